@@ -1,0 +1,19 @@
+"""Placement: every task that reads runs in the Region that holds its data, and each result proves it.
+
+Importing this package makes Dask optimise array graphs with the fence and reduce widely: over a WAN each level of a graph
+costs a round trip (0.09 s at 80 ms), and ``split_every`` 4 makes four levels where 32 makes one.
+"""
+
+import dask
+
+from xdask_pipelines.errors import EmptyPool, PlacementError
+from xdask_pipelines.placement.cluster import local_regions
+from xdask_pipelines.placement.compute import check_scheduler, compute
+from xdask_pipelines.placement.evidence import Evidence
+from xdask_pipelines.placement.fence import fenced
+from xdask_pipelines.placement.pin import pin
+
+dask.config.set({"array_optimize": fenced})
+dask.config.update_defaults({"split_every": 32})
+
+__all__ = ["EmptyPool", "Evidence", "PlacementError", "check_scheduler", "compute", "local_regions", "pin"]

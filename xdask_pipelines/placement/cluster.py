@@ -1,0 +1,285 @@
+"""Scheduler and pools as processes on one machine.
+
+Belongs here: starting, waiting for and stopping them. Does not belong here: what they are for (topology, command line).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, sleep
+
+from distributed import Client
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.names import pool_name
+from xdask_pipelines.placement.compute import ask
+from xdask_pipelines.placement.guard import RESULTS_VARIABLE, ROOT_VARIABLE
+from xdask_pipelines.placement.preload import Settings
+
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+_PRELOAD = "xdask_pipelines.placement.preload"
+LOOPBACK = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Workers of one Region on this machine.
+
+    Attributes
+    ----------
+    region
+        The Region they stand for.
+    processes, threads
+        Worker processes, and threads in each.
+    data, results
+        Folders that stand for the Region's mount and for its results store; None where workers need no files.
+    memory_limit
+        Per process, as Dask reads it ("auto", "4 GiB").
+    prefix
+        Command put before the worker's, for example one that enters a namespace.
+    """
+
+    region: str
+    processes: int = 1
+    threads: int = 1
+    data: Path | None = None
+    results: Path | None = None
+    memory_limit: str = "auto"
+    prefix: Sequence[str] = ()
+
+
+@dataclass
+class Processes:
+    """Started processes: the scheduler's address and each one's id."""
+
+    address: str
+    dashboard: str
+    pids: dict[str, int] = field(default_factory=dict)
+
+    def stop(self) -> None:
+        """Stop all, workers first, each by its own id; whoever does not go in time is killed with its children."""
+        stop_processes([pid for name, pid in self.pids.items() if name != "scheduler"])
+        stop_processes([pid for name, pid in self.pids.items() if name == "scheduler"])
+
+
+def start(
+    pools: Sequence[Pool],
+    folder: Path,
+    settings: Settings | None = None,
+    *,
+    dashboard_port: int = 0,
+    tell: Callable[[str], None] = lambda line: None,
+) -> Processes:
+    """Start a scheduler and the workers of each pool, and wait until all have joined.
+
+    Parameters
+    ----------
+    pools
+        What to start.
+    folder
+        Holds logs, spilled data and the scheduler's address; made if missing.
+    settings
+        What the scheduler must know of the topology.
+    dashboard_port
+        Port of Dask's dashboard on loopback, 0 for any.
+    tell
+        Called with one line for each thing that happened.
+
+    Raises
+    ------
+    PlacementError
+        If something did not start; whatever did is stopped again.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    address_file = folder / "scheduler.json"
+    address_file.unlink(missing_ok=True)
+    running = Processes(address="", dashboard="")
+    try:
+        running.pids["scheduler"] = _spawn(
+            [
+                *_dask("scheduler"),
+                *("--host", LOOPBACK, "--port", "0", "--scheduler-file", str(address_file)),
+                *("--dashboard-address", f"{LOOPBACK}:{dashboard_port}", "--preload", _PRELOAD),
+            ],
+            folder / "scheduler.log",
+            (settings or Settings()).to_environment(),
+        )
+        for pool in pools:  # started at once: they wait for the scheduler's file, and importing takes seconds
+            running.pids[pool.region] = _spawn_pool(pool, address_file, folder)
+        running.address, running.dashboard = _await_address(address_file, running.pids["scheduler"], folder)
+        tell(f"scheduler at {running.address}")
+        _await_workers(running, pools, folder, tell)
+    except BaseException:
+        running.stop()
+        raise
+    return running
+
+
+def _dask(role: str) -> list[str]:
+    return [sys.executable, "-m", "dask", role]
+
+
+def _spawn_pool(pool: Pool, address_file: Path, folder: Path) -> int:
+    spill = folder / "spill" / pool.region
+    spill.mkdir(parents=True, exist_ok=True)
+    command = [
+        *pool.prefix,
+        *_dask("worker"),
+        *(
+            "--scheduler-file",
+            str(address_file),
+            "--host",
+            LOOPBACK,
+            "--nanny",
+            "--no-dashboard",
+            "--name",
+            pool.region,
+        ),
+        *("--nworkers", str(pool.processes), "--nthreads", str(pool.threads), "--memory-limit", pool.memory_limit),
+        *("--resources", f"{pool_name(pool.region)}=1", "--preload", _PRELOAD),
+        *("--local-directory", str(spill), "--death-timeout", "30"),
+    ]
+    folders = {ROOT_VARIABLE: pool.data, RESULTS_VARIABLE: pool.results}
+    environment = {name: str(path) for name, path in folders.items() if path}
+    return _spawn(command, folder / f"{pool.region}.log", environment)
+
+
+def _spawn(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **environment},
+            start_new_session=True,
+        )
+    return process.pid
+
+
+def _await_address(file: Path, pid: int, folder: Path) -> tuple[str, str]:
+    deadline = monotonic() + START_SECONDS
+    while monotonic() < deadline:
+        try:
+            identity = json.loads(file.read_text())
+            port = identity.get("services", {}).get("dashboard")
+            return identity["address"], f"http://{LOOPBACK}:{port}/status" if port else ""
+        except (FileNotFoundError, ValueError):
+            if not is_alive(pid):
+                break
+            sleep(0.05)
+    raise PlacementError(
+        f"The scheduler did not start; its log is {folder / 'scheduler.log'}:\n{_tail(folder / 'scheduler.log')}"
+    )
+
+
+def _await_workers(running: Processes, pools: Sequence[Pool], folder: Path, tell: Callable[[str], None]) -> None:
+    deadline = monotonic() + START_SECONDS
+    with Client(running.address, timeout=START_SECONDS, set_as_default=False) as client:
+        waiting = {pool.region: pool.processes for pool in pools}
+        while waiting:
+            joined = ask(client, "version")["pools"]
+            for region in [r for r, wanted in waiting.items() if joined.get(r, 0) >= wanted]:
+                tell(f"pool {pool_name(region)}: {waiting.pop(region)} worker process(es)")
+            lost = [r for r in waiting if not is_alive(running.pids[r])]
+            if lost or (waiting and monotonic() > deadline):
+                region = (lost or sorted(waiting))[0]
+                log = folder / f"{region}.log"
+                raise PlacementError(f"The pool of {region} did not start; its log is {log}:\n{_tail(log)}")
+            sleep(0.05)
+
+
+def _tail(log: Path, lines: int = 8) -> str:
+    return (
+        "\n".join("  " + line for line in log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
+    )
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process is there and not a zombie."""
+    try:
+        done, _ = os.waitpid(pid, os.WNOHANG)
+        if done:
+            return False
+    except ChildProcessError:
+        pass  # started by another process
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return True
+
+
+def stop_processes(pids: Sequence[int]) -> None:
+    """Ask processes to end, and kill their process groups if they have not after a while."""
+    for pid in pids:
+        _signal(pid, signal.SIGTERM)
+    deadline = monotonic() + STOP_SECONDS
+    while any(is_alive(pid) for pid in pids) and monotonic() < deadline:
+        sleep(0.05)
+    for pid in pids:
+        _signal(-pid, signal.SIGKILL)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return
+
+
+@contextmanager
+def local_regions(
+    regions: Sequence[str],
+    processes: int = 1,
+    threads: int = 1,
+    *,
+    data: Mapping[str, Path] | None = None,
+    results: Mapping[str, Path] | None = None,
+    settings: Settings | None = None,
+    prefix: Callable[[str], Sequence[str]] = lambda region: (),
+) -> Iterator[Client]:
+    """A scheduler and a pool for each Region on this machine, for tests, notebooks and one-off work.
+
+    Scheduler, each worker and the client are separate processes, on loopback.
+
+    Parameters
+    ----------
+    regions
+        Worker Regions.
+    processes, threads
+        Worker processes for each Region, and threads in each.
+    data, results
+        Folders of each Region's data and results.
+    settings
+        Client Region, prices, patience with empty pools.
+    prefix
+        ``prefix(region)``: command put before the workers' of a Region.
+
+    Yields
+    ------
+    distributed.Client
+    """
+    with tempfile.TemporaryDirectory(prefix="xdask-", ignore_cleanup_errors=True) as folder:
+        pools = [
+            Pool(r, processes, threads, (data or {}).get(r), (results or {}).get(r), prefix=prefix(r)) for r in regions
+        ]
+        running = start(pools, Path(folder), settings)
+        try:
+            with Client(running.address, timeout=START_SECONDS) as client:
+                yield client
+        finally:
+            running.stop()

@@ -1,0 +1,116 @@
+"""State of one computation on the scheduler: what it needs, what ran for it, and where.
+
+Belongs here: bookkeeping by computation. Does not belong here: deciding where a task runs, talking to Dask.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+#: Plain ``.compute()`` never asks for its report: what nobody asks for is dropped beyond this many computations.
+MAX_COMPUTATIONS = 1_000
+
+
+@dataclass(eq=False)
+class Computation:
+    """One submission of one client."""
+
+    client: str
+    stimulus: str
+    outputs: frozenset[Hashable]
+    touched: frozenset[Hashable]
+    ran: Counter[str] = field(default_factory=Counter)
+    ran_keys: set[Hashable] = field(default_factory=set)
+    neutral: int = 0
+    reused: set[Hashable] = field(default_factory=set)
+    read: Counter[str] = field(default_factory=Counter)
+    across: Counter[str] = field(default_factory=Counter)
+    misplaced: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    planned: Counter[str] = field(default_factory=Counter)
+    left: set[Hashable] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.left = set(self.outputs)
+
+    def report(self) -> dict[str, Any]:
+        """What `Evidence` is made of, plus what makes a result unacceptable."""
+        return {
+            "stimulus": self.stimulus,
+            "problems": [*self.problems, *self.misplaced],
+            "evidence": {
+                "tasks_by_region": dict(self.ran),
+                "misplaced_tasks": len(self.misplaced),
+                "reused_tasks": len(self.reused - self.ran_keys),
+                "neutral_tasks": self.neutral,
+                "bytes_read_by_region": dict(self.read),
+                "bytes_across": dict(self.across),
+            },
+        }
+
+    def progress(self) -> dict[str, tuple[int, int]]:
+        """``{region: (done, planned)}``; tasks to be bound late count where they ran."""
+        return {
+            region: (self.ran[region], max(self.planned[region], self.ran[region]))
+            for region in sorted(self.planned.keys() | self.ran.keys())
+        }
+
+
+class Computations:
+    """All live computations, found by key; bounded, and emptied as clients and keys go.
+
+    What runs is credited to the *oldest* live computation that needs it, and is `reused` for the others. When that one
+    is reported or cancelled, what still runs is credited to the next, so that every report stays true.
+    """
+
+    def __init__(self, limit: int = MAX_COMPUTATIONS) -> None:
+        self._all: OrderedDict[tuple[str, str], Computation] = OrderedDict()
+        self._by_key: defaultdict[Hashable, list[Computation]] = defaultdict(list)
+        self._limit = limit
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def add(self, computation: Computation) -> None:
+        """Begin; the oldest is dropped beyond the limit."""
+        self._all[computation.client, computation.stimulus] = computation
+        for key in computation.touched:
+            self._by_key[key].append(computation)
+        while len(self._all) > self._limit:
+            self.drop(next(iter(self._all.values())))
+
+    def drop(self, computation: Computation) -> None:
+        """End, with all that is known of it."""
+        self._all.pop((computation.client, computation.stimulus), None)
+        for key in computation.touched:
+            if sharers := self._by_key.get(key):
+                sharers[:] = [c for c in sharers if c is not computation]
+                if not sharers:
+                    del self._by_key[key]
+
+    def drop_client(self, client: str) -> None:
+        """End all of one client's."""
+        for computation in [c for c in self._all.values() if c.client == client]:
+            self.drop(computation)
+
+    def find(self, client: str, outputs: Iterable[Hashable]) -> Computation | None:
+        """The newest computation of a client with exactly these outputs."""
+        wanted = frozenset(outputs)
+        return next((c for c in reversed(self._all.values()) if c.client == client and c.outputs == wanted), None)
+
+    def of(self, key: Hashable) -> list[Computation]:
+        """Live computations that need a key, oldest first."""
+        return self._by_key.get(key, [])
+
+    def __iter__(self) -> Iterator[Computation]:
+        return iter(list(self._all.values()))
+
+    def forget(self, key: Hashable) -> None:
+        """A key is gone: computations none of whose outputs are left have ended unasked."""
+        for computation in list(self.of(key)):
+            computation.left.discard(key)
+            if not computation.left:
+                self.drop(computation)

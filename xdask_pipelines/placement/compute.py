@@ -1,0 +1,167 @@
+"""Computing with proof: results come with their evidence, or not at all.
+
+Belongs here: submitting, waiting, and accepting a result only with a true report. Does not belong here: placing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import dask
+from dask.base import is_dask_collection
+from dask.core import flatten
+from distributed import Client, Future, futures_of, wait
+from distributed.client import FutureCancelledError
+
+from xdask_pipelines import __version__
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.evidence import Evidence
+from xdask_pipelines.placement.fence import MAX_TASKS, fenced
+
+#: ``{region: (tasks done, tasks planned)}``
+Progress = Callable[[Mapping[str, tuple[int, int]]], None]
+_POLL_SECONDS = 0.5
+
+
+def compute(
+    client: Client, *xs: Any, progress: Progress | None = None, max_tasks: int = MAX_TASKS
+) -> tuple[tuple[Any, ...], Evidence]:
+    """Compute Dask collections at home, and prove it.
+
+    Parameters
+    ----------
+    client
+        Connected to a scheduler that `local_regions` or ``xdask pools up`` started.
+    *xs
+        Dask arrays, xarray objects, delayed values; anything else passes through unchanged.
+    progress
+        Called about twice a second with the tasks done and planned in each Region.
+    max_tasks
+        Most tasks in one submission.
+
+    Returns
+    -------
+    results
+        One for each ``x``, in memory.
+    evidence
+        Where the tasks ran, what they read, what crossed Regions.
+
+    Raises
+    ------
+    PlacementError
+        If the scheduler does not place tasks, if any task ran or would run away from its data, if a pool is empty, or if
+        the scheduler or the work was lost. What a task itself raises comes through unchanged.
+
+    Examples
+    --------
+    >>> with local_regions(["us-east-1", "us-west-2"]) as client:          # doctest: +SKIP
+    ...     (mean,), evidence = compute(client, pin(x, "us-east-1").mean())
+    """
+    check_scheduler(client)
+    started = perf_counter()
+    lazy = [x for x in xs if is_dask_collection(x)]
+    if not lazy:
+        return xs, Evidence()
+    with dask.config.set(array_optimize=fenced if max_tasks == MAX_TASKS else partial(fenced, max_tasks=max_tasks)):
+        held = client.persist(lazy)
+    futures = {future.key: future for future in futures_of(held)}
+    keys = [list(flatten(x.__dask_keys__())) for x in held]
+    outputs = sorted({key for group in keys for key in group}, key=str)
+    try:
+        _wait(client, list(futures.values()), outputs, progress)
+        values = dict(zip(futures, client.gather(list(futures.values())), strict=True))
+        report = ask(client, "report", client=client.id, keys=outputs, delivered=True)
+    except FutureCancelledError as error:
+        raise PlacementError(
+            "The computation was lost: the scheduler was restarted, or dropped this client. Nothing of it was kept. See "
+            "`xdask pools status`, start the pools if they are down (`xdask pools up`), and run again."
+        ) from error
+    except BaseException:
+        client.cancel(list(futures.values()), reason="the computation failed or was interrupted")
+        raise
+    evidence = _accepted(report, perf_counter() - started)
+    results = iter([_assemble(x, values) for x in lazy])
+    return tuple(next(results) if is_dask_collection(x) else x for x in xs), evidence
+
+
+def check_scheduler(client: Client) -> dict[str, Any]:
+    """Make sure that the scheduler places tasks, with this very version.
+
+    Returns
+    -------
+    ``{"version", "client_region", "pools": {region: workers}}``
+
+    Raises
+    ------
+    PlacementError
+        If it does not, or Dask's array query planning is on.
+    """
+    if dask.config.get("array.query-planning", False):
+        raise PlacementError(
+            "Dask's array query planning (`array.query-planning`) is on. Its graphs are made after placement has looked: "
+            "set it to False (DASK_ARRAY__QUERY_PLANNING=False) before dask.array is imported."
+        )
+    address = getattr(client.scheduler, "address", "?")
+    try:
+        answer: dict[str, Any] = ask(client, "version")
+    except (AttributeError, ValueError, KeyError) as error:
+        raise PlacementError(
+            f"The scheduler at {address} does not place tasks: it runs without the plugin. Start scheduler and pools with "
+            "`xdask pools up`, or give both `--preload xdask_pipelines.placement.preload`."
+        ) from error
+    if answer["version"] != __version__:
+        raise PlacementError(
+            f"The scheduler at {address} runs xdask_pipelines {answer['version']}, this process {__version__}. Restart the "
+            "pools (`xdask pools down`, `xdask pools up`), or use one image for both."
+        )
+    return answer
+
+
+def ask(client: Client, question: str, /, **values: Any) -> Any:
+    """Ask the plugin on the scheduler."""
+    return client.sync(getattr(client.scheduler, f"xdask_{question}"), **values)
+
+
+def _wait(client: Client, futures: list[Future[Any]], outputs: list[Any], progress: Progress | None) -> None:
+    """Wait until all is done or something failed, telling how far each Region has come."""
+    while True:
+        try:
+            wait(futures, timeout=_POLL_SECONDS)
+        except TimeoutError:
+            pass
+        else:
+            break
+        if any(f.status in ("error", "cancelled", "lost") for f in futures):
+            break
+        if progress:
+            _tell(client, outputs, progress)
+    if progress:
+        _tell(client, outputs, progress)
+
+
+def _tell(client: Client, outputs: list[Any], progress: Progress) -> None:
+    if state := ask(client, "progress", client=client.id, keys=outputs):
+        progress(state)
+
+
+def _accepted(report: Mapping[str, Any] | None, seconds: float) -> Evidence:
+    if report is None:
+        raise PlacementError(
+            "The scheduler has no placement report for this computation, so that nothing proves where it ran; its result "
+            "is refused. Run it again; if this repeats, restart the pools (`xdask pools down`, `xdask pools up`)."
+        )
+    if report["problems"]:
+        listed = "\n  ".join(report["problems"][:3])
+        raise PlacementError(f"{len(report['problems'])} placement problems, and the result is refused:\n  {listed}")
+    return Evidence(**report["evidence"], seconds=seconds)
+
+
+def _assemble(x: Any, values: Mapping[Any, Any]) -> Any:
+    def fill(keys: Any) -> Any:
+        return [fill(k) for k in keys] if isinstance(keys, list) else values[keys]
+
+    finish, extra = x.__dask_postcompute__()
+    return finish(fill(x.__dask_keys__()), *extra)

@@ -1,0 +1,174 @@
+"""The guard on workers: reading and writing happen at home, through the guarded functions, or not at all.
+
+Belongs here: what a worker checks and reports while a task touches data. Does not belong here: how data is read.
+
+The guard makes placement fail closed: on a scheduler without the plugin, a read that lands in the wrong Region raises.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from distributed import Worker, get_worker
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.names import POOL_PREFIX, pool_name
+
+#: Name the folders below which a worker's Region keeps its data, and its results.
+ROOT_VARIABLE = "XDASK_REGION_DATA"
+RESULTS_VARIABLE = "XDASK_REGION_RESULTS"
+#: Keys below this folder are results; no dataset may be mounted there.
+RESULTS_PREFIX = "results/"
+
+# A context variable, not a thread's: zarr reads in threads of its own, which inherit the context of the task.
+_gate: ContextVar[bool] = ContextVar("xdask_gate", default=False)
+_guarded_roots: tuple[str, ...] = ()
+
+
+class Ledger:
+    """Counts the stored bytes that one guarded block read."""
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+
+    def read(self, nbytes: int) -> None:
+        """Add bytes as stored in files, before decompression."""
+        self.nbytes += nbytes
+
+
+@contextmanager
+def at_home(region: str) -> Iterator[Ledger]:
+    """Allow access to a Region's data for the block, on a worker of that Region only.
+
+    Parameters
+    ----------
+    region
+        Home of the data.
+
+    Raises
+    ------
+    PlacementError
+        On a worker of another Region, or outside of any worker.
+    """
+    try:
+        worker = get_worker()
+    except ValueError:
+        raise PlacementError(
+            f"Data of Region {region} was to be read outside of any worker. Compute with a client that is connected to "
+            "the pools (`xdask pools up`), not with Dask's local schedulers."
+        ) from None
+    offered = sorted(r for r in worker.state.total_resources if r.startswith(POOL_PREFIX))
+    if pool_name(region) not in offered:
+        raise PlacementError(
+            f"A task that needs data of Region {region} was sent to worker {worker.address}, which offers "
+            f"{', '.join(offered) or 'no pool'}. The scheduler does not place tasks: start it with `xdask pools up`, and "
+            "compute with xdask_pipelines.placement."
+        )
+    ledger = Ledger()
+    token = _gate.set(True)
+    try:
+        yield ledger
+    finally:
+        _gate.reset(token)
+        if ledger.nbytes:
+            message = {"op": "xdask-read", "key": worker.get_current_task(), "region": region, "nbytes": ledger.nbytes}
+            worker.loop.add_callback(worker.batched_send, message)
+
+
+def region_path(key: str) -> Path:
+    """Path of a catalog key on this worker; only a Region's own workers know its folders.
+
+    Parameters
+    ----------
+    key
+        Path relative to the Region's root; results lie below ``results/``.
+
+    Raises
+    ------
+    PlacementError
+        If this process serves no Region.
+    """
+    variable = RESULTS_VARIABLE if key.startswith(RESULTS_PREFIX) else ROOT_VARIABLE
+    root = os.environ.get(variable)
+    if not root:
+        raise PlacementError(
+            f"This process does not know where its Region keeps {key}: {variable} is not set. Workers get it from "
+            "`xdask pools up`."
+        )
+    return Path(root) / key
+
+
+def guarded_roots() -> tuple[Path, ...]:
+    """Folders of this process's Region, as its environment names them."""
+    return tuple(Path(os.environ[v]) for v in (ROOT_VARIABLE, RESULTS_VARIABLE) if os.environ.get(v))
+
+
+def install(worker: Worker, roots: tuple[Path, ...]) -> None:
+    """Watch a worker's process: report transfers, and refuse access to data from outside guarded functions."""
+    worker.transfer_incoming_log = _ReportingLog(worker)
+    global _guarded_roots
+    first = not _guarded_roots
+    _guarded_roots = tuple(os.path.realpath(r) + os.sep for r in roots)
+    if first and _guarded_roots:
+        sys.addaudithook(_refuse_open)
+        _guard_c_libraries()
+
+
+class _ReportingLog(deque[dict[str, Any]]):
+    """The worker's own transfer log, bounded as before, which also tells the scheduler."""
+
+    def __init__(self, worker: Worker) -> None:
+        super().__init__(worker.transfer_incoming_log, worker.transfer_incoming_log.maxlen)
+        self._worker = worker
+
+    def append(self, entry: dict[str, Any]) -> None:
+        super().append(entry)
+        message = {"op": "xdask-moved", "keys": list(entry["keys"].items()), "source": entry["who"]}
+        self._worker.batched_send(message)
+
+
+def _check(path: Any) -> None:
+    if _gate.get() or not isinstance(path, (str, bytes, os.PathLike)):
+        return
+    name = os.path.realpath(os.fsdecode(path))
+    if any(name.startswith(root) for root in _guarded_roots):
+        raise PlacementError(
+            f"Code on a worker opened {name} by itself. Such a read is neither placed nor counted. Let the catalog open "
+            "it (xdask_pipelines.access.open_entries), so that it runs in its Region."
+        )
+
+
+def _refuse_open(event: str, args: tuple[Any, ...]) -> None:
+    if event == "open" and _guarded_roots:
+        _check(args[0])
+
+
+def _guard_c_libraries() -> None:
+    """HDF5 and netCDF open files in C, where no audit event is raised."""
+    import h5py
+
+    original = h5py.h5f.open
+
+    def open_guarded(name: Any, *args: Any, **kwargs: Any) -> Any:
+        _check(name)
+        return original(name, *args, **kwargs)
+
+    h5py.h5f.open = open_guarded
+    try:
+        import netCDF4
+    except ImportError:
+        return
+
+    class GuardedDataset(netCDF4.Dataset):  # type: ignore[misc]
+        def __init__(self, filename: Any, *args: Any, **kwargs: Any) -> None:
+            _check(filename)
+            super().__init__(filename, *args, **kwargs)
+
+    netCDF4.Dataset = GuardedDataset

@@ -1,0 +1,118 @@
+"""Provenance: which Region a task belongs to, told by key names through every level of fusion.
+
+Belongs here: naming a home, finding homes in keys and nested task specs. Does not belong here: deciding where a task runs.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable, Iterable, Iterator
+from functools import lru_cache
+from typing import Any
+
+from dask._task_spec import GraphNode, Task, _execute_subgraph
+
+from xdask_pipelines.errors import PlacementError
+
+Homes = frozenset[str]
+NOWHERE: Homes = frozenset()
+
+PIN = "pin"
+_MARK = re.compile(r"([a-z_]+)@([a-z0-9_]+)-")
+_REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def layer_name(kind: str, region: str, token: str) -> str:
+    """Name of a layer whose tasks belong in ``region``.
+
+    Hyphens of the Region become underscores: Dask cuts a key's prefix at a hyphen that precedes a digit, and
+    ``us-east-1`` and ``us-east-2`` would share one prefix, one group and one duration estimate.
+
+    Raises
+    ------
+    PlacementError
+        If the Region's name could not be read back from a key.
+    """
+    if not _REGION.fullmatch(region):
+        raise PlacementError(
+            f"Region name {region!r} cannot be part of a task's name: use lower-case letters, digits and single "
+            "hyphens, as AWS does."
+        )
+    return f"{kind}@{region.replace('-', '_')}-{token}"
+
+
+@lru_cache(maxsize=65_536)
+def _parse(name: str) -> tuple[str, str] | None:
+    found = _MARK.match(name)
+    return (found.group(1), found.group(2).replace("_", "-")) if found else None
+
+
+def mark_of(key: Hashable) -> tuple[str, str] | None:
+    """``(kind, region)`` that a key's name states, or None."""
+    name = key[0] if isinstance(key, tuple) and key else key
+    return _parse(name) if isinstance(name, str) and "@" in name else None
+
+
+def _named_keys(spec: Any) -> Iterator[Hashable]:
+    """Keys of a task spec and of all subgraphs nested in it, at any depth.
+
+    Blockwise fusion inside linear fusion nests subgraphs: one level of looking missed sums and single-chunk means.
+    """
+    stack = [spec]
+    while stack:
+        node = stack.pop()
+        if not isinstance(node, GraphNode):
+            continue
+        if node.key is not None:
+            yield node.key
+        if isinstance(node, Task):
+            if node.func is _execute_subgraph:
+                inner = node.args[0]
+                yield from inner
+                stack.extend(inner.values())
+            else:
+                stack.extend(a for a in node.args if isinstance(a, GraphNode))
+                stack.extend(a for a in node.kwargs.values() if isinstance(a, GraphNode))
+
+
+def marks(key: Hashable, spec: Any) -> tuple[Homes, Homes]:
+    """Homes stated by one task: those of the reads inside it, and those it is pinned to.
+
+    Parameters
+    ----------
+    key
+        The task's key.
+    spec
+        Its run specification (None for data that was scattered).
+
+    Returns
+    -------
+    (read_homes, pinned_homes)
+    """
+    reads: set[str] = set()
+    pins: set[str] = set()
+    own = mark_of(key)
+    # A fused task keeps the key of its last link, so that its own key says as much as the nested ones.
+    for kind, region in ([own] if own else []) + [m for k in _named_keys(spec) if (m := mark_of(k))]:
+        (pins if kind == PIN else reads).add(region)
+    return frozenset(reads) or NOWHERE, frozenset(pins) or NOWHERE
+
+
+def combine(reads: Homes, pins: Homes, inherited: Iterable[Homes]) -> Homes:
+    """Homes among a task's ancestors, itself included.
+
+    A pin starts afresh: what is pinned has its data there, whatever it was made from.
+    """
+    if pins:
+        return pins | reads
+    return reads.union(*inherited)
+
+
+def describe_mixture(key: Hashable, homes: Iterable[str]) -> str:
+    """The message for a task that reads in two Regions at once."""
+    return (
+        f"Task {str(key)!r} mixes data of {' and '.join(sorted(homes))} inside one task, so that no Region is its home. "
+        "Such a task is made by fusing a graph before placement saw it. Import xdask_pipelines.placement before you "
+        "build arrays, compute with xdask_pipelines.placement.compute, and do not call dask.optimize with another "
+        "optimizer."
+    )

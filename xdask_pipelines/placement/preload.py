@@ -1,0 +1,63 @@
+"""Preload module of schedulers and workers: installs the plugin, or the guard.
+
+Belongs here: reading the settings that a launcher put into the environment. Does not belong here: launching.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+
+from distributed import Nanny, Scheduler, Worker
+
+from xdask_pipelines.placement.guard import guarded_roots, install
+from xdask_pipelines.placement.plugin import EMPTY_POOL_SECONDS, PlacementPlugin
+
+SETTINGS_VARIABLE = "XDASK_PLACEMENT"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a scheduler must know of the topology.
+
+    Attributes
+    ----------
+    client_region
+        Region of the scheduler and its clients.
+    prices
+        Cost of one byte by ``"src->dst"``; pairs that are not named cost 1, and 0 within a Region.
+    empty_pool_seconds
+        How long tasks wait for a pool without workers before they fail.
+    mend
+        Command that starts the pools.
+    """
+
+    client_region: str = "client"
+    prices: dict[str, float] = field(default_factory=dict)
+    empty_pool_seconds: float = EMPTY_POOL_SECONDS
+    mend: str = "xdask pools up"
+
+    def to_environment(self) -> dict[str, str]:
+        """Environment of a scheduler process that is to use these settings."""
+        return {SETTINGS_VARIABLE: json.dumps(asdict(self))}
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Settings of this process, or the defaults."""
+        return cls(**json.loads(os.environ.get(SETTINGS_VARIABLE, "{}")))
+
+    def price(self, src: str, dst: str) -> float:
+        """Cost of one byte from ``src`` to ``dst``."""
+        return 0.0 if src == dst else self.prices.get(f"{src}->{dst}", 1.0)
+
+
+async def dask_setup(server: Scheduler | Worker | Nanny) -> None:
+    """Called by Dask when the process starts."""
+    if isinstance(server, Scheduler):
+        settings = Settings.from_environment()
+        plugin = PlacementPlugin(settings.client_region, settings.price, settings.empty_pool_seconds, settings.mend)
+        server.add_plugin(plugin)
+        await plugin.start(server)
+    elif isinstance(server, Worker):
+        install(server, guarded_roots())
