@@ -1,0 +1,210 @@
+"""Reading one block of one variable, at home.
+
+Belongs here: `read_block` and what makes it fast (stored chunks, decompressed outside of HDF5's lock). Does not belong
+here: building lazy arrays.
+
+Reading ERA5 is decompression: chunks read directly and inflated with libdeflate take a quarter of the CPU of HDF5's own
+way (4.8 s against 18.8 s for a month of 0.25 degree hourly data), and HDF5 would serialise decoding over threads.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import deflate
+import h5py
+import numpy as np
+import xarray as xr
+import zarr
+
+from xdask_pipelines.errors import AccessError, ChangedEntry
+from xdask_pipelines.placement.guard import Ledger, at_home, region_path
+
+_SHUFFLE, _GZIP = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
+Slices = tuple[slice, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a leaf must know of the variable it reads.
+
+    Attributes
+    ----------
+    region, key, format
+        Where the entry is; ``key`` is relative to the Region's root.
+    variable
+        Name in the file.
+    dims, attrs
+        Of the variable as stored, for CF decoding (fill values, scale and offset).
+    etag, size_bytes, modified_ns
+        Of the entry when it was catalogued. A file is compared by size and modification time.
+    """
+
+    region: str
+    key: str
+    format: str
+    variable: str
+    dims: tuple[str, ...]
+    attrs: dict[str, Any]
+    etag: str
+    size_bytes: int
+    modified_ns: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """One part of a variable: ``slices`` in the file, and the stored bytes it is expected to read."""
+
+    source: Source
+    slices: Slices
+    stored_bytes: int
+
+
+def read_block(block: Block) -> np.ndarray:
+    """Read and decode one block; runs only on a worker of the entry's Region.
+
+    Returns
+    -------
+    Array with the block's shape, decoded by CF rules.
+
+    Raises
+    ------
+    PlacementError
+        On a worker of another Region.
+    ChangedEntry
+        If the file is not the one that was catalogued.
+    AccessError
+        If it cannot be read.
+    """
+    source = block.source
+    with at_home(source.region) as ledger:
+        path = region_path(source.key)
+        try:
+            if source.format == "netcdf4":
+                _check_unchanged(path, source, path.stat().st_mtime_ns, exact_size=True)
+                raw = _read_hdf5(path, source.variable, block.slices, ledger)
+            else:
+                raw = _read_zarr(path, source, block.slices, ledger)
+        except (OSError, KeyError, ValueError, RuntimeError, deflate.DeflateError) as error:
+            raise AccessError(
+                f"{source.key} in {source.region} cannot be read ({source.variable}): {error}. If the file is being "
+                "replaced, wait until it is whole; then run `xdask sync`, and run again."
+            ) from error
+    return decode(raw, source.variable, source.dims, source.attrs)
+
+
+def decode(raw: np.ndarray, name: str, dims: tuple[str, ...], attrs: dict[str, Any]) -> np.ndarray:
+    """Apply CF packing and fill values to stored values (an empty array tells the decoded dtype)."""
+    variable = xr.conventions.decode_cf_variable(name, xr.Variable(dims, raw, dict(attrs)), decode_times=False)
+    return np.asarray(variable.values)
+
+
+def _check_unchanged(path: Path, source: Source, modified_ns: int, *, exact_size: bool) -> None:
+    size = path.stat().st_size if exact_size else source.size_bytes
+    if modified_ns > source.modified_ns or (
+        exact_size and (size, modified_ns) != (source.size_bytes, source.modified_ns)
+    ):
+        raise ChangedEntry(
+            f"{source.key} in {source.region} changed after it was catalogued (catalogued with {source.size_bytes} bytes and "
+            f"digest {source.etag[:12]}). Run `xdask sync`, then run again: results will be made from the new file."
+        )
+
+
+# ---- HDF5 -------------------------------------------------------------------------------------------------------
+
+
+def _read_hdf5(path: Path, name: str, slices: Slices, ledger: Ledger) -> np.ndarray:
+    with h5py.File(path, "r") as file:
+        variable = file[name]
+        filters = _filters(variable)
+        shape, dtype, chunks = variable.shape, variable.dtype, variable.chunks
+        if chunks is None or filters is None:
+            values = np.asarray(variable[slices])
+            ledger.read(values.nbytes if chunks is None else _stored(variable, slices))
+            return values
+        fill = variable.fillvalue
+        found = [(at, _chunk(variable, at)) for at in _chunk_origins(slices, chunks)]
+    out = np.empty([s.stop - s.start for s in slices], dtype)
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        for origin, stored in found:
+            if stored is None:
+                values = np.full(chunks, fill, dtype)
+            else:
+                offset, size = stored
+                raw = os.pread(fd, size, offset)
+                if len(raw) != size:
+                    raise OSError(f"truncated: chunk {origin} ends {size - len(raw)} bytes early")
+                ledger.read(size)
+                values = _inflate(raw, filters, dtype, chunks)
+            _paste(out, values, slices, origin, shape)
+    finally:
+        os.close(fd)
+    return out
+
+
+def _filters(variable: h5py.Dataset) -> tuple[int, ...] | None:
+    """Filter pipeline if we can undo it ourselves, else None."""
+    pipeline = variable.id.get_create_plist()
+    filters = tuple(pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters()))
+    return filters if set(filters) <= {_SHUFFLE, _GZIP} else None
+
+
+def _chunk(variable: h5py.Dataset, origin: tuple[int, ...]) -> tuple[int, int] | None:
+    info = variable.id.get_chunk_info_by_coord(origin)
+    if info.byte_offset is None:
+        return None
+    if info.filter_mask:
+        raise ValueError(f"chunk {origin} skips filters (mask {info.filter_mask})")
+    return int(info.byte_offset), int(info.size)
+
+
+def _stored(variable: h5py.Dataset, slices: Slices) -> int:
+    found = (_chunk(variable, at) for at in _chunk_origins(slices, variable.chunks))
+    return sum(stored[1] for stored in found if stored)
+
+
+def _chunk_origins(slices: Slices, chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    return product(*(range(s.start // c * c, s.stop, c) for s, c in zip(slices, chunks, strict=True)))
+
+
+def _inflate(raw: bytes, filters: tuple[int, ...], dtype: np.dtype, chunks: tuple[int, ...]) -> np.ndarray:
+    nbytes = int(np.prod(chunks)) * dtype.itemsize
+    for code in reversed(filters):
+        if code == _GZIP:
+            raw = deflate.zlib_decompress(raw, nbytes)
+        else:
+            raw = np.frombuffer(raw, np.uint8).reshape(dtype.itemsize, -1).T.tobytes()
+    return np.frombuffer(raw, dtype).reshape(chunks)
+
+
+def _paste(
+    out: np.ndarray, values: np.ndarray, slices: Slices, origin: tuple[int, ...], shape: tuple[int, ...]
+) -> None:
+    to, take = [], []
+    for s, o, c, n in zip(slices, origin, values.shape, shape, strict=True):
+        start, stop = max(s.start, o), min(s.stop, o + c, n)
+        to.append(slice(start - s.start, stop - s.start))
+        take.append(slice(start - o, stop - o))
+    out[tuple(to)] = values[tuple(take)]
+
+
+# ---- Zarr -------------------------------------------------------------------------------------------------------
+
+
+def _read_zarr(path: Path, source: Source, slices: Slices, ledger: Ledger) -> np.ndarray:
+    array = zarr.open_array(path / source.variable, mode="r")
+    keys = product(*(range(s.start // c, -(-s.stop // c)) for s, c in zip(slices, array.chunks, strict=True)))
+    for at in keys:
+        try:
+            stat = (path / source.variable / array.metadata.encode_chunk_key(at)).stat()
+        except FileNotFoundError:
+            continue  # a chunk of fill values is not stored
+        _check_unchanged(path, source, stat.st_mtime_ns, exact_size=False)
+        ledger.read(stat.st_size)
+    return np.asarray(array[slices] if slices else array[()])

@@ -1,0 +1,181 @@
+"""Headers: all that a client must know of an entry to build a lazy array without touching its file.
+
+Belongs here: the header's form, and reading it from a file at home. Does not belong here: reading data.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import zarr
+
+from xdask_pipelines.errors import AccessError
+
+#: Non-dimension variables up to this size (bounds, auxiliary coordinates) are part of the header.
+MAX_COORDINATE_BYTES = 1_000_000
+_HDF5_ONLY = {
+    "DIMENSION_LIST",
+    "REFERENCE_LIST",
+    "CLASS",
+    "NAME",
+    "_Netcdf4Dimid",
+    "_Netcdf4Coordinates",
+    "_NCProperties",
+}
+
+
+def describe(path: Path, file_format: str, variables: Collection[str] | None = None) -> dict[str, Any]:
+    """Header of a file or store: JSON-ready.
+
+    Parameters
+    ----------
+    path
+        NetCDF-4 file or Zarr store.
+    file_format
+        ``netcdf4``, ``zarr2`` or ``zarr3``.
+    variables
+        Names of the data variables, where they are known; else what is neither a dimension's coordinate nor bounds nor a
+        scalar is data.
+
+    Returns
+    -------
+    ``{"attrs", "coords": {name: {dims, dtype, shape, attrs, data}}, "variables": {name: {dims, dtype, shape, chunks,
+    attrs, stored_bytes}}}`` with coordinates stored whole and still encoded as in the file.
+
+    Raises
+    ------
+    AccessError
+        If the file cannot be read, is truncated, or has a coordinate with missing values.
+    """
+    reader = _describe_hdf5 if file_format == "netcdf4" else _describe_zarr
+    try:
+        header = reader(path, variables)
+    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        raise AccessError(
+            f"{path.name} cannot be read as {file_format}: {error}. The file is damaged or not finished: fetch or write it "
+            f"again, then run `xdask sync`. Full path: {path}"
+        ) from error
+    for name, coordinate in header["coords"].items():
+        values = unpack(coordinate)
+        if values.dtype.kind == "f" and not np.isfinite(values).all() and coordinate["dims"] == [name]:
+            raise AccessError(
+                f"{path.name}: coordinate {name!r} has a missing value at index {int(np.argmin(np.isfinite(values)))}. Repair "
+                f"the file, then run `xdask sync`. Full path: {path}"
+            )
+    return header
+
+
+def unpack(coordinate: Mapping[str, Any]) -> np.ndarray:
+    """Values of a coordinate kept in a header, as stored in the file."""
+    raw = zlib.decompress(base64.b64decode(coordinate["data"]))
+    return np.frombuffer(raw, np.dtype(coordinate["dtype"])).reshape(coordinate["shape"])
+
+
+def pack(values: np.ndarray) -> dict[str, Any]:
+    """Form in which a header keeps a coordinate's values."""
+    little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
+    return {
+        "dtype": little.dtype.str,
+        "shape": list(values.shape),
+        "data": base64.b64encode(zlib.compress(little.tobytes())).decode(),
+    }
+
+
+def _describe_hdf5(path: Path, known: Collection[str] | None) -> dict[str, Any]:
+    header: dict[str, Any] = {"coords": {}, "variables": {}}
+    with h5py.File(path, "r") as file:
+        header["attrs"] = plain(file.attrs)
+        for name, item in file.items():
+            if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "iufSU" or _is_bare_dimension(item):
+                continue
+            dims = _hdf5_dims(item, name)
+            _add(header, name, dims, item, item.chunks, item.id.get_storage_size(), item.attrs, known)
+    return header
+
+
+def _is_bare_dimension(item: h5py.Dataset) -> bool:
+    label = item.attrs.get("NAME", b"")
+    return bool(label) and bytes(label).startswith(b"This is a netCDF dimension but not a netCDF variable")
+
+
+def _hdf5_dims(item: h5py.Dataset, name: str) -> list[str]:
+    if item.attrs.get("CLASS") == b"DIMENSION_SCALE":
+        return [name] if item.ndim else []
+    if item.ndim and not all(len(d) for d in item.dims):
+        raise ValueError(f"variable {name!r} has no dimension scales, so that its dimensions have no names")
+    return [d[0].name.rsplit("/", 1)[-1] for d in item.dims]
+
+
+def _describe_zarr(path: Path, known: Collection[str] | None) -> dict[str, Any]:
+    group = zarr.open_group(path, mode="r")
+    header: dict[str, Any] = {"coords": {}, "variables": {}, "attrs": plain(group.attrs)}
+    for name, array in group.arrays():
+        attrs = dict(array.attrs)
+        names = attrs.pop("_ARRAY_DIMENSIONS", None) or getattr(array.metadata, "dimension_names", None)
+        if array.ndim and not names:
+            raise ValueError(f"array {name!r} names no dimensions")
+        fill = array.metadata.fill_value
+        if array.metadata.zarr_format == 2 and fill is not None and "_FillValue" not in attrs:
+            attrs["_FillValue"] = fill
+        folder = path / name
+        stored = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
+        _add(header, name, list(names or []), array, array.chunks, stored, attrs, known)
+    return header
+
+
+def _add(
+    header: dict[str, Any],
+    name: str,
+    dims: list[str],
+    item: Any,
+    chunks: Any,
+    stored: int,
+    attrs: Mapping[str, Any],
+    known: Collection[str] | None,
+) -> None:
+    entry = {"dims": dims, "attrs": plain(attrs)}
+    is_data = name in known if known is not None else not (dims == [name] or not dims or _is_bounds(name))
+    if is_data:
+        header["variables"][name] = {
+            **entry,
+            "dtype": np.dtype(item.dtype).str,
+            "shape": list(item.shape),
+            "chunks": list(chunks) if chunks else list(item.shape),
+            "stored_bytes": int(stored),
+        }
+    elif item.nbytes > MAX_COORDINATE_BYTES:
+        raise ValueError(f"coordinate {name!r} has {item.nbytes} bytes; at most {MAX_COORDINATE_BYTES} fit a catalog")
+    else:
+        header["coords"][name] = {**entry, **pack(np.asarray(item[...]))}
+
+
+def _is_bounds(name: str) -> bool:
+    return name.endswith(("_bnds", "_bounds"))
+
+
+def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes as JSON-ready values, without what HDF5 keeps for itself."""
+    return {str(k): _plain_value(v) for k, v in attrs.items() if k not in _HDF5_ONLY}
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, np.ndarray):
+        return _plain_value(value[0]) if value.size == 1 else [_plain_value(v) for v in value.tolist()]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not np.isfinite(value):
+        return {"float": str(value)}
+    return value if isinstance(value, (str, int, float, bool, list, dict)) or value is None else str(value)
+
+
+def attributes(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of a header as xarray wants them."""
+    return {k: float(v["float"]) if isinstance(v, Mapping) and set(v) == {"float"} else v for k, v in stored.items()}

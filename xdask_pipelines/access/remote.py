@@ -1,0 +1,46 @@
+"""Calling a function in a Region's pool.
+
+Belongs here: small calls next to the data (listing, headers). Does not belong here: array graphs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from dask.delayed import Delayed, delayed
+
+from xdask_pipelines.placement.guard import at_home
+from xdask_pipelines.placement.homes import layer_name
+
+
+@dataclass(frozen=True)
+class Call:
+    """A function that runs inside the guard of its Region."""
+
+    region: str
+    function: Callable[..., Any]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run at home, or raise `PlacementError`."""
+        with at_home(self.region):
+            return self.function(*args, **kwargs)
+
+
+def call_at_home(kind: str, region: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Delayed:
+    """A lazy call that runs in the pool of ``region`` and never anywhere else.
+
+    Parameters
+    ----------
+    kind
+        What the call does, in one lower-case word: the prefix of its key on Dask's dashboard.
+    region
+        Where it runs.
+    function, *args, **kwargs
+        What is called; each call is its own, never shared with an equal one.
+    """
+    name = layer_name(kind, region, uuid4().hex)
+    call: Delayed = delayed(Call(region, function), pure=False)(*args, **kwargs, dask_key_name=name)
+    return call

@@ -1,0 +1,217 @@
+"""Writing: a lazy dataset becomes an immutable Zarr v3 store in its home Region, without passing through the client.
+
+Belongs here: creating, filling and finishing a store, as tasks of the home pool. Does not belong here: telling the
+catalog, which makes a store visible.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+import zarr
+from dask._task_spec import List, Task, TaskRef
+from dask.highlevelgraph import HighLevelGraph
+
+from xdask_pipelines.access.header import describe, plain
+from xdask_pipelines.access.remote import Call
+from xdask_pipelines.errors import AccessError
+from xdask_pipelines.placement.guard import at_home, region_path
+from xdask_pipelines.placement.homes import layer_name
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Written:
+    """A finished store, as its entry in the catalog describes it."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified_ns: int
+    header: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Skeleton:
+    """Metadata and coordinates of a store: everything but its data variables' values."""
+
+    coords: dict[str, tuple[tuple[str, ...], np.ndarray, dict[str, Any]]]
+    variables: dict[str, tuple[tuple[str, ...], tuple[int, ...], tuple[int, ...], str, dict[str, Any]]]
+    attrs: dict[str, Any]
+
+
+def written_lazily(dataset: xr.Dataset, region: str, key: str) -> da.Array:
+    """A lazy scalar that, computed, writes a dataset as one new Zarr v3 store in ``region``; its value is `Written`.
+
+    Parameters
+    ----------
+    dataset
+        Lazy or in memory. Values stay in the home pool; coordinates and attributes travel with the graph.
+    region
+        Home of the store.
+    key
+        Path of the new store, relative to the Region's root.
+
+    Raises
+    ------
+    AccessError
+        When computed: if the store exists already, or cannot be written (disk full, no permission). What was begun is
+        removed.
+    """
+    regular = _regular(dataset)
+    token = uuid4().hex
+    created, finished = (layer_name("create", region, token),), (layer_name("finish", region, token),)
+    tasks: dict[Any, Task] = {created: Task(created, Call(region, _create), key, _skeleton(regular))}
+    written = []
+    for name, variable in regular.data_vars.items():
+        starts = [np.cumsum((0, *c[:-1])).tolist() for c in variable.data.chunks]
+        writer = _WriteBlock(region, key, str(name))
+        for at in np.ndindex(*variable.data.numblocks):
+            origin = tuple(s[i] for s, i in zip(starts, at, strict=True))
+            task = Task(
+                (layer_name("write", region, f"{name}-{token}"), *at),
+                *(writer, TaskRef((variable.data.name, *at)), origin, TaskRef(created)),
+            )
+            tasks[task.key] = task
+            written.append(TaskRef(task.key))
+    names = list(map(str, regular.data_vars))
+    tasks[finished] = Task(finished, Call(region, _finish), key, names, List(*written))
+    graph = HighLevelGraph.from_collections(
+        finished[0], tasks, dependencies=[v.data for v in regular.data_vars.values()]
+    )
+    return da.Array(graph, finished[0], chunks=(), meta=np.empty((), object))
+
+
+def write_here(dataset: xr.Dataset, path: Path, key: str) -> Written:
+    """Write a dataset that is in memory as a new store on this machine (the client's own Region)."""
+    regular = _regular(dataset)
+    return _guarded(path, key, lambda: _write_all(path, key, regular))
+
+
+def _write_all(path: Path, key: str, dataset: xr.Dataset) -> Written:
+    _create_at(path, _skeleton(dataset))
+    for name, variable in dataset.data_vars.items():
+        zarr.open_array(path / str(name), mode="r+")[...] = np.asarray(variable.values)
+    return _finish_at(path, key, list(map(str, dataset.data_vars)))
+
+
+def _regular(dataset: xr.Dataset) -> xr.Dataset:
+    """Data variables as float or integer arrays with regular chunks: Zarr has one chunk size an axis."""
+    plain = dataset.drop_encoding()
+    for name, variable in plain.data_vars.items():
+        if variable.dtype.kind not in "iufb":
+            raise AccessError(f"Variable {name!r} has dtype {variable.dtype}; results hold numbers. Convert it first.")
+        if not isinstance(variable.data, da.Array):
+            plain[name] = variable.chunk()
+        elif any(len(set(c[:-1])) > 1 or c[-1] > c[0] for c in variable.data.chunks):
+            plain[name] = variable.chunk({d: max(c) for d, c in zip(variable.dims, variable.data.chunks, strict=True)})
+    return plain
+
+
+def _skeleton(dataset: xr.Dataset) -> _Skeleton:
+    coords = {}
+    for name, variable in dataset.coords.variables.items():
+        variable.encoding["_FillValue"] = None  # xarray would say NaN; coordinates have no missing values
+        encoded = xr.conventions.encode_cf_variable(variable, name=name)
+        coords[str(name)] = (tuple(map(str, encoded.dims)), np.asarray(encoded.values), plain(encoded.attrs))
+    variables = {
+        str(name): (
+            tuple(map(str, v.dims)),
+            v.shape,
+            tuple(c[0] for c in v.data.chunks),
+            np.dtype(v.dtype).str,
+            plain(v.attrs),
+        )
+        for name, v in dataset.data_vars.items()
+    }
+    return _Skeleton(coords, variables, plain(dataset.attrs))
+
+
+@dataclass(frozen=True)
+class _WriteBlock:
+    """Writes one block of one variable; runs at home only."""
+
+    region: str
+    key: str
+    name: str
+
+    def __call__(self, values: np.ndarray, origin: tuple[int, ...], _created: Any) -> int:
+        with at_home(self.region):
+            path = region_path(self.key)
+            where = tuple(slice(o, o + n) for o, n in zip(origin, values.shape, strict=True))
+
+            def write() -> int:
+                zarr.open_array(path / self.name, mode="r+")[where] = values
+                return int(values.nbytes)
+
+            return _guarded(path, self.key, write)
+
+
+def _create(key: str, skeleton: _Skeleton) -> str:
+    path = region_path(key)
+    _guarded(path, key, lambda: _create_at(path, skeleton))
+    return key
+
+
+def _create_at(path: Path, skeleton: _Skeleton) -> None:
+    if path.exists():
+        raise FileExistsError("the store exists already, and stores are never changed; start a new run")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    group = zarr.create_group(path, zarr_format=3, attributes=skeleton.attrs)
+    for name, (dims, values, attrs) in skeleton.coords.items():
+        array = group.create_array(
+            name,
+            shape=values.shape,
+            dtype=values.dtype,
+            chunks=values.shape or "auto",
+            dimension_names=dims,
+            attributes=attrs,
+        )
+        array[...] = values
+    for name, (dims, shape, chunks, dtype, attrs) in skeleton.variables.items():
+        fill = np.nan if np.dtype(dtype).kind == "f" else 0
+        group.create_array(
+            name, shape=shape, dtype=dtype, chunks=chunks, dimension_names=dims, attributes=attrs, fill_value=fill
+        )
+
+
+def _finish(key: str, names: list[str], _parts: Any) -> Written:
+    path = region_path(key)
+    return _guarded(path, key, lambda: _finish_at(path, key, names))
+
+
+def _finish_at(path: Path, key: str, names: list[str]) -> Written:
+    """Consolidate the metadata, and describe what is there from the files themselves."""
+    zarr.consolidate_metadata(path, zarr_format=3)
+    digest = hashlib.blake2b(digest_size=16)
+    size = modified = 0
+    for file in sorted(f for f in path.rglob("*") if f.is_file()):
+        name, content, stat = file.relative_to(path).as_posix(), file.read_bytes(), file.stat()
+        digest.update(f"{len(name)}:{name}:{len(content)}:".encode() + content)
+        size, modified = size + stat.st_size, max(modified, stat.st_mtime_ns)
+    return Written(key, size, digest.hexdigest(), modified, describe(path, "zarr3", variables=names))
+
+
+def _guarded(path: Path, key: str, action: Callable[[], T]) -> T:
+    """Do what writes a store; if it fails, nothing of the store stays."""
+    try:
+        return action()
+    except FileExistsError as error:
+        raise AccessError(f"The store {key} cannot be made: {error}. Full path: {path}") from error
+    except (OSError, ValueError) as error:
+        shutil.rmtree(path, ignore_errors=True)
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise AccessError(
+            f"The store {key} could not be written: {reason}. What was begun is removed. Free space or mend the "
+            f"permissions of {path.parent}, then run again."
+        ) from error
