@@ -1,0 +1,39 @@
+"""Exact climate arithmetic on xarray objects: means, regridding, differences, figures, maps.
+
+Belongs here: pure functions of fields, lazy on Dask arrays. Does not belong here: reading, placing or storing fields.
+``maps`` is imported by those who draw: matplotlib and cartopy take a second that workers need not spend.
+"""
+
+from xdask_pipelines.climate.axes import with_bounds
+from xdask_pipelines.climate.difference import climate_signal, difference, model_bias
+from xdask_pipelines.climate.grid import Grid, cell_areas, grid_of, make_grid
+from xdask_pipelines.climate.means import (
+    area_weighted_mean,
+    combine_partials,
+    mean_of_partials,
+    month_partial,
+    time_weighted_mean,
+)
+from xdask_pipelines.climate.regrid import regrid
+from xdask_pipelines.climate.statistics import field_statistics
+from xdask_pipelines.climate.thumbnail import dequantise, quantise
+
+__all__ = [
+    "Grid",
+    "area_weighted_mean",
+    "cell_areas",
+    "climate_signal",
+    "combine_partials",
+    "dequantise",
+    "difference",
+    "field_statistics",
+    "grid_of",
+    "make_grid",
+    "mean_of_partials",
+    "model_bias",
+    "month_partial",
+    "quantise",
+    "regrid",
+    "time_weighted_mean",
+    "with_bounds",
+]

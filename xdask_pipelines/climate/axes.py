@@ -1,0 +1,119 @@
+"""Which of a field's coordinates are latitude, longitude and time, and the bounds that travel with them.
+
+Belongs here: recognising and carrying coordinates by CF. Does not belong here: the geometry of cells (``grid``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cftime
+import numpy as np
+import xarray as xr
+
+from xdask_pipelines.errors import ClimateError
+
+_LATITUDE_UNITS = {"degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN"}
+_LONGITUDE_UNITS = {"degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE"}
+
+
+def latitude_name(field: xr.DataArray) -> str:
+    """Name of the dimension that is latitude, by CF's ``standard_name`` or units, or by a usual name."""
+    return _the_one(field, "latitude", lambda c: _is(c, "latitude", _LATITUDE_UNITS, {"lat", "latitude"}))
+
+
+def longitude_name(field: xr.DataArray) -> str:
+    """Name of the dimension that is longitude, by CF's ``standard_name`` or units, or by a usual name."""
+    return _the_one(field, "longitude", lambda c: _is(c, "longitude", _LONGITUDE_UNITS, {"lon", "longitude"}))
+
+
+def time_name(field: xr.DataArray) -> str:
+    """Name of the dimension that is time, by CF's ``standard_name`` or axis, or by its dates."""
+    return _the_one(field, "time", is_time)
+
+
+def is_time(coordinate: xr.DataArray) -> bool:
+    """Whether a coordinate holds instants."""
+    attrs = coordinate.attrs
+    if attrs.get("standard_name") == "time" or attrs.get("axis") == "T":
+        return True
+    return "standard_name" not in attrs and (
+        np.issubdtype(coordinate.dtype, np.datetime64)
+        or (
+            coordinate.dtype == object
+            and coordinate.size > 0
+            and isinstance(coordinate.values.flat[0], cftime.datetime)
+        )
+        or coordinate.name == "time"
+    )
+
+
+def horizontal_names(field: xr.DataArray) -> tuple[str, str]:
+    """Names of the latitude and the longitude dimension.
+
+    Raises
+    ------
+    ClimateError
+        If either is not there, is there twice, or is not a dimension of its own (a curvilinear grid).
+    """
+    return latitude_name(field), longitude_name(field)
+
+
+def with_bounds(dataset: xr.Dataset, variable: str) -> xr.DataArray:
+    """Take one variable out of a dataset, together with the bounds of its coordinates.
+
+    xarray lets a ``DataArray`` carry no ``time_bnds``, because ``bnds`` is not one of its dimensions. Each bounds
+    variable that a coordinate names is carried instead as two coordinates, ``time_lower`` and ``time_upper``.
+
+    Raises
+    ------
+    ClimateError
+        If bounds are Dask arrays: they are needed in memory to build weights.
+    """
+    field = dataset[variable]
+    for name, coordinate in field.coords.items():
+        bounds_name = coordinate.attrs.get("bounds", coordinate.encoding.get("bounds"))
+        if bounds_name is None or bounds_name not in dataset.variables:
+            continue
+        bounds = dataset[bounds_name]
+        if bounds.chunks is not None:
+            raise ClimateError(
+                f"the bounds {bounds_name!r} of {variable!r} are a Dask array; load them with the coordinates: "
+                f"dataset.assign_coords({bounds_name}=dataset.{bounds_name}.load())",
+                coordinate=str(name),
+            )
+        dim = (set(bounds.dims) - set(coordinate.dims)).pop()
+        ends = bounds.transpose(*coordinate.dims, dim).values
+        field = field.assign_coords(
+            {f"{name}_lower": (coordinate.dims, ends[..., 0]), f"{name}_upper": (coordinate.dims, ends[..., 1])}
+        )
+    return field
+
+
+def carried_bounds(coordinate: xr.DataArray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lower and upper ends, each of the coordinate's shape, if ``with_bounds`` made them travel along."""
+    lower, upper = f"{coordinate.name}_lower", f"{coordinate.name}_upper"
+    if lower not in coordinate.coords or upper not in coordinate.coords:
+        return None
+    return coordinate.coords[lower].values, coordinate.coords[upper].values
+
+
+def _is(coordinate: xr.DataArray, standard_name: str, units: set[str], names: set[str]) -> bool:
+    attrs = coordinate.attrs
+    if "standard_name" in attrs:
+        return bool(attrs["standard_name"] == standard_name)
+    return attrs.get("units") in units or ("units" not in attrs and coordinate.name in names)
+
+
+def _the_one(field: xr.DataArray, what: str, test: Callable[[xr.DataArray], bool]) -> str:
+    found = [str(dim) for dim in field.dims if dim in field.coords and test(field.coords[dim])]
+    if len(found) == 1:
+        return found[0]
+    label = repr(str(field.name)) if field.name is not None else "the field"
+    if found:
+        raise ClimateError(f"{label} has more than one {what} dimension: {found}", dims=tuple(map(str, field.dims)))
+    raise ClimateError(
+        f"{label} has no {what} dimension among {tuple(map(str, field.dims))}; give the coordinate its CF "
+        f"standard_name {what!r} (a curvilinear grid must be brought to rows and columns first)",
+        dims=tuple(map(str, field.dims)),
+    )

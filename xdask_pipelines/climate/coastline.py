@@ -1,0 +1,61 @@
+"""Outlines of land from the bundled Natural Earth file (``land-110m.json``, TopoJSON), never from the network.
+
+Belongs here: decoding polygons in degrees. Does not belong here: projecting or drawing them (``maps``).
+"""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from importlib.resources import files
+
+import numpy as np
+
+from xdask_pipelines.climate.grid import Float
+
+
+@lru_cache(maxsize=1)
+def coastlines() -> Float:
+    """Outlines of all land, and of lakes within it, cut at 180 degrees.
+
+    The file's rings cross that meridian (and Antarctica's goes round the pole): drawn as they are, they would leave
+    lines across a map; closed along the meridian, they would show it as a coast.
+
+    Returns
+    -------
+    Shape (n, 2): longitude from -180 to 180 and latitude, in degrees; a row of NaN between lines.
+    """
+    gap = np.full((1, 2), np.nan)
+    lines = np.concatenate([part for ring in _land_rings() for part in (_cut(ring), gap)])
+    lines.flags.writeable = False  # it is cached
+    return lines
+
+
+def _cut(ring: Float) -> Float:
+    """A ring with a gap wherever it crosses from 180 to -180 degrees or back."""
+    parts = []
+    start = 0
+    for i in np.flatnonzero(np.abs(np.diff(ring[:, 0])) > 180.0).tolist():
+        (lon, lat), (next_lon, next_lat) = ring[i], ring[i + 1]
+        edge = np.copysign(180.0, lon)
+        width = 360.0 - abs(next_lon - lon)
+        crossing = lat + (next_lat - lat) * ((edge - lon) * np.sign(edge) / width if width else 0.0)
+        parts += [ring[start : i + 1], np.array([[edge, crossing], [np.nan, np.nan], [-edge, crossing]])]
+        start = i + 1
+    return np.concatenate([*parts, ring[start:]])
+
+
+def _land_rings() -> tuple[Float, ...]:
+    """Closed rings of land and of lakes within it, each of shape (n, 2): longitude and latitude in degrees.
+
+    Source of the format: the TopoJSON specification, sections 2.1.1 (transforms) and 2.1.4 (arc indexes).
+    """
+    topology = json.loads(files(__package__).joinpath("land-110m.json").read_text())
+    scale, translate = topology["transform"]["scale"], topology["transform"]["translate"]
+    arcs = [np.cumsum(arc, axis=0) * scale + translate for arc in topology["arcs"]]
+    return tuple(
+        np.concatenate([arcs[i] if i >= 0 else arcs[~i][::-1] for i in ring])
+        for geometry in topology["objects"]["land"]["geometries"]
+        for polygon in (geometry["arcs"] if geometry["type"] == "MultiPolygon" else [geometry["arcs"]])
+        for ring in polygon
+    )

@@ -1,0 +1,202 @@
+"""Means over time, whole or in monthly partials that add up exactly, and over the area of the sphere.
+
+Belongs here: sums, counts and weights. Does not belong here: reading months or storing partials.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xdask_pipelines.climate.axes import carried_bounds, horizontal_names, is_time, time_name
+from xdask_pipelines.climate.blocks import add, elementwise, map_fields, sum_over
+from xdask_pipelines.climate.grid import Float, Grid, grid_of
+from xdask_pipelines.errors import ClimateError
+
+_SUM, _COUNT = "sum", "count"
+
+
+def month_partial(field: xr.DataArray) -> xr.Dataset:
+    """Sum and count of the finite values over time, from which means of any length follow.
+
+    Parameters
+    ----------
+    field
+        Hourly values, dimensions time, latitude and longitude; chunks may be of any shape and are kept in space.
+
+    Returns
+    -------
+    Dataset with ``sum`` (float64, the field's units; exact if values are multiples of 1/32 K) and ``count`` (int64),
+    without the time dimension. A month of 0.25 degree ERA5 gives 16.6 MB for 3.09 GB.
+    """
+    time = time_name(field)
+    # One task a block gives both, so that a block of hours is read once and dropped at once.
+    both = sum_over(_sum_and_count, field, time, label="month-partial", dtype=np.float64, new={"partial": 2})
+    coords = _without(field, time)
+    shared = {key: field.attrs[key] for key in ("standard_name", "units", "long_name") if key in field.attrs}
+    total = xr.DataArray(both[0], coords=coords, attrs={**shared, "cell_methods": f"{time}: sum"})
+    count = xr.DataArray(both[1].astype(np.int64), coords=coords, attrs={"units": "1", "long_name": "finite values"})
+    instants = field.indexes[time]
+    attrs = {
+        **{key: value for key, value in field.attrs.items() if key not in shared and key != "cell_methods"},
+        "variable": str(field.name) if field.name is not None else "",
+        "time_coverage_start": str(instants[0]),
+        "time_coverage_end": str(instants[-1]),
+        "time_steps": len(instants),
+    }
+    return xr.Dataset({_SUM: total, _COUNT: count}, attrs=attrs)
+
+
+def combine_partials(partials: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Add partials of the same grid: the partial of all their months together.
+
+    Raises
+    ------
+    ClimateError
+        If there are none, or grids or units differ.
+    """
+    if not partials:
+        raise ClimateError("no monthly partials to combine; ask for at least one month")
+    first = partials[0]
+    for i, other in enumerate(partials[1:], start=1):
+        if other[_SUM].attrs.get("units") != first[_SUM].attrs.get("units"):
+            units = [p[_SUM].attrs.get("units") for p in (first, other)]
+            raise ClimateError(f"partial {i} is in {units[1]!r}, the first in {units[0]!r}", index=i)
+        for dim in first[_SUM].dims:
+            if not np.array_equal(first[dim].values, other[dim].values):
+                raise ClimateError(f"partial {i} differs from the first in {dim!r}; they are of two grids", index=i)
+    attrs = {
+        **first.attrs,
+        "time_coverage_start": min(str(p.attrs.get("time_coverage_start", "")) for p in partials),
+        "time_coverage_end": max(str(p.attrs.get("time_coverage_end", "")) for p in partials),
+        "time_steps": sum(int(p.attrs.get("time_steps", 0)) for p in partials),
+    }
+    added = {name: add(*(p[name] for p in partials), label="combine-partials") for name in (_SUM, _COUNT)}
+    return xr.Dataset(added, attrs=attrs)
+
+
+def mean_of_partials(partial: xr.Dataset) -> xr.DataArray:
+    """Mean of the values that a partial sums up, each weighing the same; NaN where there is none.
+
+    A further dimension of months (as stores of many partials have) is summed over first.
+
+    Returns
+    -------
+    Dimensions latitude and longitude, float64, units of the sum.
+    """
+    total, count = partial[_SUM], partial[_COUNT]
+    months = [dim for dim in total.dims if dim not in horizontal_names(total)]
+    if months:
+        total, count = (each.sum(months, skipna=False, keep_attrs=True) for each in (total, count))
+    coords = {name: c for name, c in total.coords.items() if not is_time(c)}
+    mean = elementwise(_divide, total, count, label="mean-of-partials", dtype=np.float64)
+    attrs = {**partial.attrs, **total.attrs, "cell_methods": "time: mean"}
+    return xr.DataArray(mean, coords=coords, name=str(partial.attrs.get("variable", "")) or None, attrs=attrs)
+
+
+def time_weighted_mean(field: xr.DataArray) -> xr.DataArray:
+    """Mean over time, each step weighing as long as it lasts; NaN where any step is.
+
+    Steps last from their lower to their upper bound if bounds travel with the field (``axes.with_bounds``), else,
+    if they are months, as long as those months in the data's own calendar. A scalar time is a mean already.
+
+    Raises
+    ------
+    ClimateError
+        If how long steps last cannot be known.
+    """
+    if not any(is_time(field[dim]) for dim in field.dims if dim in field.coords) and any(
+        is_time(c) for c in field.coords.values() if c.ndim == 0
+    ):
+        return field
+    time = time_name(field)
+    lengths = _lengths(field, time)
+    mean = sum_over(_Weighted(lengths / lengths.sum()), field, time, label="time-weighted-mean", dtype=np.float64)
+    cell_methods = str(field.attrs.get("cell_methods", ""))
+    attrs = {**field.attrs, "cell_methods": cell_methods if "time: mean" in cell_methods else "time: mean"}
+    return xr.DataArray(mean, coords=_without(field, time), name=field.name, attrs=attrs)
+
+
+def area_weighted_mean(field: xr.DataArray) -> xr.DataArray:
+    """Mean over latitude and longitude, each cell weighing its exact area; NaN if any value is.
+
+    Returns
+    -------
+    float64, the field's other dimensions, lazy if the field is.
+    """
+    horizontal = horizontal_names(field)
+    mean = map_fields(AreaMeanKernel(grid_of(field)), field, horizontal, label="area-weighted-mean", dtype=np.float64)
+    attrs = {**field.attrs, "cell_methods": f"{field.attrs.get('cell_methods', '')} area: mean".strip()}
+    return xr.DataArray(mean, coords=_without(field, *horizontal), name=field.name, attrs=attrs)
+
+
+@dataclass(frozen=True)
+class AreaMeanKernel:
+    """Area-weighted means of (..., ny, nx), shape (...)."""
+
+    grid: Grid
+
+    def __call__(self, fields: NDArray[Any]) -> Float:
+        """Weigh rows and columns apart: a cell's area is the product of both."""
+        lat, lon = self.grid.lat.measure, self.grid.lon.measure
+        mean: Float = fields.astype(np.float64) @ (lon / lon.sum()) @ (lat / lat.sum())
+        return mean
+
+
+@dataclass(frozen=True)
+class _Weighted:
+    weights: Float
+
+    def __call__(self, block: NDArray[Any], steps: slice) -> Float:
+        total: Float = np.tensordot(self.weights[steps], block.astype(np.float64), axes=1)
+        return total
+
+
+def _sum_and_count(block: NDArray[Any], _steps: slice) -> Float:
+    total = block.sum(axis=0, dtype=np.float64)
+    if np.isfinite(total).all():  # then all values are. 0.016 s for 24 h of 721 x 1440, against 0.060 s with masks
+        return np.stack([total, np.full_like(total, len(block))])
+    finite = np.isfinite(block)
+    return np.stack([np.sum(block, axis=0, dtype=np.float64, where=finite), np.sum(finite, axis=0, dtype=np.float64)])
+
+
+def _divide(total: Float, count: NDArray[np.int64]) -> Float:
+    mean: Float = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
+    return mean
+
+
+def _lengths(field: xr.DataArray, time: str) -> Float:
+    """How long each step lasts, in days, shape (nt,)."""
+    coordinate = field[time]
+    bounds = carried_bounds(coordinate)
+    if bounds is not None:
+        lengths = _days(bounds[1] - bounds[0])
+        bad = np.flatnonzero(~(lengths > 0))
+        if bad.size:
+            raise ClimateError(f"the bounds of {time!r} at index {bad[0]} span no time", index=int(bad[0]))
+        return lengths
+    gaps = _days(np.diff(coordinate.values))
+    # At least one gap of a month's length, or a step a year would pass for a month.
+    if not (gaps.size and gaps.min() >= 28 and gaps.min() <= 31):
+        raise ClimateError(
+            f"how long each step of {time!r} lasts is not known: steps are not months, and no bounds travel with the "
+            "field; take it from its dataset by climate.with_bounds(dataset, variable)"
+        )
+    return np.asarray(coordinate.dt.days_in_month.values, dtype=np.float64)
+
+
+def _days(differences: NDArray[Any]) -> Float:
+    if differences.dtype == object:  # cftime
+        return np.array([each.total_seconds() / 86400 for each in differences], dtype=np.float64)
+    days: Float = differences / np.timedelta64(1, "D")
+    return days
+
+
+def _without(field: xr.DataArray, *dims: str) -> dict[Any, xr.DataArray]:
+    """Coordinates that do not depend on the given dimensions."""
+    return {name: c for name, c in field.coords.items() if not set(dims) & set(c.dims)}

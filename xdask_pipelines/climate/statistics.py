@@ -1,0 +1,95 @@
+"""Figures about a field that tell whether it is sound, and that are small enough to cross Regions.
+
+Belongs here: the figures. Does not belong here: what is acceptable (the asset checks decide).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xdask_pipelines.climate.axes import horizontal_names
+from xdask_pipelines.climate.blocks import map_fields
+from xdask_pipelines.climate.grid import Float, Grid, grid_of
+
+_NAMES = {
+    "finite_count": "values that are finite",
+    "nan_count": "values that are NaN",
+    "minimum": "smallest finite value",
+    "maximum": "largest finite value",
+    "south_finite_count": "finite values in the southernmost row",
+    "north_finite_count": "finite values in the northernmost row",
+    "seam_step": "largest difference between the first and the last column",
+    "largest_step": "largest difference between other columns that are neighbours",
+    "area_mean": "area-weighted mean, NaN if any value is",
+}
+
+
+def field_statistics(field: xr.DataArray) -> xr.Dataset:
+    """Figures about each horizontal field: a scalar each if there are no other dimensions, lazy if the field is.
+
+    Returns
+    -------
+    Dataset of float64 with ``finite_count``, ``nan_count``, ``minimum``, ``maximum``, ``south_finite_count``,
+    ``north_finite_count``, ``seam_step``, ``largest_step``, ``area_mean``. A field has a seam if ``seam_step`` is
+    far above ``largest_step``; both are NaN without finite neighbours, ``seam_step`` also if longitudes do not go
+    all the way round.
+    """
+    horizontal = horizontal_names(field)
+    figures = map_fields(
+        _Figures(grid_of(field)),
+        field,
+        horizontal,
+        label="field-statistics",
+        dtype=np.float64,
+        new={"figure": len(_NAMES)},
+    )
+    coords = {name: c for name, c in field.coords.items() if not set(horizontal) & set(c.dims)}
+    units = {"units": field.attrs["units"]} if "units" in field.attrs else {}
+    return xr.Dataset(
+        {
+            name: xr.DataArray(
+                figures[..., i],
+                coords=coords,
+                attrs={"long_name": text, **({"units": "1"} if name.endswith("count") else units)},
+            )
+            for i, (name, text) in enumerate(_NAMES.items())
+        }
+    )
+
+
+@dataclass(frozen=True)
+class _Figures:
+    grid: Grid
+
+    def __call__(self, fields: NDArray[Any]) -> Float:
+        out = np.empty((*fields.shape[:-2], len(_NAMES)))
+        for index in np.ndindex(*fields.shape[:-2]):
+            out[index] = self._one(fields[index].astype(np.float64))
+        return out
+
+    def _one(self, values: Float) -> list[float]:
+        lat, lon = self.grid.lat, self.grid.lon
+        finite = np.isfinite(values)
+        rows = finite.sum(axis=1)
+        south, north = (rows[-1], rows[0]) if lat.descending else (rows[0], rows[-1])
+        return [
+            float(finite.sum()),
+            float(np.isnan(values).sum()),
+            float(values.min(where=finite, initial=np.inf)) if finite.any() else np.nan,
+            float(values.max(where=finite, initial=-np.inf)) if finite.any() else np.nan,
+            float(south),
+            float(north),
+            _largest(values[:, :1] - values[:, -1:]) if lon.complete else np.nan,
+            _largest(np.diff(values, axis=1)),
+            float(lat.measure @ values @ lon.measure / (lat.measure.sum() * lon.measure.sum())),
+        ]
+
+
+def _largest(steps: Float) -> float:
+    known = np.abs(steps[np.isfinite(steps)])
+    return float(known.max()) if known.size else np.nan
