@@ -72,6 +72,10 @@ class EmptyPool(PlacementError):
     """A Region's pool has no worker that could take its tasks."""
 
 
+class LostComputation(PlacementError):
+    """The scheduler or a whole pool was lost in mid-run; running again does what is missing."""
+
+
 class AccessError(XdaskError):
     """An entry cannot be read or written in its home Region."""
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+import cftime
 import h5py
 import numpy as np
 import zarr
@@ -68,7 +69,46 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
                 f"{path.name}: coordinate {name!r} has a missing value at index {int(np.argmin(np.isfinite(values)))}. Repair "
                 f"the file, then run `xdask sync`. Full path: {path}"
             )
+    if times := _time_range(header):
+        header["time_range"] = times
     return header
+
+
+def _time_range(header: Mapping[str, Any]) -> list[int] | None:
+    """Half-open range of the data's own time as two catalog time keys: bounds where there are any, else the steps."""
+    time = next((c for n, c in header["coords"].items() if c["attrs"].get("standard_name") == "time" or n == "time"), None)
+    if time is None or "since" not in str(time["attrs"].get("units", "")):
+        return None
+    bounds = header["coords"].get(time["attrs"].get("bounds", ""))
+    values = np.atleast_1d(unpack(bounds if bounds else time)).ravel()
+    attrs = {**time["attrs"], **(bounds["attrs"] if bounds else {})}
+    ends = cftime.num2date([values.min(), values.max()], attrs["units"], attrs.get("calendar", "standard"))
+    start, end = (int(f"{t.year:04}{t.month:02}{t.day:02}{t.hour:02}{t.minute:02}{t.second:02}") for t in ends)
+    return [start, end if bounds else end + 1]  # a step without bounds lasts, as far as is known, a moment
+
+
+def select_step(header: Mapping[str, Any], dim: str, index: int) -> dict[str, Any]:
+    """Header of one step along a dimension of a store, for an entry that is a part of it."""
+
+    def coordinate(c: Mapping[str, Any]) -> dict[str, Any]:
+        if dim not in c["dims"]:
+            return dict(c)
+        axis = c["dims"].index(dim)
+        return {**c, **pack(np.take(unpack(c), [index], axis=axis))}
+
+    def variable(v: Mapping[str, Any]) -> dict[str, Any]:
+        if dim not in v["dims"]:
+            return dict(v)
+        axis = v["dims"].index(dim)
+        shape, origin = list(v["shape"]), [0] * len(v["shape"])
+        steps, shape[axis], origin[axis] = shape[axis], 1, index
+        return {**v, "shape": shape, "origin": origin, "stored_bytes": v["stored_bytes"] // steps}
+
+    return {
+        **header,
+        "coords": {name: coordinate(c) for name, c in header["coords"].items()},
+        "variables": {name: variable(v) for name, v in header["variables"].items()},
+    }
 
 
 def unpack(coordinate: Mapping[str, Any]) -> np.ndarray:

@@ -38,7 +38,9 @@ class Described(Protocol):
     header: Mapping[str, Any] | None
 
 
-def open_entries(entries: Sequence[Described], variables: Sequence[str] | None = None) -> xr.Dataset:
+def open_entries(
+    entries: Sequence[Described], variables: Sequence[str] | None = None, *, join: str | None = None
+) -> xr.Dataset:
     """One lazy dataset from entries of one Region.
 
     Parameters
@@ -47,6 +49,8 @@ def open_entries(entries: Sequence[Described], variables: Sequence[str] | None =
         In any order; several are joined along time, and must agree in everything else.
     variables
         Names of the data variables wanted; all if None.
+    join
+        Dimension along which several entries are joined in the order given; None: time, in the order of time.
 
     Returns
     -------
@@ -67,11 +71,11 @@ def open_entries(entries: Sequence[Described], variables: Sequence[str] | None =
     if len(regions) > 1:
         raise AccessError(f"Entries of {' and '.join(regions)} cannot be one dataset: open those of each Region apart.")
     parts = [_decoded(e.header) for e in entries]  # type: ignore[arg-type]
-    if len(parts) > 1:
-        entries, parts = _in_time_order(entries, parts)
+    if len(parts) > 1 and join is None:
+        join, entries, parts = _in_time_order(entries, parts)
     names = _wanted(parts[0], variables, entries[0].key)
-    joined = _joined_coordinates(parts, entries)
-    data = {name: _lazy(name, entries) for name in names}
+    joined = _joined_coordinates(parts, entries, join)
+    data = {name: _lazy(name, entries, join) for name in names}
     return joined.assign(data)
 
 
@@ -91,7 +95,9 @@ def _time_dim(part: xr.Dataset) -> str | None:
     return next((str(n) for n in part.dims if str(n).startswith("time")), None)
 
 
-def _in_time_order(entries: Sequence[Described], parts: list[xr.Dataset]) -> tuple[list[Described], list[xr.Dataset]]:
+def _in_time_order(
+    entries: Sequence[Described], parts: list[xr.Dataset]
+) -> tuple[str, list[Described], list[xr.Dataset]]:
     dim = _time_dim(parts[0])
     if dim is None or not all(dim in p.coords for p in parts):
         raise AccessError(
@@ -104,7 +110,7 @@ def _in_time_order(entries: Sequence[Described], parts: list[xr.Dataset]) -> tup
             raise AccessError(
                 f"{entries[a].key} and {entries[b].key} overlap in time: ask the catalog for one of them."
             )
-    return [entries[i] for i in order], [parts[i] for i in order]
+    return dim, [entries[i] for i in order], [parts[i] for i in order]
 
 
 def _wanted(part: xr.Dataset, variables: Sequence[str] | None, key: str) -> list[str]:
@@ -115,12 +121,10 @@ def _wanted(part: xr.Dataset, variables: Sequence[str] | None, key: str) -> list
     return list(variables or there)
 
 
-def _joined_coordinates(parts: list[xr.Dataset], entries: Sequence[Described]) -> xr.Dataset:
+def _joined_coordinates(parts: list[xr.Dataset], entries: Sequence[Described], dim: str | None) -> xr.Dataset:
     first = parts[0]
     if len(parts) == 1:
         return first
-    dim = _time_dim(first)
-    assert dim is not None  # _in_time_order has made sure
     for part, entry in zip(parts[1:], entries[1:], strict=True):
         for name in first.coords:
             if dim not in first[name].dims and not (name in part.coords and first[name].equals(part[name])):
@@ -131,12 +135,14 @@ def _joined_coordinates(parts: list[xr.Dataset], entries: Sequence[Described]) -
     return xr.concat(parts, dim, coords="minimal", compat="override", join="exact", combine_attrs="override")
 
 
-def _lazy(name: str, entries: Sequence[Described]) -> xr.Variable:
+def _lazy(name: str, entries: Sequence[Described], join: str | None) -> xr.Variable:
     """One dask array over all entries: one layer, whose tasks have no dependencies, so that reads spread at once."""
     sources = [_source(name, e) for e in entries]
     described = [_variable(name, e) for e in entries]
     dims = tuple(described[0]["dims"])
-    axis = next((i for i, d in enumerate(dims) if d.startswith("time")), 0)
+    axis = dims.index(join) if join in dims else 0
+    if join not in dims:  # the same in all entries, as _joined_coordinates has made sure of the coordinates
+        entries, sources, described = entries[:1], sources[:1], described[:1]
     spans = [_spans(v["shape"], _block_shape(v)) for v in described]
     rest = [s for i, s in enumerate(spans[0]) if i != axis]
     for entry, other in zip(entries, spans, strict=True):

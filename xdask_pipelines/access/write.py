@@ -98,6 +98,12 @@ def write_here(dataset: xr.Dataset, path: Path, key: str) -> Written:
     return _guarded(path, key, lambda: _write_all(path, key, regular))
 
 
+def open_here(path: Path) -> xr.Dataset:
+    """A store of the client's own Region, in memory."""
+    with xr.open_zarr(path, chunks=None, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)) as dataset:
+        return dataset.load()
+
+
 def _write_all(path: Path, key: str, dataset: xr.Dataset) -> Written:
     _create_at(path, _skeleton(dataset))
     for name, variable in dataset.data_vars.items():

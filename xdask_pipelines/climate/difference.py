@@ -63,7 +63,10 @@ def _subtract(minuend: xr.DataArray, subtrahend: xr.DataArray, name: str, roles:
             )
     # The grids are the same: take one's coordinates for both, so that xarray finds nothing to align.
     shared = {dim: minuend.coords[dim].variable for dim in names[0]}
-    result = minuend.astype(np.float64) - subtrahend.assign_coords(shared).astype(np.float64)
+    # One float64 operand makes the result float64; a float32 one stays as it is, for half its bytes may cross Regions.
+    if minuend.dtype != np.float64 and subtrahend.dtype != np.float64:
+        minuend = minuend.astype(np.float64)
+    result = minuend - subtrahend.assign_coords(shared)
     attrs = {
         "units": units[0],
         "long_name": f"{_label(minuend)}: {roles[0]} minus {roles[1]}",

@@ -65,8 +65,16 @@ def compute(
     lazy = [x for x in xs if is_dask_collection(x)]
     if not lazy:
         return xs, Evidence()
-    with dask.config.set(array_optimize=fenced if max_tasks == MAX_TASKS else partial(fenced, max_tasks=max_tasks)):
-        held = client.persist(lazy)
+    submit = fenced if max_tasks == MAX_TASKS else partial(fenced, max_tasks=max_tasks)
+    with client.as_current(), dask.config.set(array_optimize=submit):
+        values, report = _run(client, client.persist(lazy), progress)
+    evidence = _accepted(report, perf_counter() - started)
+    results = iter([_assemble(x, values) for x in lazy])
+    return tuple(next(results) if is_dask_collection(x) else x for x in xs), evidence
+
+
+def _run(client: Client, held: Any, progress: Progress | None) -> tuple[dict[Any, Any], Mapping[str, Any] | None]:
+    """Wait for what was submitted; values by key, and the report."""
     futures = {future.key: future for future in futures_of(held)}
     keys = [list(flatten(x.__dask_keys__())) for x in held]
     outputs = sorted({key for group in keys for key in group}, key=str)
@@ -74,6 +82,7 @@ def compute(
         _wait(client, list(futures.values()), outputs, progress)
         values = dict(zip(futures, client.gather(list(futures.values())), strict=True))
         report = ask(client, "report", client=client.id, keys=outputs, delivered=True)
+        return values, report
     except FutureCancelledError as error:
         raise PlacementError(
             "The computation was lost: the scheduler was restarted, or dropped this client. Nothing of it was kept. See "
@@ -82,9 +91,6 @@ def compute(
     except BaseException:
         client.cancel(list(futures.values()), reason="the computation failed or was interrupted")
         raise
-    evidence = _accepted(report, perf_counter() - started)
-    results = iter([_assemble(x, values) for x in lazy])
-    return tuple(next(results) if is_dask_collection(x) else x for x in xs), evidence
 
 
 def check_scheduler(client: Client) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
+from dask.base import is_dask_collection
 from dask._task_spec import GraphNode, Task, _execute_subgraph
 
 from xdask_pipelines.errors import PlacementError
@@ -106,6 +107,16 @@ def combine(reads: Homes, pins: Homes, inherited: Iterable[Homes]) -> Homes:
     if pins:
         return pins | reads
     return reads.union(*inherited)
+
+
+def homes_of(*xs: Any) -> Homes:
+    """Regions that lazy objects read in or are pinned to, told from the layers of their graphs."""
+    found = set()
+    for x in xs:
+        graph = x.__dask_graph__() if is_dask_collection(x) else None
+        names = getattr(graph, "layers", graph) or ()
+        found |= {mark[1] for name in names if (mark := mark_of(name))}
+    return frozenset(found)
 
 
 def describe_mixture(key: Hashable, homes: Iterable[str]) -> str:

@@ -1,0 +1,274 @@
+"""`analysis`: a plain function of xarray objects becomes a Dagster asset that computes where its data lies.
+
+Belongs here: what every analysis shares: opening inputs, versions, handing the result to the IO manager. Does not belong
+here: any particular analysis.
+"""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import xarray as xr
+
+from xdask_pipelines.access import open_entries
+from xdask_pipelines.access.completeness import steps_of
+from xdask_pipelines.catalog import Catalog, Entry
+from xdask_pipelines.climate import with_bounds
+from xdask_pipelines.resources.failures import explained
+from xdask_pipelines.resources.io_manager import Result, entries_of
+from xdask_pipelines.resources.results import PARTITION
+
+Facets = Mapping[str, str] | Callable[[Any], Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Catalogued data that an analysis reads.
+
+    Parameters
+    ----------
+    dataset
+        Name in ``regions.yaml``.
+    facets
+        What must fit, exactly; or a function of the asset's config that gives it.
+    grid
+        True if only the grid is used: the asset then depends on the grid alone, not on the values.
+    """
+
+    dataset: str
+    facets: Facets = field(default_factory=dict)
+    grid: bool = False
+
+    def resolve(self, catalog: Catalog, config: Any, partition: str) -> Entry:
+        """The one entry asked for, or `MissingEntries` or `AmbiguousEntries`."""
+        wanted = self.facets(config) if callable(self.facets) else self.facets
+        times = [partition] if partition else None
+        (entry,) = catalog.resolve(dataset=self.dataset, times=times, **wanted)
+        return entry
+
+    def open(self, entry: Entry) -> xr.DataArray | xr.Dataset:
+        """Lazy and placed; a file with one variable gives an array."""
+        opened = open_entries([entry])
+        names = list(opened.data_vars)
+        return with_bounds(opened, str(names[0])) if len(names) == 1 else opened
+
+    def version(self, entry: Entry) -> str:
+        """Digest of what is used of the entry."""
+        if not self.grid:
+            return entry.etag
+        coords = (entry.header or {}).get("coords", {})
+        return _digest({n: c["data"] for n, c in coords.items() if n.startswith(("lat", "lon"))})
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis before Dagster: its function, what it reads, what it follows from."""
+
+    name: str
+    function: Callable[..., Any]
+    sources: Mapping[str, Source]
+    upstream: tuple[str, ...]
+    config_type: type[dg.Config] | None
+    config_name: str
+    code_version: str
+    partitioned: bool
+    preview: Callable[[Any], xr.DataArray]
+    range_kelvin: tuple[float, float]
+
+    def config(self, values: Mapping[str, Any] | None) -> Any:
+        """Typed config from a run's values."""
+        return self.config_type(**(values or {})) if self.config_type else None
+
+    def entries(self, catalog: Catalog, config: Any, partition: str) -> dict[str, Entry]:
+        """Entries that one partition reads, by parameter."""
+        return {name: source.resolve(catalog, config, partition) for name, source in self.sources.items()}
+
+    def version(
+        self, config: Any, entries: Mapping[str, Entry], upstream: Mapping[str, Mapping[str, str]]
+    ) -> str:
+        """Data version: digest of the code, the config, the sources' digests and the versions of upstream results."""
+        return _digest(
+            {
+                "code": self.code_version,
+                "config": config.model_dump() if config else None,
+                "sources": {name: self.sources[name].version(e) for name, e in entries.items()},
+                "upstream": {name: dict(versions) for name, versions in upstream.items()},
+            }
+        )
+
+
+_ANALYSES: dict[dg.AssetKey, Analysis] = {}
+
+
+def analysis_of(asset: dg.AssetsDefinition) -> Analysis | None:
+    """The analysis that an asset was made from, if `analysis` made it."""
+    return _ANALYSES.get(asset.key) if len(list(asset.keys)) == 1 else None
+
+
+def analysis(
+    *,
+    sources: Mapping[str, Source] | None = None,
+    partitions_def: dg.PartitionsDefinition[str] | None = None,
+    preview: Callable[[Any], xr.DataArray] = lambda result: result,
+    range_kelvin: tuple[float, float] = (-150.0, 400.0),
+    group_name: str = "analysis",
+    retry_policy: dg.RetryPolicy | None = None,
+) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Make an asset of a plain function of xarray objects.
+
+    Parameters of the function are, by name: a key of ``sources`` (opened lazily from the catalog), ``config`` or whatever
+    is annotated with a `dagster.Config` (filled in the launchpad), else an upstream asset. The function returns a lazy
+    ``DataArray`` or ``Dataset``; it is computed and stored in the Region of its data, or, if it needs two Regions, computed
+    over both and stored in the client's.
+
+    Parameters
+    ----------
+    sources
+        Catalogued data by parameter.
+    partitions_def
+        Partitions; the function is called for each key by itself, and sources must hold exactly that month.
+    preview
+        From the result to the horizontal field that the picture shows.
+    range_kelvin
+        Smallest and largest value that make sense, for the blocking check.
+    group_name
+        Group in the UI.
+    retry_policy
+        Defaults to two retries, which do only what is missing.
+
+    Examples
+    --------
+    >>> @analysis()                                                                    # doctest: +SKIP
+    ... def warming(cmip6_predicted_tas_regridded: xr.DataArray,
+    ...             cmip6_reference_tas_regridded: xr.DataArray) -> xr.DataArray:
+    ...     return cmip6_predicted_tas_regridded - cmip6_reference_tas_regridded
+    """
+
+    def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
+        made = _analysis_from(function, sources or {}, partitions_def is not None, preview, range_kelvin)
+        asset = _asset_from(made, partitions_def, group_name, retry_policy or dg.RetryPolicy(max_retries=2, delay=1))
+        _ANALYSES[asset.key] = made
+        return asset
+
+    return decorate
+
+
+def _analysis_from(
+    function: Callable[..., Any],
+    sources: Mapping[str, Source],
+    partitioned: bool,
+    preview: Callable[[Any], xr.DataArray],
+    range_kelvin: tuple[float, float],
+) -> Analysis:
+    hints = inspect.get_annotations(function, eval_str=True)
+    parameters = list(inspect.signature(function).parameters)
+    configs = [n for n in parameters if inspect.isclass(hints.get(n)) and issubclass(hints[n], dg.Config)]
+    unknown = sorted(set(sources) - set(parameters))
+    if unknown:
+        raise dg.DagsterInvalidDefinitionError(
+            f"{function.__name__} has no parameter for its source {', '.join(unknown)}; its parameters are {parameters}"
+        )
+    return Analysis(
+        name=function.__name__,
+        function=function,
+        sources=sources,
+        upstream=tuple(n for n in parameters if n not in sources and n not in configs),
+        config_type=hints[configs[0]] if configs else None,
+        config_name=configs[0] if configs else "",
+        code_version=_digest(inspect.getsource(function)),
+        partitioned=partitioned,
+        preview=preview,
+        range_kelvin=range_kelvin,
+    )
+
+
+def _asset_from(
+    made: Analysis,
+    partitions_def: dg.PartitionsDefinition[str] | None,
+    group_name: str,
+    retry_policy: dg.RetryPolicy,
+) -> dg.AssetsDefinition:
+    @dg.asset(
+        name=made.name,
+        ins={name: dg.AssetIn(key=name) for name in made.upstream},
+        deps=sorted({f"{source.dataset}_catalog" for source in made.sources.values()}),
+        config_schema=made.config_type.to_config_schema() if made.config_type else None,
+        required_resource_keys={"catalog"},
+        io_manager_key="results",
+        partitions_def=partitions_def,
+        backfill_policy=dg.BackfillPolicy.single_run() if partitions_def else None,
+        code_version=made.code_version,
+        description=inspect.getdoc(made.function),
+        group_name=group_name,
+        retry_policy=retry_policy,
+        kinds={"xarray", "dask"},
+    )
+    def compute(context: dg.AssetExecutionContext, **inputs: Any) -> dg.Output[Result]:
+        with explained():
+            values = context.op_execution_context.op_config
+            result = run(made, context.resources.catalog, values, _keys(context), inputs)
+        return dg.Output(result, data_version=dg.DataVersion(result.data_version))
+
+    return compute
+
+
+def _keys(context: dg.AssetExecutionContext) -> Sequence[str]:
+    return context.partition_keys if context.has_partition_key or context.has_partition_key_range else [""]
+
+
+def run(
+    made: Analysis, catalog: Catalog, values: Mapping[str, Any] | None, keys: Sequence[str], inputs: Mapping[str, Any]
+) -> Result:
+    """Call the function for every partition key; everything stays lazy.
+
+    Parameters
+    ----------
+    made
+        The analysis.
+    catalog
+        Resolves its sources.
+    values
+        Config of the run.
+    keys
+        Partition keys; ``[""]`` without partitions.
+    inputs
+        Lazy upstream results, by parameter.
+    """
+    config = made.config(values)
+    upstream = {n: {e.part: e.attributes["data_version"] for e in entries_of(x)} for n, x in inputs.items()}
+    parts, versions, used = {}, {}, {e.id: e for x in inputs.values() for e in entries_of(x)}
+    excerpts: dict[str, str] = {e.id: e.attributes["excerpt"] for e in used.values() if "excerpt" in e.attributes}
+    gaps = {}
+    for i, key in enumerate(keys):
+        entries = made.entries(catalog, config, key)
+        arguments = {name: made.sources[name].open(entry) for name, entry in entries.items()}
+        for name, x in inputs.items():
+            arguments[name] = x.isel({PARTITION: i}, drop=True) if made.partitioned and PARTITION in x.dims else x
+        if made.config_name:
+            arguments[made.config_name] = config
+        parts[key] = made.function(**arguments)
+        versions[key] = made.version(config, entries, upstream)
+        used |= {e.id: e for e in entries.values()}
+        for name, entry in entries.items():
+            if not made.sources[name].grid and (steps := steps_of(entry)) and not steps.complete:
+                gaps[key] = str(steps)
+                if steps.excerpt:
+                    excerpts[entry.id] = str(steps)
+    return Result(
+        parts=parts,
+        versions=versions,
+        code_version=made.code_version,
+        config=config.model_dump() if config else {},
+        sources=tuple(used.values()),
+        excerpt="; ".join(sorted(set(excerpts.values()))),
+        gaps=gaps,
+        preview=made.preview,
+    )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(json.dumps(value, sort_keys=True, default=str).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,122 @@
+"""The main job: projected minus historic near-surface air temperature, and its split into bias and signal.
+
+Belongs here: the analyses of the ERA5-CMIP6 temperature difference, as plain functions. Does not belong here: climate
+arithmetic (climate), placement, storage.
+"""
+
+import dagster as dg
+import xarray as xr
+from pydantic import Field
+
+from xdask_pipelines import climate
+from xdask_pipelines.assets.analysis import Source, analysis
+from xdask_pipelines.errors import ClimateError
+
+GROUP = "temperature"
+
+
+class Run(dg.Config):
+    """One run of one model, by its CMIP6 facets; the defaults are the sample's."""
+
+    source_id: str = Field("MetUM-N96", description="Model.")
+    member_id: str = Field("r1i1p1", description="Ensemble member.")
+    table_id: str = Field("Ayr", description="Table, which says how often: Amon is monthly.")
+    first_year: int | None = Field(None, description="First year of the period; all if empty.")
+    last_year: int | None = Field(None, description="Last year of the period, included.")
+
+
+class Projection(Run):
+    """A projection."""
+
+    experiment_id: str = Field("A1B", description="Scenario: A1B or E1 in the sample, ssp245 and others in CMIP6.")
+
+
+class Reference(Run):
+    """The same model's run of the past."""
+
+    experiment_id: str = Field("pre-industrial", description="pre-industrial in the sample, historical in CMIP6.")
+
+
+def _facets(config: Projection | Reference) -> dict[str, str]:
+    names = ("source_id", "experiment_id", "member_id", "table_id")
+    return {"variable_id": "tas", **{name: getattr(config, name) for name in names}}
+
+
+def _period_mean(tas: xr.DataArray, config: Run) -> xr.DataArray:
+    """Time-weighted mean over the years of the config."""
+    if "time" in tas.dims and (config.first_year or config.last_year):
+        first, last = (f"{y:04}" if y else None for y in (config.first_year, config.last_year))
+        tas = tas.sel(time=slice(first, last))
+        if not tas.sizes["time"]:
+            raise ClimateError(
+                f"{config.source_id} has no data from {first} to {last}. Choose years that it covers: see `xdask catalog "
+                f"search --source-id {config.source_id}`."
+            )
+    return climate.time_weighted_mean(tas)
+
+
+def temperature_assets(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
+    """All assets of the main job.
+
+    Parameters
+    ----------
+    months
+        Months of ERA5.
+    """
+
+    @analysis(
+        sources={"hourly": Source("era5", {"variable": "air_temperature_at_2_metres"})},
+        partitions_def=months,
+        preview=climate.mean_of_partials,
+        group_name=GROUP,
+    )
+    def era5_monthly_mean(hourly: xr.DataArray) -> xr.Dataset:
+        """Sum and count of a month's hourly 2 m temperature: what exact means over many months are made of."""
+        return climate.month_partial(hourly)
+
+    @analysis(sources={"model": Source("cmip6", _facets, grid=True)}, group_name=GROUP)
+    def era5_historic_temp_regridded(era5_monthly_mean: xr.Dataset, model: xr.DataArray, config: Reference) -> xr.DataArray:
+        """Mean 2 m temperature of all months materialized, conservatively regridded to the model's grid, K."""
+        mean = climate.mean_of_partials(era5_monthly_mean)
+        return climate.regrid(mean, model["lat"], model["lon"], method="conservative")
+
+    @analysis(sources={"tas": Source("cmip6", _facets)}, group_name=GROUP)
+    def cmip6_predicted_tas_regridded(tas: xr.DataArray, config: Projection) -> xr.DataArray:
+        """Mean projected near-surface air temperature on the model's own grid, K."""
+        return climate.regrid(_period_mean(tas, config), tas["lat"], tas["lon"], method="conservative")
+
+    @analysis(sources={"tas": Source("cmip6", _facets)}, group_name=GROUP)
+    def cmip6_reference_tas_regridded(tas: xr.DataArray, config: Reference) -> xr.DataArray:
+        """Mean near-surface air temperature of the model's own past, on its own grid, K."""
+        return climate.regrid(_period_mean(tas, config), tas["lat"], tas["lon"], method="conservative")
+
+    @analysis(group_name=GROUP)
+    def temperature_difference(
+        cmip6_predicted_tas_regridded: xr.DataArray, era5_historic_temp_regridded: xr.DataArray
+    ) -> xr.DataArray:
+        """Projected minus historic near-surface air temperature, K: the model's bias and the warming together."""
+        return climate.difference(cmip6_predicted_tas_regridded, era5_historic_temp_regridded)
+
+    @analysis(group_name=GROUP)
+    def model_bias(
+        cmip6_reference_tas_regridded: xr.DataArray, era5_historic_temp_regridded: xr.DataArray
+    ) -> xr.DataArray:
+        """The model's own past minus the reanalysis, K; an offset, not a bias, where the two are of other times."""
+        return climate.model_bias(cmip6_reference_tas_regridded, era5_historic_temp_regridded)
+
+    @analysis(group_name=GROUP)
+    def climate_signal(
+        cmip6_predicted_tas_regridded: xr.DataArray, cmip6_reference_tas_regridded: xr.DataArray
+    ) -> xr.DataArray:
+        """Projected minus the same model's past, K: the warming."""
+        return climate.climate_signal(cmip6_predicted_tas_regridded, cmip6_reference_tas_regridded)
+
+    return [
+        era5_monthly_mean,
+        era5_historic_temp_regridded,
+        cmip6_predicted_tas_regridded,
+        cmip6_reference_tas_regridded,
+        temperature_difference,
+        model_bias,
+        climate_signal,
+    ]

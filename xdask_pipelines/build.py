@@ -1,0 +1,81 @@
+"""The one assembly: a topology becomes Dagster definitions.
+
+Belongs here: putting parts together. Does not belong here: any part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dagster as dg
+
+from xdask_pipelines.access import call_at_home
+from xdask_pipelines.access.sync import stat_at_home
+from xdask_pipelines.assets import datasets, temperature
+from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.lustre import FolderLustre
+from xdask_pipelines.partitions import months_of
+from xdask_pipelines.resources.io_manager import ResultsIOManager
+from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.results import Results
+from xdask_pipelines.schedules import nightly_sync
+from xdask_pipelines.topology import Topology
+
+
+def build_resources(topology: Topology, overrides: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Resources of a local run: ``topology``, ``catalog``, ``pools``, ``lustre``, ``results``; overrides come first.
+
+    Parameters
+    ----------
+    topology
+        Where everything is.
+    overrides
+        Parts to use instead, by name; parts made from them follow.
+    """
+    given = dict(overrides or {})
+    unknown = sorted(set(given) - {"catalog", "pools", "lustre", "results"})
+    if unknown:
+        raise dg.DagsterInvalidDefinitionError(f"no such resource to override: {', '.join(unknown)}")
+    catalog = given.get("catalog") or open_catalog(topology.catalog_url)
+    pools = given.get("pools") or Pools(topology)
+
+    def stat_mount(region: str, mount: str) -> list[tuple[str, int, int]]:
+        (files,), _ = pools.compute(call_at_home("stat", region, stat_at_home, mount))
+        return list(files)
+
+    return {
+        "topology": topology,
+        "catalog": catalog,
+        "pools": pools,
+        "lustre": given.get("lustre") or FolderLustre(stat_mount),
+        "results": given.get("results") or ResultsIOManager(Results(topology, catalog, pools)),
+    }
+
+
+def build_definitions(
+    topology: Topology, overrides: Mapping[str, Any] | None = None, extra_assets: Sequence[dg.AssetsDefinition] = ()
+) -> dg.Definitions:
+    """Everything that the UI shows.
+
+    Parameters
+    ----------
+    topology
+        Where everything is.
+    overrides
+        Resources to use instead of the topology's own, by name.
+    extra_assets
+        Analyses of one's own.
+    """
+    resources = build_resources(topology, overrides)
+    assets = [
+        *datasets.dataset_assets(topology),
+        *temperature.temperature_assets(months_of(resources["catalog"], "era5")),
+        *extra_assets,
+    ]
+    return dg.Definitions(
+        assets=assets,
+        resources=resources,
+        schedules=[nightly_sync(datasets.GROUP)],
+        executor=dg.in_process_executor,
+    )

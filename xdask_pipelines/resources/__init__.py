@@ -1,0 +1,1 @@
+"""Dagster resources and the IO manager: thin, and configured by the topology."""

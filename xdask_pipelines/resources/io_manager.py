@@ -1,0 +1,172 @@
+"""The IO manager: lazy results in, lazy results out; what lies between is computed and stored at home.
+
+Belongs here: translating Dagster's contexts to `Results`, and the metadata of a materialization. Does not belong here:
+computing, writing, drawing.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+import xarray as xr
+
+from xdask_pipelines.catalog import Entry
+from xdask_pipelines.climate import dequantise, quantise
+from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.placement import Evidence
+from xdask_pipelines.resources.failures import explained
+from xdask_pipelines.resources.results import Kept, Label, Results
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an analysis hands to the IO manager: lazy parts and everything that must be said of them."""
+
+    parts: Mapping[str, xr.DataArray | xr.Dataset]
+    versions: Mapping[str, str] = field(default_factory=dict)
+    code_version: str = ""
+    config: Mapping[str, Any] = field(default_factory=dict)
+    sources: tuple[Entry, ...] = ()
+    excerpt: str = ""
+    gaps: Mapping[str, str] = field(default_factory=dict)
+    preview: Callable[[Any], xr.DataArray] = lambda result: result
+
+    @property
+    def data_version(self) -> str:
+        """One version for all parts."""
+        if len(self.versions) == 1:
+            return next(iter(self.versions.values()))
+        return hashlib.blake2b("".join(self.versions.values()).encode(), digest_size=16).hexdigest()
+
+
+def entries_of(x: Any) -> tuple[Entry, ...]:
+    """Catalog entries from which a loaded input was opened."""
+    found: tuple[Entry, ...] = x.encoding.get("entries", ())
+    return found
+
+
+class ResultsIOManager(dg.IOManager):
+    """Keeps results where their data lies, as immutable stores with one catalog entry for each partition."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+
+    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        """Compute in place, write, catalogue, and prove it in the metadata."""
+        result = obj if isinstance(obj, Result) else Result(_plain_parts(context, obj))
+        asset = context.asset_key.to_python_identifier()
+        label = Label(
+            asset,
+            context.run_id,
+            {
+                "code_version": result.code_version or "none",
+                "data_version": result.data_version or context.run_id,
+                **({"excerpt": result.excerpt} if result.excerpt else {}),
+            },
+        )
+        shown = next(iter(result.parts.values()))
+        thumbnail = _thumbnail(result.preview(shown))
+        with explained():
+            kept = self.results.keep(label, result.parts, [] if thumbnail is None else [thumbnail], context.log.info)
+        context.add_output_metadata(_metadata(asset, result, kept))
+
+    def load_input(self, context: dg.InputContext) -> xr.DataArray | xr.Dataset:
+        """Lazy upstream result, placed at home: this run's own where there is one, else the latest."""
+        asset = context.asset_key.to_python_identifier()
+        with explained():
+            return self.results.open(self.results.find(asset, self._partitions(context, asset), context.step_context.run_id))
+
+    def _partitions(self, context: dg.InputContext, asset: str) -> list[str]:
+        if not context.has_asset_partitions:
+            return [""]
+        wanted = list(context.asset_partition_keys)
+        if not context.step_context.has_partition_key and not context.step_context.has_partition_key_range:
+            # An asset without partitions takes every month that there is; completeness is its check's matter.
+            return self.results.partitions(asset) or wanted[:1]
+        return wanted
+
+
+def _plain_parts(context: dg.OutputContext, obj: Any) -> dict[str, xr.DataArray | xr.Dataset]:
+    if not isinstance(obj, (xr.DataArray, xr.Dataset)):
+        raise XdaskError(
+            f"{context.asset_key.to_user_string()} returned {type(obj).__name__}; the results store keeps "
+            "xarray.DataArray and xarray.Dataset. Return one, or give the asset another io_manager_key."
+        )
+    keys = list(context.asset_partition_keys) if context.has_asset_partitions else [""]
+    if len(keys) > 1:
+        raise XdaskError(
+            f"{context.asset_key.to_user_string()} was run for {len(keys)} partitions at once. Make it with "
+            "xdask_pipelines.assets.analysis, which calls a function for each partition by itself."
+        )
+    return {keys[0]: obj}
+
+
+def _thumbnail(field_: xr.DataArray) -> xr.Dataset | None:
+    return quantise(field_) if isinstance(field_, xr.DataArray) and field_.ndim == 2 else None
+
+
+def _metadata(asset: str, result: Result, kept: Kept) -> dict[str, Any]:
+    evidence = kept.evidence
+    metadata: dict[str, Any] = {
+        "evidence": dg.MetadataValue.json(evidence.as_dict()),
+        "tasks_by_region": dg.MetadataValue.json(dict(evidence.tasks_by_region)),
+        "bytes_across": dg.MetadataValue.json(dict(evidence.bytes_across)),
+        "bytes_read_by_region": dg.MetadataValue.json(dict(evidence.bytes_read_by_region)),
+        "misplaced_tasks": evidence.misplaced_tasks,
+        "seconds": evidence.seconds,
+        "store": f"{kept.entries[0].region}:{kept.entries[0].key}",
+        "size_bytes": kept.entries[0].size_bytes,
+        "digest": kept.entries[0].etag,
+        "code_version": result.code_version,
+        "config": dg.MetadataValue.json(dict(result.config)),
+        "sources": _sources_table(result.sources),
+        "attribution": dg.MetadataValue.md("; ".join(_attributions(result.sources)) or "none"),
+    }
+    if result.excerpt:
+        metadata["excerpt"] = result.excerpt
+    if result.gaps:
+        metadata["incomplete"] = dg.MetadataValue.json(dict(result.gaps))
+    if kept.extras:
+        metadata |= _picture(asset, result, dequantise(kept.extras[0]))
+    return metadata
+
+
+def _picture(asset: str, result: Result, field_: xr.DataArray) -> dict[str, Any]:
+    from xdask_pipelines.climate.maps import draw_map  # a second of import that a load of the code location need not pay
+
+    png = draw_map(field_, asset.replace("_", " "), result.excerpt or None)
+    return {
+        "map": dg.MetadataValue.md(f"![{asset}](data:image/png;base64,{base64.b64encode(png).decode()})"),
+        "area_weighted_mean": float(field_.attrs["area_mean"]),
+        "units": str(field_.attrs.get("units", "")),
+    }
+
+
+def _sources_table(sources: tuple[Entry, ...]) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [
+            dg.TableRecord(
+                {"dataset": e.dataset, "region": e.region, "key": e.key, "part": e.part, "digest": e.etag, "bytes": e.size_bytes}
+            )
+            for e in sources
+        ],
+        dg.TableSchema([dg.TableColumn(n, "int" if n == "bytes" else "string") for n in _SOURCE_COLUMNS]),
+    )
+
+
+_SOURCE_COLUMNS = ("dataset", "region", "key", "part", "digest", "bytes")
+
+
+def _attributions(sources: tuple[Entry, ...]) -> list[str]:
+    said = {f"{e.attributes['attribution']} ({e.attributes.get('license', 'licence unknown')})" for e in sources if "attribution" in e.attributes}
+    return sorted(said)
+
+
+def evidence_of(metadata: Mapping[str, Any]) -> Evidence:
+    """Evidence from a materialization's metadata."""
+    return Evidence.from_dict(metadata["evidence"].value)

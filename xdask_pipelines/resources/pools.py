@@ -1,0 +1,192 @@
+"""The standing pools: starting them, finding them, computing on them.
+
+Belongs here: what a run, a notebook or the command line needs of the pools of a topology on this machine. Does not belong
+here: how processes are started (placement.cluster).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement import Evidence, check_scheduler, compute
+from xdask_pipelines.placement.cluster import Pool, Processes, is_alive, start, stop_processes
+from xdask_pipelines.placement.preload import Settings
+from xdask_pipelines.topology import Topology
+
+MEND = "xdask pools up"
+_CONNECT_SECONDS = 5.0
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Status:
+    """State of the pools: the scheduler's address (empty if down), worker processes by Region, what is wrong."""
+
+    address: str
+    dashboard: str
+    workers: dict[str, int]
+    problems: tuple[str, ...]
+
+    @property
+    def up(self) -> bool:
+        """Whether every pool can take tasks."""
+        return not self.problems
+
+
+class Pools:
+    """The pools of a topology on this machine, standing between runs; runs connect to them in milliseconds.
+
+    Parameters
+    ----------
+    topology
+        Names the Regions and their folders.
+    """
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self.folder = topology.var / "pools"
+        self._client: Client | None = None
+
+    # ---- up and down ------------------------------------------------------------------------------------------
+
+    def up(self, tell: Tell = lambda line: None) -> Status:
+        """Start what is not running; do nothing if all is.
+
+        Raises
+        ------
+        PlacementError
+            If a process does not start, with the end of its log.
+        """
+        now = self.status()
+        if now.up:
+            tell(f"the pools are up already, scheduler at {now.address}")
+            return now
+        self.down()
+        self._state_file.parent.mkdir(parents=True, exist_ok=True)
+        for region in self.topology.regions:
+            self.topology.results_folder(region).mkdir(parents=True, exist_ok=True)
+        running = start(self._pools(), self.folder, self._settings(), tell=tell)
+        partial = self._state_file.with_suffix(".partial")
+        partial.write_text(json.dumps(asdict(running)))
+        partial.replace(self._state_file)
+        return self.status()
+
+    def down(self) -> bool:
+        """Stop all processes that `up` started, by their ids; True if there were any."""
+        running = self._running()
+        if running is None:
+            return False
+        self.close()
+        ours = {name: pid for name, pid in running.pids.items() if self._is_ours(pid)}
+        stop_processes([pid for name, pid in ours.items() if name != "scheduler"])
+        stop_processes([pid for name, pid in ours.items() if name == "scheduler"])
+        self._state_file.unlink(missing_ok=True)
+        return bool(ours)
+
+    def status(self) -> Status:
+        """Which processes live and which pools can take tasks."""
+        running = self._running()
+        if running is None:
+            return Status("", "", {}, (f"The pools are not running. Start them with `{MEND}`.",))
+        dead = [name for name, pid in running.pids.items() if not self._is_ours(pid)]
+        if "scheduler" in dead:
+            return Status("", "", {}, (f"The scheduler is gone. Start the pools again with `{MEND}`.",))
+        try:
+            with Client(running.address, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
+                workers = dict(check_scheduler(client)["pools"])
+        except OSError as error:
+            problem = (
+                f"The scheduler at {running.address} does not answer ({error}). `xdask pools down`, then `{MEND}`."
+            )
+            return Status("", "", {}, (problem,))
+        empty = [r for r in self.topology.worker_regions if not workers.get(r)]
+        problems = tuple(
+            f"The pool of {r} has no worker. `xdask pools down`, then `{MEND}`; its log is {self.folder / r}.log."
+            for r in empty
+        )
+        return Status(running.address, running.dashboard, workers, problems)
+
+    @property
+    def _state_file(self) -> Path:
+        return self.folder / "pools.json"
+
+    def _running(self) -> Processes | None:
+        try:
+            return Processes(**json.loads(self._state_file.read_text()))
+        except FileNotFoundError:
+            return None
+
+    def _is_ours(self, pid: int) -> bool:
+        """Whether a process id is still that of a process we started: ids are used again after a reboot."""
+        if not is_alive(pid):
+            return False
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return True  # no /proc on this system
+        return b"dask" in command
+
+    def _pools(self) -> list[Pool]:
+        regions = self.topology.worker_regions
+        threads = max(1, (os.cpu_count() or 1) // len(regions))
+        return [Pool(r, 1, threads, self.topology.data_folder(r), self.topology.results_folder(r)) for r in regions]
+
+    def _settings(self) -> Settings:
+        regions = self.topology.regions
+        prices = {f"{a}->{b}": self.topology.price(a, b) for a in regions for b in regions if a != b}
+        return Settings(client_region=self.topology.client.region, prices=prices, mend=MEND)
+
+    # ---- computing --------------------------------------------------------------------------------------------
+
+    def client(self) -> Client:
+        """A connection to the standing scheduler, made once for each process.
+
+        Raises
+        ------
+        PlacementError
+            If the pools are not running, with the command that starts them.
+        """
+        if self._client is not None and self._client.status == "running":
+            return self._client
+        running = self._running()
+        if running is None:
+            raise PlacementError(f"The pools are not running. Start them with `{MEND}`, then run again.")
+        try:
+            self._client = Client(running.address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except OSError as error:
+            raise PlacementError(
+                f"The scheduler at {running.address} does not answer. Restart the pools: `xdask pools down`, then `{MEND}`; "
+                "then run again."
+            ) from error
+        return self._client
+
+    def compute(self, *xs: Any, tell: Tell | None = None) -> tuple[tuple[Any, ...], Evidence]:
+        """`placement.compute` on the standing pools, telling the progress of each Region line by line."""
+        return compute(self.client(), *xs, progress=_Lines(tell) if tell else None)
+
+    def close(self) -> None:
+        """Disconnect; unfinished tasks of this process are cancelled."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+class _Lines:
+    """Progress as lines for a log, one whenever something changed."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._last: Mapping[str, tuple[int, int]] = {}
+
+    def __call__(self, state: Mapping[str, tuple[int, int]]) -> None:
+        if state != self._last:
+            self._last = dict(state)
+            self._tell("tasks done: " + ", ".join(f"{region} {done}/{all_}" for region, (done, all_) in state.items()))

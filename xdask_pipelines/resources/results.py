@@ -1,0 +1,190 @@
+"""The results store: results are computed in place, written where their data lies, and catalogued like any dataset.
+
+Belongs here: one result or a range of partitions becoming an immutable store with its entries, and back. Does not belong
+here: Dagster's contexts (io_manager), how blocks are written (access).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from dask.base import is_dask_collection
+
+from xdask_pipelines.access import open_entries, written_lazily
+from xdask_pipelines.access.header import select_step
+from xdask_pipelines.access.write import Written, open_here, write_here
+from xdask_pipelines.catalog import Catalog, Entry
+from xdask_pipelines.catalog.entry import version_order
+from xdask_pipelines.errors import MissingEntries
+from xdask_pipelines.placement import Evidence
+from xdask_pipelines.placement.guard import RESULTS_PREFIX
+from xdask_pipelines.placement.homes import homes_of
+from xdask_pipelines.resources.pools import Pools, Tell
+from xdask_pipelines.topology import Topology
+
+LAYOUT = "result"
+#: Dimension along which the partitions of one materialization lie in its store.
+PARTITION = "partition"
+_SINGLE = "xdask_single_variable"
+
+
+@dataclass(frozen=True)
+class Label:
+    """Under which name a result is kept, and what made it."""
+
+    asset: str
+    run_id: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A result that was written: its entries, what was computed along with it, and the evidence."""
+
+    entries: tuple[Entry, ...]
+    extras: tuple[Any, ...]
+    evidence: Evidence
+
+
+class Results:
+    """Writes and reads results of assets.
+
+    Parameters
+    ----------
+    topology, catalog, pools
+        Where Regions are, what is known, and what computes.
+    """
+
+    def __init__(self, topology: Topology, catalog: Catalog, pools: Pools) -> None:
+        self.topology = topology
+        self.catalog = catalog
+        self.pools = pools
+
+    # ---- keeping ----------------------------------------------------------------------------------------------
+
+    def keep(
+        self,
+        label: Label,
+        parts: Mapping[str, xr.DataArray | xr.Dataset],
+        extras: Sequence[Any] = (),
+        tell: Tell | None = None,
+    ) -> Kept:
+        """Compute and write a result; visible to others only when all of it is.
+
+        Parameters
+        ----------
+        label
+            Asset, run, and attributes that the entries carry.
+        parts
+            The result by partition key; one part with key "" for an asset without partitions.
+        extras
+            Further lazy values, computed in the same go (statistics, thumbnails).
+        tell
+            Called with lines of progress.
+
+        Raises
+        ------
+        AccessError, PlacementError
+            Nothing is catalogued then, and a store that was begun is removed or never seen.
+        """
+        dataset = _stacked(parts)
+        homes = homes_of(dataset)
+        version = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{label.run_id}"
+        key = f"{RESULTS_PREFIX}{label.asset}/{version}.zarr"
+        if len(homes) == 1:
+            (region,) = homes
+            (written, *more), evidence = self.pools.compute(written_lazily(dataset, region, key), *extras, tell=tell)
+        else:  # of two Regions, or of none: what needs a person's eyes lives in the client's Region
+            region = self.topology.client.region
+            lazy = [x for x in (dataset, *extras) if is_dask_collection(x)]
+            values, evidence = self.pools.compute(*lazy, tell=tell) if lazy else ((), Evidence())
+            found = iter(values)
+            here, *more = [next(found) if is_dask_collection(x) else x for x in (dataset, *extras)]
+            written = write_here(here, self.topology.results_folder(region) / key, key)
+        entries = self._entries(label, region, version, written, list(parts))
+        self.catalog.apply(upserts=entries)
+        return Kept(tuple(entries), tuple(more), evidence)
+
+    def _entries(self, label: Label, region: str, version: str, written: Written, parts: list[str]) -> list[Entry]:
+        shared: dict[str, Any] = {
+            "dataset": label.asset,
+            "region": region,
+            "layout": LAYOUT,
+            "key": written.key,
+            "format": "zarr3",
+            "variable": next(iter(written.header["variables"])),
+            "version": version,
+            "size_bytes": written.size_bytes,
+            "etag": written.etag,
+            "modified_ns": written.modified_ns,
+            "attributes": {"run_id": label.run_id, **label.attributes},
+        }
+        return [
+            Entry(**shared, part=part, header=select_step(written.header, PARTITION, i) if part else written.header)
+            for i, part in enumerate(parts)
+        ]
+
+    # ---- reading ----------------------------------------------------------------------------------------------
+
+    def find(self, asset: str, partitions: Sequence[str] = ("",), run_id: str | None = None) -> list[Entry]:
+        """Current entries of an asset: those of the given run where it made any, else the latest.
+
+        Raises
+        ------
+        MissingEntries
+            Listing every partition that was never materialized.
+        """
+        found: dict[str, Entry] = {}
+        for entry in self.catalog.search(dataset=asset, layout=LAYOUT, superseded=True):
+            rank = (entry.attributes.get("run_id") == run_id, version_order(entry.version))
+            best = found.get(entry.part)
+            if best is None or rank > (best.attributes.get("run_id") == run_id, version_order(best.version)):
+                found[entry.part] = entry
+        missing = [p for p in partitions if p not in found]
+        if missing:
+            names = [f"{asset}[{p}]" if p else asset for p in missing]
+            raise MissingEntries(
+                f"Not materialized yet: {', '.join(names)}. Materialize {asset} first, in the UI or with `xdask demo`.",
+                missing=tuple(names),
+            )
+        return [found[p] for p in partitions]
+
+    def partitions(self, asset: str) -> list[str]:
+        """Partition keys that were materialized, sorted."""
+        return sorted({e.part for e in self.catalog.search(dataset=asset, layout=LAYOUT) if e.part})
+
+    def open(self, entries: Sequence[Entry]) -> xr.DataArray | xr.Dataset:
+        """Lazy result, placed at home; of several partitions, joined along ``partition``.
+
+        A result that lives in the client's Region is read here, into memory.
+        """
+        if all(e.region == self.topology.client.region for e in entries):
+            folder = self.topology.results_folder(self.topology.client.region)
+            opened = open_here(folder / entries[0].key)
+        else:
+            opened = open_entries(entries, join=PARTITION)
+        single = opened.attrs.pop(_SINGLE, None)
+        result = opened[single] if single else opened
+        result.encoding["entries"] = tuple(entries)  # which entries they were, for versions and sources
+        return result
+
+
+def _stacked(parts: Mapping[str, xr.DataArray | xr.Dataset]) -> xr.Dataset:
+    datasets = [_as_dataset(x) for x in parts.values()]
+    if list(parts) == [""]:
+        return datasets[0]
+    joined = xr.concat(datasets, PARTITION, coords="minimal", compat="override", join="exact", combine_attrs="override")
+    return joined.assign_coords({PARTITION: (PARTITION, np.arange(len(datasets)), {"keys": json.dumps(list(parts))})})
+
+
+def _as_dataset(x: xr.DataArray | xr.Dataset) -> xr.Dataset:
+    if isinstance(x, xr.Dataset):
+        return x
+    name = str(x.name or "result")
+    return x.rename(name).to_dataset().assign_attrs({_SINGLE: name})
