@@ -1,0 +1,156 @@
+"""What a store of the catalog must do: the seam behind which SQLite and, on AWS, a search service lie.
+
+Belongs here: the protocol and the values that cross it. Does not belong here: how one store does it, or what is
+offered to users (catalog.py). Every implementation passes the same contract tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from xdask_pipelines.catalog.entry import Entry
+from xdask_pipelines.catalog.listing import StoredObject
+
+
+@dataclass(frozen=True, kw_only=True)
+class Query:
+    """Entries for which every name has one of its values.
+
+    ``time`` is a half-open range of time keys that entries must overlap. Superseded versions are left out unless
+    ``superseded``.
+    """
+
+    terms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    time: tuple[int, int] | None = None
+    superseded: bool = False
+    limit: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestChange:
+    """How the manifest of one (dataset, Region) changes: objects to put, keys to drop."""
+
+    put: Sequence[StoredObject] = ()
+    drop: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lease:
+    """Right of one owner to sync (dataset, Region) from the generation it saw; see :meth:`Backend.lease`."""
+
+    dataset: str
+    region: str
+    owner: str
+    generation: int
+    token: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """One atomic commit. See :meth:`xdask_pipelines.catalog.catalog.Catalog.apply`."""
+
+    upserts: Sequence[Entry] = ()
+    removals: Sequence[str] = ()
+    dataset: str | None = None
+    region: str | None = None
+    manifest: ManifestChange | None = None
+    base_generation: int | None = None
+    lease: Lease | None = None
+    expected_entries: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Committed:
+    """What the last commit left of one (dataset, Region): the base that a sync compares with.
+
+    ``objects`` is the manifest, sorted by key; ``digests`` maps the id of each entry to its :attr:`Entry.digest`.
+    """
+
+    generation: int = 0
+    objects: Sequence[StoredObject] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tombstone:
+    """An entry that was removed, and the commit that removed it."""
+
+    id: str
+    key: str
+    part: str
+    generation: int
+
+
+class Backend(Protocol):
+    """A store of entries. Reads see one commit, whole; a store that does not exist yet reads as empty."""
+
+    def commit(self, change: Change) -> int:
+        """Write all of a change or nothing; its generation, higher than any before.
+
+        Raises
+        ------
+        StaleWriter
+            (dataset, Region) is not at ``base_generation`` any more, or the lease is not the current one.
+        CatalogError
+            An id to remove is not there, counts do not agree, or the store cannot be written.
+        """
+        ...
+
+    def search(self, query: Query) -> list[Entry]:
+        """Matching entries sorted by dataset, Region, key, part."""
+        ...
+
+    def count(self, query: Query) -> int:
+        """How many entries match."""
+        ...
+
+    def facets(self, names: Sequence[str], query: Query) -> dict[str, dict[str, int]]:
+        """For each name the values among matching entries, sorted, and how many have each."""
+        ...
+
+    def names(self) -> dict[str, str]:
+        """All names that entries can be found by, sorted, and their kind: field, facet or attribute."""
+        ...
+
+    def generation(self, dataset: str, region: str) -> int:
+        """Last commit that touched (dataset, Region); 0 if none did."""
+        ...
+
+    def committed(self, dataset: str, region: str) -> Committed:
+        """Generation, manifest and entry digests of (dataset, Region), of one moment."""
+        ...
+
+    def tombstones(self, dataset: str, region: str) -> list[Tombstone]:
+        """Entries removed and not written again since, sorted by key and part."""
+        ...
+
+    def lease(self, dataset: str, region: str, owner: str) -> Lease:
+        """Claim the right to sync (dataset, Region).
+
+        A lease saves work, safety does not hang on it: commits check generation and token. It ends with the next
+        commit to (dataset, Region) by anyone. While it lasts, another owner is refused once; if the holder
+        shows no life (:meth:`renew`) until that owner asks again, the lease passes to it. So a killed
+        sync blocks nobody for ever, and no machine's clock is compared with another's.
+
+        Raises
+        ------
+        StaleWriter
+            Another owner holds it, and has now been asked for a sign of life.
+        """
+        ...
+
+    def renew(self, lease: Lease) -> None:
+        """Show life, to be called now and then during long work.
+
+        Raises
+        ------
+        StaleWriter
+            The lease ended or passed to another; stop working.
+        """
+        ...
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back unused; nothing happens if it ended already."""
+        ...

@@ -1,0 +1,263 @@
+"""The catalog as its users see it: search, facets, resolve, apply.
+
+Belongs here: checking and translating what is asked. Does not belong here: how entries are stored (backends), or how
+they are found out (layouts, sync).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, ManifestChange, Query, Tombstone
+from xdask_pipelines.catalog.entry import Entry
+from xdask_pipelines.catalog.resolve import resolve
+from xdask_pipelines.catalog.times import time_range
+from xdask_pipelines.errors import CatalogError, MissingEntries
+
+Wanted = str | Sequence[str]
+
+
+class Catalog:
+    """Entries of all datasets in all Regions; see :func:`xdask_pipelines.catalog.open_catalog`.
+
+    Names that may be searched are the fields of :class:`Entry` (``dataset``, ``region``, ``layout``, ``format``,
+    ``variable``, ``version``, ``part``, ``key``), every facet and every attribute. Values match exactly, as text; a
+    list means any of its values. ``time=("2026-01", "2026-04")`` asks for entries that overlap these periods and all
+    between (for one period, the text alone); entries without time do not. Superseded versions are left out unless
+    ``superseded`` is true or a ``version`` is named.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+
+    def search(
+        self,
+        *,
+        superseded: bool = False,
+        limit: int | None = None,
+        time: str | tuple[str, str] | None = None,
+        **query: Wanted,
+    ) -> list[Entry]:
+        """Matching entries, sorted by dataset, Region, key and part; at most ``limit``.
+
+        Raises
+        ------
+        CatalogError
+            A name that no entry has (an empty catalog answers with no entries), or a value that is not text.
+        """
+        if limit is not None and limit < 0:
+            raise CatalogError(f"limit is {limit}; write how many entries at most, or leave it out for all")
+        found = self._backend.search(_query(query, superseded=superseded, time=time, limit=limit))
+        if not found:
+            self._refuse_unknown(query)
+        return found
+
+    def count(self, *, superseded: bool = False, time: str | tuple[str, str] | None = None, **query: Wanted) -> int:
+        """How many entries match; arguments and errors as in :meth:`search`."""
+        number = self._backend.count(_query(query, superseded=superseded, time=time))
+        if not number:
+            self._refuse_unknown(query)
+        return number
+
+    def facets(
+        self, *names: str, superseded: bool = False, time: str | tuple[str, str] | None = None, **query: Wanted
+    ) -> dict[str, dict[str, int]]:
+        """For each name its values among matching entries, sorted, and how many entries have each.
+
+        Without names: dataset, Region, variable and every facet that a matching entry has. Query and errors as in
+        :meth:`search`.
+        """
+        wanted = names or tuple(
+            name
+            for name, kind in self._backend.names().items()
+            if kind == "facet" or name in ("dataset", "region", "variable")
+        )
+        found = self._backend.facets(wanted, _query(query, superseded=superseded, time=time))
+        if not all(found.values()):
+            self._refuse_unknown([*names, *query])
+        return found if names else {name: counts for name, counts in found.items() if counts}
+
+    def names(self) -> dict[str, str]:
+        """Every name that entries can be searched by, and its kind: ``field``, ``facet`` or ``attribute``."""
+        return self._backend.names()
+
+    def resolve(
+        self,
+        *,
+        dataset: str,
+        times: Sequence[str] | None = None,
+        each: Mapping[str, Sequence[str]] | None = None,
+        **facets: str,
+    ) -> list[Entry]:
+        """The entries asked for, each there exactly once: never the nearest, never an arbitrary one.
+
+        Parameters
+        ----------
+        dataset
+            Name of the dataset.
+        times
+            Periods such as ``"2011-01"``; exactly one entry must cover each whole period.
+        each
+            Name to values, such as ``{"member_id": ["r1i1p1f1", "r2i1p1f1"]}``: exactly one entry for each value (for
+            each combination of values and times, where several are given).
+        **facets
+            One value for each further name.
+
+        Returns
+        -------
+        list of Entry
+            In the order asked for (values of ``each`` outside, times inside). An entry that covers several times is
+            there once.
+
+        Raises
+        ------
+        MissingEntries
+            ``missing`` lists everything that is not there; the message adds what is, as help only.
+        AmbiguousEntries
+            ``candidates`` lists the entries among which the request does not choose; the message names what would.
+        CatalogError
+            As in :meth:`search`.
+        """
+        try:
+            return resolve(self._backend, {"dataset": dataset, **facets}, times, each or {})
+        except MissingEntries:
+            self._refuse_unknown([*facets, *(each or {})])
+            raise
+
+    def apply(
+        self,
+        upserts: Iterable[Entry] = (),
+        removals: Iterable[str] = (),
+        *,
+        dataset: str | None = None,
+        region: str | None = None,
+        manifest: ManifestChange | None = None,
+        base_generation: int | None = None,
+        lease: Lease | None = None,
+        expected_entries: int | None = None,
+    ) -> int:
+        """Write entries and remove others (by id) in one atomic commit.
+
+        Parameters
+        ----------
+        upserts, removals
+            Entries to write or to replace by id; ids to remove.
+        dataset, region
+            The one place that this commit is about; needed for all that follows, and then other entries are refused.
+        manifest
+            How the place's manifest changes.
+        base_generation
+            Generation of the place that the commit builds on.
+        lease
+            Lease of the place; the commit ends it.
+        expected_entries
+            How many entries, superseded ones too, the place must hold after the commit.
+
+        Returns
+        -------
+        int
+            Generation of the commit, higher than all before. With nothing to do nothing is written, and it is that of
+            the place (0 if none is given).
+
+        Raises
+        ------
+        StaleWriter
+            The place has moved on from ``base_generation``, or the lease is lost. Nothing was written.
+        CatalogError
+            Something else does not hold. Nothing was written.
+        """
+        change = Change(
+            upserts=tuple(upserts),
+            removals=tuple(removals),
+            dataset=dataset,
+            region=region,
+            manifest=manifest,
+            base_generation=base_generation,
+            lease=lease,
+            expected_entries=expected_entries,
+        )
+        _check(change)
+        if not (change.upserts or change.removals or change.manifest):
+            return 0 if dataset is None or region is None else self.generation(dataset, region)
+        return self._backend.commit(change)
+
+    def generation(self, dataset: str, region: str) -> int:
+        """Last commit that touched (dataset, Region); 0 if none did."""
+        return self._backend.generation(dataset, region)
+
+    def manifest(self, dataset: str, region: str) -> Committed:
+        """Manifest, entry digests and generation of (dataset, Region), of one moment: the base of a sync."""
+        return self._backend.committed(dataset, region)
+
+    def tombstones(self, dataset: str, region: str) -> list[Tombstone]:
+        """Entries of (dataset, Region) that were removed and not written again since."""
+        return self._backend.tombstones(dataset, region)
+
+    def lease(self, dataset: str, region: str, owner: str) -> Lease:
+        """Claim the right to sync (dataset, Region); see :meth:`Backend.lease`."""
+        return self._backend.lease(dataset, region, owner)
+
+    def renew(self, lease: Lease) -> None:
+        """Show that the holder of a lease lives; see :meth:`Backend.renew`."""
+        self._backend.renew(lease)
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back unused."""
+        self._backend.release(lease)
+
+    def _refuse_unknown(self, names: Iterable[str]) -> None:
+        """To be called when nothing was found: an unknown name never finds anything, a known one mostly does."""
+        known = self._backend.names()
+        if known and (unknown := sorted(set(names) - set(known))):
+            raise CatalogError(
+                f"No entry has {', '.join(unknown)}; entries can be searched by {', '.join(known)}, and by time"
+            )
+
+
+def _query(
+    query: Mapping[str, Wanted],
+    *,
+    superseded: bool,
+    time: str | tuple[str, str] | None = None,
+    limit: int | None = None,
+) -> Query:
+    terms = {name: _values(name, wanted) for name, wanted in query.items()}
+    return Query(terms=terms, time=_time(time), superseded=superseded or "version" in terms, limit=limit)
+
+
+def _values(name: str, wanted: Wanted) -> tuple[str, ...]:
+    values = (wanted,) if isinstance(wanted, str) else tuple(wanted) if isinstance(wanted, Iterable) else (wanted,)
+    for value in values:
+        if not isinstance(value, str):
+            raise CatalogError(f"{name} = {value!r} is not text; write it in quotes, as the catalog shows it")
+    return values
+
+
+def _time(time: str | tuple[str, str] | None) -> tuple[int, int] | None:
+    if time is None:
+        return None
+    first, last = (time, time) if isinstance(time, str) else time
+    start, end = time_range(first)[0], time_range(last)[1]
+    if start >= end:
+        raise CatalogError(f"time = {time!r} ends before it starts; write the earlier period first")
+    return start, end
+
+
+def _check(change: Change) -> None:
+    place = (change.dataset, change.region)
+    if (change.dataset is None) != (change.region is None):
+        raise CatalogError("A commit names both dataset and region, or neither")
+    bound = change.manifest is not None or change.expected_entries is not None
+    if change.dataset is None and (bound or change.base_generation is not None or change.lease is not None):
+        raise CatalogError("manifest, base_generation, lease and expected_entries need dataset and region")
+    if change.lease is not None and (change.lease.dataset, change.lease.region) != place:
+        raise CatalogError(f"The lease is for {change.lease.dataset} in {change.lease.region}, not for {place}")
+    ids: set[str] = set(change.removals)
+    if len(ids) != len(change.removals):
+        raise CatalogError("The same id is to be removed twice in one commit; nothing was written")
+    for entry in change.upserts:
+        if entry.id in ids:
+            raise CatalogError(f"{entry} is there twice in one commit; nothing was written")
+        ids.add(entry.id)
+        if change.dataset is not None and (entry.dataset, entry.region) != place:
+            raise CatalogError(f"{entry} does not belong to {change.dataset} in {change.region}; nothing was written")

@@ -1,0 +1,200 @@
+"""The one document of the catalog: an entry is one file, or one whole Zarr store, in one Region.
+
+Belongs here: what an entry holds, its identity and its JSON form. Does not belong here: where entries are kept, or how
+a path becomes one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, get_args
+
+from xdask_pipelines.errors import CatalogError
+
+Format = Literal["netcdf4", "zarr2", "zarr3"]
+
+# What search, facets and resolve know of every entry beside its own facets and attributes.
+FIELDS = ("dataset", "region", "layout", "format", "variable", "version", "part", "key")
+_RESERVED = frozenset({"superseded", "limit", "time", "times", "each", "id"})  # names that those functions take
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One file or store in one Region, and what is known of it without opening it.
+
+    Parameters
+    ----------
+    dataset, region, key, part
+        Identity. ``key`` is the path relative to the Region's root (with ``/``, for a store its folder); ``part``
+        tells apart several entries that share one store, such as the partitions of a result.
+    layout
+        Name of the layout that made the entry from its path.
+    format
+        ``netcdf4``, ``zarr2`` or ``zarr3``.
+    variable
+        Name of the data variable, as the path says it.
+    facets
+        What the path says, by the field's own names (CMIP6: ``source_id``, ``member_id``, …).
+    version
+        Of entries that differ in nothing else, the highest version (numbers in it compare as numbers) is current and
+        the others are superseded. Empty: no versions.
+    time_start, time_end
+        Half-open range of time keys (see :mod:`.times`); both None for data without time, or before a header is known.
+    size_bytes, etag, modified_ns
+        Size, content digest and time of modification; of a store the sum, a digest over all, and the latest.
+    header
+        Dims, dtypes, chunks, coordinates and calendar, as the access floor wrote them; None if not read yet. Its key
+        ``time_range`` (two time keys), where present, is what the data say about time.
+    attributes
+        Informative and searchable, never identity: run, licence, attribution, slice in a shared store.
+    excerpt
+        The data are knowingly incomplete.
+    generation
+        Commit of the catalog that wrote this document; 0 before it is written.
+    """
+
+    dataset: str
+    region: str
+    layout: str
+    key: str
+    format: Format
+    variable: str
+    part: str = ""
+    facets: Mapping[str, str] = field(default_factory=dict)
+    version: str = ""
+    time_start: int | None = None
+    time_end: int | None = None
+    size_bytes: int = 0
+    etag: str = ""
+    modified_ns: int = 0
+    header: Mapping[str, Any] | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    excerpt: bool = False
+    generation: int = 0
+
+    def __post_init__(self) -> None:
+        where = f"Entry {self.dataset}/{self.region}/{self.key}"
+        for name in ("dataset", "region", "layout", "key", "variable"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name):
+                raise CatalogError(f"{where}: {name} must be text and not empty, not {getattr(self, name)!r}")
+        if self.key.startswith("/") or any(part in ("", ".", "..") for part in self.key.split("/")):
+            raise CatalogError(f"{where}: the key must be a plain path relative to the Region's root")
+        if self.format not in get_args(Format):
+            raise CatalogError(f"{where}: format {self.format!r} is not one of {', '.join(get_args(Format))}")
+        if (self.time_start is None) != (self.time_end is None):
+            raise CatalogError(f"{where}: time_start and time_end must both be set or both be None")
+        if self.time_start is not None and self.time_end is not None and self.time_start >= self.time_end:
+            raise CatalogError(f"{where}: time {self.time_start} to {self.time_end} is an empty range")
+        for name, value in (*self.facets.items(), *self.attributes.items()):
+            if not isinstance(name, str) or not isinstance(value, str):
+                raise CatalogError(f"{where}: facet or attribute {name!r} = {value!r} must be text")
+            if name in _RESERVED or (name in FIELDS and getattr(self, name) != value):
+                raise CatalogError(f"{where}: {name!r} names something else in a search; rename that facet")
+        try:
+            "".join(self.terms().values()).encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise CatalogError(f"{where!a} holds text that UTF-8 cannot write: {error}") from error
+        if both := set(self.facets) & set(self.attributes):
+            raise CatalogError(f"{where}: {', '.join(sorted(both))} cannot be facet and attribute at once")
+
+    def __hash__(self) -> int:
+        return hash((self.id, self.etag, self.generation))
+
+    @property
+    def id(self) -> str:
+        """Identity as 32 hex digits: a digest of dataset, Region, key and part, each with its length."""
+        return _digest(self.dataset, self.region, self.key, self.part)
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that a listing and a layout say: it differs exactly when a sync has news of this entry."""
+        content = self._document()
+        for name in ("header", "time_start", "time_end", "generation"):
+            del content[name]
+        return _digest(_json(content))
+
+    @property
+    def series(self) -> str:
+        """Digest of all that versions of the same thing share; empty for an entry without versions."""
+        if not self.version:
+            return ""
+        same = (self.dataset, self.region, self.layout, self.variable, self.part, _json(dict(self.facets)))
+        return _digest(*same)
+
+    def terms(self) -> dict[str, str]:
+        """Everything an entry can be found by, name to value, without what is empty."""
+        named = {name: str(getattr(self, name)) for name in FIELDS}
+        return {name: value for name, value in {**named, **self.facets, **self.attributes}.items() if value}
+
+    def with_header(self, header: Mapping[str, Any]) -> Entry:
+        """The entry with what the data themselves say; their time range replaces the one from the path."""
+        start, end = header.get("time_range") or (self.time_start, self.time_end)
+        return replace(self, header=header, time_start=start, time_end=end)
+
+    def to_json(self) -> str:
+        """Canonical JSON text: sorted keys, no spaces."""
+        return _json(self._document())
+
+    @classmethod
+    def from_json(cls, text: str | bytes, *, generation: int | None = None) -> Entry:
+        """Read what :meth:`to_json` wrote; ``generation`` replaces the one in the text.
+
+        Raises
+        ------
+        CatalogError
+            The text is not an entry, or has fields that this version does not know.
+        """
+        try:
+            document = json.loads(text)
+        except ValueError as error:
+            raise CatalogError(f"Not an entry: {error}: {text[:200]!r}") from error
+        if not isinstance(document, dict) or (unknown := sorted(set(document) - _NAMES)):
+            what = f"unknown fields {', '.join(unknown)}" if isinstance(document, dict) else "not an object"
+            raise CatalogError(f"Not an entry of this version: {what}; known: {', '.join(sorted(_NAMES))}")
+        if generation is not None:
+            document["generation"] = generation
+        try:
+            return cls(**document)
+        except TypeError as error:
+            raise CatalogError(f"Not an entry: {error}") from error
+
+    def _document(self) -> dict[str, Any]:
+        document = {name: getattr(self, name) for name in _NAMES}
+        document["facets"] = dict(self.facets)
+        document["attributes"] = dict(self.attributes)
+        document["header"] = None if self.header is None else dict(self.header)
+        return document
+
+    def __str__(self) -> str:
+        return f"{self.dataset} {self.region}:{self.key}" + (f"#{self.part}" if self.part else "")
+
+
+_NAMES = frozenset(item.name for item in fields(Entry))
+
+
+def version_order(version: str) -> tuple[tuple[int, str], ...]:
+    """Key to sort versions by: v9 before v10 before v20190815."""
+    parts = re.findall(r"\d+|\D+", version, re.ASCII)
+    return tuple((int(text), "") if text.isdigit() else (-1, text) for text in parts)
+
+
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    try:
+        return _ENCODER.encode(value)
+    except (TypeError, ValueError) as error:
+        raise CatalogError(f"An entry must be plain JSON ({error}); write NaN and dates as text: {value!r}") from error
+
+
+def _digest(*texts: str) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for text in texts:
+        data = text.encode("utf-8")
+        digest.update(len(data).to_bytes(8, "big") + data)  # lengths: ("ab", "c") and ("a", "bc") differ
+    return digest.hexdigest()

@@ -1,0 +1,132 @@
+"""What lies in a mount: its objects, with digests, in order.
+
+Belongs here: listing, and what is wrong with single objects. Does not belong here: what a path means (layouts), or
+what changed since the last time (sync).
+"""
+
+# Paths are bytes here: a name need not be UTF-8, and pathlib has no bytes.
+# ruff: noqa: PTH114, PTH116, PTH118, PTH123
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from xdask_pipelines.errors import CatalogError
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class StoredObject:
+    """One object of a mount. ``key`` is its path relative to the Region's root, with ``/``, mount included.
+
+    ``problem`` says why an object cannot be catalogued at all (its name is not UTF-8, a link leads out, …); such an
+    object is reported, never used.
+    """
+
+    key: str
+    size_bytes: int
+    etag: str
+    modified_ns: int
+    problem: str = ""
+
+
+class Listing(Protocol):
+    """Source of the objects of one mount."""
+
+    def objects(self, known: Mapping[str, StoredObject]) -> Iterable[StoredObject]:
+        """All objects, sorted by key; ``known`` (by key, from the last commit) saves digests that still hold.
+
+        Raises
+        ------
+        CatalogError
+            The mount cannot be listed: a missing mount must never look like an empty dataset.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FolderListing:
+    """Listing of a folder ``mount`` below ``root``."""
+
+    root: Path
+    mount: str
+
+    def objects(self, known: Mapping[str, StoredObject]) -> list[StoredObject]:
+        """See :meth:`Listing.objects` and :func:`list_folder`."""
+        return list_folder(self.root, self.mount, known)
+
+
+def list_folder(root: str | Path, mount: str, known: Mapping[str, StoredObject]) -> list[StoredObject]:
+    """Objects of the folder ``root/mount``, sorted by key; to be run where the folder is mounted.
+
+    The ETag is the blake2b-128 digest of the content in hex, computed anew only where size or time of modification
+    differ from ``known``. The mount itself may be a link; below it, links to files inside the mount are
+    followed, and all other links are reported as problems. A file that vanishes meanwhile is left out.
+
+    Raises
+    ------
+    CatalogError
+        The folder or one inside it does not exist or cannot be read.
+    """
+    top = Path(root, mount)
+    if not top.is_dir():
+        raise CatalogError(
+            f"There is no folder {top}, so mount {mount} cannot be listed; nothing was changed. Create or mount it, or "
+            f"take the dataset out of the topology"
+        )
+    real_top = os.path.realpath(os.fsencode(top))
+    found: list[StoredObject] = []
+    folders = [b""]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(os.path.join(real_top, folder)) as items:
+                for item in items:
+                    relative = os.path.join(folder, item.name)
+                    if item.is_dir(follow_symlinks=False):
+                        folders.append(relative)
+                    elif (stored := _object(real_top, relative, mount, known)) is not None:
+                        found.append(stored)
+        except OSError as error:
+            raise CatalogError(
+                f"Folder {os.fsdecode(os.path.join(real_top, folder))!r} of mount {mount} cannot be listed: {error}; "
+                f"nothing was changed. Make it readable and sync again"
+            ) from error
+    return sorted(found)
+
+
+def _object(top: bytes, relative: bytes, mount: str, known: Mapping[str, StoredObject]) -> StoredObject | None:
+    path = os.path.join(top, relative)
+    try:
+        key = f"{mount}/{relative.decode('utf-8')}"
+    except UnicodeDecodeError:
+        shown = relative.decode("utf-8", "backslashreplace")
+        return StoredObject(f"{mount}/{shown}", 0, "", 0, "its name is not UTF-8; rename it")
+    real = os.path.realpath(path)
+    if real != path and not (real + b"/").startswith(top + b"/"):
+        return StoredObject(key, 0, "", 0, "it is a link that leads out of the mount; put the file itself here")
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return StoredObject(key, 0, "", 0, "it is not a file, or a link to a folder; put the files themselves here")
+        size, modified = status.st_size, status.st_mtime_ns
+        before = known.get(key)
+        if before is not None and (before.size_bytes, before.modified_ns) == (size, modified):
+            return before
+        with open(path, "rb") as file:
+            etag = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+            after = os.fstat(file.fileno())
+    except FileNotFoundError:
+        if os.path.islink(path):
+            return StoredObject(key, 0, "", 0, "it is a link to nothing; put the file itself here")
+        return None
+    except OSError as error:
+        return StoredObject(key, 0, "", 0, f"it cannot be read ({error.strerror}); mend it and sync again")
+    if (after.st_size, after.st_mtime_ns) != (size, modified):
+        return StoredObject(key, 0, "", 0, "it was written to while it was read; sync again when it is complete")
+    return StoredObject(key, size, etag, modified)

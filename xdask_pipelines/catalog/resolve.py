@@ -1,0 +1,138 @@
+"""From a request to exactly the entries it names, or to an error that lists what is missing or ambiguous.
+
+Belongs here: the rule "each exactly once", and the words of its refusals. Does not belong here: storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+
+from xdask_pipelines.catalog.backend import Backend, Query
+from xdask_pipelines.catalog.entry import FIELDS, Entry
+from xdask_pipelines.catalog.times import time_range, time_text
+from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries
+
+_SHOWN = 8  # values or entries that a message spells out; the error's attributes hold all
+
+
+def resolve(
+    backend: Backend, fixed: Mapping[str, str], times: Sequence[str] | None, each: Mapping[str, Sequence[str]]
+) -> list[Entry]:
+    """See :meth:`xdask_pipelines.catalog.catalog.Catalog.resolve`; ``fixed`` is the dataset and the other facets."""
+    _check(fixed, times, each)
+    terms = {**{name: (value,) for name, value in fixed.items()}, **{n: tuple(values) for n, values in each.items()}}
+    found = backend.search(_query(terms))
+    periods = [(text, *time_range(text)) for text in times] if times is not None else [None]
+    asked = [dict(zip(each, values, strict=True)) for values in product(*each.values())]
+    by_values: dict[tuple[str, ...], list[Entry]] = {}
+    for entry in found:
+        its = entry.terms()
+        by_values.setdefault(tuple(its[name] for name in each), []).append(entry)
+
+    chosen: dict[str, Entry] = {}
+    missing: list[str] = []
+    ambiguous: dict[str, list[Entry]] = {}
+    for values in asked:
+        candidates = by_values.get(tuple(values.values()), [])
+        for period in periods:
+            fitting = [entry for entry in candidates if period is None or _covers(entry, period[1], period[2])]
+            wanted = {**fixed, **values, **({"time": period[0]} if period else {})}
+            if len(fitting) == 1:
+                chosen[fitting[0].id] = fitting[0]
+            elif fitting:
+                ambiguous[_words(wanted)] = fitting
+            else:
+                missing.append(_words(wanted))
+    if missing:
+        hint = _what_there_is(backend, terms, found)
+        raise MissingEntries(f"The catalog does not hold {_some(missing, '; ')}. {hint}", missing=tuple(missing))
+    if ambiguous:
+        raise _ambiguity(ambiguous)
+    return list(chosen.values())
+
+
+def _check(fixed: Mapping[str, str], times: Sequence[str] | None, each: Mapping[str, Sequence[str]]) -> None:
+    for name, value in fixed.items():
+        if not isinstance(value, str):
+            raise CatalogError(
+                f"{name} = {value!r} is not one text; ask for several values with each={{{name!r}: […]}}"
+            )
+    for name, values in {**each, **({"times": times} if times is not None else {})}.items():
+        if isinstance(values, str) or not values:
+            raise CatalogError(f"{name} = {values!r} must be a list of at least one value")
+        if len(set(values)) != len(values):
+            raise CatalogError(f"{name} names a value twice: {', '.join(values)}; name each once")
+    if twice := sorted(set(fixed) & set(each)):
+        raise CatalogError(f"{', '.join(twice)} is given both as one value and in each; keep one")
+
+
+def _covers(entry: Entry, start: int, end: int) -> bool:
+    return (
+        entry.time_start is not None
+        and entry.time_end is not None
+        and entry.time_start <= start < end <= entry.time_end
+    )
+
+
+def _words(wanted: Mapping[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in wanted.items())
+
+
+def _some(items: Iterable[str], separator: str = ", ") -> str:
+    listed = list(items)
+    more = f"{separator}and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return separator.join(listed[:_SHOWN]) + more
+
+
+def _query(terms: Mapping[str, tuple[str, ...]]) -> Query:
+    return Query(terms=terms, superseded="version" in terms)
+
+
+def _what_there_is(backend: Backend, terms: Mapping[str, tuple[str, ...]], found: Sequence[Entry]) -> str:
+    """Help for the reader: what is there, and what would be with one condition left out. Never used to choose."""
+    if not backend.names():
+        return "It is empty: run xdask sync."
+    hints = []
+    if found:
+        texts = [f"{time_text(start)} until {time_text(end)}" for start, end in _spans(found)]
+        hints.append(f"It holds {len(found)} of these, " + (_some(texts) if texts else "without a known time"))
+    for name, asked in terms.items():
+        if found and len(asked) == 1:
+            continue
+        rest = {other: values for other, values in terms.items() if other != name}
+        if values := backend.facets([name], _query(rest))[name]:
+            hints.append(f"With the rest as asked, {name} could be {_some(values)}")
+    return ". ".join(hints or ["No other value of any one name would do; look with xdask catalog facets"]) + "."
+
+
+def _spans(entries: Iterable[Entry]) -> list[tuple[int, int]]:
+    """Time ranges of the entries, with those that touch or overlap joined."""
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted(
+        (e.time_start, e.time_end) for e in entries if e.time_start is not None and e.time_end is not None
+    ):
+        if spans and start <= spans[-1][1]:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+        else:
+            spans.append((start, end))
+    return spans
+
+
+def _ambiguity(ambiguous: Mapping[str, Sequence[Entry]]) -> AmbiguousEntries:
+    wanted, entries = next(iter(ambiguous.items()))
+    terms = [entry.terms() for entry in entries]
+    names = dict.fromkeys(name for name in (*FIELDS, *(n for t in terms for n in t)) if name != "key")
+    differing = {
+        name: values
+        for name in names
+        if any(name in e.facets or name in FIELDS for e in entries)
+        and len(values := sorted({t.get(name, "(none)") for t in terms})) > 1
+    } or {"key": sorted(t["key"] for t in terms)}
+    settle = "; ".join(f"{name}: {_some(values)}" for name, values in differing.items())
+    candidates = tuple(str(entry) for fitting in ambiguous.values() for entry in fitting)
+    others = f" (and {len(ambiguous) - 1} more requests fit several)" if len(ambiguous) > 1 else ""
+    return AmbiguousEntries(
+        f"{wanted} fits {len(entries)} entries{others}: {_some(map(str, entries))}. Name one value of {settle}",
+        candidates=candidates,
+    )

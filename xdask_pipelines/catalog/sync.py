@@ -1,0 +1,272 @@
+"""From a listing to a commit: what changed since the last one, whether that can be true, and writing it at once.
+
+Belongs here: plans, guard rails and their commit. Does not belong here: who lists, who reads headers, or when: a
+higher floor passes listings and headers in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from xdask_pipelines.catalog.backend import Committed, Lease, ManifestChange
+from xdask_pipelines.catalog.catalog import Catalog
+from xdask_pipelines.catalog.entry import Entry
+from xdask_pipelines.catalog.layouts import Holding, Quarantined, parse
+from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.errors import CatalogError, SuspiciousPlan
+
+_FEW_REMOVALS = 10
+_REMOVED_SHARE = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class SyncPlan:
+    """What one sync of (dataset, Region) would do.
+
+    Attributes
+    ----------
+    added, changed
+        Entries new or different, without headers: these are to be read.
+    removed
+        Ids of entries whose files are gone.
+    unchanged
+        Number of entries that stay as they are.
+    bytes_to_read
+        Size of all added and changed entries.
+    quarantined
+        What lies in the mount and is not catalogued, with reasons.
+    manifest
+        How the manifest changes.
+    base_generation
+        Commit that the plan builds on.
+    digest
+        Fingerprint of the whole plan; to be given as ``accept`` to let a suspicious one pass.
+    """
+
+    dataset: str
+    region: str
+    added: tuple[Entry, ...]
+    changed: tuple[Entry, ...]
+    removed: tuple[str, ...]
+    unchanged: int
+    bytes_to_read: int
+    quarantined: tuple[Quarantined, ...]
+    manifest: ManifestChange
+    base_generation: int
+    digest: str
+
+    @property
+    def to_describe(self) -> tuple[Entry, ...]:
+        """Entries whose headers are to be read before the commit."""
+        return self.added + self.changed
+
+    @property
+    def nothing_to_do(self) -> bool:
+        """The catalog is already as the mount is."""
+        return not (self.to_describe or self.removed or self.manifest.put or self.manifest.drop)
+
+    def summary(self) -> dict[str, int]:
+        """Counts for people and logs."""
+        return {
+            "added": len(self.added),
+            "changed": len(self.changed),
+            "removed": len(self.removed),
+            "unchanged": self.unchanged,
+            "quarantined": len(self.quarantined),
+            "bytes_to_read": self.bytes_to_read,
+        }
+
+
+def plan_sync(
+    listings: Iterable[tuple[Holding, Iterable[StoredObject]]], committed: Committed, *, accept: str | None = None
+) -> SyncPlan:
+    """Compare what lies in the mounts of (dataset, Region) with its last commit.
+
+    Parameters
+    ----------
+    listings
+        For each mount of the dataset in the Region what it holds, sorted by key.
+    committed
+        ``catalog.manifest(dataset, region)``, taken before listing.
+    accept
+        Digest of a plan that was refused as suspicious and that a person has looked at.
+
+    Raises
+    ------
+    SuspiciousPlan
+        A mount that the manifest knows objects of is empty; or more than 10 and more than 20 % of all entries would be
+        removed, or of all objects from within entries that stay. ``digest`` and ``plan`` are attributes.
+    CatalogError
+        Listings are not sorted, or of several places.
+    """
+    mounts = [(holding, list(objects)) for holding, objects in listings]
+    if len({(holding.dataset, holding.region) for holding, _ in mounts}) != 1:
+        raise CatalogError("A sync is of the mounts of one dataset in one Region; give at least one, and no others")
+    entries: dict[str, Entry] = {}
+    quarantined: list[Quarantined] = []
+    for holding, objects in mounts:
+        _refuse_unsorted(holding, objects)
+        found, refused = parse(objects, holding)
+        entries.update((entry.id, entry) for entry in found)
+        quarantined += refused
+    listed = sorted(item for _, objects in mounts for item in objects if not item.problem)
+    put, drop = _difference(listed, committed.objects)
+    place = mounts[0][0]
+    added = tuple(entry for i, entry in entries.items() if i not in committed.digests)
+    changed = tuple(entry for i, entry in entries.items() if committed.digests.get(i, entry.digest) != entry.digest)
+    removed = tuple(sorted(committed.digests.keys() - entries.keys()))
+    plan = SyncPlan(
+        dataset=place.dataset,
+        region=place.region,
+        added=added,
+        changed=changed,
+        removed=removed,
+        unchanged=len(entries) - len(added) - len(changed),
+        bytes_to_read=sum(entry.size_bytes for entry in added + changed),
+        quarantined=tuple(sorted(quarantined)),
+        manifest=ManifestChange(put=put, drop=drop),
+        base_generation=committed.generation,
+        digest=_plan_digest(committed.generation, added + changed, removed, put, drop),
+    )
+    reasons = list(_suspicions(plan, mounts, committed))
+    if reasons and accept != plan.digest:
+        stale = "The accepted plan was another one. " if accept is not None else ""
+        raise SuspiciousPlan(
+            f"Sync of {plan.dataset} in {plan.region} was refused, nothing was changed: {'; '.join(reasons)}. {stale}"
+            f"Look whether the mount is whole; if this is meant, sync again and accept {plan.digest}",
+            digest=plan.digest,
+            plan=plan,
+        )
+    return plan
+
+
+def commit_sync(
+    catalog: Catalog,
+    plan: SyncPlan,
+    headers: Mapping[str, Mapping[str, Any]],
+    *,
+    rejected: Mapping[str, str] | None = None,
+    lease: Lease | None = None,
+) -> int:
+    """Write a plan in one commit: entries, removals, tombstones and manifest, with the counts checked inside.
+
+    Parameters
+    ----------
+    headers
+        Header of each entry to describe, by id; an entry without one is described when it is first opened.
+    rejected
+        Reason for each entry, by id, that could not be read. It is not catalogued, nor kept if it was, so that
+        the next sync finds it missing from the catalog and tries again.
+    lease
+        Lease that the sync holds; it ends here.
+
+    Returns
+    -------
+    int
+        Generation of the commit, or the present one if there was nothing to do.
+
+    Raises
+    ------
+    StaleWriter
+        Another commit came first, or the lease is lost. Nothing was written.
+    CatalogError
+        Headers or rejections are of entries outside the plan, or counts do not agree. Nothing was written.
+    """
+    bad = dict(rejected or {})
+    known = {entry.id for entry in plan.to_describe}
+    if strangers := sorted((headers.keys() | bad.keys()) - known):
+        raise CatalogError(f"Not among the entries of this plan to describe: {', '.join(strangers)}")
+    kept = [entry for entry in plan.to_describe if entry.id not in bad]
+    upserts = [entry.with_header(headers[entry.id]) if entry.id in headers else entry for entry in kept]
+    lost = [entry for entry in plan.changed if entry.id in bad]
+    if not (upserts or lost or plan.removed or plan.manifest.put or plan.manifest.drop):
+        if lease is not None:
+            catalog.release(lease)
+        return plan.base_generation
+    return catalog.apply(
+        upserts,
+        [*plan.removed, *(entry.id for entry in lost)],
+        dataset=plan.dataset,
+        region=plan.region,
+        manifest=plan.manifest,
+        base_generation=plan.base_generation,
+        lease=lease,
+        expected_entries=plan.unchanged + len(upserts),
+    )
+
+
+def _refuse_unsorted(holding: Holding, objects: Sequence[StoredObject]) -> None:
+    for before, after in pairwise(objects):
+        if before.key >= after.key and not (before.problem or after.problem):
+            raise CatalogError(
+                f"The listing of {holding.mount} in {holding.region} is not sorted, each key once: {after.key!r} comes "
+                f"after {before.key!r}; nothing was changed"
+            )
+
+
+def _difference(
+    listed: Sequence[StoredObject], before: Iterable[StoredObject]
+) -> tuple[tuple[StoredObject, ...], tuple[str, ...]]:
+    """Merge two sorted sequences: objects that are new or different, and keys that are gone."""
+    put: list[StoredObject] = []
+    drop: list[str] = []
+    old = iter(before)
+    was = next(old, None)
+    for item in listed:
+        while was is not None and was.key < item.key:
+            drop.append(was.key)
+            was = next(old, None)
+        if was is None or was.key != item.key:
+            put.append(item)
+            continue
+        if was != item:
+            put.append(item)
+        was = next(old, None)
+    while was is not None:
+        drop.append(was.key)
+        was = next(old, None)
+    return tuple(put), tuple(drop)
+
+
+def _suspicions(
+    plan: SyncPlan, mounts: Sequence[tuple[Holding, Sequence[StoredObject]]], committed: Committed
+) -> Iterable[str]:
+    for holding, objects in mounts:
+        if not objects and any(item.key.startswith(f"{holding.mount}/") for item in committed.objects):
+            yield f"{holding.mount} is empty, and was not at the last sync"
+    held = len(committed.digests)
+    if len(plan.removed) > max(_FEW_REMOVALS, _REMOVED_SHARE * held):
+        yield f"{len(plan.removed)} of {held} entries would be removed"
+    # Chunks that vanish from stores that stay would read as fill values; whole stores are counted above.
+    staying = {entry.key for entry in plan.changed}
+    holes = sum(_within(key, staying) for key in plan.manifest.drop)
+    if holes > max(_FEW_REMOVALS, _REMOVED_SHARE * len(committed.objects)):
+        yield f"{holes} of {len(committed.objects)} objects would be removed from within entries that stay"
+
+
+def _within(key: str, folders: Set[str]) -> bool:
+    parts = key.split("/")
+    return any("/".join(parts[:i]) in folders for i in range(1, len(parts) + 1))
+
+
+def _plan_digest(
+    generation: int,
+    upserts: Iterable[Entry],
+    removed: Iterable[str],
+    put: Iterable[StoredObject],
+    drop: Iterable[str],
+) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    parts = [("at", str(generation))]
+    parts += [("write", f"{entry.id} {entry.digest}") for entry in sorted(upserts, key=lambda entry: entry.id)]
+    parts += [("remove", identity) for identity in removed]
+    parts += [("put", repr(item)) for item in put]
+    parts += [("drop", key) for key in drop]
+    for kind, text in parts:
+        data = f"{kind} {text}".encode()
+        digest.update(len(data).to_bytes(8, "big") + data)
+    return digest.hexdigest()
