@@ -14,5 +14,9 @@ def nightly_sync(group: str) -> dg.ScheduleDefinition:
     """Sync of all datasets at 00:00 UTC."""
     job = dg.define_asset_job("sync_datasets", dg.AssetSelection.groups(group), description="Lustre and catalog.")
     return dg.ScheduleDefinition(
-        name="nightly_sync", job=job, cron_schedule=NIGHTLY, execution_timezone="UTC", description="Every night, 00:00 UTC."
+        name="nightly_sync",
+        job=job,
+        cron_schedule=NIGHTLY,
+        execution_timezone="UTC",
+        description="Every night, 00:00 UTC.",
     )

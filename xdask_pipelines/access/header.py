@@ -76,7 +76,9 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
 
 def _time_range(header: Mapping[str, Any]) -> list[int] | None:
     """Half-open range of the data's own time as two catalog time keys: bounds where there are any, else the steps."""
-    time = next((c for n, c in header["coords"].items() if c["attrs"].get("standard_name") == "time" or n == "time"), None)
+    time = next(
+        (c for n, c in header["coords"].items() if c["attrs"].get("standard_name") == "time" or n == "time"), None
+    )
     if time is None or "since" not in str(time["attrs"].get("units", "")):
         return None
     bounds = header["coords"].get(time["attrs"].get("bounds", ""))

@@ -152,7 +152,9 @@ def _headers(
     wanted = plan.to_describe
     groups = [wanted[i : i + _HEADERS_A_CALL] for i in range(0, len(wanted), _HEADERS_A_CALL)]
     calls = [
-        call_at_home("describe", region, describe_at_home, [(e.id, e.key, e.format, e.time_start is None) for e in group])
+        call_at_home(
+            "describe", region, describe_at_home, [(e.id, e.key, e.format, e.time_start is None) for e in group]
+        )
         for group in groups
     ]
     answers, evidence = compute(*calls) if calls else ((), Evidence())

@@ -7,6 +7,7 @@ here: any particular analysis.
 import hashlib
 import inspect
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,8 @@ from xdask_pipelines.climate import with_bounds
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.io_manager import Result, entries_of
 from xdask_pipelines.resources.results import PARTITION
+
+warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill policies and data versions, used on purpose
 
 Facets = Mapping[str, str] | Callable[[Any], Mapping[str, str]]
 
@@ -88,15 +91,26 @@ class Analysis:
         return {name: source.resolve(catalog, config, partition) for name, source in self.sources.items()}
 
     def version(
-        self, config: Any, entries: Mapping[str, Entry], upstream: Mapping[str, Mapping[str, str]]
+        self,
+        config: Any,
+        entries: Mapping[str, Entry],
+        upstream: Mapping[str, Mapping[str, str]],
+        partition: str,
     ) -> str:
-        """Data version: digest of the code, the config, the sources' digests and the versions of upstream results."""
+        """Data version: digest of the code, the config, the sources' digests and the versions of upstream results.
+
+        ``upstream`` gives each upstream result's versions by partition; of those a partition uses only its own.
+        """
+        used = {
+            name: {partition: versions[partition]} if partition in versions else dict(versions)
+            for name, versions in upstream.items()
+        }
         return _digest(
             {
                 "code": self.code_version,
                 "config": config.model_dump() if config else None,
                 "sources": {name: self.sources[name].version(e) for name, e in entries.items()},
-                "upstream": {name: dict(versions) for name, versions in upstream.items()},
+                "upstream": used,
             }
         )
 
@@ -251,7 +265,7 @@ def run(
         if made.config_name:
             arguments[made.config_name] = config
         parts[key] = made.function(**arguments)
-        versions[key] = made.version(config, entries, upstream)
+        versions[key] = made.version(config, entries, upstream, key)
         used |= {e.id: e for e in entries.values()}
         for name, entry in entries.items():
             if not made.sources[name].grid and (steps := steps_of(entry)) and not steps.complete:

@@ -75,7 +75,9 @@ def temperature_assets(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         return climate.month_partial(hourly)
 
     @analysis(sources={"model": Source("cmip6", _facets, grid=True)}, group_name=GROUP)
-    def era5_historic_temp_regridded(era5_monthly_mean: xr.Dataset, model: xr.DataArray, config: Reference) -> xr.DataArray:
+    def era5_historic_temp_regridded(
+        era5_monthly_mean: xr.Dataset, model: xr.DataArray, config: Reference
+    ) -> xr.DataArray:
         """Mean 2 m temperature of all months materialized, conservatively regridded to the model's grid, K."""
         mean = climate.mean_of_partials(era5_monthly_mean)
         return climate.regrid(mean, model["lat"], model["lon"], method="conservative")

@@ -22,5 +22,7 @@ def explained() -> Iterator[None]:
         raise
     except XdaskError as error:
         raise dg.Failure(
-            description=str(error), metadata={"error": type(error).__name__, "what_to_do": str(error)}, allow_retries=False
+            description=str(error),
+            metadata={"error": type(error).__name__, "what_to_do": str(error)},
+            allow_retries=False,
         ) from error

@@ -65,21 +65,23 @@ class ResultsIOManager(dg.IOManager):
             context.run_id,
             {
                 "code_version": result.code_version or "none",
-                "data_version": result.data_version or context.run_id,
                 **({"excerpt": result.excerpt} if result.excerpt else {}),
             },
+            result.versions,
         )
-        shown = next(iter(result.parts.values()))
-        thumbnail = _thumbnail(result.preview(shown))
         with explained():
-            kept = self.results.keep(label, result.parts, [] if thumbnail is None else [thumbnail], context.log.info)
+            kept = self.results.keep(
+                label, result.parts, lambda part: _thumbnail(result.preview(part)), context.log.info
+            )
         context.add_output_metadata(_metadata(asset, result, kept))
 
     def load_input(self, context: dg.InputContext) -> xr.DataArray | xr.Dataset:
         """Lazy upstream result, placed at home: this run's own where there is one, else the latest."""
         asset = context.asset_key.to_python_identifier()
         with explained():
-            return self.results.open(self.results.find(asset, self._partitions(context, asset), context.step_context.run_id))
+            return self.results.open(
+                self.results.find(asset, self._partitions(context, asset), context.step_context.run_id)
+            )
 
     def _partitions(self, context: dg.InputContext, asset: str) -> list[str]:
         if not context.has_asset_partitions:
@@ -131,13 +133,15 @@ def _metadata(asset: str, result: Result, kept: Kept) -> dict[str, Any]:
         metadata["excerpt"] = result.excerpt
     if result.gaps:
         metadata["incomplete"] = dg.MetadataValue.json(dict(result.gaps))
-    if kept.extras:
-        metadata |= _picture(asset, result, dequantise(kept.extras[0]))
+    if kept.thumbnail is not None:
+        metadata |= _picture(asset, result, dequantise(kept.thumbnail))
     return metadata
 
 
 def _picture(asset: str, result: Result, field_: xr.DataArray) -> dict[str, Any]:
-    from xdask_pipelines.climate.maps import draw_map  # a second of import that a load of the code location need not pay
+    from xdask_pipelines.climate.maps import (
+        draw_map,
+    )  # a second of import that a load of the code location need not pay
 
     png = draw_map(field_, asset.replace("_", " "), result.excerpt or None)
     return {
@@ -151,7 +155,14 @@ def _sources_table(sources: tuple[Entry, ...]) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(
         [
             dg.TableRecord(
-                {"dataset": e.dataset, "region": e.region, "key": e.key, "part": e.part, "digest": e.etag, "bytes": e.size_bytes}
+                {
+                    "dataset": e.dataset,
+                    "region": e.region,
+                    "key": e.key,
+                    "part": e.part,
+                    "digest": e.etag,
+                    "bytes": e.size_bytes,
+                }
             )
             for e in sources
         ],
@@ -163,7 +174,11 @@ _SOURCE_COLUMNS = ("dataset", "region", "key", "part", "digest", "bytes")
 
 
 def _attributions(sources: tuple[Entry, ...]) -> list[str]:
-    said = {f"{e.attributes['attribution']} ({e.attributes.get('license', 'licence unknown')})" for e in sources if "attribution" in e.attributes}
+    said = {
+        f"{e.attributes['attribution']} ({e.attributes.get('license', 'licence unknown')})"
+        for e in sources
+        if "attribution" in e.attributes
+    }
     return sorted(said)
 
 

@@ -7,14 +7,13 @@ here: Dagster's contexts (io_manager), how blocks are written (access).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import xarray as xr
-from dask.base import is_dask_collection
 
 from xdask_pipelines.access import open_entries, written_lazily
 from xdask_pipelines.access.header import select_step
@@ -31,24 +30,26 @@ from xdask_pipelines.topology import Topology
 LAYOUT = "result"
 #: Dimension along which the partitions of one materialization lie in its store.
 PARTITION = "partition"
+Part = xr.DataArray | xr.Dataset
 _SINGLE = "xdask_single_variable"
 
 
 @dataclass(frozen=True)
 class Label:
-    """Under which name a result is kept, and what made it."""
+    """Under which name a result is kept, what made it, and the data version of each part."""
 
     asset: str
     run_id: str
     attributes: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A result that was written: its entries, what was computed along with it, and the evidence."""
+    """A result that was written: its entries, its thumbnail (None if it has no picture), and the evidence."""
 
     entries: tuple[Entry, ...]
-    extras: tuple[Any, ...]
+    thumbnail: xr.Dataset | None
     evidence: Evidence
 
 
@@ -71,8 +72,8 @@ class Results:
     def keep(
         self,
         label: Label,
-        parts: Mapping[str, xr.DataArray | xr.Dataset],
-        extras: Sequence[Any] = (),
+        parts: Mapping[str, Part],
+        thumbnail: Callable[[Part], xr.Dataset | None] = lambda part: None,
         tell: Tell | None = None,
     ) -> Kept:
         """Compute and write a result; visible to others only when all of it is.
@@ -83,8 +84,8 @@ class Results:
             Asset, run, and attributes that the entries carry.
         parts
             The result by partition key; one part with key "" for an asset without partitions.
-        extras
-            Further lazy values, computed in the same go (statistics, thumbnails).
+        thumbnail
+            From the first part to a small picture of it, made where the part is and in the same go.
         tell
             Called with lines of progress.
 
@@ -93,23 +94,24 @@ class Results:
         AccessError, PlacementError
             Nothing is catalogued then, and a store that was begun is removed or never seen.
         """
-        dataset = _stacked(parts)
+        dataset, first = _stacked(parts), next(iter(parts.values()))
         homes = homes_of(dataset)
         version = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{label.run_id}"
         key = f"{RESULTS_PREFIX}{label.asset}/{version}.zarr"
         if len(homes) == 1:
             (region,) = homes
-            (written, *more), evidence = self.pools.compute(written_lazily(dataset, region, key), *extras, tell=tell)
+            small = thumbnail(first)
+            lazy = [x for x in (written_lazily(dataset, region, key), small) if x is not None]
+            (written, *more), evidence = self.pools.compute(*lazy, tell=tell)
+            picture = more[0] if more else None
         else:  # of two Regions, or of none: what needs a person's eyes lives in the client's Region
             region = self.topology.client.region
-            lazy = [x for x in (dataset, *extras) if is_dask_collection(x)]
-            values, evidence = self.pools.compute(*lazy, tell=tell) if lazy else ((), Evidence())
-            found = iter(values)
-            here, *more = [next(found) if is_dask_collection(x) else x for x in (dataset, *extras)]
+            (here,), evidence = self.pools.compute(dataset, tell=tell)
             written = write_here(here, self.topology.results_folder(region) / key, key)
+            picture = thumbnail(_unstacked(here))
         entries = self._entries(label, region, version, written, list(parts))
         self.catalog.apply(upserts=entries)
-        return Kept(tuple(entries), tuple(more), evidence)
+        return Kept(tuple(entries), picture, evidence)
 
     def _entries(self, label: Label, region: str, version: str, written: Written, parts: list[str]) -> list[Entry]:
         shared: dict[str, Any] = {
@@ -123,10 +125,15 @@ class Results:
             "size_bytes": written.size_bytes,
             "etag": written.etag,
             "modified_ns": written.modified_ns,
-            "attributes": {"run_id": label.run_id, **label.attributes},
         }
+        said = {"run_id": label.run_id, **label.attributes}
         return [
-            Entry(**shared, part=part, header=select_step(written.header, PARTITION, i) if part else written.header)
+            Entry(
+                **shared,
+                part=part,
+                header=select_step(written.header, PARTITION, i) if part else written.header,
+                attributes={**said, "data_version": label.versions.get(part) or label.run_id},
+            )
             for i, part in enumerate(parts)
         ]
 
@@ -159,7 +166,12 @@ class Results:
         """Partition keys that were materialized, sorted."""
         return sorted({e.part for e in self.catalog.search(dataset=asset, layout=LAYOUT) if e.part})
 
-    def open(self, entries: Sequence[Entry]) -> xr.DataArray | xr.Dataset:
+    def versions(self, asset: str) -> dict[str, str]:
+        """Data version of the current result of each partition (``""`` without partitions)."""
+        entries = self.find(asset, self.partitions(asset) or [""]) if self.catalog.count(dataset=asset) else []
+        return {e.part: e.attributes["data_version"] for e in entries}
+
+    def open(self, entries: Sequence[Entry]) -> Part:
         """Lazy result, placed at home; of several partitions, joined along ``partition``.
 
         A result that lives in the client's Region is read here, into memory.
@@ -169,13 +181,12 @@ class Results:
             opened = open_here(folder / entries[0].key)
         else:
             opened = open_entries(entries, join=PARTITION)
-        single = opened.attrs.pop(_SINGLE, None)
-        result = opened[single] if single else opened
+        result = _as_returned(opened)
         result.encoding["entries"] = tuple(entries)  # which entries they were, for versions and sources
         return result
 
 
-def _stacked(parts: Mapping[str, xr.DataArray | xr.Dataset]) -> xr.Dataset:
+def _stacked(parts: Mapping[str, Part]) -> xr.Dataset:
     datasets = [_as_dataset(x) for x in parts.values()]
     if list(parts) == [""]:
         return datasets[0]
@@ -183,7 +194,18 @@ def _stacked(parts: Mapping[str, xr.DataArray | xr.Dataset]) -> xr.Dataset:
     return joined.assign_coords({PARTITION: (PARTITION, np.arange(len(datasets)), {"keys": json.dumps(list(parts))})})
 
 
-def _as_dataset(x: xr.DataArray | xr.Dataset) -> xr.Dataset:
+def _unstacked(dataset: xr.Dataset) -> Part:
+    """The first part, as it was returned."""
+    first = dataset.isel({PARTITION: 0}, drop=True) if PARTITION in dataset.dims else dataset
+    return _as_returned(first)
+
+
+def _as_returned(dataset: xr.Dataset) -> Part:
+    single = dataset.attrs.get(_SINGLE)
+    return dataset[single] if single else dataset
+
+
+def _as_dataset(x: Part) -> xr.Dataset:
     if isinstance(x, xr.Dataset):
         return x
     name = str(x.name or "result")
