@@ -13,7 +13,9 @@ import dagster as dg
 from xdask_pipelines.access import call_at_home
 from xdask_pipelines.access.sync import stat_at_home
 from xdask_pipelines.assets import datasets, temperature
+from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.checks import checks_of, closure_check
 from xdask_pipelines.lustre import FolderLustre
 from xdask_pipelines.partitions import months_of
 from xdask_pipelines.resources.io_manager import ResultsIOManager
@@ -73,8 +75,10 @@ def build_definitions(
         *temperature.temperature_assets(months_of(resources["catalog"], "era5")),
         *extra_assets,
     ]
+    analyses = [made for asset in assets if (made := analysis_of(asset))]
     return dg.Definitions(
         assets=assets,
+        asset_checks=[*map(checks_of, analyses), closure_check()],
         resources=resources,
         schedules=[nightly_sync(datasets.GROUP)],
         executor=dg.in_process_executor,

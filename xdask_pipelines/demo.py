@@ -19,7 +19,7 @@ from xdask_pipelines.assets.analysis import Analysis, analysis_of
 from xdask_pipelines.assets.reuse import Due, due
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.placement import Evidence
-from xdask_pipelines.project import instance, run_assets
+from xdask_pipelines.project import instance, passed_checks, run_assets
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import Results
 from xdask_pipelines.topology import Topology
@@ -57,7 +57,7 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
         definitions = build_definitions(topology, {"pools": pools})
         results = definitions.resources["results"].results  # type: ignore[index,union-attr]
         analyses = in_order(definitions)
-        plan = due(analyses, results.catalog, results, configs)
+        plan = due(analyses, results.catalog, results, configs, lambda name: passed_checks(history, name))
         evidence: dict[str, Evidence] = {}
         warnings: list[str] = []
         for names, months in _runs(plan, analyses):

@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 
 from xdask_pipelines.build import build_definitions
+from xdask_pipelines.checks import NAMES
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology
@@ -114,6 +115,14 @@ def run_assets(
     failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
     warnings = tuple(f"{e.asset_key.to_python_identifier()}: {e.description or e.check_name}" for e in failed)
     return Done(result.run_id, metadata, warnings)
+
+
+def passed_checks(history: dg.DagsterInstance, name: str) -> bool:
+    """Whether the latest result of an asset passed all blocking checks; one that was never checked did not."""
+    keys = [dg.AssetCheckKey(dg.AssetKey(name), check) for check in NAMES]
+    latest = history.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    evaluations = [latest[k].event.asset_check_evaluation if k in latest and latest[k].event else None for k in keys]
+    return all(e is not None and (e.passed or e.severity == dg.AssetCheckSeverity.WARN) for e in evaluations)
 
 
 def _what_failed(result: dg.ExecuteInProcessResult) -> str:

@@ -56,8 +56,9 @@ class Source:
     def open(self, entry: Entry) -> xr.DataArray | xr.Dataset:
         """Lazy and placed; a file with one variable gives an array."""
         opened = open_entries([entry])
-        names = list(opened.data_vars)
-        return with_bounds(opened, str(names[0])) if len(names) == 1 else opened
+        said = {k: opened.attrs[k] for k in ("license", "attribution") if k in opened.attrs}
+        names = [str(n) for n in opened.data_vars]
+        return with_bounds(opened, names[0]).assign_attrs(said) if len(names) == 1 else opened
 
     def version(self, entry: Entry) -> str:
         """Digest of what is used of the entry."""
@@ -80,7 +81,9 @@ class Analysis:
     code_version: str
     partitioned: bool
     preview: Callable[[Any], xr.DataArray]
-    range_kelvin: tuple[float, float]
+    units: str | None
+    valid_range: tuple[float, float] | None
+    caveat: str
 
     def config(self, values: Mapping[str, Any] | None) -> Any:
         """Typed config from a run's values."""
@@ -123,12 +126,19 @@ def analysis_of(asset: dg.AssetsDefinition) -> Analysis | None:
     return _ANALYSES.get(asset.key) if len(list(asset.keys)) == 1 else None
 
 
+def analysis_named(name: str) -> Analysis | None:
+    """The analysis of that name, if there is one."""
+    return _ANALYSES.get(dg.AssetKey(name))
+
+
 def analysis(
     *,
     sources: Mapping[str, Source] | None = None,
     partitions_def: dg.PartitionsDefinition[str] | None = None,
     preview: Callable[[Any], xr.DataArray] = lambda result: result,
-    range_kelvin: tuple[float, float] = (-150.0, 400.0),
+    units: str | None = None,
+    valid_range: tuple[float, float] | None = None,
+    caveat: str = "",
     group_name: str = "analysis",
     retry_policy: dg.RetryPolicy | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
@@ -147,8 +157,10 @@ def analysis(
         Partitions; the function is called for each key by itself, and sources must hold exactly that month.
     preview
         From the result to the horizontal field that the picture shows.
-    range_kelvin
-        Smallest and largest value that make sense, for the blocking check.
+    units, valid_range
+        Units that the result must have, and smallest and largest value that can be, for the blocking checks.
+    caveat
+        What pictures must say where a source is an excerpt.
     group_name
         Group in the UI.
     retry_policy
@@ -163,7 +175,15 @@ def analysis(
     """
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
-        made = _analysis_from(function, sources or {}, partitions_def is not None, preview, range_kelvin)
+        made = _analysis_from(
+            function,
+            sources or {},
+            partitions_def is not None,
+            preview,
+            units=units,
+            valid_range=valid_range,
+            caveat=caveat,
+        )
         asset = _asset_from(made, partitions_def, group_name, retry_policy or dg.RetryPolicy(max_retries=2, delay=1))
         _ANALYSES[asset.key] = made
         return asset
@@ -176,7 +196,7 @@ def _analysis_from(
     sources: Mapping[str, Source],
     partitioned: bool,
     preview: Callable[[Any], xr.DataArray],
-    range_kelvin: tuple[float, float],
+    **judged: Any,
 ) -> Analysis:
     hints = inspect.get_annotations(function, eval_str=True)
     parameters = list(inspect.signature(function).parameters)
@@ -196,7 +216,7 @@ def _analysis_from(
         code_version=_digest(inspect.getsource(function)),
         partitioned=partitioned,
         preview=preview,
-        range_kelvin=range_kelvin,
+        **judged,
     )
 
 
@@ -254,12 +274,12 @@ def run(
     """
     config = made.config(values)
     upstream = {n: {e.part: e.attributes["data_version"] for e in entries_of(x)} for n, x in inputs.items()}
-    parts, versions, used = {}, {}, {e.id: e for x in inputs.values() for e in entries_of(x)}
-    excerpts: dict[str, str] = {e.id: e.attributes["excerpt"] for e in used.values() if "excerpt" in e.attributes}
-    gaps = {}
+    used = {e.id: e for x in inputs.values() for e in entries_of(x)}
+    excerpts = {e.attributes["excerpt"] for e in used.values() if "excerpt" in e.attributes}
+    parts, versions, steps = {}, {}, {}
     for i, key in enumerate(keys):
         entries = made.entries(catalog, config, key)
-        arguments = {name: made.sources[name].open(entry) for name, entry in entries.items()}
+        arguments: dict[str, Any] = {name: made.sources[name].open(entry) for name, entry in entries.items()}
         for name, x in inputs.items():
             arguments[name] = x.isel({PARTITION: i}, drop=True) if made.partitioned and PARTITION in x.dims else x
         if made.config_name:
@@ -268,18 +288,20 @@ def run(
         versions[key] = made.version(config, entries, upstream, key)
         used |= {e.id: e for e in entries.values()}
         for name, entry in entries.items():
-            if not made.sources[name].grid and (steps := steps_of(entry)) and not steps.complete:
-                gaps[key] = str(steps)
-                if steps.excerpt:
-                    excerpts[entry.id] = str(steps)
+            if not made.sources[name].grid and (counted := steps_of(entry)):
+                steps[key] = counted
+                if counted.excerpt and not counted.complete:
+                    excerpts.add(str(counted))
     return Result(
         parts=parts,
         versions=versions,
+        upstream={name: _digest(found) for name, found in upstream.items()},
         code_version=made.code_version,
         config=config.model_dump() if config else {},
         sources=tuple(used.values()),
-        excerpt="; ".join(sorted(set(excerpts.values()))),
-        gaps=gaps,
+        excerpt="; ".join(sorted(excerpts)),
+        caveat=made.caveat,
+        steps=steps,
         preview=made.preview,
     )
 

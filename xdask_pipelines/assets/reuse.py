@@ -3,11 +3,11 @@
 Belongs here: comparing the versions that a run would give with those that are kept. Does not belong here: running.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xdask_pipelines.assets.analysis import Analysis
+from xdask_pipelines.assets.analysis import Analysis, analysis_named
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.catalog.times import time_text
 from xdask_pipelines.resources.results import Results
@@ -23,7 +23,11 @@ class Due:
 
 
 def due(
-    analyses: Sequence[Analysis], catalog: Catalog, results: Results, configs: Mapping[str, Mapping[str, Any]]
+    analyses: Sequence[Analysis],
+    catalog: Catalog,
+    results: Results,
+    configs: Mapping[str, Mapping[str, Any]],
+    sound: Callable[[str], bool] = lambda name: True,
 ) -> list[Due]:
     """What has to run so that every result is what its code, config and inputs say.
 
@@ -35,6 +39,8 @@ def due(
         What there is.
     configs
         Values of each analysis's config, by name.
+    sound
+        Whether an asset's latest result passed its blocking checks; what did not is run again.
 
     Raises
     ------
@@ -45,7 +51,7 @@ def due(
     answer = []
     for made in analyses:
         config = made.config(configs.get(made.name))
-        kept = results.versions(made.name)
+        kept = results.versions(made.name) if sound(made.name) else {}
         versions[made.name] = {p: v for p, v in kept.items() if p} if made.partitioned else {}
         run, reuse = [], []
         for key in _months(made, catalog) if made.partitioned else [""]:
@@ -55,6 +61,12 @@ def due(
             versions[made.name][key] = wanted
         answer.append(Due(made.name, tuple(run), tuple(reuse)))
     return answer
+
+
+def source_months(asset: str, catalog: Catalog) -> list[str]:
+    """Months of a partitioned asset for which there is source data; none for other assets."""
+    made = analysis_named(asset)
+    return _months(made, catalog) if made and made.partitioned else []
 
 
 def _months(made: Analysis, catalog: Catalog) -> list[str]:

@@ -13,6 +13,8 @@ from xdask_pipelines.assets.analysis import Source, analysis
 from xdask_pipelines.errors import ClimateError
 
 GROUP = "temperature"
+#: Possible near-surface air temperatures and differences of them, K, with room beyond what was ever measured.
+_ABSOLUTE, _DIFFERENCE = (170.0, 340.0), (-90.0, 90.0)
 
 
 class Run(dg.Config):
@@ -68,13 +70,17 @@ def temperature_assets(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         sources={"hourly": Source("era5", {"variable": "air_temperature_at_2_metres"})},
         partitions_def=months,
         preview=climate.mean_of_partials,
+        units="K",
+        valid_range=_ABSOLUTE,
         group_name=GROUP,
     )
     def era5_monthly_mean(hourly: xr.DataArray) -> xr.Dataset:
         """Sum and count of a month's hourly 2 m temperature: what exact means over many months are made of."""
         return climate.month_partial(hourly)
 
-    @analysis(sources={"model": Source("cmip6", _facets, grid=True)}, group_name=GROUP)
+    @analysis(
+        sources={"model": Source("cmip6", _facets, grid=True)}, units="K", valid_range=_ABSOLUTE, group_name=GROUP
+    )
     def era5_historic_temp_regridded(
         era5_monthly_mean: xr.Dataset, model: xr.DataArray, config: Reference
     ) -> xr.DataArray:
@@ -82,31 +88,33 @@ def temperature_assets(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         mean = climate.mean_of_partials(era5_monthly_mean)
         return climate.regrid(mean, model["lat"], model["lon"], method="conservative")
 
-    @analysis(sources={"tas": Source("cmip6", _facets)}, group_name=GROUP)
+    @analysis(sources={"tas": Source("cmip6", _facets)}, units="K", valid_range=_ABSOLUTE, group_name=GROUP)
     def cmip6_predicted_tas_regridded(tas: xr.DataArray, config: Projection) -> xr.DataArray:
         """Mean projected near-surface air temperature on the model's own grid, K."""
         return climate.regrid(_period_mean(tas, config), tas["lat"], tas["lon"], method="conservative")
 
-    @analysis(sources={"tas": Source("cmip6", _facets)}, group_name=GROUP)
+    @analysis(sources={"tas": Source("cmip6", _facets)}, units="K", valid_range=_ABSOLUTE, group_name=GROUP)
     def cmip6_reference_tas_regridded(tas: xr.DataArray, config: Reference) -> xr.DataArray:
         """Mean near-surface air temperature of the model's own past, on its own grid, K."""
         return climate.regrid(_period_mean(tas, config), tas["lat"], tas["lon"], method="conservative")
 
-    @analysis(group_name=GROUP)
+    @analysis(units="K", valid_range=_DIFFERENCE, caveat="a demonstration, not science", group_name=GROUP)
     def temperature_difference(
         cmip6_predicted_tas_regridded: xr.DataArray, era5_historic_temp_regridded: xr.DataArray
     ) -> xr.DataArray:
         """Projected minus historic near-surface air temperature, K: the model's bias and the warming together."""
         return climate.difference(cmip6_predicted_tas_regridded, era5_historic_temp_regridded)
 
-    @analysis(group_name=GROUP)
+    @analysis(
+        units="K", valid_range=_DIFFERENCE, caveat="an offset between different times, not a bias", group_name=GROUP
+    )
     def model_bias(
         cmip6_reference_tas_regridded: xr.DataArray, era5_historic_temp_regridded: xr.DataArray
     ) -> xr.DataArray:
         """The model's own past minus the reanalysis, K; an offset, not a bias, where the two are of other times."""
         return climate.model_bias(cmip6_reference_tas_regridded, era5_historic_temp_regridded)
 
-    @analysis(group_name=GROUP)
+    @analysis(units="K", valid_range=_DIFFERENCE, group_name=GROUP)
     def climate_signal(
         cmip6_predicted_tas_regridded: xr.DataArray, cmip6_reference_tas_regridded: xr.DataArray
     ) -> xr.DataArray:

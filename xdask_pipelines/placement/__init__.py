@@ -1,7 +1,7 @@
 """Placement: every task that reads runs in the Region that holds its data, and each result proves it.
 
-Importing this package makes Dask optimise array graphs with the fence and reduce widely: over a WAN each level of a graph
-costs a round trip (0.09 s at 80 ms), and ``split_every`` 4 makes four levels where 32 makes one.
+Importing this package makes Dask optimise array graphs with the fence and reduce widely: over a WAN each level of a
+graph costs a round trip (0.09 s at 80 ms), and ``split_every`` 4 makes four levels where 32 makes one.
 """
 
 import dask

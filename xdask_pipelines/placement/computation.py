@@ -6,9 +6,11 @@ Belongs here: bookkeeping by computation. Does not belong here: deciding where a
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+
+from dask.typing import Key
 
 #: Plain ``.compute()`` never asks for its report: what nobody asks for is dropped beyond this many computations.
 MAX_COMPUTATIONS = 1_000
@@ -20,18 +22,18 @@ class Computation:
 
     client: str
     stimulus: str
-    outputs: frozenset[Hashable]
-    touched: frozenset[Hashable]
+    outputs: frozenset[Key]
+    touched: frozenset[Key]
     ran: Counter[str] = field(default_factory=Counter)
-    ran_keys: set[Hashable] = field(default_factory=set)
+    ran_keys: set[Key] = field(default_factory=set)
     neutral: int = 0
-    reused: set[Hashable] = field(default_factory=set)
+    reused: set[Key] = field(default_factory=set)
     read: Counter[str] = field(default_factory=Counter)
     across: Counter[str] = field(default_factory=Counter)
     misplaced: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     planned: Counter[str] = field(default_factory=Counter)
-    left: set[Hashable] = field(init=False)
+    left: set[Key] = field(init=False)
 
     def __post_init__(self) -> None:
         self.left = set(self.outputs)
@@ -68,7 +70,7 @@ class Computations:
 
     def __init__(self, limit: int = MAX_COMPUTATIONS) -> None:
         self._all: OrderedDict[tuple[str, str], Computation] = OrderedDict()
-        self._by_key: defaultdict[Hashable, list[Computation]] = defaultdict(list)
+        self._by_key: defaultdict[Key, list[Computation]] = defaultdict(list)
         self._limit = limit
 
     def __len__(self) -> int:
@@ -96,19 +98,19 @@ class Computations:
         for computation in [c for c in self._all.values() if c.client == client]:
             self.drop(computation)
 
-    def find(self, client: str, outputs: Iterable[Hashable]) -> Computation | None:
+    def find(self, client: str, outputs: Iterable[Key]) -> Computation | None:
         """The newest computation of a client with exactly these outputs."""
         wanted = frozenset(outputs)
         return next((c for c in reversed(self._all.values()) if c.client == client and c.outputs == wanted), None)
 
-    def of(self, key: Hashable) -> list[Computation]:
+    def of(self, key: Key) -> list[Computation]:
         """Live computations that need a key, oldest first."""
         return self._by_key.get(key, [])
 
     def __iter__(self) -> Iterator[Computation]:
         return iter(list(self._all.values()))
 
-    def forget(self, key: Hashable) -> None:
+    def forget(self, key: Key) -> None:
         """A key is gone: computations none of whose outputs are left have ended unasked."""
         for computation in list(self.of(key)):
             computation.left.discard(key)

@@ -6,6 +6,7 @@ Belongs here: submitting, waiting, and accepting a result only with a true repor
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -14,15 +15,16 @@ import dask
 from dask.base import is_dask_collection
 from dask.core import flatten
 from distributed import Client, Future, futures_of, wait
-from distributed.client import FutureCancelledError
+from distributed.scheduler import KilledWorker
 
 from xdask_pipelines import __version__
-from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement.evidence import Evidence
 from xdask_pipelines.placement.fence import MAX_TASKS, fenced
 
 #: ``{region: (tasks done, tasks planned)}``
 Progress = Callable[[Mapping[str, tuple[int, int]]], None]
+Report = Mapping[str, Any]
 _POLL_SECONDS = 0.5
 
 
@@ -52,8 +54,14 @@ def compute(
     Raises
     ------
     PlacementError
-        If the scheduler does not place tasks, if any task ran or would run away from its data, if a pool is empty, or if
-        the scheduler or the work was lost. What a task itself raises comes through unchanged.
+        If the scheduler does not place tasks, any task ran or would run away from its data, or code opened data by
+        itself.
+    EmptyPool
+        If a pool has no worker.
+    LostComputation
+        If the scheduler or the work was lost: run again.
+
+    What a task itself raises comes through unchanged.
 
     Examples
     --------
@@ -67,30 +75,45 @@ def compute(
         return xs, Evidence()
     submit = fenced if max_tasks == MAX_TASKS else partial(fenced, max_tasks=max_tasks)
     with client.as_current(), dask.config.set(array_optimize=submit):
-        values, report = _run(client, client.persist(lazy), progress)
+        values, report = _run(client, lazy, progress)
     evidence = _accepted(report, perf_counter() - started)
     results = iter([_assemble(x, values) for x in lazy])
     return tuple(next(results) if is_dask_collection(x) else x for x in xs), evidence
 
 
-def _run(client: Client, held: Any, progress: Progress | None) -> tuple[dict[Any, Any], Mapping[str, Any] | None]:
-    """Wait for what was submitted; values by key, and the report."""
-    futures = {future.key: future for future in futures_of(held)}
-    keys = [list(flatten(x.__dask_keys__())) for x in held]
-    outputs = sorted({key for group in keys for key in group}, key=str)
+def _run(client: Client, lazy: list[Any], progress: Progress | None) -> tuple[dict[Any, Any], Report | None]:
+    """Submit and wait; values by key, and the report."""
+    outputs = sorted({key for x in lazy for key in flatten(x.__dask_keys__())}, key=str)
+    futures: list[Future[Any]] = []
     try:
-        _wait(client, list(futures.values()), outputs, progress)
-        values = dict(zip(futures, client.gather(list(futures.values())), strict=True))
-        report = ask(client, "report", client=client.id, keys=outputs, delivered=True)
-        return values, report
-    except FutureCancelledError as error:
-        raise PlacementError(
-            "The computation was lost: the scheduler was restarted, or dropped this client. Nothing of it was kept. See "
-            "`xdask pools status`, start the pools if they are down (`xdask pools up`), and run again."
-        ) from error
-    except BaseException:
-        client.cancel(list(futures.values()), reason="the computation failed or was interrupted")
+        futures = list({f.key: f for f in futures_of(client.persist(lazy))}.values())
+        _wait(client, futures, outputs, progress)
+        values = dict(zip([f.key for f in futures], client.gather(futures), strict=True))
+        return values, ask(client, "report", client=client.id, keys=outputs, delivered=True)
+    except BaseException as error:
+        if (own := _explained(client, futures, outputs, error)) is not error:
+            raise own from error
         raise
+
+
+def _explained(client: Client, futures: list[Future[Any]], outputs: list[Any], error: BaseException) -> BaseException:
+    """End what failed or was interrupted, and give the error that tells why; the same one if a task raised it."""
+    erred = any(f.status == "error" for f in futures)
+    if client.status != "running" or (isinstance(error, (CancelledError, OSError)) and not erred):
+        return LostComputation(
+            "The computation was lost: the scheduler was restarted or is gone, or it dropped this client. Nothing of "
+            "it was kept. See `xdask pools status`, start the pools if they are down (`xdask pools up`), and run again."
+        )
+    client.cancel(futures, reason="the computation failed or was interrupted")
+    report = ask(client, "report", client=client.id, keys=outputs, delivered=False)
+    if isinstance(error, KilledWorker):
+        return PlacementError(
+            f"Each worker that ran task {error.task!r} died, the last at {error.last_worker.address}: most often for "
+            "lack of memory. Look into the pool's log, and use smaller chunks or machines with more memory."
+        )
+    if report and report["problems"] and not isinstance(error, PlacementError):
+        return _refused(report)
+    return error
 
 
 def check_scheduler(client: Client) -> dict[str, Any]:
@@ -105,23 +128,29 @@ def check_scheduler(client: Client) -> dict[str, Any]:
     PlacementError
         If it does not, or Dask's array query planning is on.
     """
-    if dask.config.get("array.query-planning", False):
-        raise PlacementError(
-            "Dask's array query planning (`array.query-planning`) is on. Its graphs are made after placement has looked: "
-            "set it to False (DASK_ARRAY__QUERY_PLANNING=False) before dask.array is imported."
+    refuse_query_planning()
+    if client.status != "running" or client.scheduler is None:
+        raise LostComputation(
+            "The client is not connected: it was closed, or its scheduler is gone. Start the pools if they are down "
+            "(`xdask pools up`), connect anew, and run again."
         )
-    address = getattr(client.scheduler, "address", "?")
+    address = client.scheduler.address
     try:
         answer: dict[str, Any] = ask(client, "version")
     except (AttributeError, ValueError, KeyError) as error:
         raise PlacementError(
-            f"The scheduler at {address} does not place tasks: it runs without the plugin. Start scheduler and pools with "
-            "`xdask pools up`, or give both `--preload xdask_pipelines.placement.preload`."
+            f"The scheduler at {address} does not place tasks: it runs without the plugin. Start scheduler and pools "
+            "with `xdask pools up`, or give both `--preload xdask_pipelines.placement.preload`."
+        ) from error
+    except OSError as error:
+        raise LostComputation(
+            f"The scheduler at {address} does not answer. See `xdask pools status`, start the pools if they are down "
+            "(`xdask pools up`), and run again."
         ) from error
     if answer["version"] != __version__:
         raise PlacementError(
-            f"The scheduler at {address} runs xdask_pipelines {answer['version']}, this process {__version__}. Restart the "
-            "pools (`xdask pools down`, `xdask pools up`), or use one image for both."
+            f"The scheduler at {address} runs xdask_pipelines {answer['version']}, this process {__version__}. Restart "
+            "the pools (`xdask pools down`, `xdask pools up`), or use one image for both."
         )
     return answer
 
@@ -153,16 +182,31 @@ def _tell(client: Client, outputs: list[Any], progress: Progress) -> None:
         progress(state)
 
 
-def _accepted(report: Mapping[str, Any] | None, seconds: float) -> Evidence:
+def _accepted(report: Report | None, seconds: float) -> Evidence:
     if report is None:
         raise PlacementError(
-            "The scheduler has no placement report for this computation, so that nothing proves where it ran; its result "
-            "is refused. Run it again; if this repeats, restart the pools (`xdask pools down`, `xdask pools up`)."
+            "The scheduler has no placement report for this computation, so that nothing proves where it ran; its "
+            "result is refused. Run it again; if this repeats, restart the pools: `xdask pools down`, `xdask pools up`."
         )
     if report["problems"]:
-        listed = "\n  ".join(report["problems"][:3])
-        raise PlacementError(f"{len(report['problems'])} placement problems, and the result is refused:\n  {listed}")
+        raise _refused(report)
     return Evidence(**report["evidence"], seconds=seconds)
+
+
+def _refused(report: Report) -> PlacementError:
+    problems = list(dict.fromkeys(report["problems"]))
+    listed = "\n  ".join(problems[:3])
+    more = f"\n  and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return PlacementError(f"Placement was violated, and the result is refused:\n  {listed}{more}")
+
+
+def refuse_query_planning() -> None:
+    """Raise `PlacementError` if Dask makes its array graphs after placement has looked."""
+    if dask.config.get("array.query-planning", False):
+        raise PlacementError(
+            "Dask's array query planning (`array.query-planning`) is on. Its graphs are made after placement has "
+            "looked: set it to False (DASK_ARRAY__QUERY_PLANNING=False) before dask.array is imported."
+        )
 
 
 def _assemble(x: Any, values: Mapping[Any, Any]) -> Any:

@@ -18,7 +18,7 @@ class Evidence:
     Attributes
     ----------
     tasks_by_region
-        Placed tasks that ran, by the Region in which they ran. A task run again after the loss of a worker counts again.
+        Placed tasks that ran, by the Region in which they ran. One run again after the loss of a worker counts again.
     misplaced_tasks
         Placed tasks that ran outside their Region. Results with any are refused, so that 0 is what a user sees.
     reused_tasks
@@ -63,4 +63,4 @@ class Evidence:
                     sums[name] = Counter(sums.get(name, {})) + Counter(value)
                 else:
                     sums[name] = sums.get(name, 0) + value
-        return cls(**{name: dict(v) if isinstance(v, Counter) else v for name, v in sums.items()})
+        return cls.from_dict({name: dict(v) if isinstance(v, Counter) else v for name, v in sums.items()})

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from dask._task_spec import Alias, DataNode, GraphNode, convert_legacy_graph
 from dask.blockwise import optimize_blockwise
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph
+from dask.typing import Key
 from dask.utils import ensure_dict
 
 from xdask_pipelines.errors import PlacementError
@@ -38,7 +39,7 @@ MAX_TASKS = 40_000
 INLINE_BYTES = 1_024
 _LABEL = "xdask_home"
 
-Graph = dict[Hashable, GraphNode]
+Graph = dict[Key, GraphNode]
 
 
 def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, **_: Any) -> Graph:
@@ -61,7 +62,7 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, **_: Any) -> Gr
     """
     wanted = list(flatten(keys if isinstance(keys, (list, set)) else [keys]))
     if not isinstance(graph, HighLevelGraph):
-        graph = HighLevelGraph.from_collections(id(graph), graph, dependencies=())
+        graph = HighLevelGraph.from_collections(str(id(graph)), graph, dependencies=())
     layered = optimize_blockwise(_labelled(graph), keys=wanted).cull(set(wanted))
     tasks: Graph = convert_legacy_graph(ensure_dict(layered))
     tasks = _fuse_chains(*_inline_constants(tasks, set(wanted)), set(wanted))
@@ -98,8 +99,8 @@ def _labelled(graph: HighLevelGraph) -> HighLevelGraph:
     return HighLevelGraph(layers, graph.dependencies)
 
 
-def _users(tasks: Mapping[Hashable, GraphNode]) -> dict[Hashable, list[Hashable]]:
-    users: dict[Hashable, list[Hashable]] = {key: [] for key in tasks}
+def _users(tasks: Mapping[Key, GraphNode]) -> dict[Key, list[Key]]:
+    users: dict[Key, list[Key]] = {key: [] for key in tasks}
     for key, task in tasks.items():
         for dependency in task.dependencies:
             if dependency in users:
@@ -107,7 +108,7 @@ def _users(tasks: Mapping[Hashable, GraphNode]) -> dict[Hashable, list[Hashable]
     return users
 
 
-def _topological(tasks: Graph, users: Mapping[Hashable, list[Hashable]]) -> list[Hashable]:
+def _topological(tasks: Graph, users: Mapping[Key, list[Key]]) -> list[Key]:
     waiting = {key: sum(d in tasks for d in task.dependencies) for key, task in tasks.items()}
     ready = [key for key, count in waiting.items() if not count]
     for key in ready:  # grows while it is walked
@@ -118,11 +119,11 @@ def _topological(tasks: Graph, users: Mapping[Hashable, list[Hashable]]) -> list
     return ready
 
 
-def _inline_constants(tasks: Graph, wanted: set[Hashable]) -> tuple[Graph, dict[Hashable, list[Hashable]]]:
+def _inline_constants(tasks: Graph, wanted: set[Key]) -> tuple[Graph, dict[Key, list[Key]]]:
     """Put constants into their users, so that they neither cost a level of the graph nor hide a linear chain."""
     users = _users(tasks)
-    inlined: dict[Hashable, list[GraphNode]] = defaultdict(list)
-    gone: set[Hashable] = set()
+    inlined: dict[Key, list[GraphNode]] = defaultdict(list)
+    gone: set[Key] = set()
     for key, task in tasks.items():
         if key in wanted or not users[key] or not isinstance(task, DataNode):
             continue
@@ -145,10 +146,10 @@ def _size_bytes(value: Any) -> int:
     return int(value.nbytes) if isinstance(value, (np.ndarray, np.generic)) else 64
 
 
-def _fuse_chains(tasks: Graph, users: dict[Hashable, list[Hashable]], wanted: set[Hashable]) -> Graph:
+def _fuse_chains(tasks: Graph, users: dict[Key, list[Key]], wanted: set[Key]) -> Graph:
     """Fuse linear chains whose tasks all share one set of homes; a chain keeps the key of its last link."""
-    homes: dict[Hashable, Homes] = {}
-    chains: dict[Hashable, list[Hashable]] = {}
+    homes: dict[Key, Homes] = {}
+    chains: dict[Key, list[Key]] = {}
     for key in _topological(tasks, users):
         task = tasks[key]
         reads, pins = marks(key, task)
@@ -170,6 +171,6 @@ def _fuse_chains(tasks: Graph, users: dict[Hashable, list[Hashable]], wanted: se
     return {key: _fused(key, [tasks[k] for k in links]) for key, links in chains.items()}
 
 
-def _fused(key: Hashable, links: Iterable[GraphNode]) -> GraphNode:
+def _fused(key: Key, links: Iterable[GraphNode]) -> GraphNode:
     links = list(links)
     return links[0] if len(links) == 1 else GraphNode.fuse(*links, key=key)

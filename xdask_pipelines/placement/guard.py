@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from distributed import Worker, get_worker
+from distributed.utils import thread_state  # type: ignore[attr-defined]
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.names import POOL_PREFIX, pool_name
@@ -30,6 +31,7 @@ RESULTS_PREFIX = "results/"
 # A context variable, not a thread's: zarr reads in threads of its own, which inherit the context of the task.
 _gate: ContextVar[bool] = ContextVar("xdask_gate", default=False)
 _guarded_roots: tuple[str, ...] = ()
+_worker: Worker | None = None
 
 
 class Ledger:
@@ -68,8 +70,8 @@ def at_home(region: str) -> Iterator[Ledger]:
     if pool_name(region) not in offered:
         raise PlacementError(
             f"A task that needs data of Region {region} was sent to worker {worker.address}, which offers "
-            f"{', '.join(offered) or 'no pool'}. The scheduler does not place tasks: start it with `xdask pools up`, and "
-            "compute with xdask_pipelines.placement."
+            f"{', '.join(offered) or 'no pool'}. The scheduler does not place tasks: start it with `xdask pools up`, "
+            "and compute with xdask_pipelines.placement."
         )
     ledger = Ledger()
     token = _gate.set(True)
@@ -78,8 +80,7 @@ def at_home(region: str) -> Iterator[Ledger]:
     finally:
         _gate.reset(token)
         if ledger.nbytes:
-            message = {"op": "xdask-read", "key": worker.get_current_task(), "region": region, "nbytes": ledger.nbytes}
-            worker.loop.add_callback(worker.batched_send, message)
+            _tell(worker, "xdask-read", region=region, nbytes=ledger.nbytes)
 
 
 def region_path(key: str) -> Path:
@@ -113,8 +114,9 @@ def guarded_roots() -> tuple[Path, ...]:
 def install(worker: Worker, roots: tuple[Path, ...]) -> None:
     """Watch a worker's process: report transfers, and refuse access to data from outside guarded functions."""
     worker.transfer_incoming_log = _ReportingLog(worker)
-    global _guarded_roots
+    global _guarded_roots, _worker
     first = not _guarded_roots
+    _worker = worker
     _guarded_roots = tuple(os.path.realpath(r) + os.sep for r in roots)
     if first and _guarded_roots:
         sys.addaudithook(_refuse_open)
@@ -139,10 +141,20 @@ def _check(path: Any) -> None:
         return
     name = os.path.realpath(os.fsdecode(path))
     if any(name.startswith(root) for root in _guarded_roots):
-        raise PlacementError(
-            f"Code on a worker opened {name} by itself. Such a read is neither placed nor counted. Let the catalog open "
-            "it (xdask_pipelines.access.open_entries), so that it runs in its Region."
+        problem = (
+            f"Code on a worker opened {name} by itself. Such a read is neither placed nor counted. Let the catalog "
+            "open it (xdask_pipelines.access.open_entries), so that it runs in its Region."
         )
+        if _worker is not None:
+            # Libraries that guess at formats (xarray's engines) swallow what opening raises: tell the scheduler too.
+            _tell(_worker, "xdask-violation", problem=problem)
+        raise PlacementError(problem)
+
+
+def _tell(worker: Worker, op: str, **values: Any) -> None:
+    """Send the scheduler a message about the task that runs in this thread (None: a library's own thread)."""
+    message = {"op": op, "key": getattr(thread_state, "key", None), **values}
+    worker.loop.add_callback(worker.batched_send, message)
 
 
 def _refuse_open(event: str, args: tuple[Any, ...]) -> None:
@@ -154,21 +166,24 @@ def _guard_c_libraries() -> None:
     """HDF5 and netCDF open files in C, where no audit event is raised."""
     import h5py
 
-    original = h5py.h5f.open
-
-    def open_guarded(name: Any, *args: Any, **kwargs: Any) -> Any:
-        _check(name)
-        return original(name, *args, **kwargs)
-
-    h5py.h5f.open = open_guarded
+    h5py.h5f.open = _checked(h5py.h5f.open)
+    h5py.h5f.create = _checked(h5py.h5f.create)
     try:
         import netCDF4
     except ImportError:
         return
 
-    class GuardedDataset(netCDF4.Dataset):  # type: ignore[misc]
+    class GuardedDataset(netCDF4.Dataset):
         def __init__(self, filename: Any, *args: Any, **kwargs: Any) -> None:
             _check(filename)
             super().__init__(filename, *args, **kwargs)
 
-    netCDF4.Dataset = GuardedDataset
+    netCDF4.Dataset = GuardedDataset  # type: ignore[misc]
+
+
+def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
+    def checked(name: Any, *args: Any, **kwargs: Any) -> Any:
+        _check(name)
+        return function(name, *args, **kwargs)
+
+    return checked

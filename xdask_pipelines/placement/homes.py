@@ -1,17 +1,19 @@
 """Provenance: which Region a task belongs to, told by key names through every level of fusion.
 
-Belongs here: naming a home, finding homes in keys and nested task specs. Does not belong here: deciding where a task runs.
+Belongs here: naming a home, finding homes in keys and nested task specs. Does not belong here: deciding where a task
+runs (decide).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from dask.base import is_dask_collection
 from dask._task_spec import GraphNode, Task, _execute_subgraph
+from dask.base import is_dask_collection
+from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
 
@@ -48,13 +50,13 @@ def _parse(name: str) -> tuple[str, str] | None:
     return (found.group(1), found.group(2).replace("_", "-")) if found else None
 
 
-def mark_of(key: Hashable) -> tuple[str, str] | None:
+def mark_of(key: Key) -> tuple[str, str] | None:
     """``(kind, region)`` that a key's name states, or None."""
     name = key[0] if isinstance(key, tuple) and key else key
     return _parse(name) if isinstance(name, str) and "@" in name else None
 
 
-def _named_keys(spec: Any) -> Iterator[Hashable]:
+def _named_keys(spec: Any) -> Iterator[Key]:
     """Keys of a task spec and of all subgraphs nested in it, at any depth.
 
     Blockwise fusion inside linear fusion nests subgraphs: one level of looking missed sums and single-chunk means.
@@ -76,7 +78,7 @@ def _named_keys(spec: Any) -> Iterator[Hashable]:
                 stack.extend(a for a in node.kwargs.values() if isinstance(a, GraphNode))
 
 
-def marks(key: Hashable, spec: Any) -> tuple[Homes, Homes]:
+def marks(key: Key, spec: Any) -> tuple[Homes, Homes]:
     """Homes stated by one task: those of the reads inside it, and those it is pinned to.
 
     Parameters
@@ -119,11 +121,11 @@ def homes_of(*xs: Any) -> Homes:
     return frozenset(found)
 
 
-def describe_mixture(key: Hashable, homes: Iterable[str]) -> str:
+def describe_mixture(key: Key, homes: Iterable[str]) -> str:
     """The message for a task that reads in two Regions at once."""
     return (
-        f"Task {str(key)!r} mixes data of {' and '.join(sorted(homes))} inside one task, so that no Region is its home. "
-        "Such a task is made by fusing a graph before placement saw it. Import xdask_pipelines.placement before you "
-        "build arrays, compute with xdask_pipelines.placement.compute, and do not call dask.optimize with another "
+        f"Task {str(key)!r} mixes data of {' and '.join(sorted(homes))} inside one task, so that no Region is its "
+        "home. Such a task is made by fusing a graph before placement saw it. Import xdask_pipelines.placement before "
+        "you build arrays, compute with xdask_pipelines.placement.compute, and do not call dask.optimize with another "
         "optimizer."
     )

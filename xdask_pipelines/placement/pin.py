@@ -5,7 +5,7 @@ Belongs here: `pin`. Does not belong here: opening data, which gives a home by i
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import dask.array as da
 from dask.base import is_dask_collection, tokenize
@@ -43,9 +43,9 @@ def pin(x: T, region: str) -> T:
         If ``x`` is not an array, or the Region's name cannot be one.
     """
     if isinstance(x, da.Array):
-        return _pin_array(x, region)  # type: ignore[return-value]
+        return cast(T, _pin_array(x, region))
     if hasattr(x, "chunk") and hasattr(x, "map_blocks") and hasattr(x, "dims"):
-        return _pin_xarray(x, region)  # type: ignore[return-value]
+        return cast(T, _pin_xarray(x, region))
     raise PlacementError(
         f"Only Dask arrays and xarray objects can be pinned to {region}, not {type(x).__name__}. "
         "Use dask.array.from_delayed for delayed values."
@@ -56,7 +56,7 @@ def _pin_array(x: da.Array, region: str) -> da.Array:
     name = layer_name(PIN, region, tokenize(x.name, region))
     axes = tuple(range(x.ndim))
     layer = blockwise(_keep, name, axes, x.name, axes, numblocks={x.name: x.numblocks})
-    graph = HighLevelGraph.from_collections(name, layer, dependencies=[x])
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=[x])  # type: ignore[list-item]
     return da.Array(graph, name, chunks=x.chunks, meta=x._meta)
 
 

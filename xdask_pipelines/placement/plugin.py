@@ -1,23 +1,23 @@
 """The scheduler plugin: every task is home, late, neutral or refused.
 
-Belongs here: deciding, on the scheduler, in which pool a task may run. Does not belong here: graph optimisation (fence),
-bookkeeping (computation), what leaves check on workers (guard).
+Belongs here: telling the scheduler in which pool a task may run, and what ran where. Does not belong here: the rules
+(decide), graph optimisation (fence), bookkeeping (computation), what leaves check on workers (guard).
 
-Dask's own annotations restrict nothing on today's Dask (0 of 250 tasks, measured): optimisation runs inside the scheduler
-and drops them. This plugin looks at the optimised tasks instead. Restrictions use resource quantity 0, membership without
-consumption: quantity 1 lost 37 % throughput.
+Dask's own annotations restrict nothing on today's Dask (0 of 250 tasks, measured): optimisation runs inside the
+scheduler and drops them. This plugin looks at the optimised tasks instead. Restrictions use resource quantity 0,
+membership without consumption: quantity 1 lost 37 % throughput.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 from time import monotonic
 from typing import Any
 
 from dask._task_spec import Task
+from dask.typing import Key
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol.pickle import dumps
@@ -28,23 +28,14 @@ from xdask_pipelines import __version__
 from xdask_pipelines.errors import EmptyPool, PlacementError
 from xdask_pipelines.names import POOL_PREFIX, pool_name
 from xdask_pipelines.placement.computation import Computation, Computations
-from xdask_pipelines.placement.homes import NOWHERE, Homes, combine, describe_mixture, marks
+from xdask_pipelines.placement.decide import Home, Node, Price, cheapest, decide, is_barrier, topological
+from xdask_pipelines.placement.homes import describe_mixture, marks
 
 logger = logging.getLogger("xdask.placement")
 
 NAME = "xdask-placement"
 #: A nanny restarts a lost worker within seconds; a pool empty for longer than this fails its tasks by name.
 EMPTY_POOL_SECONDS = 15.0
-_BARRIER = "shuffle-barrier"
-
-
-@dataclass(frozen=True)
-class Home:
-    """What was decided for one task: homes of its data, and the Region it is bound to (None: late or neutral)."""
-
-    homes: Homes
-    region: str | None
-    late: bool = False
 
 
 def _refuse(message: str, *_: Any) -> None:
@@ -71,7 +62,7 @@ class PlacementPlugin(SchedulerPlugin):
     def __init__(
         self,
         client_region: str = "client",
-        price: Callable[[str, str], float] = lambda src, dst: float(src != dst),
+        price: Price = lambda src, dst: float(src != dst),
         empty_pool_seconds: float = EMPTY_POOL_SECONDS,
         mend: str = "xdask pools up",
     ) -> None:
@@ -80,7 +71,7 @@ class PlacementPlugin(SchedulerPlugin):
         self.empty_pool_seconds = empty_pool_seconds
         self.mend = mend
         self.computations = Computations()
-        self._decided: dict[Hashable, Home] = {}
+        self._decided: dict[Key, Home] = {}
         self._empty_since: dict[str, float] = {}
 
     async def start(self, scheduler: Scheduler) -> None:
@@ -91,6 +82,7 @@ class PlacementPlugin(SchedulerPlugin):
         scheduler.handlers["xdask_progress"] = self._answer_progress
         scheduler.stream_handlers["xdask-read"] = self._on_read
         scheduler.stream_handlers["xdask-moved"] = self._on_moved
+        scheduler.stream_handlers["xdask-violation"] = self._on_violation
         watch = PeriodicCallback(self._fail_tasks_of_empty_pools, 500)
         scheduler.periodic_callbacks["xdask-empty-pools"] = watch
         watch.start()
@@ -100,7 +92,7 @@ class PlacementPlugin(SchedulerPlugin):
     def _answer_version(self) -> dict[str, Any]:
         return {"version": __version__, "client_region": self.client_region, "pools": self._workers_by_region()}
 
-    def _answer_report(self, client: str, keys: Iterable[Hashable], delivered: bool) -> dict[str, Any] | None:
+    def _answer_report(self, client: str, keys: Iterable[Key], delivered: bool) -> dict[str, Any] | None:
         """Report of the newest computation of a client with these outputs, which ends it."""
         found = self.computations.find(client, keys)
         if found is None:
@@ -113,22 +105,21 @@ class PlacementPlugin(SchedulerPlugin):
         self.computations.drop(found)
         return found.report()
 
-    def _answer_progress(self, client: str, keys: Iterable[Hashable]) -> dict[str, Any] | None:
+    def _answer_progress(self, client: str, keys: Iterable[Key]) -> dict[str, Any] | None:
         found = self.computations.find(client, keys)
         return found.progress() if found else None
 
     # ---- at submission ----------------------------------------------------------------------------------------
 
     def update_graph(
-        self, scheduler: Scheduler, *, client: str, keys: set[Hashable], tasks: list[Hashable], **kwargs: Any
+        self, scheduler: Scheduler, *, client: str, keys: set[Key], tasks: list[Key], **kwargs: Any
     ) -> None:
         """Decide for every new task; what goes wrong here is part of the report, for Dask would swallow it."""
         touched = [scheduler.tasks[key] for key in tasks]
         computation = Computation(client, kwargs["stimulus_id"], frozenset(keys), frozenset(tasks))
         self.computations.add(computation)
         try:
-            new = [ts for ts in touched if ts.key not in self._decided]
-            self._decide(_topological(new), computation, wanted=keys)
+            self._place([ts for ts in touched if ts.key not in self._decided], computation, wanted=keys)
             for ts in touched:
                 if ts.who_has:
                     computation.reused.add(ts.key)
@@ -138,51 +129,24 @@ class PlacementPlugin(SchedulerPlugin):
             logger.exception("placement of a submitted graph failed")
             computation.problems.append(f"The scheduler could not place this computation: {error!r}.")
 
-    def _decide(self, order: list[TaskState], computation: Computation, wanted: set[Hashable]) -> None:
-        homes: dict[TaskState, Homes] = {}
-        bound: dict[TaskState, str] = {}
-        pinned: dict[TaskState, str] = {}
-        for ts in order:
-            reads, pins = marks(ts.key, ts.run_spec)
+    def _place(self, new: list[TaskState], computation: Computation, wanted: set[Key]) -> None:
+        order = topological({ts.key: [d.key for d in ts.dependencies] for ts in new})
+        tasks = {ts.key: ts for ts in new}
+        nodes: dict[Key, Node] = {}
+        for key in order:
+            ts = tasks[key]
+            reads, pins = marks(key, ts.run_spec)
             if len(reads | pins) > 1:
-                message = describe_mixture(ts.key, reads | pins)
+                message = describe_mixture(key, reads | pins)
                 computation.problems.append(message)
-                ts.run_spec = Task(ts.key, _refuse, message)
-            homes[ts] = combine(reads, pins, (self._homes_of(d, homes) for d in ts.dependencies))
-            if pins:
-                pinned[ts] = min(pins)
-            if reads | pins:
-                bound[ts] = min(reads | pins)
-            elif len(homes[ts]) == 1:
-                (bound[ts],) = homes[ts]
-            elif homes[ts] and _is_barrier(ts):
-                # P2P chooses its output workers when it starts, before sizes are known: the Region with most inputs.
-                counts = Counter(r for d in ts.dependencies for r in self._homes_of(d, homes))
-                bound[ts] = min(counts, key=lambda region: (-counts[region], region))
-        for ts in reversed(order):
-            users = ts.dependents
-            if ts in bound or not users:
-                continue
-            followed = {bound.get(u) or self._region_of(u) for u in users}
-            region = followed.pop() if len(followed) == 1 else None
-            if region and ts.key not in wanted and (not homes[ts] or all(pinned.get(u) == region for u in users)):
-                bound[ts] = region
-                if all(pinned.get(u) == region for u in users):
-                    pinned[ts] = region
-        for ts in order:
-            region = bound.get(ts)
-            late = region is None and bool(homes[ts])
-            self._decided[ts.key] = Home(homes[ts], region, late)
-            if region:
-                self._assign(ts, region)
-            elif late:
-                self._bind_when_ready(ts)
-
-    def _homes_of(self, ts: TaskState, fresh: dict[TaskState, Homes]) -> Homes:
-        if ts in fresh:
-            return fresh[ts]
-        known = self._decided.get(ts.key)
-        return known.homes if known else NOWHERE
+                ts.run_spec = Task(key, _refuse, message)
+            nodes[key] = Node(reads, pins, [d.key for d in ts.dependencies], [u.key for u in ts.dependents])
+        for key, home in decide(nodes, wanted, self._decided.get).items():
+            self._decided[key] = home
+            if home.region:
+                self._assign(tasks[key], home.region)
+            elif home.late:
+                self._bind_when_ready(tasks[key])
 
     def _region_of(self, ts: TaskState) -> str | None:
         known = self._decided.get(ts.key)
@@ -191,7 +155,7 @@ class PlacementPlugin(SchedulerPlugin):
     def _assign(self, ts: TaskState, region: str) -> None:
         kept = {k: v for k, v in (ts.resource_restrictions or {}).items() if not k.startswith(POOL_PREFIX)}
         ts.resource_restrictions = {**kept, pool_name(region): 0}
-        if _is_barrier(ts):
+        if is_barrier(ts.key):
             # P2P ignores resources: it spreads its outputs over the barrier's worker restrictions.
             ts.worker_restrictions = set(self._addresses(region))
 
@@ -200,21 +164,13 @@ class PlacementPlugin(SchedulerPlugin):
     def _bind_when_ready(self, ts: TaskState) -> None:
         if not ts.dependencies or not all(d.who_has for d in ts.dependencies):
             return
-        sizes = [(d.get_nbytes(), self._held(d)) for d in ts.dependencies]
-        candidates = sorted(set().union(*(held for _, held in sizes)))
-        if not candidates:
+        region = cheapest(((d.get_nbytes(), self._held(d)) for d in ts.dependencies), self.price)
+        if region is None:
             return
-
-        def cost(dst: str) -> float:
-            return sum(n * min(self.price(src, dst) for src in held) for n, held in sizes if held and dst not in held)
-
-        region = min(candidates, key=lambda dst: (cost(dst), dst))
         self._decided[ts.key] = Home(self._decided[ts.key].homes, region, late=True)
         self._assign(ts, region)
 
-    def transition(
-        self, key: Hashable, start: str, finish: str, *args: Any, stimulus_id: str = "", **kwargs: Any
-    ) -> None:
+    def transition(self, key: Key, start: str, finish: str, *args: Any, stimulus_id: str = "", **kwargs: Any) -> None:
         """Count what ran, bind what became ready, forget what is gone."""
         if finish == "memory":
             ts = self.scheduler.tasks[key]
@@ -230,12 +186,13 @@ class PlacementPlugin(SchedulerPlugin):
     # ---- the ledger -------------------------------------------------------------------------------------------
 
     def _count(self, ts: TaskState, worker: str | None) -> None:
-        sharers = self.computations.of(ts.key)
-        if not sharers:
+        owner = self._owner(ts.key)
+        if owner is None:
             return
-        owner, region, home = sharers[0], self._region(worker), self._decided.get(ts.key)
-        for other in sharers[1:]:
-            other.reused.add(ts.key)
+        region, home = self._region(worker), self._decided.get(ts.key)
+        for other in self.computations.of(ts.key):
+            if other is not owner:
+                other.reused.add(ts.key)
         owner.ran_keys.add(ts.key)
         if home is None:
             owner.problems.append(f"Task {str(ts.key)!r} ran without having been placed.")
@@ -246,27 +203,40 @@ class PlacementPlugin(SchedulerPlugin):
             if region != home.region:
                 owner.misplaced.append(f"Task {str(ts.key)!r} belongs in {home.region} and ran in {region}.")
 
-    def _on_read(self, key: Hashable, region: str, nbytes: int, worker: str | None = None) -> None:
-        for computation in self.computations.of(key)[:1]:
-            computation.read[region] += nbytes
+    def _owner(self, key: Key) -> Computation | None:
+        """Oldest computation that needs a key and that its client still wants: what runs is credited to that one."""
+        sharers = self.computations.of(key)
+        if len(sharers) > 1:
+            sharers = [c for c in sharers if self._is_wanted(c)] or sharers
+        return sharers[0] if sharers else None
 
-    def _on_moved(self, keys: list[tuple[Hashable, int]], source: str, worker: str) -> None:
+    def _is_wanted(self, computation: Computation) -> bool:
+        client = self.scheduler.clients.get(computation.client)
+        tasks = map(self.scheduler.tasks.get, computation.outputs)
+        return client is not None and any(ts in client.wants_what for ts in tasks if ts)
+
+    def _on_read(self, key: Key | None, region: str, nbytes: int, worker: str) -> None:
+        if key is not None and (owner := self._owner(key)):
+            owner.read[region] += nbytes
+
+    def _on_moved(self, keys: list[tuple[Key, int]], source: str, worker: str) -> None:
         """Data of ``keys`` came from the worker ``source`` to ``worker``."""
         src, dst = self._region(source), self._region(worker)
         if src == dst:
             return
         for key, nbytes in keys:
-            if owner := self._mover(key, worker):
+            ts = self.scheduler.tasks.get(key)
+            users = [u for u in ts.dependents if u.processing_on and u.processing_on.address == worker] if ts else []
+            owners = filter(None, (self._owner(k) for k in [*(u.key for u in users), key]))
+            if owner := next(owners, None):
                 owner.across[f"{src}->{dst}"] += nbytes
 
-    def _mover(self, key: Hashable, worker: str) -> Computation | None:
-        """The computation for whose task, now on ``worker``, the data of ``key`` moved."""
-        ts = self.scheduler.tasks.get(key)
-        users = [u for u in ts.dependents if u.processing_on and u.processing_on.address == worker] if ts else []
-        for candidate in [*(u.key for u in users), key]:
-            if sharers := self.computations.of(candidate):
-                return sharers[0]
-        return None
+    def _on_violation(self, key: Key | None, problem: str, worker: str) -> None:
+        """Code opened data by itself: who shares the task is refused, or all on the worker if nobody knows whose."""
+        state = self.scheduler.workers.get(worker)
+        blamed = [key] if key is not None else [ts.key for ts in state.processing] if state else []
+        for computation in {c for k in blamed for c in self.computations.of(k)}:
+            computation.problems.append(problem)
 
     # ---- pools ------------------------------------------------------------------------------------------------
 
@@ -290,12 +260,17 @@ class PlacementPlugin(SchedulerPlugin):
         region = self._region(worker)
         for key, home in self._decided.items():
             ts = scheduler.tasks.get(key)
-            if home.region == region and ts is not None and ts.worker_restrictions and _is_barrier(ts):
+            if home.region == region and ts is not None and ts.worker_restrictions and is_barrier(ts.key):
                 ts.worker_restrictions = set(self._addresses(region))
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
         """Forget the computations of a client that left."""
         self.computations.drop_client(client)
+
+    def restart(self, scheduler: Scheduler) -> None:
+        """Forget all: a restart drops tasks without telling."""
+        self._decided.clear()
+        self.computations = Computations()
 
     def _fail_tasks_of_empty_pools(self) -> None:
         """Fail what waits for a pool without workers: Dask alone would wait for ever."""
@@ -323,23 +298,3 @@ class PlacementPlugin(SchedulerPlugin):
             ts.key, "erred", exception=dumps(error), cause=ts.key, stimulus_id=stimulus
         )
         self.scheduler.transitions(recommendations, stimulus_id=stimulus)
-
-
-def _is_barrier(ts: TaskState) -> bool:
-    return isinstance(ts.key, str) and ts.key.startswith(_BARRIER)
-
-
-def _topological(tasks: list[TaskState]) -> list[TaskState]:
-    inside = set(tasks)
-    waiting = {ts: sum(d in inside for d in ts.dependencies) for ts in tasks}
-    ready = deque(ts for ts, count in waiting.items() if not count)
-    order = []
-    while ready:
-        ts = ready.popleft()
-        order.append(ts)
-        for user in ts.dependents:
-            if user in waiting:
-                waiting[user] -= 1
-                if not waiting[user]:
-                    ready.append(user)
-    return order

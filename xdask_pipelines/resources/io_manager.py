@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import dagster as dg
 import xarray as xr
 
+from xdask_pipelines.access.completeness import Steps
 from xdask_pipelines.catalog import Entry
-from xdask_pipelines.climate import dequantise, quantise
+from xdask_pipelines.climate import area_weighted_mean
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.failures import explained
@@ -33,7 +35,9 @@ class Result:
     config: Mapping[str, Any] = field(default_factory=dict)
     sources: tuple[Entry, ...] = ()
     excerpt: str = ""
-    gaps: Mapping[str, str] = field(default_factory=dict)
+    caveat: str = ""
+    steps: Mapping[str, Steps] = field(default_factory=dict)
+    upstream: Mapping[str, str] = field(default_factory=dict)
     preview: Callable[[Any], xr.DataArray] = lambda result: result
 
     @property
@@ -60,20 +64,23 @@ class ResultsIOManager(dg.IOManager):
         """Compute in place, write, catalogue, and prove it in the metadata."""
         result = obj if isinstance(obj, Result) else Result(_plain_parts(context, obj))
         asset = context.asset_key.to_python_identifier()
-        label = Label(
-            asset,
-            context.run_id,
-            {
-                "code_version": result.code_version or "none",
-                **({"excerpt": result.excerpt} if result.excerpt else {}),
-            },
-            result.versions,
-        )
+        said = {"code_version": result.code_version or "none"}
+        if result.excerpt:
+            said["excerpt"] = result.excerpt
+        if result.upstream:
+            said["upstream"] = json.dumps(result.upstream, sort_keys=True)
+        label = Label(asset, context.run_id, said, {part: self._of_part(result, part) for part in result.parts})
         with explained():
-            kept = self.results.keep(
-                label, result.parts, lambda part: _thumbnail(result.preview(part)), context.log.info
-            )
+            kept = self.results.keep(label, result.parts, lambda part: _map_of(result.preview(part)), context.log.info)
         context.add_output_metadata(_metadata(asset, result, kept))
+
+    @staticmethod
+    def _of_part(result: Result, part: str) -> dict[str, str]:
+        """What is said of one part only."""
+        said = {"data_version": result.versions[part]} if part in result.versions else {}
+        if part in result.steps:
+            said["steps"] = json.dumps(asdict(result.steps[part]))
+        return said
 
     def load_input(self, context: dg.InputContext) -> xr.DataArray | xr.Dataset:
         """Lazy upstream result, placed at home: this run's own where there is one, else the latest."""
@@ -108,8 +115,9 @@ def _plain_parts(context: dg.OutputContext, obj: Any) -> dict[str, xr.DataArray 
     return {keys[0]: obj}
 
 
-def _thumbnail(field_: xr.DataArray) -> xr.Dataset | None:
-    return quantise(field_) if isinstance(field_, xr.DataArray) and field_.ndim == 2 else None
+def _map_of(shown: Any) -> xr.DataArray | None:
+    """The field to draw, if the result is one."""
+    return shown if isinstance(shown, xr.DataArray) and shown.ndim == 2 else None
 
 
 def _metadata(asset: str, result: Result, kept: Kept) -> dict[str, Any]:
@@ -131,10 +139,10 @@ def _metadata(asset: str, result: Result, kept: Kept) -> dict[str, Any]:
     }
     if result.excerpt:
         metadata["excerpt"] = result.excerpt
-    if result.gaps:
-        metadata["incomplete"] = dg.MetadataValue.json(dict(result.gaps))
-    if kept.thumbnail is not None:
-        metadata |= _picture(asset, result, dequantise(kept.thumbnail))
+    if gaps := {part: str(steps) for part, steps in result.steps.items() if not steps.complete}:
+        metadata["incomplete"] = dg.MetadataValue.json(gaps)
+    if kept.picture is not None:
+        metadata |= _picture(asset, result, kept.picture)
     return metadata
 
 
@@ -143,10 +151,13 @@ def _picture(asset: str, result: Result, field_: xr.DataArray) -> dict[str, Any]
         draw_map,
     )  # a second of import that a load of the code location need not pay
 
-    png = draw_map(field_, asset.replace("_", " "), result.excerpt or None)
+    subtitle = "; ".join(text for text in (result.excerpt, result.caveat if result.excerpt else "") if text)
+    title = asset.replace("_", " ") + (f", {name}" if (name := result.config.get("experiment_id")) else "")
+    png = draw_map(field_, title, subtitle or None)
+    mean = field_.attrs.get("area_mean")
     return {
         "map": dg.MetadataValue.md(f"![{asset}](data:image/png;base64,{base64.b64encode(png).decode()})"),
-        "area_weighted_mean": float(field_.attrs["area_mean"]),
+        "area_weighted_mean": float(area_weighted_mean(field_) if mean is None else mean),
         "units": str(field_.attrs.get("units", "")),
     }
 

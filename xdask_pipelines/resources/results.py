@@ -20,6 +20,7 @@ from xdask_pipelines.access.header import select_step
 from xdask_pipelines.access.write import Written, open_here, write_here
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.entry import version_order
+from xdask_pipelines.climate import dequantise, quantise
 from xdask_pipelines.errors import MissingEntries
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.guard import RESULTS_PREFIX
@@ -36,20 +37,20 @@ _SINGLE = "xdask_single_variable"
 
 @dataclass(frozen=True)
 class Label:
-    """Under which name a result is kept, what made it, and the data version of each part."""
+    """Under which name a result is kept, what made it, and what is said of each part."""
 
     asset: str
     run_id: str
     attributes: Mapping[str, str] = field(default_factory=dict)
-    versions: Mapping[str, str] = field(default_factory=dict)
+    of_parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A result that was written: its entries, its thumbnail (None if it has no picture), and the evidence."""
+    """A result that was written: its entries, the field to draw (None if there is none), and the evidence."""
 
     entries: tuple[Entry, ...]
-    thumbnail: xr.Dataset | None
+    picture: xr.DataArray | None
     evidence: Evidence
 
 
@@ -73,7 +74,7 @@ class Results:
         self,
         label: Label,
         parts: Mapping[str, Part],
-        thumbnail: Callable[[Part], xr.Dataset | None] = lambda part: None,
+        shown: Callable[[Part], xr.DataArray | None] = lambda part: None,
         tell: Tell | None = None,
     ) -> Kept:
         """Compute and write a result; visible to others only when all of it is.
@@ -84,8 +85,9 @@ class Results:
             Asset, run, and attributes that the entries carry.
         parts
             The result by partition key; one part with key "" for an asset without partitions.
-        thumbnail
-            From the first part to a small picture of it, made where the part is and in the same go.
+        shown
+            From the first part to the horizontal field to draw. Of a result that stays in its Region a thumbnail of
+            10 kB is made there, in the same go.
         tell
             Called with lines of progress.
 
@@ -100,15 +102,15 @@ class Results:
         key = f"{RESULTS_PREFIX}{label.asset}/{version}.zarr"
         if len(homes) == 1:
             (region,) = homes
-            small = thumbnail(first)
-            lazy = [x for x in (written_lazily(dataset, region, key), small) if x is not None]
-            (written, *more), evidence = self.pools.compute(*lazy, tell=tell)
-            picture = more[0] if more else None
+            field_ = shown(first)
+            lazy = [written_lazily(dataset, region, key), *([] if field_ is None else [quantise(field_)])]
+            (written, *small), evidence = self.pools.compute(*lazy, tell=tell)
+            picture = dequantise(small[0]) if small else None
         else:  # of two Regions, or of none: what needs a person's eyes lives in the client's Region
             region = self.topology.client.region
             (here,), evidence = self.pools.compute(dataset, tell=tell)
             written = write_here(here, self.topology.results_folder(region) / key, key)
-            picture = thumbnail(_unstacked(here))
+            picture = shown(_unstacked(here))
         entries = self._entries(label, region, version, written, list(parts))
         self.catalog.apply(upserts=entries)
         return Kept(tuple(entries), picture, evidence)
@@ -126,13 +128,13 @@ class Results:
             "etag": written.etag,
             "modified_ns": written.modified_ns,
         }
-        said = {"run_id": label.run_id, **label.attributes}
+        said = {"run_id": label.run_id, "data_version": label.run_id, **label.attributes}
         return [
             Entry(
                 **shared,
                 part=part,
                 header=select_step(written.header, PARTITION, i) if part else written.header,
-                attributes={**said, "data_version": label.versions.get(part) or label.run_id},
+                attributes={**said, **label.of_parts.get(part, {})},
             )
             for i, part in enumerate(parts)
         ]

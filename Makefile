@@ -1,0 +1,40 @@
+# Needs Python 3.11 and make. Every target sets up what it needs, says what it does, and can be run again.
+PYTHON ?= python3.11
+BIN := .venv/bin
+READY := .venv/.ready
+# CI measures coverage with "coverage run -m pytest".
+PYTEST_RUN ?= pytest
+
+.PHONY: demo ui test browser lint bench clean
+
+demo: $(READY)  ## The main job on the data in data/, with two Regions on this machine
+	$(BIN)/xdask demo
+
+ui: $(READY)  ## Pools and Dagster on http://127.0.0.1:3000; Ctrl-C stops everything
+	$(BIN)/xdask ui
+
+test: $(READY)  ## All tests that need nothing but Python
+	$(BIN)/python -m $(PYTEST_RUN)
+
+browser: $(READY)  ## Tests in headless Chromium (Debian: apt-get install chromium)
+	$(BIN)/python -m $(PYTEST_RUN) -m browser tests/browser
+
+lint: $(READY)  ## Style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY)  ## Speed and memory beside what one would pick instead, as ratios
+	$(BIN)/python -m benchmarks
+
+clean:  ## Stop the pools; remove results and the environment, keep data/
+	-[ ! -x $(BIN)/xdask ] || $(BIN)/xdask pools down
+	rm -rf var .venv
+
+$(READY): requirements.lock pyproject.toml
+	@echo "Setting up .venv (about 180 packages, once; a minute or two)"
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --progress-bar on --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@

@@ -1,0 +1,55 @@
+"""Fixtures that are dear: one cluster of three Regions for all tests that do not break it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from distributed import Client
+from recorder import Recorder
+
+from xdask_pipelines.placement import local_regions
+from xdask_pipelines.placement.preload import Settings
+
+HERE = Path(__file__).parent
+EAST, WEST, CENTRAL = "us-east-1", "us-west-2", "eu-central-1"
+CLIENT_REGION = "eu-west-2"
+#: One pair is dear, so that tests can tell prices from bytes.
+SETTINGS = Settings(
+    client_region=CLIENT_REGION, prices={f"{CENTRAL}->{EAST}": 9.0, f"{CENTRAL}->{WEST}": 9.0}, empty_pool_seconds=8.0
+)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster: its client, each Region's folders, and who watches it."""
+
+    client: Client
+    data: dict[str, Path]
+    results: dict[str, Path]
+    recorder: Recorder
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three Regions, each with a folder of data and one of results."""
+    regions = (EAST, WEST, CENTRAL)
+    top = tmp_path_factory.mktemp("regions")
+    data = {r: top / r / "data" for r in regions}
+    results = {r: top / r / "results" for r in regions}
+    for folder in [*data.values(), *results.values()]:
+        folder.mkdir(parents=True)
+    # Workers import the recorder by its name.
+    old = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), old]))
+    try:
+        with local_regions(regions, data=data, results=results, settings=SETTINGS) as client:
+            yield Cluster(client, data, results, Recorder(client, data, CLIENT_REGION))
+    finally:
+        if old is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = old

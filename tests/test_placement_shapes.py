@@ -1,0 +1,140 @@
+"""Every shape of graph is placed: tasks that read run at home, whatever Dask makes of them, and evidence says so."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import CENTRAL, CLIENT_REGION, EAST, WEST, Cluster
+
+from xdask_pipelines.placement import Evidence, compute, pin
+
+RNG = np.random.default_rng(3)
+# Multiples of 1/32, so that sums in any order are equal.
+VALUES = {region: RNG.integers(0, 320, (24, 12)) / 32 for region in (EAST, WEST)}
+
+
+def block(values: np.ndarray, block_info: Any = None) -> np.ndarray:
+    """Stands for a read: makes a chunk from nothing but its place."""
+    (y0, y1), (x0, x1) = block_info[None]["array-location"]
+    return values[y0:y1, x0:x1]
+
+
+def leaf(region: str, chunks: tuple[int, ...] = (4, 12)) -> da.Array:
+    values = VALUES[region]
+    made = da.map_blocks(
+        block, values, chunks=da.core.normalize_chunks(chunks, values.shape), dtype=float, meta=np.empty((0, 0))
+    )
+    return pin(made, region)
+
+
+def labelled(array: da.Array) -> xr.DataArray:
+    coords = {"time": np.arange(24), "x": np.arange(12.0)}
+    return xr.DataArray(array, dims=("time", "x"), coords=coords, name="t")
+
+
+def late_sum(e: da.Array, w: da.Array) -> da.Array:
+    return (e - w).sum()
+
+
+SHAPES: dict[str, Callable[[da.Array, da.Array], Any]] = {
+    "leaves": lambda e, w: [e, w],
+    "sums": lambda e, w: [e.sum(), w.sum()],
+    "sum_along_chunks": lambda e, w: e.sum(axis=0),
+    "sum_along_whole_axis": lambda e, w: e.sum(axis=1),
+    "mean": lambda e, w: e.mean(axis=0),
+    "single_chunk_mean": lambda e, w: e.rechunk(-1).mean(),
+    "std": lambda e, w: [e.std(), w.std(axis=0)],
+    "argmax": lambda e, w: e.argmax(axis=0),
+    "cumsum": lambda e, w: e.cumsum(axis=0),
+    "nested_fused": lambda e, w: ((e * 2 + 1) ** 2)[::2, 1:].T[1:3].sum(axis=1),
+    "difference": lambda e, w: e - w,
+    "sum_of_difference": late_sum,
+    "difference_of_means": lambda e, w: e.mean(axis=0) - w.mean(axis=0),
+    "stack": lambda e, w: da.stack([e, w]),
+    "mean_of_stack": lambda e, w: da.stack([e, w]).mean(axis=0),
+    "concatenate": lambda e, w: da.concatenate([e, w], axis=0),
+    "concatenated_sum": lambda e, w: da.concatenate([e, w], axis=1).sum(axis=1),
+    "where": lambda e, w: da.where(e > 5, e, w),
+    "where_one_region": lambda e, w: da.where(e > 5, e, 0),
+    "coarsen": lambda e, w: da.coarsen(np.mean, e, {0: 2}),
+    "rechunk": lambda e, w: e.rechunk((6, 3)).sum(axis=0),
+    "rechunk_across": lambda e, w: (e - w).rechunk((24, 4)),
+    "overlap": lambda e, w: e.map_overlap(lambda b: b * 2, depth=1, boundary="reflect"),
+    "map_blocks": lambda e, w: da.map_blocks(np.subtract, e, w),
+    "getitem": lambda e, w: e[3, ::2],
+    "fancy": lambda e, w: e[np.array([1, 20, 3])],
+    "tensordot": lambda e, w: da.tensordot(e, w, axes=((0,), (0,))),
+    "broadcast": lambda e, w: e - w.mean(axis=0, keepdims=True),
+    "reshape": lambda e, w: e.reshape(-1)[::7],
+    "percentile": lambda e, w: da.median(e.rechunk((24, 4)), axis=0),
+    "histogram": lambda e, w: da.histogram(e, bins=4, range=(0, 10))[0],
+    "apply_along_axis": lambda e, w: da.apply_along_axis(np.ptp, 1, e),
+    "to_delayed": lambda e, w: dask.delayed(sum)([d.sum() for d in e.to_delayed().ravel()]),
+    "delayed_across": lambda e, w: dask.delayed(np.add)(e.sum(), w.sum()),
+    "from_delayed": lambda e, w: da.from_delayed(dask.delayed(np.sqrt)(e[0, 0]), (), float),
+    "optimized_before": lambda e, w: dask.optimize((e - w).sum())[0],
+    "numpy_operand": lambda e, w: e + np.arange(12.0),
+    "masked": lambda e, w: da.ma.filled(da.ma.masked_greater(e, 5.0), 0.0),
+    "unknown_chunks": lambda e, w: e[e > 5].sum(),
+    "svd_like": lambda e, w: da.linalg.norm(e),
+    "pinned_across": lambda e, w: pin(e - w, CENTRAL).sum(),
+    "xarray_mean": lambda e, w: labelled(e).mean("time"),
+    "xarray_rolling": lambda e, w: labelled(e).rolling(time=3).mean(),
+    "xarray_groupby": lambda e, w: labelled(e).groupby(labelled(e).time % 4).mean(),
+    "xarray_coarsen": lambda e, w: labelled(e).coarsen(time=3).max(),
+    "xarray_where": lambda e, w: labelled(e).where(labelled(w) > 5),
+    "xarray_interp": lambda e, w: labelled(e).interp(x=[0.5, 3.25]),
+    "xarray_concat": lambda e, w: xr.concat([labelled(e), labelled(w)], "region").mean("region"),
+    "xarray_dataset": lambda e, w: xr.Dataset({"e": labelled(e), "w": labelled(w), "d": labelled(e) - labelled(w)}),
+    "xarray_weighted": lambda e, w: labelled(e).weighted(labelled(w)).mean("time"),
+    "xarray_map_blocks": lambda e, w: xr.map_blocks(lambda x: x * 2, labelled(e)),
+}
+
+
+def computed(cluster: Cluster, x: Any) -> tuple[Any, Evidence]:
+    many = isinstance(x, list)
+    results, evidence = compute(cluster.client, *(x if many else [x]))
+    return (list(results) if many else results[0]), evidence
+
+
+def assert_equal(got: Any, expected: Any) -> None:
+    if isinstance(expected, (xr.DataArray, xr.Dataset)):
+        xr.testing.assert_allclose(got, expected, rtol=1e-12)
+    else:
+        for a, b in zip(got, expected, strict=True) if isinstance(expected, list) else [(got, expected)]:
+            np.testing.assert_allclose(a, b, rtol=1e-12)
+
+
+def plainly(x: Any) -> Any:
+    return list(dask.compute(*x, scheduler="sync")) if isinstance(x, list) else x.compute(scheduler="sync")
+
+
+def assert_told_truly(evidence: Evidence, recording: Any) -> None:
+    """Evidence counts what the recorder saw: tasks of each Region, and bytes of each pair."""
+    assert evidence.misplaced_tasks == 0
+    assert sum(evidence.tasks_by_region.values()) + evidence.neutral_tasks == sum(recording.tasks.values())
+    for region, count in evidence.tasks_by_region.items():
+        assert count <= recording.tasks[region] <= count + evidence.neutral_tasks
+    pairs = {*evidence.bytes_across, *recording.moved}
+    assert {p: recording.moved.get(p, 0) for p in pairs} == {p: evidence.bytes_across.get(p, 0) for p in pairs}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_every_task_with_a_home_runs_there(cluster: Cluster, name: str) -> None:
+    e, w = leaf(EAST), leaf(WEST)
+    lazy = SHAPES[name](e, w)
+    with cluster.recorder.recording() as recording:
+        got, evidence = computed(cluster, lazy)
+    assert_equal(got, plainly(lazy))
+    assert evidence.neutral_tasks <= 2, recording.ran
+    assert evidence.tasks_by_region
+    assert_told_truly(evidence, recording)
+    for region in (EAST, WEST):
+        assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}

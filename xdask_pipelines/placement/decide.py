@@ -1,0 +1,142 @@
+"""The rules of placement, as pure functions that the scheduler plugin and the plan share.
+
+Belongs here: which Region a task is bound to, given what is known of its graph. Does not belong here: Dask's state, or
+what a graph is made of (homes).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from dask.typing import Key
+
+from xdask_pipelines.placement.homes import NOWHERE, Homes, combine
+
+#: ``price(src, dst)``: cost of one byte, any unit; 0 within a Region.
+Price = Callable[[str, str], float]
+_BARRIER = "shuffle-barrier"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What was decided for one task: homes of its data, and the Region it is bound to (None: late or neutral)."""
+
+    homes: Homes
+    region: str | None
+    late: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One task as the rules see it: what its own spec says, and its neighbours."""
+
+    reads: Homes
+    pins: Homes
+    dependencies: Collection[Key]
+    users: Collection[Key]
+
+
+def is_barrier(key: Key) -> bool:
+    """Whether a key is that of a P2P shuffle's barrier."""
+    return isinstance(key, str) and key.startswith(_BARRIER)
+
+
+def decide(
+    nodes: Mapping[Key, Node],
+    wanted: Collection[Key],
+    known: Callable[[Key], Home | None] = lambda key: None,
+) -> dict[Key, Home]:
+    """Home of every task.
+
+    Parameters
+    ----------
+    nodes
+        New tasks in topological order.
+    wanted
+        Keys of the results. A result is bound by its own data alone, never drawn to the Region of a task that uses it.
+    known
+        What was decided before, for neighbours that are not among ``nodes``.
+
+    Returns
+    -------
+    One home among a task's ancestors binds it there; several make it late; with none it goes to the Region of its users
+    if they are all of one, else it is neutral. What only pinned tasks need is bound to their Region in any case.
+    """
+    homes: dict[Key, Homes] = {}
+    bound: dict[Key, str] = {}
+    pinned: dict[Key, str] = {}
+
+    def homes_of(key: Key) -> Homes:
+        if key in homes:
+            return homes[key]
+        before = known(key)
+        return before.homes if before else NOWHERE
+
+    def region_of(key: Key) -> str | None:
+        before = known(key)
+        return before.region if before else None
+
+    for key, node in nodes.items():
+        own = node.reads | node.pins
+        homes[key] = combine(node.reads, node.pins, map(homes_of, node.dependencies))
+        if node.pins:
+            pinned[key] = min(node.pins)
+        if own:
+            bound[key] = min(own)
+        elif len(homes[key]) == 1:
+            bound[key] = min(homes[key])
+        elif homes[key] and is_barrier(key):
+            # P2P chooses its output workers when it starts, before sizes are known: the Region with most inputs.
+            counts = Counter(r for d in node.dependencies for r in homes_of(d))
+            bound[key] = min(counts, key=lambda region: (-counts[region], region))
+    for key in reversed(list(nodes)):
+        users = nodes[key].users
+        if key in bound or not users or key in wanted:
+            continue
+        followed = {bound.get(u) or region_of(u) for u in users}
+        region = followed.pop() if len(followed) == 1 else None
+        forced = all(pinned.get(u) == region for u in users)
+        if region and (not homes[key] or forced):
+            bound[key] = region
+            if forced:
+                pinned[key] = region
+    return {key: Home(homes[key], bound.get(key), late=key not in bound and bool(homes[key])) for key in nodes}
+
+
+def cheapest(inputs: Iterable[tuple[int, Collection[str]]], price: Price) -> str | None:
+    """Region to which the inputs of a task cost least to ship; None if no input is anywhere.
+
+    Parameters
+    ----------
+    inputs
+        ``(bytes, Regions that hold them)`` of each input.
+    price
+        What a byte costs from one Region to another.
+    """
+    held = [(nbytes, regions) for nbytes, regions in inputs if regions]
+
+    def cost(dst: str) -> float:
+        return sum(n * min(price(src, dst) for src in regions) for n, regions in held if dst not in regions)
+
+    candidates = sorted({region for _, regions in held for region in regions})
+    return min(candidates, key=lambda dst: (cost(dst), dst), default=None)
+
+
+def topological(dependencies: Mapping[Key, Collection[Key]]) -> Sequence[Key]:
+    """Keys in an order in which each comes after those it depends on."""
+    users: dict[Key, list[Key]] = {key: [] for key in dependencies}
+    waiting = dict.fromkeys(dependencies, 0)
+    for key, needed in dependencies.items():
+        for d in needed:
+            if d in users:
+                users[d].append(key)
+                waiting[key] += 1
+    ready = [key for key, count in waiting.items() if not count]
+    for key in ready:  # grows while it is walked
+        for user in users[key]:
+            waiting[user] -= 1
+            if not waiting[user]:
+                ready.append(user)
+    return ready
