@@ -95,7 +95,12 @@ class Recording:
 
     def regions_of(self, prefix: str) -> set[str]:
         """Regions in which tasks with such a prefix ran."""
-        return {r for r, keys in self.ran.items() for k in keys if str(k[0] if isinstance(k, tuple) else k)[: len(prefix)] == prefix}
+        return {
+            r
+            for r, keys in self.ran.items()
+            for k in keys
+            if str(k[0] if isinstance(k, tuple) else k)[: len(prefix)] == prefix
+        }
 
     @property
     def tasks(self) -> Counter[str]:

@@ -17,6 +17,7 @@ from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.checks import checks_of, closure_check
 from xdask_pipelines.lustre import FolderLustre
+from xdask_pipelines.own import own_assets
 from xdask_pipelines.partitions import months_of
 from xdask_pipelines.resources.io_manager import ResultsIOManager
 from xdask_pipelines.resources.pools import Pools
@@ -67,12 +68,13 @@ def build_definitions(
     overrides
         Resources to use instead of the topology's own, by name.
     extra_assets
-        Analyses of one's own.
+        Further assets, beside those of the folder ``analyses``.
     """
     resources = build_resources(topology, overrides)
     assets = [
         *datasets.dataset_assets(topology),
         *temperature.temperature_assets(months_of(resources["catalog"], "era5")),
+        *own_assets(topology.root),
         *extra_assets,
     ]
     analyses = [made for asset in assets if (made := analysis_of(asset))]

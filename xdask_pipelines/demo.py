@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -56,7 +56,7 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
                 tell(f"catalog: {name} in {region}: " + ", ".join(f"{found[k]} {k}" for k in _SAID))
         definitions = build_definitions(topology, {"pools": pools})
         results = definitions.resources["results"].results  # type: ignore[index,union-attr]
-        analyses = in_order(definitions)
+        analyses = in_order(definitions, (MAIN, "model_bias", "climate_signal"))
         plan = due(analyses, results.catalog, results, configs, lambda name: passed_checks(history, name))
         evidence: dict[str, Evidence] = {}
         warnings: list[str] = []
@@ -77,8 +77,8 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
 _SAID = ("added", "changed", "removed", "unchanged")
 
 
-def in_order(definitions: dg.Definitions) -> list[Analysis]:
-    """Analyses of the main job, ancestors first."""
+def in_order(definitions: dg.Definitions, names: Sequence[str]) -> list[Analysis]:
+    """Analyses with all their ancestors, ancestors first."""
     found = {
         a.name: a
         for asset in definitions.assets or ()
@@ -92,7 +92,7 @@ def in_order(definitions: dg.Definitions) -> list[Analysis]:
                 visit(upstream)
             order.append(found[name])
 
-    for name in found:
+    for name in names:
         visit(name)
     return order
 

@@ -90,8 +90,11 @@ def run_assets(
         If the run fails, with what happened and what to do.
     """
     definitions = build_definitions(topology, {"pools": pools})
-    job = definitions.resolve_implicit_global_asset_job_def()
     chosen = list(names)
+    known = {key.to_python_identifier() for key in definitions.resolve_all_asset_keys()}
+    if unknown := sorted(set(chosen) - known):
+        raise XdaskError(f"There is no asset {', '.join(unknown)}. There are {', '.join(sorted(known))}.")
+    job = definitions.resolve_implicit_global_asset_job_def()
     config = {name: {"config": dict(values)} for name, values in (configs or {}).items() if name in chosen}
     tags = {}
     if partitions:
@@ -126,8 +129,13 @@ def passed_checks(history: dg.DagsterInstance, name: str) -> bool:
 
 
 def _what_failed(result: dg.ExecuteInProcessResult) -> str:
-    lines = []
-    for event in result.filter_events(lambda e: e.is_step_failure):
+    """What a person needs to know: failed checks in their own words, else each failed step's message."""
+    lines = [
+        f"{e.asset_key.to_python_identifier()}: {e.description}"
+        for e in result.get_asset_check_evaluations()
+        if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR
+    ]
+    for event in result.filter_events(lambda e: e.is_step_failure) if not lines else ():
         data = event.step_failure_data
         said = data.user_failure_data.description if data.user_failure_data else None
         error = data.error.cause if data.error and data.error.cause else data.error

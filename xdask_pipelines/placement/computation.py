@@ -30,6 +30,7 @@ class Computation:
     reused: set[Key] = field(default_factory=set)
     read: Counter[str] = field(default_factory=Counter)
     across: Counter[str] = field(default_factory=Counter)
+    delivered: dict[Key, tuple[str, int]] = field(default_factory=dict)
     misplaced: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     planned: Counter[str] = field(default_factory=Counter)

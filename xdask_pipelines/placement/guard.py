@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -112,8 +111,7 @@ def guarded_roots() -> tuple[Path, ...]:
 
 
 def install(worker: Worker, roots: tuple[Path, ...]) -> None:
-    """Watch a worker's process: report transfers, and refuse access to data from outside guarded functions."""
-    worker.transfer_incoming_log = _ReportingLog(worker)
+    """Make a worker's process refuse access to data from outside guarded functions."""
     global _guarded_roots, _worker
     first = not _guarded_roots
     _worker = worker
@@ -121,19 +119,6 @@ def install(worker: Worker, roots: tuple[Path, ...]) -> None:
     if first and _guarded_roots:
         sys.addaudithook(_refuse_open)
         _guard_c_libraries()
-
-
-class _ReportingLog(deque[dict[str, Any]]):
-    """The worker's own transfer log, bounded as before, which also tells the scheduler."""
-
-    def __init__(self, worker: Worker) -> None:
-        super().__init__(worker.transfer_incoming_log, worker.transfer_incoming_log.maxlen)
-        self._worker = worker
-
-    def append(self, entry: dict[str, Any]) -> None:
-        super().append(entry)
-        message = {"op": "xdask-moved", "keys": list(entry["keys"].items()), "source": entry["who"]}
-        self._worker.batched_send(message)
 
 
 def _check(path: Any) -> None:

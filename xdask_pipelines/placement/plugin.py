@@ -11,6 +11,7 @@ membership without consumption: quantity 1 lost 37 % throughput.
 from __future__ import annotations
 
 import logging
+from asyncio import sleep
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from time import monotonic
@@ -36,6 +37,7 @@ logger = logging.getLogger("xdask.placement")
 NAME = "xdask-placement"
 #: A nanny restarts a lost worker within seconds; a pool empty for longer than this fails its tasks by name.
 EMPTY_POOL_SECONDS = 15.0
+DELIVERY_SECONDS = 5.0
 
 
 def _refuse(message: str, *_: Any) -> None:
@@ -81,7 +83,9 @@ class PlacementPlugin(SchedulerPlugin):
         scheduler.handlers["xdask_report"] = self._answer_report
         scheduler.handlers["xdask_progress"] = self._answer_progress
         scheduler.stream_handlers["xdask-read"] = self._on_read
-        scheduler.stream_handlers["xdask-moved"] = self._on_moved
+        scheduler.stream_handlers["xdask-received"] = self._on_received
+        scheduler.stream_handlers["xdask-sent"] = self._on_sent
+        scheduler.stream_handlers["xdask-shuffled"] = self._on_shuffled
         scheduler.stream_handlers["xdask-violation"] = self._on_violation
         watch = PeriodicCallback(self._fail_tasks_of_empty_pools, 500)
         scheduler.periodic_callbacks["xdask-empty-pools"] = watch
@@ -92,16 +96,21 @@ class PlacementPlugin(SchedulerPlugin):
     def _answer_version(self) -> dict[str, Any]:
         return {"version": __version__, "client_region": self.client_region, "pools": self._workers_by_region()}
 
-    def _answer_report(self, client: str, keys: Iterable[Key], delivered: bool) -> dict[str, Any] | None:
+    async def _answer_report(self, client: str, keys: Iterable[Key], delivered: bool) -> dict[str, Any] | None:
         """Report of the newest computation of a client with these outputs, which ends it."""
         found = self.computations.find(client, keys)
         if found is None:
             return None
         if delivered:
-            for key in found.outputs:
-                task = self.scheduler.tasks.get(key)
-                if task is not None and (held := self._held(task)) and self.client_region not in held:
-                    found.across[f"{min(held)}->{self.client_region}"] += task.get_nbytes()
+            # Workers tell what they sent after they have sent it: the client may be quicker.
+            deadline = monotonic() + DELIVERY_SECONDS
+            while found.outputs - found.delivered.keys() and monotonic() < deadline:
+                await sleep(0.005)
+            for region, nbytes in found.delivered.values():
+                if region != self.client_region:
+                    found.across[f"{region}->{self.client_region}"] += nbytes
+            if missing := found.outputs - found.delivered.keys():
+                found.problems.append(f"No worker told that it sent {min(missing, key=str)!r} to the client.")
         self.computations.drop(found)
         return found.report()
 
@@ -219,9 +228,9 @@ class PlacementPlugin(SchedulerPlugin):
         if key is not None and (owner := self._owner(key)):
             owner.read[region] += nbytes
 
-    def _on_moved(self, keys: list[tuple[Key, int]], source: str, worker: str) -> None:
-        """Data of ``keys`` came from the worker ``source`` to ``worker``."""
-        src, dst = self._region(source), self._region(worker)
+    def _on_received(self, keys: list[tuple[Key, int]], peer: str, worker: str) -> None:
+        """Data of ``keys`` came from the worker ``peer`` to ``worker``."""
+        src, dst = self._region(peer), self._region(worker)
         if src == dst:
             return
         for key, nbytes in keys:
@@ -230,6 +239,20 @@ class PlacementPlugin(SchedulerPlugin):
             owners = filter(None, (self._owner(k) for k in [*(u.key for u in users), key]))
             if owner := next(owners, None):
                 owner.across[f"{src}->{dst}"] += nbytes
+
+    def _on_sent(self, keys: list[tuple[Key, int]], peer: str | None, worker: str) -> None:
+        """Data of ``keys`` went from ``worker`` to ``peer``, which is the client if it is no worker."""
+        if peer in self.scheduler.workers:
+            return
+        for key, nbytes in keys:
+            for computation in self.computations.of(key):
+                computation.delivered[key] = (self._region(worker), nbytes)
+
+    def _on_shuffled(self, key: Key, peer: str, nbytes: int, worker: str) -> None:
+        """A P2P shuffle, told by its barrier's key, sent a piece from ``worker`` to the worker ``peer``."""
+        src, dst = self._region(worker), self._region(peer)
+        if src != dst and (owner := self._owner(key)):
+            owner.across[f"{src}->{dst}"] += nbytes
 
     def _on_violation(self, key: Key | None, problem: str, worker: str) -> None:
         """Code opened data by itself: who shares the task is refused, or all on the worker if nobody knows whose."""

@@ -13,6 +13,7 @@ from distributed import Nanny, Scheduler, Worker
 
 from xdask_pipelines.placement.guard import guarded_roots, install
 from xdask_pipelines.placement.plugin import EMPTY_POOL_SECONDS, PlacementPlugin
+from xdask_pipelines.placement.reporting import report_transfers
 
 SETTINGS_VARIABLE = "XDASK_PLACEMENT"
 
@@ -60,4 +61,5 @@ async def dask_setup(server: Scheduler | Worker | Nanny) -> None:
         server.add_plugin(plugin)
         await plugin.start(server)
     elif isinstance(server, Worker):
+        report_transfers(server)
         install(server, guarded_roots())

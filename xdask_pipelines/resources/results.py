@@ -54,6 +54,17 @@ class Kept:
     evidence: Evidence
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A result before it is computed: its Region and store, and the lazy values that make it."""
+
+    region: str
+    key: str
+    version: str
+    lazy: tuple[Any, ...]
+    at_home: bool
+
+
 class Results:
     """Writes and reads results of assets.
 
@@ -96,34 +107,46 @@ class Results:
         AccessError, PlacementError
             Nothing is catalogued then, and a store that was begun is removed or never seen.
         """
+        prepared = self.prepare(label, parts, shown)
+        values, evidence = self.pools.compute(*prepared.lazy, tell=tell)
+        if prepared.at_home:
+            written, *small = values
+            picture = dequantise(small[0]) if small else None
+        else:
+            (here,) = values
+            written = write_here(here, self.topology.results_folder(prepared.region) / prepared.key, prepared.key)
+            picture = shown(_unstacked(here))
+        entries = self._entries(label, prepared, written, list(parts))
+        self.catalog.apply(upserts=entries)
+        return Kept(tuple(entries), picture, evidence)
+
+    def prepare(
+        self,
+        label: Label,
+        parts: Mapping[str, Part],
+        shown: Callable[[Part], xr.DataArray | None] = lambda part: None,
+    ) -> Prepared:
+        """What `keep` would compute and where its result would lie; nothing runs. Parameters as in `keep`."""
         dataset, first = _stacked(parts), next(iter(parts.values()))
         homes = homes_of(dataset)
         version = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{label.run_id}"
         key = f"{RESULTS_PREFIX}{label.asset}/{version}.zarr"
-        if len(homes) == 1:
-            (region,) = homes
-            field_ = shown(first)
-            lazy = [written_lazily(dataset, region, key), *([] if field_ is None else [quantise(field_)])]
-            (written, *small), evidence = self.pools.compute(*lazy, tell=tell)
-            picture = dequantise(small[0]) if small else None
-        else:  # of two Regions, or of none: what needs a person's eyes lives in the client's Region
-            region = self.topology.client.region
-            (here,), evidence = self.pools.compute(dataset, tell=tell)
-            written = write_here(here, self.topology.results_folder(region) / key, key)
-            picture = shown(_unstacked(here))
-        entries = self._entries(label, region, version, written, list(parts))
-        self.catalog.apply(upserts=entries)
-        return Kept(tuple(entries), picture, evidence)
+        if len(homes) != 1:  # of two Regions, or of none: what needs a person's eyes lives in the client's Region
+            return Prepared(self.topology.client.region, key, version, (dataset,), at_home=False)
+        (region,) = homes
+        picture = shown(first)
+        lazy = (written_lazily(dataset, region, key), *([] if picture is None else [quantise(picture)]))
+        return Prepared(region, key, version, lazy, at_home=True)
 
-    def _entries(self, label: Label, region: str, version: str, written: Written, parts: list[str]) -> list[Entry]:
+    def _entries(self, label: Label, prepared: Prepared, written: Written, parts: list[str]) -> list[Entry]:
         shared: dict[str, Any] = {
             "dataset": label.asset,
-            "region": region,
+            "region": prepared.region,
             "layout": LAYOUT,
             "key": written.key,
             "format": "zarr3",
             "variable": next(iter(written.header["variables"])),
-            "version": version,
+            "version": prepared.version,
             "size_bytes": written.size_bytes,
             "etag": written.etag,
             "modified_ns": written.modified_ns,

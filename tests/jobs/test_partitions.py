@@ -1,0 +1,114 @@
+"""Ranges of partitions, faults that block, and two processes at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import xarray as xr
+from conftest import Project
+
+from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.project import run_assets
+from xdask_pipelines.resources.results import Results
+from xdask_pipelines.upkeep import sync_datasets
+
+
+def results_of(project: Project) -> Results:
+    return Results(project.topology, open_catalog(project.topology.catalog_url), project.pools)
+
+
+def plain_sum(project: Project, month: int) -> tuple[np.ndarray, int]:
+    file = project.data("us-east-1") / f"hourly/2011/{month:02}/data/air_temperature_at_2_metres.nc"
+    with xr.open_dataset(file, decode_times=False, engine="netcdf4") as dataset:
+        values = dataset["air_temperature_at_2_metres"].values
+    return values.sum(axis=0, dtype=np.float64), len(values)
+
+
+def test_a_range_of_months_is_one_store_with_an_entry_each(project: Project, history) -> None:
+    run_assets(project.topology, project.pools, history, ["hourly_mean"], partitions=["2011-01", "2011-02", "2011-03"])
+    results = results_of(project)
+    entries = results.find("hourly_mean", ["2011-01", "2011-02", "2011-03"])
+    assert len({e.key for e in entries}) == 1
+    opened = results.open(entries)
+    (computed,), evidence = project.pools.compute(opened)
+    for i, month in enumerate((1, 2, 3)):
+        total, count = plain_sum(project, month)
+        assert (computed["sum"].values[i] == total).all()
+        assert (computed["count"].values[i] == count).all()
+    assert set(evidence.tasks_by_region) == {"us-east-1"}
+
+
+def test_a_mean_over_months_weighs_hours_and_needs_every_month(project: Project, history) -> None:
+    run_assets(project.topology, project.pools, history, ["hourly_mean"], partitions=["2011-01", "2011-02", "2011-03"])
+    with pytest.raises(XdaskError, match=r"hourly_mean are not materialized: 2011-04\. Materialize"):
+        run_assets(project.topology, project.pools, history, ["hourly_long_mean"])
+    run_assets(project.topology, project.pools, history, ["hourly_mean"], partitions=["2011-04"])
+    run_assets(project.topology, project.pools, history, ["hourly_long_mean"])
+    results = results_of(project)
+    sums = [plain_sum(project, month) for month in (1, 2, 3, 4)]
+    expected = sum(s for s, _ in sums) / sum(n for _, n in sums)
+    (mean,), _ = project.pools.compute(results.open(results.find("hourly_long_mean")))
+    np.testing.assert_allclose(mean.values, expected, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("month", "message"),
+    [
+        ("2011-04", r"does not hold.*2011-04"),
+        ("2011-05", r"743 of 744 hours are there.*xdask sync"),
+        ("2011-06", r"degC.*not 'K'"),
+        ("2011-07", r"does not hold.*2011-07"),
+    ],
+)
+def test_a_faulty_month_is_refused_with_its_remedy(project: Project, history, month: str, message: str) -> None:
+    with pytest.raises(XdaskError, match=message):
+        run_assets(project.topology, project.pools, history, ["faulty_mean"], partitions=[month])
+
+
+def test_a_truncated_file_is_quarantined_with_its_reason(project: Project) -> None:
+    (synced,) = sync_datasets(project.topology, ["faulty"])
+    ((key, reason),) = synced["quarantined"].items()
+    assert "2011/07" in key
+    assert "truncated" in reason
+
+
+TWO = """
+import sys
+from xdask_pipelines.project import instance, run_assets
+from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.topology import find_topology
+
+if __name__ == "__main__":
+    topology = find_topology()
+    pools = Pools(topology)
+    with instance(topology) as history:
+        done = run_assets(topology, pools, history, ["hourly_mean"], partitions=sys.argv[1:])
+    print(done.run_id, done.metadata["hourly_mean"]["misplaced_tasks"])
+    pools.close()
+"""
+
+
+def test_two_processes_materialize_same_and_different_months_at_once(project: Project, tmp_path) -> None:
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    wanted = [["2011-01", "2011-02", "2011-03"], ["2011-02", "2011-03", "2011-04"]]
+    started = [
+        subprocess.Popen([sys.executable, script, *months], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for months in wanted
+    ]
+    said = [process.communicate(timeout=120) for process in started]
+    assert [p.returncode for p in started] == [0, 0], said
+    runs = [out.split()[0] for out, _ in said]
+    catalog = open_catalog(project.topology.catalog_url)
+    for run_id, months in zip(runs, wanted, strict=True):
+        own = catalog.search(dataset="hourly_mean", run_id=run_id, superseded=True)
+        assert sorted(e.part for e in own) == months
+    results = results_of(project)
+    months = ["2011-01", "2011-02", "2011-03", "2011-04"]
+    (computed,), _ = project.pools.compute(results.open(results.find("hourly_mean", months)))
+    for i, month in enumerate((1, 2, 3, 4)):
+        assert (computed["sum"].values[i] == plain_sum(project, month)[0]).all()

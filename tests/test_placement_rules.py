@@ -1,0 +1,382 @@
+"""Where tasks run that have several homes, or none; what is refused, and that refusals cannot be slept through."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from conftest import CENTRAL, CLIENT_REGION, EAST, WEST, Cluster
+from distributed import Client, LocalCluster, Scheduler
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from xdask_pipelines.access import call_at_home
+from xdask_pipelines.errors import LostComputation
+from xdask_pipelines.placement import PlacementError, compute, pin
+from xdask_pipelines.placement.compute import check_scheduler
+
+PLUGIN = "xdask-placement"
+
+
+def array(region: str, shape: tuple[int, ...], chunks: Any = -1, seed: int = 0) -> da.Array:
+    """Made at home from a seed: nothing of it travels with the graph."""
+
+    def make(block_info: Any = None) -> np.ndarray:
+        location = block_info[None]["array-location"]
+        rng = np.random.default_rng([seed, *(start for start, _ in location)])
+        return rng.integers(0, 320, [stop - start for start, stop in location]) / 32
+
+    made = da.map_blocks(
+        make, chunks=da.core.normalize_chunks(chunks, shape), dtype=float, meta=np.empty((0,) * len(shape))
+    )
+    return pin(made, region)
+
+
+def between_workers(moved: Any) -> dict[str, int]:
+    return {pair: n for pair, n in moved.items() if CLIENT_REGION not in pair and n}
+
+
+# ---- late binding ---------------------------------------------------------------------------------------------------
+
+
+def test_a_task_of_two_regions_runs_where_most_bytes_are(cluster: Cluster) -> None:
+    small, large = array(EAST, (10,)), array(WEST, (50, 10))
+    with cluster.recorder.recording() as recording:
+        compute(cluster.client, large - small)
+    assert recording.regions_of("sub") == {WEST}
+    assert between_workers(recording.moved) == {f"{EAST}->{WEST}": 80}
+
+
+def test_prices_count_and_not_bytes_alone(cluster: Cluster) -> None:
+    dear, cheap = array(CENTRAL, (10, 10)), array(EAST, (50, 10, 10))
+    with cluster.recorder.recording() as recording:
+        compute(cluster.client, cheap[:5] - dear)  # 4,000 bytes at 1 from the east against 800 at 9 from central
+    assert recording.regions_of("sub") == {CENTRAL}
+    assert between_workers(recording.moved) == {f"{EAST}->{CENTRAL}": 4_000}
+
+
+def test_wind_speed_east_minus_west_ships_one_array_not_two(cluster: Cluster) -> None:
+    u, v = (array(EAST, (40, 50), (20, 50), seed) for seed in (1, 2))
+    u2, v2 = (array(WEST, (40, 50), (20, 50), seed) for seed in (3, 4))
+    difference = da.sqrt(u**2 + v**2) - da.sqrt(u2**2 + v2**2)
+    with cluster.recorder.recording() as recording:
+        (got,), evidence = compute(cluster.client, difference)
+    np.testing.assert_array_equal(got, difference.compute(scheduler="sync"))
+    assert sum(between_workers(recording.moved).values()) == u.nbytes
+    assert sum(between_workers(evidence.bytes_across).values()) == u.nbytes
+
+
+def test_a_pin_of_data_of_two_regions_decides_where_all_that_only_it_needs_runs(cluster: Cluster) -> None:
+    a, b = array(EAST, (50, 10)), array(WEST, (10,))
+    with cluster.recorder.recording() as recording:
+        compute(cluster.client, pin((a - b) * 2, CENTRAL).sum())
+    assert recording.regions_of("mul") == recording.regions_of("sum") == {CENTRAL}
+    assert between_workers(recording.moved) == {f"{EAST}->{CENTRAL}": a.nbytes, f"{WEST}->{CENTRAL}": b.nbytes}
+
+
+def test_a_pin_leaves_reductions_below_it_where_their_data_is(cluster: Cluster) -> None:
+    a = array(EAST, (50, 10), (10, 10))
+    with cluster.recorder.recording() as recording:
+        (got,), _ = compute(cluster.client, pin(a.sum(axis=0), WEST) + 1)
+    np.testing.assert_array_equal(got, a.sum(axis=0).compute(scheduler="sync") + 1)
+    assert between_workers(recording.moved) == {f"{EAST}->{WEST}": 80}
+
+
+def test_only_arrays_can_be_pinned_and_only_to_a_region() -> None:
+    with pytest.raises(PlacementError, match="not int"):
+        pin(3, EAST)
+    with pytest.raises(PlacementError, match="lower-case"):
+        pin(da.ones(3), "US East")
+
+
+@pytest.mark.parametrize("other", [EAST, WEST])
+def test_p2p_rechunk_runs_at_home_and_its_pieces_are_in_the_evidence(cluster: Cluster, other: str) -> None:
+    a, b = array(EAST, (60, 40), (10, 40), 1), array(other, (20, 40), (10, 40), 2)
+    lazy = da.concatenate([a, b]).rechunk((80, 5), method="p2p") * 2
+    with cluster.recorder.recording() as recording:
+        (got,), evidence = compute(cluster.client, lazy)
+    np.testing.assert_array_equal(got, lazy.compute(scheduler="sync"))
+    assert recording.regions_of("shuffle-barrier") == recording.regions_of("mul") == {EAST}
+    assert evidence.misplaced_tasks == 0
+    crossed = between_workers(evidence.bytes_across)
+    if other == EAST:
+        assert set(recording.ran) == {EAST}
+        assert not crossed
+    else:
+        assert recording.regions_of(f"pin@{WEST.replace('-', '_')}") == {WEST}
+        assert b.nbytes <= crossed[f"{WEST}->{EAST}"] <= 1.5 * b.nbytes + 5_000  # small pieces travel pickled
+
+
+# ---- what is refused ------------------------------------------------------------------------------------------------
+
+
+def test_a_task_that_mixes_two_regions_is_refused_by_name_before_any_runs(cluster: Cluster) -> None:
+    a, b = array(EAST, (10, 10), (5, 10)), array(WEST, (10, 10), (5, 10))
+    with dask.config.set(array_optimize=da.optimization.optimize):
+        (fused,) = dask.optimize(a - b)
+    for attempt in (lambda: compute(cluster.client, fused), lambda: fused.compute()):
+        with cluster.recorder.recording() as recording, pytest.raises(PlacementError, match="mixes data of") as caught:
+            attempt()
+        assert EAST in str(caught.value)
+        assert WEST in str(caught.value)
+        assert not recording.ran
+
+
+def test_dask_itself_as_optimizer_is_refused_on_the_scheduler(cluster: Cluster) -> None:
+    a, b = array(EAST, (10, 10), (5, 10)), array(WEST, (10, 10), (5, 10))
+    with dask.config.set(array_optimize=da.optimization.optimize), pytest.raises(PlacementError, match="mixes data of"):
+        (a - b).compute()
+
+
+def test_too_many_tasks_are_refused_with_what_to_do(cluster: Cluster) -> None:
+    many = pin(da.ones(40_001, chunks=1), EAST)
+    with pytest.raises(PlacementError, match="40,001 tasks; at most 40,000.*Split it"):
+        compute(cluster.client, many)
+
+
+def test_query_planning_is_refused_by_name(cluster: Cluster) -> None:
+    with dask.config.set({"array.query-planning": True}), pytest.raises(PlacementError, match="query-planning"):
+        compute(cluster.client, array(EAST, (2,)))
+
+
+def test_importing_placement_under_query_planning_tells_what_to_set() -> None:
+    environment = {**os.environ, "DASK_ARRAY__QUERY_PLANNING": "True"}
+    run = subprocess.run(
+        [sys.executable, "-c", "import xdask_pipelines.placement"], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode != 0
+    assert "DASK_ARRAY__QUERY_PLANNING=False" in run.stderr
+
+
+def test_without_the_plugin_nothing_is_read(tmp_path: Any) -> None:
+    with (
+        LocalCluster(n_workers=1, processes=False, dashboard_address=None, resources={f"pool-{WEST}": 1}) as other,
+        Client(other, set_as_default=False) as client,
+    ):
+        call = call_at_home("list", EAST, os.listdir, "/")
+        with pytest.raises(PlacementError, match="does not place tasks"):
+            compute(client, call)
+        with pytest.raises(PlacementError, match=f"{EAST} was sent to worker .*pool-{WEST}"):
+            client.compute(call).result()
+
+
+def test_without_any_cluster_nothing_is_read() -> None:
+    with pytest.raises(PlacementError, match="outside of any worker"):
+        call_at_home("list", EAST, os.listdir, "/").compute(scheduler="sync")
+
+
+def _break(what: str, dask_scheduler: Scheduler | None = None) -> None:
+    plugin = dask_scheduler.plugins[PLUGIN]  # type: ignore[union-attr]
+    if what == "place":
+
+        def fail(*args: Any, **kwargs: Any) -> None:
+            raise RuntimeError("a bug in placement")
+
+        plugin._place = fail
+    elif what == "report":
+
+        async def nothing(**kwargs: Any) -> None:
+            return None
+
+        dask_scheduler.handlers["xdask_report"] = nothing  # type: ignore[union-attr]
+    elif what == "version":
+        dask_scheduler.handlers["xdask_version"] = lambda: {"version": "0.0.0"}  # type: ignore[union-attr]
+    else:
+        plugin.__dict__.pop("_place", None)
+        dask_scheduler.handlers["xdask_report"] = plugin._answer_report  # type: ignore[union-attr]
+        dask_scheduler.handlers["xdask_version"] = plugin._answer_version  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [("place", "a bug in placement"), ("report", "no placement report"), ("version", "runs xdask_pipelines 0.0.0")],
+)
+def test_a_result_without_a_true_report_is_refused(cluster: Cluster, what: str, message: str) -> None:
+    cluster.client.run_on_scheduler(_break, what)
+    try:
+        with pytest.raises(PlacementError, match=message):
+            compute(cluster.client, array(EAST, (4,), seed=7).sum())
+    finally:
+        cluster.client.run_on_scheduler(_break, "")
+    compute(cluster.client, array(EAST, (4,), seed=7).sum())
+
+
+def _misplace(dask_scheduler: Scheduler | None = None) -> None:
+    plugin = dask_scheduler.plugins[PLUGIN]  # type: ignore[union-attr]
+    assign = plugin._assign
+    plugin._assign = lambda ts, region: assign(ts, WEST)
+
+
+def test_a_task_that_ran_elsewhere_makes_the_result_worthless(cluster: Cluster) -> None:
+    cluster.client.run_on_scheduler(_misplace)
+    try:
+        with pytest.raises(PlacementError, match=f"belongs in {EAST} and ran in {WEST}"):
+            compute(cluster.client, array(EAST, (4,), seed=8).sum())
+    finally:
+        cluster.client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.plugins[PLUGIN].__dict__.pop("_assign"))
+
+
+def test_a_task_s_own_error_comes_through_as_it_is(cluster: Cluster) -> None:
+    def fail(block: np.ndarray) -> np.ndarray:
+        raise FileNotFoundError("the user's own")
+
+    with pytest.raises(FileNotFoundError, match="the user's own"):
+        compute(cluster.client, array(EAST, (4,)).map_blocks(fail, meta=np.empty(0)))
+
+
+def test_a_closed_client_is_told_so(cluster: Cluster) -> None:
+    address = cluster.client.scheduler.address  # type: ignore[union-attr]
+    client = Client(address, set_as_default=False)
+    client.close()
+    with pytest.raises(LostComputation, match="not connected"):
+        check_scheduler(client)
+
+
+# ---- ways of computing ----------------------------------------------------------------------------------------------
+
+
+def test_what_is_not_lazy_passes_through(cluster: Cluster) -> None:
+    assert compute(cluster.client, 3, "x")[0] == (3, "x")
+    results, _ = compute(cluster.client, 3, array(EAST, (4,)).sum() * 0, None)
+    assert results == (3, 0.0, None)
+
+
+def test_a_client_that_is_not_the_default_one_computes(cluster: Cluster) -> None:
+    address = cluster.client.scheduler.address  # type: ignore[union-attr]
+    with Client(address, set_as_default=False) as client:
+        (got,), evidence = compute(client, array(EAST, (40, 4), (10, 4)).sum())
+    assert got > 0
+    assert evidence.tasks_by_region.keys() == {EAST}
+
+
+def test_plain_compute_is_placed_too(cluster: Cluster) -> None:
+    lazy = (array(EAST, (20, 5), (10, 5), 1).mean(axis=0) - array(WEST, (20, 5), (10, 5), 2).mean(axis=0)).sum()
+    with cluster.recorder.recording() as recording:
+        got = lazy.compute()
+    assert got == lazy.compute(scheduler="sync")
+    for region in (EAST, WEST):
+        assert recording.regions_of("mean") <= {EAST, WEST}
+        assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}
+
+
+def test_an_unoptimised_graph_is_placed(cluster: Cluster) -> None:
+    lazy = array(EAST, (20, 5), (10, 5), 1).sum() - array(WEST, (20, 5), (10, 5), 2).sum()
+    with cluster.recorder.recording() as recording:
+        got = cluster.client.compute(lazy, optimize_graph=False).result()
+    assert got == lazy.compute(scheduler="sync")
+    for region in (EAST, WEST):
+        assert recording.regions_of(f"pin@{region.replace('-', '_')}") == {region}
+
+
+def test_persisted_data_is_reused_and_reported_as_such(cluster: Cluster) -> None:
+    held = array(EAST, (20, 5), (10, 5), 11).persist()
+    with cluster.recorder.recording() as recording:
+        (got,), evidence = compute(cluster.client, held.sum())
+    assert got == held.sum().compute(scheduler="sync")
+    assert evidence.reused_tasks == 2
+    assert evidence.tasks_by_region == recording.tasks == {EAST: 3}
+
+
+def test_scattered_data_follows_the_placed_task_that_uses_it(cluster: Cluster) -> None:
+    future = cluster.client.scatter(np.arange(5.0))
+    lazy = array(EAST, (20, 5), (10, 5), 12) + da.from_delayed(dask.delayed(future), (5,), float)
+    (got,), evidence = compute(cluster.client, lazy.sum())
+    assert got == (array(EAST, (20, 5), (10, 5), 12) + np.arange(5.0)).sum().compute(scheduler="sync")
+    assert evidence.tasks_by_region.keys() == {EAST}
+
+
+def test_progress_counts_up_to_what_was_planned(cluster: Cluster) -> None:
+    def slow(block: np.ndarray) -> np.ndarray:
+        from time import sleep
+
+        sleep(0.3)
+        return block
+
+    seen: list[dict[str, tuple[int, int]]] = []
+    lazy = array(EAST, (6, 5), (1, 5), 13).map_blocks(slow, meta=np.empty((0, 0)))
+    compute(cluster.client, lazy, progress=lambda state: seen.append(dict(state)))
+    done = [state[EAST][0] for state in seen]
+    assert done == sorted(done)
+    assert seen[-1][EAST] == (6, 6)
+    assert any(0 < n < 6 for n in done)
+
+
+_STRANGER = """
+    import sys
+    import numpy as np
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
+    from distributed import Client
+
+    def leaf(region, n):
+        name = f"read@{region}-{n}"
+        graph = HighLevelGraph.from_collections(name, {(name, i): (np.full, 5, n) for i in range(3)}, [])
+        return da.Array(graph, name, chunks=((5,) * 3,), dtype=int)
+
+    with Client(sys.argv[1]) as client:
+        assert leaf("us_east_1", 2).sum().compute() == 30
+        assert da.ones(4, chunks=2).sum().compute() == 4
+        try:
+            (leaf("us_east_1", 2) - leaf("us_west_2", 3)).compute()
+        except Exception as error:
+            assert "mixes data of" in str(error), error
+        else:
+            raise SystemExit("the mixture was computed")
+    assert not any(name.startswith("xdask") for name in sys.modules if name != "xdask_pipelines.errors"), sys.modules
+"""
+
+
+def test_a_process_that_never_imported_the_package_is_placed_or_refused(cluster: Cluster) -> None:
+    address = cluster.client.scheduler.address  # type: ignore[union-attr]
+    with cluster.recorder.recording() as recording:
+        run = subprocess.run(
+            [sys.executable, "-c", textwrap.dedent(_STRANGER), address], capture_output=True, text=True, timeout=60
+        )
+    assert run.returncode == 0, run.stderr
+    assert recording.regions_of("read@us_east_1") <= {EAST}
+
+
+# ---- any graph ------------------------------------------------------------------------------------------------------
+
+_UNARY = {
+    "double": lambda x: x * 2,
+    "sum": lambda x: x.sum(axis=0, keepdims=True) + x * 0,
+    "flip": lambda x: x[::-1],
+    "shift": lambda x: np.concatenate([x[2:], x[:2]]),
+    "mean": lambda x: x - x.mean(),
+    "transpose": lambda x: x.T.reshape(x.shape),
+}
+_BINARY = {
+    "subtract": lambda x, y: x - y,
+    "stack": lambda x, y: np.stack([x, y]).max(axis=0),
+    "where": lambda x, y: np.where(x > y, x, 0),
+    "outer": lambda x, y: x * y.sum(axis=0),
+}
+_STEPS = st.lists(
+    st.tuples(st.sampled_from([*_UNARY, *_BINARY]), st.integers(0, 9), st.integers(0, 9)), min_size=1, max_size=6
+)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=_STEPS)
+def test_any_graph_over_two_regions_is_placed_and_equals_numpy(cluster: Cluster, steps: list[Any]) -> None:
+    lazy = [array(region, (6, 4), (2, 4), seed) for seed, region in enumerate((EAST, WEST))]
+    dense = [x.compute(scheduler="sync") for x in lazy]
+    for name, i, j in steps:
+        for values in (lazy, dense):
+            x, y = values[i % len(values)], values[j % len(values)]
+            values.append(_UNARY[name](x) if name in _UNARY else _BINARY[name](x, y))
+    with cluster.recorder.recording() as recording:
+        (got,), evidence = compute(cluster.client, lazy[-1])
+    np.testing.assert_allclose(got, dense[-1], rtol=1e-12)
+    assert evidence.neutral_tasks == 0
+    assert sum(evidence.tasks_by_region.values()) == sum(recording.tasks.values())
+    for region in (EAST, WEST):
+        assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}

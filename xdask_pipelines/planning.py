@@ -1,0 +1,65 @@
+"""What an asset would do, before it does: tasks and bytes by Region.
+
+Belongs here: from an asset's name to its lazy graph. Does not belong here: predicting (placement.plan).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from xdask_pipelines.assets.analysis import analysis_named, run
+from xdask_pipelines.assets.reuse import source_months
+from xdask_pipelines.build import build_definitions
+from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.placement import Plan, plan
+from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.results import Label, Results
+from xdask_pipelines.topology import Topology
+
+
+def plan_asset(
+    topology: Topology, name: str, partitions: Sequence[str] = (), config: Mapping[str, Any] | None = None
+) -> Plan:
+    """Predict what materializing one asset would run, read and move. Nothing runs, and no pool is needed.
+
+    Parameters
+    ----------
+    topology
+        Where everything is.
+    name
+        Asset made with `analysis`.
+    partitions
+        Keys of a partitioned asset; all months of its source if none is given.
+    config
+        Config values.
+
+    Raises
+    ------
+    XdaskError
+        If there is no such analysis.
+    MissingEntries
+        If what it is made from is not there yet, naming it.
+    """
+    definitions = build_definitions(topology)
+    made = analysis_named(name)
+    if made is None:
+        raise XdaskError(
+            f"There is no analysis {name}. `xdask plan` takes assets made with xdask_pipelines.assets.analysis."
+        )
+    results: Results = (definitions.resources or {})["results"].results
+    months = partitions or source_months(name, results.catalog)
+    keys = list(months) if made.partitioned else [""]
+    inputs = {}
+    for upstream in made.upstream:
+        there = results.partitions(upstream)
+        inputs[upstream] = results.open(
+            results.find(upstream, (keys if made.partitioned else there) if there else [""])
+        )
+    result = run(made, results.catalog, config, keys, inputs)
+    prepared = results.prepare(
+        Label(name, "plan"),
+        result.parts,
+        lambda part: p if getattr(p := result.preview(part), "ndim", 0) == 2 else None,
+    )
+    return plan(*prepared.lazy, client_region=topology.client.region, price=topology.price)
