@@ -13,7 +13,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from conftest import CENTRAL, CLIENT_REGION, EAST, WEST, Cluster
-from distributed import Client, LocalCluster, Scheduler
+from distributed import Client, LocalCluster, Scheduler, wait
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -99,10 +99,11 @@ def test_only_arrays_can_be_pinned_and_only_to_a_region() -> None:
 @pytest.mark.parametrize("other", [EAST, WEST])
 def test_p2p_rechunk_runs_at_home_and_its_pieces_are_in_the_evidence(cluster: Cluster, other: str) -> None:
     a, b = array(EAST, (60, 40), (10, 40), 1), array(other, (20, 40), (10, 40), 2)
-    lazy = da.concatenate([a, b]).rechunk((80, 5), method="p2p") * 2
+    joined = da.concatenate([a, b])
+    lazy = joined.rechunk((80, 5), method="p2p") * 2
     with cluster.recorder.recording() as recording:
         (got,), evidence = compute(cluster.client, lazy)
-    np.testing.assert_array_equal(got, lazy.compute(scheduler="sync"))
+    np.testing.assert_array_equal(got, joined.compute(scheduler="sync") * 2)
     assert recording.regions_of("shuffle-barrier") == recording.regions_of("mul") == {EAST}
     assert evidence.misplaced_tasks == 0
     crossed = between_workers(evidence.bytes_across)
@@ -110,7 +111,7 @@ def test_p2p_rechunk_runs_at_home_and_its_pieces_are_in_the_evidence(cluster: Cl
         assert set(recording.ran) == {EAST}
         assert not crossed
     else:
-        assert recording.regions_of(f"pin@{WEST.replace('-', '_')}") == {WEST}
+        assert recording.tasks[WEST] == 2, recording.ran
         assert b.nbytes <= crossed[f"{WEST}->{EAST}"] <= 1.5 * b.nbytes + 5_000  # small pieces travel pickled
 
 
@@ -137,8 +138,10 @@ def test_dask_itself_as_optimizer_is_refused_on_the_scheduler(cluster: Cluster) 
 
 def test_too_many_tasks_are_refused_with_what_to_do(cluster: Cluster) -> None:
     many = pin(da.ones(40_001, chunks=1), EAST)
-    with pytest.raises(PlacementError, match="40,001 tasks; at most 40,000.*Split it"):
+    with pytest.raises(PlacementError, match=r"40,001 tasks; at most 40,000.*Split it"):
         compute(cluster.client, many)
+    with pytest.raises(PlacementError, match=r"41,294 tasks; at most 40,000.*2 or more partitions"):
+        many.sum().compute()
 
 
 def test_query_planning_is_refused_by_name(cluster: Cluster) -> None:
@@ -190,6 +193,7 @@ def _break(what: str, dask_scheduler: Scheduler | None = None) -> None:
         dask_scheduler.handlers["xdask_version"] = lambda: {"version": "0.0.0"}  # type: ignore[union-attr]
     else:
         plugin.__dict__.pop("_place", None)
+        plugin.__dict__.pop("_assign", None)
         dask_scheduler.handlers["xdask_report"] = plugin._answer_report  # type: ignore[union-attr]
         dask_scheduler.handlers["xdask_version"] = plugin._answer_version  # type: ignore[union-attr]
 
@@ -220,7 +224,7 @@ def test_a_task_that_ran_elsewhere_makes_the_result_worthless(cluster: Cluster) 
         with pytest.raises(PlacementError, match=f"belongs in {EAST} and ran in {WEST}"):
             compute(cluster.client, array(EAST, (4,), seed=8).sum())
     finally:
-        cluster.client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.plugins[PLUGIN].__dict__.pop("_assign"))
+        cluster.client.run_on_scheduler(_break, "")
 
 
 def test_a_task_s_own_error_comes_through_as_it_is(cluster: Cluster) -> None:
@@ -277,9 +281,10 @@ def test_an_unoptimised_graph_is_placed(cluster: Cluster) -> None:
 
 def test_persisted_data_is_reused_and_reported_as_such(cluster: Cluster) -> None:
     held = array(EAST, (20, 5), (10, 5), 11).persist()
+    wait(held)
     with cluster.recorder.recording() as recording:
         (got,), evidence = compute(cluster.client, held.sum())
-    assert got == held.sum().compute(scheduler="sync")
+    assert got == array(EAST, (20, 5), (10, 5), 11).sum().compute(scheduler="sync")
     assert evidence.reused_tasks == 2
     assert evidence.tasks_by_region == recording.tasks == {EAST: 3}
 
@@ -312,13 +317,10 @@ _STRANGER = """
     import sys
     import numpy as np
     import dask.array as da
-    from dask.highlevelgraph import HighLevelGraph
     from distributed import Client
 
     def leaf(region, n):
-        name = f"read@{region}-{n}"
-        graph = HighLevelGraph.from_collections(name, {(name, i): (np.full, 5, n) for i in range(3)}, [])
-        return da.Array(graph, name, chunks=((5,) * 3,), dtype=int)
+        return da.map_blocks(lambda: np.full(5, n), name=f"read@{region}-{n}", chunks=((5,) * 3,), dtype=int)
 
     with Client(sys.argv[1]) as client:
         assert leaf("us_east_1", 2).sum().compute() == 30
@@ -329,7 +331,7 @@ _STRANGER = """
             assert "mixes data of" in str(error), error
         else:
             raise SystemExit("the mixture was computed")
-    assert not any(name.startswith("xdask") for name in sys.modules if name != "xdask_pipelines.errors"), sys.modules
+    assert "xdask_pipelines.placement" not in sys.modules
 """
 
 
@@ -351,7 +353,7 @@ _UNARY = {
     "flip": lambda x: x[::-1],
     "shift": lambda x: np.concatenate([x[2:], x[:2]]),
     "mean": lambda x: x - x.mean(),
-    "transpose": lambda x: x.T.reshape(x.shape),
+    "coarse": lambda x: x.reshape(3, 2, 4).sum(axis=1)[[0, 1, 2, 0, 1, 2]],
 }
 _BINARY = {
     "subtract": lambda x, y: x - y,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +10,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import CENTRAL, CLIENT_REGION, EAST, WEST, Cluster
+from conftest import CENTRAL, EAST, WEST, Cluster
 
 from xdask_pipelines.placement import Evidence, compute, pin
 

@@ -227,6 +227,42 @@ def pools_down(as_json: bool) -> None:
     _give(as_json, {"stopped": stopped}, lambda: click.echo("stopped" if stopped else "nothing was running"))
 
 
+# ---- UI and doctor ----------------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port on 127.0.0.1.")
+def ui(port: int) -> None:
+    """Start pools and Dagster on this machine; Ctrl-C stops everything."""
+    from xdask_pipelines.ui import serve
+
+    serve(_topology(), port, click.echo)
+
+
+@main.command()
+@_JSON
+def doctor(as_json: bool) -> None:
+    """Say what is wrong on this machine and how to mend it; exit code 1 if something blocks."""
+    from dataclasses import asdict
+
+    from xdask_pipelines.doctor import examine
+
+    found = examine()
+    problems = [f for f in found if f.state == "problem"]
+
+    def show() -> None:
+        for f in found:
+            click.secho(
+                f"{f.state:8} {f.about:9} {f.said}", fg={"ok": None, "note": "yellow", "problem": "red"}[f.state]
+            )
+            if f.mend:
+                click.echo(f"{'':18} {f.mend}")
+        click.echo(f"{len(problems)} problems" if problems else "nothing blocks")
+
+    _give(as_json, {"ok": not problems, "findings": [asdict(f) for f in found]}, show)
+    sys.exit(1 if problems else 0)
+
+
 # ---- catalog ----------------------------------------------------------------------------------------------------
 
 
@@ -259,8 +295,8 @@ def catalog() -> None:
 class _Facets(click.Command):
     """Takes any ``--facet-name value`` as a filter."""
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs, context_settings={"ignore_unknown_options": True, "allow_extra_args": True})
+    ignore_unknown_options = True
+    allow_extra_args = True
 
 
 def _query(ctx: click.Context) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
             for region, found in counts.items():
                 tell(f"catalog: {name} in {region}: " + ", ".join(f"{found[k]} {k}" for k in _SAID))
         definitions = build_definitions(topology, {"pools": pools})
-        results = definitions.resources["results"].results  # type: ignore[index,union-attr]
+        results = definitions.resources["results"].results  # type: ignore[index]
         analyses = in_order(definitions, (MAIN, "model_bias", "climate_signal"))
         plan = due(analyses, results.catalog, results, configs, lambda name: passed_checks(history, name))
         evidence: dict[str, Evidence] = {}

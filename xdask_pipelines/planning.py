@@ -13,7 +13,6 @@ from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.placement import Plan, plan
-from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import Label, Results
 from xdask_pipelines.topology import Topology
 

@@ -124,7 +124,8 @@ def passed_checks(history: dg.DagsterInstance, name: str) -> bool:
     """Whether the latest result of an asset passed all blocking checks; one that was never checked did not."""
     keys = [dg.AssetCheckKey(dg.AssetKey(name), check) for check in NAMES]
     latest = history.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    evaluations = [latest[k].event.asset_check_evaluation if k in latest and latest[k].event else None for k in keys]
+    events = [latest[k].event if k in latest else None for k in keys]
+    evaluations = [event.asset_check_evaluation if event else None for event in events]
     return all(e is not None and (e.passed or e.severity == dg.AssetCheckSeverity.WARN) for e in evaluations)
 
 

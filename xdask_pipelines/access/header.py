@@ -66,8 +66,8 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
         values = unpack(coordinate)
         if values.dtype.kind == "f" and not np.isfinite(values).all() and coordinate["dims"] == [name]:
             raise AccessError(
-                f"{path.name}: coordinate {name!r} has a missing value at index {int(np.argmin(np.isfinite(values)))}. Repair "
-                f"the file, then run `xdask sync`. Full path: {path}"
+                f"{path.name}: coordinate {name!r} has a missing value at index {int(np.argmin(np.isfinite(values)))}. "
+                f"Repair the file, then run `xdask sync`. Full path: {path}"
             )
     if times := _time_range(header):
         header["time_range"] = times
@@ -159,7 +159,7 @@ def _describe_zarr(path: Path, known: Collection[str] | None) -> dict[str, Any]:
     header: dict[str, Any] = {"coords": {}, "variables": {}, "attrs": plain(group.attrs)}
     for name, array in group.arrays():
         attrs = dict(array.attrs)
-        names = attrs.pop("_ARRAY_DIMENSIONS", None) or getattr(array.metadata, "dimension_names", None)
+        names: Any = attrs.pop("_ARRAY_DIMENSIONS", None) or getattr(array.metadata, "dimension_names", None)
         if array.ndim and not names:
             raise ValueError(f"array {name!r} names no dimensions")
         fill = array.metadata.fill_value

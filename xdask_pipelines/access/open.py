@@ -29,13 +29,20 @@ READ = "read"
 class Described(Protocol):
     """What opening needs of a catalog entry."""
 
-    region: str
-    key: str
-    format: str
-    etag: str
-    size_bytes: int
-    modified_ns: int
-    header: Mapping[str, Any] | None
+    @property
+    def region(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def format(self) -> str: ...
+    @property
+    def etag(self) -> str: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def modified_ns(self) -> int: ...
+    @property
+    def header(self) -> Mapping[str, Any] | None: ...
 
 
 def open_entries(
@@ -214,7 +221,13 @@ def _spans(shape: Sequence[int], block: Sequence[int]) -> list[list[tuple[int, i
     return [[(a, min(a + b, n)) for a in range(0, n, b)] for n, b in zip(shape, block, strict=True)]
 
 
+def block_slices(variable: Mapping[str, Any]) -> list[tuple[slice, ...]]:
+    """Blocks in which a variable of a header is read."""
+    spans = _spans(variable["shape"], _block_shape(variable))
+    return [tuple(slice(*span) for span in block) for block in product(*spans)]
+
+
 def _share(variable: Mapping[str, Any], slices: tuple[slice, ...]) -> int:
     """Stored bytes that a block is expected to read: its share of the variable's."""
     size = int(np.prod([s.stop - s.start for s in slices]))
-    return round(variable["stored_bytes"] * size / max(1, int(np.prod(variable["shape"]))))
+    return round(int(variable["stored_bytes"]) * size / max(1, int(np.prod(variable["shape"]))))

@@ -100,8 +100,11 @@ def write_here(dataset: xr.Dataset, path: Path, key: str) -> Written:
 
 def open_here(path: Path) -> xr.Dataset:
     """A store of the client's own Region, in memory."""
-    with xr.open_zarr(path, chunks=None, consolidated=False, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)) as dataset:
-        return dataset.load()
+    with xr.open_zarr(
+        path, chunks=None, consolidated=False, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)
+    ) as dataset:
+        loaded: xr.Dataset = dataset.load()
+        return loaded
 
 
 def _write_all(path: Path, key: str, dataset: xr.Dataset) -> Written:

@@ -50,7 +50,7 @@ class Source:
         """The one entry asked for, or `MissingEntries` or `AmbiguousEntries`."""
         wanted = self.facets(config) if callable(self.facets) else self.facets
         times = [partition] if partition else None
-        (entry,) = catalog.resolve(dataset=self.dataset, times=times, **wanted)
+        (entry,) = catalog.resolve(dataset=self.dataset, times=times, each=None, **wanted)
         return entry
 
     def open(self, entry: Entry) -> xr.DataArray | xr.Dataset:
@@ -230,7 +230,7 @@ def _asset_from(
         name=made.name,
         ins={name: dg.AssetIn(key=name) for name in made.upstream},
         deps=sorted({f"{source.dataset}_catalog" for source in made.sources.values()}),
-        config_schema=made.config_type.to_config_schema() if made.config_type else None,
+        config_schema=made.config_type.to_config_schema().as_field() if made.config_type else None,
         required_resource_keys={"catalog"},
         io_manager_key="results",
         partitions_def=partitions_def,

@@ -53,7 +53,8 @@ def due(
         config = made.config(configs.get(made.name))
         kept = results.versions(made.name) if sound(made.name) else {}
         versions[made.name] = {p: v for p, v in kept.items() if p} if made.partitioned else {}
-        run, reuse = [], []
+        run: list[str] = []
+        reuse: list[str] = []
         for key in _months(made, catalog) if made.partitioned else [""]:
             upstream = {name: versions[name] for name in made.upstream}
             wanted = made.version(config, made.entries(catalog, config, key), upstream, key)
@@ -74,6 +75,6 @@ def _months(made: Analysis, catalog: Catalog) -> list[str]:
     found: set[str] = set()
     for source in made.sources.values():
         facets = {} if callable(source.facets) else dict(source.facets)
-        entries = catalog.search(dataset=source.dataset, **facets)
+        entries = catalog.search(dataset=source.dataset, time=None, superseded=False, limit=None, **facets)
         found |= {time_text(e.time_start)[:7] for e in entries if e.time_start is not None}
     return sorted(found)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.lustre.imports import ImportReport
 
-#: ``stat_mount(region, mount)``: ``(path, size in bytes, modification time in ns)`` of every file, told by the Region itself.
+#: ``stat_mount(region, mount)``: ``(path, size in bytes, modification time in ns)`` of every file, told by the Region.
 StatMount = Callable[[str, str], list[tuple[str, int, int]]]
 
 
@@ -29,7 +29,8 @@ class FolderLustre:
         files = self.stat_mount(region, mount)
         if not files:
             raise XdaskError(
-                f"The folder {mount} of {region} holds no files. Put the data there, or take the dataset out of regions.yaml."
+                f"The folder {mount} of {region} holds no files. Put the data there, or take the dataset out "
+                "of regions.yaml."
             )
         size = sum(n for _, n, _ in files)
         stands_for = f", standing in for {source}" if source else ""

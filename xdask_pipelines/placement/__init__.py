@@ -8,11 +8,12 @@ import dask
 
 from xdask_pipelines.errors import EmptyPool, PlacementError
 from xdask_pipelines.placement.cluster import local_regions
-from xdask_pipelines.placement.compute import check_scheduler, compute
+from xdask_pipelines.placement.compute import check_scheduler, compute, refuse_query_planning
 from xdask_pipelines.placement.evidence import Evidence
 from xdask_pipelines.placement.fence import fenced
 from xdask_pipelines.placement.pin import pin
 
+refuse_query_planning()
 dask.config.set({"array_optimize": fenced})
 dask.config.update_defaults({"split_every": 32})
 

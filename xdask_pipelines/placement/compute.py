@@ -20,7 +20,7 @@ from distributed.scheduler import KilledWorker
 from xdask_pipelines import __version__
 from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement.evidence import Evidence
-from xdask_pipelines.placement.fence import MAX_TASKS, fenced
+from xdask_pipelines.placement.fence import MAX_TASKS, fenced, too_many_tasks
 
 #: ``{region: (tasks done, tasks planned)}``
 Progress = Callable[[Mapping[str, tuple[int, int]]], None]
@@ -75,15 +75,19 @@ def compute(
         return xs, Evidence()
     submit = fenced if max_tasks == MAX_TASKS else partial(fenced, max_tasks=max_tasks)
     with client.as_current(), dask.config.set(array_optimize=submit):
-        values, report = _run(client, lazy, progress)
+        values, report = _run(client, lazy, progress, max_tasks)
     evidence = _accepted(report, perf_counter() - started)
     results = iter([_assemble(x, values) for x in lazy])
     return tuple(next(results) if is_dask_collection(x) else x for x in xs), evidence
 
 
-def _run(client: Client, lazy: list[Any], progress: Progress | None) -> tuple[dict[Any, Any], Report | None]:
+def _run(
+    client: Client, lazy: list[Any], progress: Progress | None, max_tasks: int
+) -> tuple[dict[Any, Any], Report | None]:
     """Submit and wait; values by key, and the report."""
     outputs = sorted({key for x in lazy for key in flatten(x.__dask_keys__())}, key=str)
+    if len(outputs) > max_tasks:  # telling of 40,001 failed results takes Dask 70 s
+        raise too_many_tasks(len(outputs), max_tasks)
     futures: list[Future[Any]] = []
     try:
         futures = list({f.key: f for f in futures_of(client.persist(lazy))}.values())
@@ -99,13 +103,15 @@ def _run(client: Client, lazy: list[Any], progress: Progress | None) -> tuple[di
 def _explained(client: Client, futures: list[Future[Any]], outputs: list[Any], error: BaseException) -> BaseException:
     """End what failed or was interrupted, and give the error that tells why; the same one if a task raised it."""
     erred = any(f.status == "error" for f in futures)
-    if client.status != "running" or (isinstance(error, (CancelledError, OSError)) and not erred):
+    lost = client.status != "running" or (isinstance(error, (CancelledError, OSError)) and not erred)
+    report = None if lost else ask(client, "report", client=client.id, keys=outputs, delivered=False)
+    for future in futures:  # unless wanted elsewhere, work ends; one alive in a traceback would also spoil the next run
+        future.release()
+    if lost:
         return LostComputation(
             "The computation was lost: the scheduler was restarted or is gone, or it dropped this client. Nothing of "
             "it was kept. See `xdask pools status`, start the pools if they are down (`xdask pools up`), and run again."
         )
-    client.cancel(futures, reason="the computation failed or was interrupted")
-    report = ask(client, "report", client=client.id, keys=outputs, delivered=False)
     if isinstance(error, KilledWorker):
         return PlacementError(
             f"Each worker that ran task {error.task!r} died, the last at {error.last_worker.address}: most often for "
@@ -136,17 +142,17 @@ def check_scheduler(client: Client) -> dict[str, Any]:
         )
     address = client.scheduler.address
     try:
-        answer: dict[str, Any] = ask(client, "version")
-    except (AttributeError, ValueError, KeyError) as error:
-        raise PlacementError(
-            f"The scheduler at {address} does not place tasks: it runs without the plugin. Start scheduler and pools "
-            "with `xdask pools up`, or give both `--preload xdask_pipelines.placement.preload`."
-        ) from error
+        answer: dict[str, Any] | None = ask(client, "version")
     except OSError as error:
         raise LostComputation(
             f"The scheduler at {address} does not answer. See `xdask pools status`, start the pools if they are down "
             "(`xdask pools up`), and run again."
         ) from error
+    if answer is None:  # so Dask answers what it does not know
+        raise PlacementError(
+            f"The scheduler at {address} does not place tasks: it runs without the plugin. Start scheduler and pools "
+            "with `xdask pools up`, or give both `--preload xdask_pipelines.placement.preload`."
+        )
     if answer["version"] != __version__:
         raise PlacementError(
             f"The scheduler at {address} runs xdask_pipelines {answer['version']}, this process {__version__}. Restart "

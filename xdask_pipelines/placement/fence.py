@@ -67,11 +67,16 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, **_: Any) -> Gr
     tasks: Graph = convert_legacy_graph(ensure_dict(layered))
     tasks = _fuse_chains(*_inline_constants(tasks, set(wanted)), set(wanted))
     if len(tasks) > max_tasks:
-        raise PlacementError(
-            f"This computation has {len(tasks):,} tasks; at most {max_tasks:,} go to the scheduler at once. Split it, "
-            "for example into one partition of an asset for each month or year, or use larger chunks."
-        )
+        raise too_many_tasks(len(tasks), max_tasks)
     return tasks
+
+
+def too_many_tasks(count: int, limit: int) -> PlacementError:
+    """The error that refuses a submission, with the split to use."""
+    return PlacementError(
+        f"This computation has {count:,} tasks; at most {limit:,} go to the scheduler at once. Split it, for example "
+        f"into {-(-count // limit)} or more partitions of an asset (a month or a year each), or use larger chunks."
+    )
 
 
 def _labelled(graph: HighLevelGraph) -> HighLevelGraph:

@@ -1,0 +1,223 @@
+"""What is measured: reading a month, regridding, searching the catalog.
+
+Belongs here: jobs and the ways of doing them, ours first. A way takes the job's folder, sets up, and returns what is
+to be measured; answers of all ways must agree. Does not belong here: clocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Way = Callable[[Path], Callable[[], Any]]
+MONTH = "2011/01/data/air_temperature_at_2_metres.nc"
+VARIABLE = "air_temperature_at_2_metres"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job: what it is, how its folder is made, and the ways by name, ours first."""
+
+    what: str
+    prepare: Callable[[Path], None]
+    ways: dict[str, Way]
+
+
+# ---- the sum of a month -----------------------------------------------------------------------------------------
+
+
+def _prepare_month(folder: Path) -> None:
+    from xdask_pipelines.synthetic import write_era5_month
+
+    write_era5_month(folder, 2011, 1, hours=96, shape=(721, 1440))
+
+
+def _digest(total: np.ndarray) -> str:
+    import hashlib
+
+    return hashlib.blake2b(np.ascontiguousarray(total, dtype="f8").tobytes(), digest_size=8).hexdigest()
+
+
+def _sum_ours(folder: Path) -> Callable[[], Any]:
+    from xdask_pipelines.access.blocks import read_file
+    from xdask_pipelines.access.header import describe
+    from xdask_pipelines.access.open import block_slices
+
+    path = folder / MONTH
+    variable = describe(path, "netcdf4")["variables"][VARIABLE]
+
+    def run() -> str:
+        total = np.zeros(variable["shape"][1:])
+        for slices in block_slices(variable):
+            total[slices[1:]] += read_file(path, VARIABLE, slices).sum(axis=0, dtype="f8")
+        return _digest(total)
+
+    return run
+
+
+def _sum_xarray(folder: Path) -> Callable[[], Any]:
+    import dask
+    import xarray as xr
+
+    def run() -> str:
+        with dask.config.set(scheduler="sync"), xr.open_dataset(folder / MONTH, chunks={"time0": 24}) as dataset:
+            return _digest(dataset[VARIABLE].astype("f8").sum("time0").values)
+
+    return run
+
+
+def _sum_h5py(folder: Path) -> Callable[[], Any]:
+    import h5py
+
+    def run() -> str:
+        with h5py.File(folder / MONTH) as file:
+            variable = file[VARIABLE]
+            total = np.zeros(variable.shape[1:])
+            for start in range(0, variable.shape[0], 24):
+                total += variable[start : start + 24].sum(axis=0, dtype="f8")
+        return _digest(total)
+
+    return run
+
+
+def _sum_limit(folder: Path) -> Callable[[], Any]:
+    import deflate
+    import h5py
+
+    def run() -> None:
+        with h5py.File(folder / MONTH) as file:
+            variable = file[VARIABLE].id
+            infos = [variable.get_chunk_info(i) for i in range(variable.get_num_chunks())]
+        raw = (folder / MONTH).read_bytes()
+        for info in infos:
+            deflate.zlib_decompress(raw[info.byte_offset : info.byte_offset + info.size], 24 * 100 * 100 * 4)
+
+    return run
+
+
+# ---- regridding -------------------------------------------------------------------------------------------------
+
+
+def _field(folder: Path) -> Any:
+    import xarray as xr
+
+    lat, lon = np.linspace(90, -90, 721), np.arange(1440) * 0.25
+    values = 280 + 20 * np.cos(np.deg2rad(lat))[:, None] * np.cos(np.deg2rad(3 * lon))[None]
+    coords = {"lat": ("lat", lat, {"units": "degrees_north"}), "lon": ("lon", lon, {"units": "degrees_east"})}
+    return xr.DataArray(values, coords, ("lat", "lon"), attrs={"units": "K"})
+
+
+_LAT, _LON = np.linspace(-90, 90, 1801), np.arange(3600) * 0.1
+
+
+def _regrid(method: Any) -> Way:
+    def way(folder: Path) -> Callable[[], Any]:
+        from xdask_pipelines.climate import regrid
+
+        field = _field(folder)
+        regrid(field, _LAT, _LON, method=method)  # matrices are made once for each pair of grids
+        return lambda: list(regrid(field, _LAT, _LON, method=method).shape)
+
+    return way
+
+
+def _interp(folder: Path) -> Callable[[], Any]:
+    field = _field(folder)
+    return lambda: list(field.interp(lat=_LAT, lon=_LON).shape)
+
+
+def _write_only(folder: Path) -> Callable[[], Any]:
+    return lambda: list(np.ones((1801, 3600)).shape)
+
+
+# ---- catalog ----------------------------------------------------------------------------------------------------
+
+ENTRIES = 100_000
+
+
+def _prepare_catalog(folder: Path) -> None:
+    import csv
+
+    from xdask_pipelines.catalog import Entry, open_catalog
+
+    rows = [
+        {"source_id": f"M{i % 50}", "member_id": f"r{i // 50 % 100}i1p1f1", "experiment_id": f"ssp{i // 5_000}"}
+        for i in range(ENTRIES)
+    ]
+    entries = [
+        Entry(
+            dataset="cmip6",
+            region="us-west-2",
+            layout="cmip6-pds",
+            key=f"s/{i}",
+            format="zarr2",
+            variable="tas",
+            facets=r,
+        )
+        for i, r in enumerate(rows)
+    ]
+    catalog = open_catalog(f"sqlite://{folder / 'catalog.sqlite'}")
+    for start in range(0, ENTRIES, 20_000):
+        catalog.apply(entries[start : start + 20_000])
+    with (folder / "esm.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, ["source_id", "member_id", "experiment_id", "path"])
+        writer.writeheader()
+        writer.writerows({**r, "path": f"s/{i}"} for i, r in enumerate(rows))
+
+
+_WANTED = {"source_id": "M7", "member_id": "r42i1p1f1", "experiment_id": "ssp3"}
+
+
+def _search_ours(folder: Path) -> Callable[[], Any]:
+    from xdask_pipelines.catalog import open_catalog
+
+    def run() -> list[str]:
+        catalog = open_catalog(f"sqlite://{folder / 'catalog.sqlite'}")
+        return [e.key for e in catalog.resolve(dataset="cmip6", **_WANTED)]
+
+    return run
+
+
+def _search_pandas(folder: Path) -> Callable[[], Any]:
+    import pandas as pd
+
+    def run() -> list[str]:
+        table = pd.read_csv(folder / "esm.csv")
+        for name, value in _WANTED.items():
+            table = table[table[name] == value]
+        return list(table["path"])
+
+    return run
+
+
+JOBS = {
+    "month": Job(
+        "sum of 96 h of 721 x 1440 ERA5-like data, chunks (24, 100, 100), one thread",
+        _prepare_month,
+        {
+            "ours: stored chunks, libdeflate": _sum_ours,
+            "xarray and dask": _sum_xarray,
+            "h5py, 24 h at a time": _sum_h5py,
+            "limit: decompression alone": _sum_limit,
+        },
+    ),
+    "regrid": Job(
+        "721 x 1440 to 1801 x 3600, float64",
+        lambda folder: None,
+        {
+            "ours: bilinear": _regrid("bilinear"),
+            "ours: conservative": _regrid("conservative"),
+            "xarray.interp (neither cyclic nor at the poles)": _interp,
+            "limit: writing the result": _write_only,
+        },
+    ),
+    "catalog": Job(
+        f"one of {ENTRIES:,} entries by three facets, opening included",
+        _prepare_catalog,
+        {"ours: SQLite": _search_ours, "pandas over a CSV, as intake-esm": _search_pandas},
+    ),
+}

@@ -1,0 +1,167 @@
+"""What a user meets when workers, pools or the scheduler die, each tried by killing real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+from conftest import EAST, WEST
+from distributed import Client
+
+from xdask_pipelines.errors import EmptyPool, LostComputation
+from xdask_pipelines.placement import PlacementError, compute, local_regions, pin
+from xdask_pipelines.placement.cluster import Pool, is_alive, start
+from xdask_pipelines.placement.preload import Settings
+
+EMPTY_POOL_SECONDS = 4.0
+
+
+@pytest.fixture
+def breakable() -> Iterator[Client]:
+    with local_regions([EAST, WEST], settings=Settings(empty_pool_seconds=EMPTY_POOL_SECONDS)) as client:
+        yield client
+
+
+def slow(region: str, token: str, blocks: int = 12, seconds: float = 0.25) -> da.Array:
+    def make(block_id: Any = None) -> np.ndarray:
+        from time import sleep
+
+        sleep(seconds)
+        return np.full(10, float(block_id[0]))
+
+    made = da.map_blocks(make, chunks=((10,) * blocks,), dtype=float, meta=np.empty(0), name=f"slow-{token}")
+    return pin(made, region)
+
+
+def processes(client: Client, region: str) -> tuple[int, int]:
+    """Ids of a pool's worker and of its nanny."""
+    address = next(
+        a for a, w in client.scheduler_info(n_workers=-1)["workers"].items() if f"pool-{region}" in w["resources"]
+    )
+    (found,) = client.run(lambda: (os.getpid(), os.getppid()), workers=[address]).values()
+    return found  # type: ignore[no-any-return]
+
+
+def once(action: Callable[[], None], after: int, region: str = EAST) -> Callable[[Any], None]:
+    """A progress listener that acts when so many tasks are done."""
+    acted = []
+
+    def listen(state: Any) -> None:
+        if not acted and state.get(region, (0, 0))[0] >= after:
+            acted.append(True)
+            action()
+
+    return listen
+
+
+def test_what_breaks_tells_what_to_do_and_what_can_be_mended_is(breakable: Client) -> None:
+    """One story, for a cluster is dear: a worker dies, then a whole pool, then the scheduler."""
+    client = breakable
+    worker, nanny = processes(client, EAST)
+
+    # A worker is killed in mid-run: its nanny starts another, what was lost runs again, and the report says so.
+    lazy = slow(EAST, "worker").sum() - slow(WEST, "other", blocks=4).sum()
+    (got,), evidence = compute(client, lazy, progress=once(lambda: os.kill(worker, signal.SIGKILL), after=3))
+    assert got == 660 - 60
+    assert evidence.misplaced_tasks == 0
+    assert evidence.tasks_by_region[EAST] >= 12 + 3
+    assert evidence.tasks_by_region[WEST] >= 4
+    assert not is_alive(worker)
+
+    # The whole pool is killed in mid-run: an error by name within seconds, not a hang.
+    worker, nanny = processes(client, EAST)
+
+    def kill_pool() -> None:
+        os.kill(nanny, signal.SIGKILL)
+        os.kill(worker, signal.SIGKILL)
+
+    began = monotonic()
+    with pytest.raises(EmptyPool, match=f"pool-{EAST} of Region {EAST} has no worker.*xdask pools up") as caught:
+        compute(client, slow(EAST, "pool").sum(), progress=once(kill_pool, after=3))
+    assert caught.value.details["region"] == EAST
+    assert monotonic() - began < 30
+
+    # Plain Dask meets the same error on the empty pool; the other Region still works.
+    with pytest.raises(EmptyPool, match=f"pool-{EAST}"):
+        slow(EAST, "plain").sum().compute()
+    assert compute(client, slow(WEST, "alive", blocks=2, seconds=0.0).sum())[0] == (10.0,)
+
+    # The scheduler is killed in mid-run.
+    scheduler = client.run_on_scheduler(os.getpid)
+    kill_scheduler = once(lambda: os.kill(scheduler, signal.SIGKILL), after=2, region=WEST)
+    with pytest.raises(LostComputation, match=r"lost.*xdask pools up.*run again"):
+        compute(client, slow(WEST, "scheduler").sum(), progress=kill_scheduler)
+    with pytest.raises(LostComputation, match="xdask pools up"):
+        compute(client, slow(WEST, "scheduler").sum())
+
+
+def test_a_scheduler_restarted_in_mid_run_is_a_lost_computation_and_the_rerun_works(breakable: Client) -> None:
+    address = breakable.scheduler.address  # type: ignore[union-attr]
+    with Client(address, set_as_default=False) as other:
+
+        def restart() -> None:
+            other.restart(timeout=60)
+
+        lazy = slow(EAST, "restart").sum()
+        with pytest.raises(LostComputation, match="run again"):
+            compute(breakable, lazy, progress=once(restart, after=2))
+    (got,), evidence = compute(breakable, lazy)
+    assert got == 660
+    assert evidence.tasks_by_region == {EAST: 13}
+
+    # A task that kills every worker that takes it is not tried for ever.
+    def die(block: np.ndarray) -> np.ndarray:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return block
+
+    breakable.run_on_scheduler(_allow_no_failures)
+    with pytest.raises(PlacementError, match="Each worker that ran task .* died"):
+        compute(breakable, pin(da.ones(4), WEST).map_blocks(die, meta=np.empty(0)))
+
+
+def _allow_no_failures(dask_scheduler: Any = None) -> None:
+    dask_scheduler.allowed_failures = 0
+
+
+def test_a_pool_that_cannot_start_is_named_with_the_end_of_its_log_and_nothing_stays(tmp_path: Path) -> None:
+    pools = [Pool(EAST), Pool(WEST, prefix=("/bin/sh", "-c", "echo no such machine; exit 3"))]
+    with pytest.raises(PlacementError, match=r"(?s)pool of us-west-2 did not start.*no such machine"):
+        start(pools, tmp_path / "run")
+    assert not _running_below(tmp_path)
+
+
+def test_a_scheduler_that_cannot_start_shows_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDASK_PLACEMENT", "{")
+    with pytest.raises(PlacementError, match=r"(?s)scheduler did not start.*JSONDecodeError"):
+        start([], tmp_path / "run", _Unreadable())
+    assert not _running_below(tmp_path)
+
+
+class _Unreadable(Settings):
+    def to_environment(self) -> dict[str, str]:
+        return {"XDASK_PLACEMENT": "{"}
+
+
+def _running_below(folder: Path) -> Sequence[str]:
+    """Command lines of processes that name a folder, after a moment to end."""
+    for _ in range(50):
+        found = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit() and int(entry.name) != os.getpid() and is_alive(int(entry.name)):
+                try:
+                    command = (entry / "cmdline").read_bytes().decode(errors="replace")
+                except OSError:
+                    continue
+                if str(folder) in command:
+                    found.append(command)
+        if not found:
+            return []
+        sleep(0.1)
+    return found

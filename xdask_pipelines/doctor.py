@@ -1,0 +1,254 @@
+"""What is wrong on this machine, and how to mend it.
+
+Belongs here: looking, without changing anything. Does not belong here: mending, printing (cli).
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from packaging.requirements import Requirement
+
+from xdask_pipelines.errors import CatalogError, PlacementError, TopologyError
+from xdask_pipelines.topology import Dataset, Topology, find_topology
+
+_PACKAGE = "xdask_pipelines"
+_SHOWN = ("dask", "distributed", "dagster", "xarray", "zarr")
+#: The demo leaves 7 MB; a decade of monthly partials of ERA5 is 1 GB.
+_FREE_BYTES = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: a problem blocks work, a note does not; both say how to mend it."""
+
+    about: str
+    state: Literal["ok", "note", "problem"]
+    said: str
+    mend: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at versions, topology, folders, catalog, code location, Dagster's home, pools and port; change nothing."""
+    found = list(_versions())
+    try:
+        topology = find_topology()
+    except TopologyError as error:
+        return [*found, Finding("topology", "problem", str(error), "Mend the file; the rest is looked at then.")]
+    where = ", ".join(f"{r} (pool)" for r in topology.worker_regions)
+    found.append(
+        Finding("topology", "ok", f"{topology.root / 'regions.yaml'}: {topology.client.region} (client), {where}")
+    )
+    for look in (_folders, _catalog, _code, _dagster, _pools, _port):
+        found += _careful(look, topology)
+    return found
+
+
+def _careful(look: Callable[[Topology], Iterable[Finding]], topology: Topology) -> Iterator[Finding]:
+    """One look that fails must not hide the others."""
+    try:
+        yield from look(topology)
+    except Exception as error:
+        about = look.__name__.removeprefix("_")
+        yield Finding(about, "problem", f"{type(error).__name__}: {error}", "Mend what the message names.")
+
+
+# ---- what is installed ------------------------------------------------------------------------------------------
+
+
+def _versions() -> Iterator[Finding]:
+    said = ", ".join([f"Python {platform.python_version()}", *(f"{n} {_version(n) or 'missing'}" for n in _SHOWN)])
+    wrong = [
+        f"{name} is {_version(name) or 'missing'}, needed is {wanted}"
+        for name, wanted in _needed()
+        if _unfit(name, wanted)
+    ]
+    if _version("dask") != _version("distributed"):
+        wrong.append("dask and distributed differ: they belong together")
+    if wrong:
+        mend = "`pip install --require-hashes -r requirements.lock`, or `make clean` and `make demo`."
+        yield Finding("versions", "problem", "; ".join(wrong), mend)
+    else:
+        yield Finding("versions", "ok", said)
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _needed() -> list[tuple[str, str]]:
+    """What this package's own metadata asks for: name and versions."""
+    try:
+        asked = [Requirement(text) for text in metadata.requires(_PACKAGE) or ()]
+    except metadata.PackageNotFoundError:
+        return [(_PACKAGE, "")]
+    return [(r.name, str(r.specifier)) for r in asked if r.marker is None or r.marker.evaluate({"extra": ""})]
+
+
+def _unfit(name: str, wanted: str) -> bool:
+    have = _version(name)
+    return have is None or not Requirement(f"{name}{wanted}").specifier.contains(have, prereleases=True)
+
+
+# ---- files ------------------------------------------------------------------------------------------------------
+
+
+def _folders(topology: Topology) -> Iterator[Finding]:
+    for region in topology.worker_regions:
+        for dataset in topology.worker(region).datasets:
+            yield _mount(topology.data_folder(region), region, dataset)
+    if problem := _unwritable(topology.var):
+        yield Finding("folders", "problem", problem, f"Make {topology.var} writable, or copy the project elsewhere.")
+        return
+    free = shutil.disk_usage(_existing(topology.var)).free
+    said = f"{topology.var}: writable, {free / 1e9:,.1f} GB free"
+    short = free < _FREE_BYTES
+    yield Finding("folders", "note" if short else "ok", said, "Make room before large runs." if short else "")
+
+
+def _mount(folder: Path, region: str, dataset: Dataset) -> Finding:
+    mount = folder / dataset.mount
+    try:
+        inside = any(os.scandir(mount))
+    except OSError as error:
+        mend = f"Put the files of {dataset.name} there, or take the dataset out of regions.yaml."
+        return Finding("folders", "problem", f"{mount} ({dataset.name} in {region}): {error.strerror}", mend)
+    if not inside:
+        return Finding("folders", "note", f"{mount} ({dataset.name} in {region}) is empty", "Put its files there.")
+    return Finding("folders", "ok", f"{mount} ({dataset.name} in {region})")
+
+
+def _existing(path: Path) -> Path:
+    return next(p for p in (path, *path.parents) if p.exists())
+
+
+def _unwritable(folder: Path) -> str | None:
+    """Why nothing can be written below a folder that may not exist yet; tried, for root passes every permission bit."""
+    try:
+        with tempfile.TemporaryFile(dir=_existing(folder)):
+            return None
+    except OSError as error:
+        return f"{folder} cannot be written: {error.strerror}"
+
+
+def _catalog(topology: Topology) -> Iterator[Finding]:
+    from xdask_pipelines.catalog import open_catalog
+
+    catalog = open_catalog(topology.catalog_url)
+    for name in topology.dataset_names:
+        for region in dict.fromkeys(r for r, _ in topology.datasets(name)):
+            about, sync = f"{name} in {region}", f"`xdask sync {name}`"
+            try:
+                committed = catalog.manifest(name, region)
+                entries = catalog.count(dataset=name, region=region) if committed.generation else 0
+            except CatalogError as error:
+                mend = "Move the file away and run `xdask sync`: the catalog is made anew from the folders."
+                yield Finding("catalog", "problem", str(error), mend)
+                return
+            if not committed.generation:
+                yield Finding("catalog", "note", f"{about}: never synced", f"{sync}, or `make demo`.")
+                continue
+            said = f"{about}: {entries} entries, generation {committed.generation}"
+            known = {o.key: (o.size_bytes, o.modified_ns) for o in committed.objects}
+            mounts = [m.mount for r, m in topology.datasets(name) if r == region]
+            changed = _changed(topology.data_folder(region), mounts, known)
+            if changed:
+                yield Finding("catalog", "note", f"{said}; {changed} files differ from the last sync", f"{sync}.")
+            else:
+                yield Finding("catalog", "ok", f"{said}, as the folder is")
+
+
+def _changed(root: Path, mounts: Iterable[str], known: dict[str, tuple[int, int]]) -> int:
+    """How many files are new, gone or of another size or time than at the last sync; none is opened."""
+    there: dict[str, tuple[int, int]] = {}
+    for mount in mounts:
+        for path in (root / mount).rglob("*"):
+            with suppress(OSError):
+                if path.is_file():
+                    found = path.stat()
+                    there[path.relative_to(root).as_posix()] = (found.st_size, found.st_mtime_ns)
+    return sum(there.get(key) != known.get(key) for key in {*there, *known})
+
+
+def _code(topology: Topology) -> Iterator[Finding]:
+    from xdask_pipelines.build import build_definitions
+
+    assets = list(build_definitions(topology).assets or ())
+    yield Finding("code", "ok", f"{len(assets)} assets in the code location")
+
+
+def _dagster(topology: Topology) -> Iterator[Finding]:
+    from xdask_pipelines.project import instance
+
+    home = topology.var / "dagster"
+    set_ = os.environ.get("DAGSTER_HOME")
+    if set_ and Path(set_).resolve() != home:
+        yield Finding(
+            "dagster", "note", f"DAGSTER_HOME is {set_}; xdask uses {home}", "Unset it for `dagster` commands."
+        )
+    if not (home / "history").exists():
+        yield Finding("dagster", "note", f"{home}: no history yet", "`make demo` makes one.")
+        return
+    with instance(topology) as history:
+        syncs = [_last(history, f"{name}_catalog") for name in topology.dataset_names]
+        last = max((s for s in syncs if s), default=None)
+        said = f"{home}: {history.get_runs_count()} runs"
+    synced = f"; datasets last synced {datetime.fromtimestamp(last, UTC):%Y-%m-%d %H:%M} UTC" if last else ""
+    yield Finding("dagster", "ok", said + synced)
+
+
+def _last(history: Any, asset: str) -> float | None:
+    import dagster as dg
+
+    event = history.get_latest_materialization_event(dg.AssetKey(asset))
+    return float(event.timestamp) if event else None
+
+
+# ---- processes --------------------------------------------------------------------------------------------------
+
+
+def _pools(topology: Topology) -> Iterator[Finding]:
+    from xdask_pipelines.placement.compute import refuse_query_planning
+    from xdask_pipelines.resources.pools import MEND, Pools
+    from xdask_pipelines.ui import running_ui
+
+    refuse_query_planning()
+    pools = Pools(topology)
+    try:
+        status = pools.status()
+    except PlacementError as error:  # answers, but is of another version or does not place
+        yield Finding("pools", "problem", str(error), f"`xdask pools down`, then `{MEND}`.")
+        return
+    if status.up:
+        workers = ", ".join(f"{region} {n}" for region, n in sorted(status.workers.items()))
+        yield Finding("pools", "ok", f"scheduler {status.address}, of this version; worker processes: {workers}")
+        return
+    needed = running_ui(topology) is not None
+    started = (pools.folder / "pools.json").exists()
+    for problem in status.problems:
+        mend = f"`{MEND}`" + ("." if started or needed else "; `xdask demo` and `xdask ui` do it by themselves.")
+        yield Finding("pools", "problem" if started or needed else "note", problem, mend)
+
+
+def _port(topology: Topology) -> Iterator[Finding]:
+    from xdask_pipelines.ui import PORT, port_problem, running_ui
+
+    if ui := running_ui(topology):
+        yield Finding("ui", "ok", f"running, {ui.url} (process {ui.pid})")
+    elif problem := port_problem(PORT):
+        yield Finding("ui", "note", problem, f"Stop it, or choose another port: `xdask ui --port {PORT + 1}`.")
+    else:
+        yield Finding("ui", "ok", f"not running; port {PORT} is free")
