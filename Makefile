@@ -35,6 +35,6 @@ $(READY): requirements.lock pyproject.toml
 	@echo "Setting up .venv (about 180 packages, once; a minute or two)"
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --progress-bar on --require-hashes --requirement requirements.lock
+	$(BIN)/python -m pip install --no-deps --require-hashes --requirement requirements.lock
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@

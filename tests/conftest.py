@@ -14,7 +14,9 @@ from recorder import Recorder
 from xdask_pipelines.placement import local_regions
 from xdask_pipelines.placement.preload import Settings
 
-HERE = Path(__file__).parent
+# Processes that tests start import helpers by name, as this one does.
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+
 EAST, WEST, CENTRAL = "us-east-1", "us-west-2", "eu-central-1"
 CLIENT_REGION = "eu-west-2"
 #: One pair is dear, so that tests can tell prices from bytes.
@@ -42,14 +44,5 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     results = {r: top / r / "results" for r in regions}
     for folder in [*data.values(), *results.values()]:
         folder.mkdir(parents=True)
-    # Workers import the recorder by its name.
-    old = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(HERE), old]))
-    try:
-        with local_regions(regions, data=data, results=results, settings=SETTINGS) as client:
-            yield Cluster(client, data, results, Recorder(client, data, CLIENT_REGION))
-    finally:
-        if old is None:
-            del os.environ["PYTHONPATH"]
-        else:
-            os.environ["PYTHONPATH"] = old
+    with local_regions(regions, data=data, results=results, settings=SETTINGS) as client:
+        yield Cluster(client, data, results, Recorder(client, {r: top / r for r in regions}, CLIENT_REGION))

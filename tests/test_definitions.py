@@ -71,7 +71,7 @@ def test_sync_runs_every_night_at_midnight_utc(topology: Topology) -> None:
 def test_resources_can_be_overridden_by_name_and_no_other(topology: Topology) -> None:
     pools = object()
     assert build_definitions(topology, {"pools": pools}).resources["pools"] is pools
-    with pytest.raises(dg.DagsterInvalidDefinitionError, match="no such resource to override: pool$"):
+    with pytest.raises(dg.DagsterInvalidDefinitionError, match=r"no such resource to override: pool$"):
         build_definitions(topology, {"pool": pools})
 
 
@@ -93,7 +93,7 @@ def test_two_own_analyses_of_one_name_are_refused(topology: Topology) -> None:
     folder.mkdir()
     for name in ("one", "two"):
         (folder / f"{name}.py").write_text(
-            "from xdask_pipelines.assets import analysis\n@analysis()\ndef same(climate_signal):\n    return climate_signal\n"
+            "from xdask_pipelines.assets import analysis\n@analysis()\ndef same(model_bias):\n    return model_bias\n"
         )
     with pytest.raises(XdaskError, match="both define the asset same"):
         build_definitions(topology)
@@ -131,7 +131,8 @@ def test_a_read_only_var_is_said_before_anything_runs(topology: Topology) -> Non
     """As root permission bits do not hold: the folder is mounted read-only, in a namespace of its own."""
     (topology.root / "var").mkdir()
     xdask = Path(sys.executable).with_name("xdask")
-    inner = f"mount --bind -o ro {topology.var} {topology.var} && mount -o remount,ro,bind {topology.var} && exec {xdask} run era5_catalog"
+    var = topology.var
+    inner = f"mount --bind {var} {var} && mount -o remount,ro,bind {var} && exec {xdask} run era5_catalog"
     unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-Urm"]
     done = subprocess.run(
         [*unshare, "sh", "-c", inner], cwd=topology.root, capture_output=True, text=True, timeout=120, check=False

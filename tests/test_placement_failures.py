@@ -122,7 +122,7 @@ def test_a_scheduler_restarted_in_mid_run_is_a_lost_computation_and_the_rerun_wo
         return block
 
     breakable.run_on_scheduler(_allow_no_failures)
-    with pytest.raises(PlacementError, match="Each worker that ran task .* died"):
+    with pytest.raises(PlacementError, match=r"Each worker that ran task .* died"):
         compute(breakable, pin(da.ones(4), WEST).map_blocks(die, meta=np.empty(0)))
 
 

@@ -115,7 +115,7 @@ def _check_unchanged(path: Path, source: Source, modified_ns: int, *, exact_size
         exact_size and (size, modified_ns) != (source.size_bytes, source.modified_ns)
     ):
         raise ChangedEntry(
-            f"{source.key} in {source.region} changed after it was catalogued (catalogued with {source.size_bytes} bytes and "
+            f"{source.key} in {source.region} changed after it was catalogued ({source.size_bytes} bytes and "
             f"digest {source.etag[:12]}). Run `xdask sync`, then run again: results will be made from the new file."
         )
 

@@ -21,7 +21,7 @@ from distributed import Client
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.names import pool_name
-from xdask_pipelines.placement.compute import ask
+from xdask_pipelines.placement.compute import check_scheduler
 from xdask_pipelines.placement.guard import RESULTS_VARIABLE, ROOT_VARIABLE
 from xdask_pipelines.placement.preload import Settings
 
@@ -187,8 +187,8 @@ def _await_workers(running: Processes, pools: Sequence[Pool], folder: Path, tell
     deadline = monotonic() + START_SECONDS
     with Client(running.address, timeout=START_SECONDS, set_as_default=False) as client:
         waiting = {pool.region: pool.processes for pool in pools}
-        while waiting:
-            joined = ask(client, "version")["pools"]
+        while True:
+            joined = check_scheduler(client)["pools"]
             for region in [r for r, wanted in waiting.items() if joined.get(r, 0) >= wanted]:
                 tell(f"pool {pool_name(region)}: {waiting.pop(region)} worker process(es)")
             lost = [r for r in waiting if not is_alive(running.pids[r])]
@@ -196,6 +196,8 @@ def _await_workers(running: Processes, pools: Sequence[Pool], folder: Path, tell
                 region = (lost or sorted(waiting))[0]
                 log = folder / f"{region}.log"
                 raise PlacementError(f"The pool of {region} did not start; its log is {log}:\n{_tail(log)}")
+            if not waiting:
+                return
             sleep(0.05)
 
 

@@ -6,6 +6,7 @@ Belongs here: reading the settings that a launcher put into the environment. Doe
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import asdict, dataclass, field
 
@@ -15,6 +16,7 @@ from xdask_pipelines.placement.guard import guarded_roots, install
 from xdask_pipelines.placement.plugin import EMPTY_POOL_SECONDS, PlacementPlugin
 from xdask_pipelines.placement.reporting import report_transfers
 
+logger = logging.getLogger("xdask.placement")
 SETTINGS_VARIABLE = "XDASK_PLACEMENT"
 
 
@@ -54,7 +56,15 @@ class Settings:
 
 
 async def dask_setup(server: Scheduler | Worker | Nanny) -> None:
-    """Called by Dask when the process starts."""
+    """Called by Dask when the process starts; ends the process if it fails, where Dask would go on without."""
+    try:
+        await _set_up(server)
+    except Exception as error:
+        logger.exception("placement cannot be installed")
+        raise SystemExit(f"placement cannot be installed: {error!r}") from error
+
+
+async def _set_up(server: Scheduler | Worker | Nanny) -> None:
     if isinstance(server, Scheduler):
         settings = Settings.from_environment()
         plugin = PlacementPlugin(settings.client_region, settings.price, settings.empty_pool_seconds, settings.mend)
