@@ -70,19 +70,22 @@ def _give(as_json: bool, document: Any, text: Callable[[], None]) -> None:
 @_JSON
 def demo(experiment: str, as_json: bool) -> None:
     """Run the main job, the ERA5-CMIP6 temperature difference, on the data in data/."""
+    from xdask_pipelines.bars import bars
     from xdask_pipelines.demo import run_demo
     from xdask_pipelines.resources.pools import Pools
 
     topology, tell = _topology(), _tell(as_json)
-    pools = Pools(topology)
-    ours = not pools.status().up
-    tell("starting scheduler and pools" if ours else "using the pools that are up")
-    try:
-        pools.up(tell)
-        report = run_demo(topology, pools, experiment, tell)
-    finally:
-        if ours:
-            pools.down()
+    with bars() as watch:
+        pools = Pools(topology, watch)
+        ours = not pools.status().up
+        tell("starting scheduler and pools (about 15 s)" if ours else "using the pools that are up")
+        try:
+            pools.up(tell)
+            report = run_demo(topology, pools, experiment, tell)
+        finally:
+            pools.close()
+            if ours:
+                pools.down()
     _give(as_json, report, lambda: _print_report(report))
 
 
@@ -139,13 +142,14 @@ _CONFIG = click.option("--config", "-c", multiple=True, metavar="NAME=VALUE", he
 @_JSON
 def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as_json: bool) -> None:
     """Materialize one asset, with its checks, on the pools that are up."""
+    from xdask_pipelines.bars import bars
     from xdask_pipelines.project import instance, run_assets
     from xdask_pipelines.resources.pools import Pools
 
     topology = _topology()
-    pools = Pools(topology)
-    pools.client()
-    with instance(topology) as history:
+    with bars() as watch, instance(topology) as history:
+        pools = Pools(topology, watch)
+        pools.client()
         done = run_assets(
             topology,
             pools,

@@ -18,6 +18,7 @@ from distributed import Client
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import Evidence, check_scheduler, compute
 from xdask_pipelines.placement.cluster import Pool, Processes, is_alive, start, stop_processes
+from xdask_pipelines.placement.compute import Progress
 from xdask_pipelines.placement.preload import Settings
 from xdask_pipelines.topology import Topology
 
@@ -48,10 +49,13 @@ class Pools:
     ----------
     topology
         Names the Regions and their folders.
+    watch
+        Called about twice a second while something is computed, with tasks done and planned by Region.
     """
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, watch: Progress | None = None) -> None:
         self.topology = topology
+        self._watch = watch
         self.folder = topology.var / "pools"
         self._client: Client | None = None
 
@@ -170,7 +174,13 @@ class Pools:
 
     def compute(self, *xs: Any, tell: Tell | None = None) -> tuple[tuple[Any, ...], Evidence]:
         """`placement.compute` on the standing pools, telling the progress of each Region line by line."""
-        return compute(self.client(), *xs, progress=_Lines(tell) if tell else None)
+        watchers = [w for w in (self._watch, _Lines(tell) if tell else None) if w]
+
+        def progress(state: Mapping[str, tuple[int, int]]) -> None:
+            for watch in watchers:
+                watch(state)
+
+        return compute(self.client(), *xs, progress=progress if watchers else None)
 
     def close(self) -> None:
         """Disconnect; unfinished tasks of this process are cancelled."""

@@ -1,0 +1,298 @@
+"""Blocks are read at home, decoded by CF rules, counted, and only from the file that was catalogued."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dask
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from access_helpers import Entry, described
+from conftest import EAST, WEST, Cluster
+
+from xdask_pipelines.access import open_entries
+from xdask_pipelines.access.header import describe
+from xdask_pipelines.errors import AccessError, ChangedEntry
+from xdask_pipelines.placement import PlacementError, compute
+from xdask_pipelines.synthetic import write_era5_month
+
+T2M = "air_temperature_at_2_metres"
+RNG = np.random.default_rng(5)
+FIELD = RNG.integers(0, 320, (30, 18, 20)) / 32
+
+
+def dataset(values: np.ndarray = FIELD, start: int = 0) -> xr.Dataset:
+    ny, nx = values.shape[1:]
+    coords = {
+        "time": ("time", np.arange(start, start + len(values)) * 3600.0, {"units": "seconds since 1970-01-01"}),
+        "lat": ("lat", np.linspace(80, -80, ny), {"units": "degrees_north"}),
+        "lon": ("lon", np.linspace(0, 340, nx), {"units": "degrees_east"}),
+    }
+    attrs = {"units": "K", "standard_name": "air_temperature"}
+    return xr.Dataset({"t": (("time", "lat", "lon"), values, attrs)}, coords, {"title": "made for a test"})
+
+
+def netcdf(path: Path, ds: xr.Dataset, **encoding: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ds.to_netcdf(path, engine="netcdf4", encoding={"t": encoding})
+
+
+PACKED = np.where(FIELD == 5, np.nan, FIELD)
+NETCDF = {
+    "deflated": (FIELD, {"zlib": True, "chunksizes": (7, 10, 8)}),
+    "shuffled": (FIELD, {"zlib": True, "shuffle": True, "chunksizes": (30, 5, 20), "dtype": "f4"}),
+    "packed": (
+        PACKED,
+        {
+            "zlib": True,
+            "chunksizes": (8, 9, 10),
+            "dtype": "i2",
+            "scale_factor": 1 / 32,
+            "add_offset": 3.0,
+            "_FillValue": -999,
+        },
+    ),
+    "checksummed": (FIELD, {"zlib": True, "fletcher32": True, "chunksizes": (7, 10, 8)}),
+    "contiguous": (FIELD, {"contiguous": True, "zlib": False}),
+}
+
+
+@pytest.mark.parametrize("name", NETCDF)
+def test_a_netcdf_file_is_read_as_xarray_reads_it(cluster: Cluster, name: str) -> None:
+    values, encoding = NETCDF[name]
+    key = f"read/{name}.nc"
+    netcdf(cluster.data[EAST] / key, dataset(values), **encoding)
+    lazy = open_entries(described(cluster.client, EAST, key))
+    (got,), evidence = compute(cluster.client, lazy)
+    with xr.open_dataset(cluster.data[EAST] / key, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)) as expected:
+        xr.testing.assert_identical(got, expected.load())
+        assert got.t.dtype == lazy.t.dtype == expected.t.dtype
+    np.testing.assert_array_equal(got.t, values)
+    with h5py.File(cluster.data[EAST] / key) as file:
+        assert evidence.bytes_read_by_region == {EAST: file["t"].id.get_storage_size()}
+
+
+def test_chunks_that_were_never_written_are_fill_values(cluster: Cluster) -> None:
+    path = cluster.data[EAST] / "read/sparse.nc"
+    ds = dataset(np.full_like(FIELD, np.nan))
+    netcdf(path, ds, zlib=True, chunksizes=(10, 18, 20), _FillValue=np.nan)
+    with h5py.File(path, "r+") as file:
+        attrs = dict(file["t"].attrs)
+        del file["t"]
+        made = file.create_dataset("t", FIELD.shape, "f8", chunks=(10, 18, 20), compression="gzip", fillvalue=-1.0)
+        made.attrs.update({k: v for k, v in attrs.items() if k in ("units", "standard_name")} | {"_FillValue": -1.0})
+        for axis, dim in enumerate(("time", "lat", "lon")):
+            made.dims[axis].attach_scale(file[dim])
+        made[10:20] = FIELD[10:20]
+        stored = made.id.get_storage_size()
+    (got,), evidence = compute(cluster.client, open_entries(described(cluster.client, EAST, "read/sparse.nc")).t)
+    np.testing.assert_array_equal(got[10:20], FIELD[10:20])
+    assert np.isnan(got[:10]).all()
+    assert np.isnan(got[20:]).all()
+    assert evidence.bytes_read_by_region == {EAST: stored}
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_zarr_store_is_read_as_xarray_reads_it_and_missing_chunks_cost_nothing(
+    cluster: Cluster, zarr_format: int
+) -> None:
+    key = f"read/store{zarr_format}.zarr"
+    path = cluster.data[WEST] / key
+    encoding = {"t": {"chunks": (10, 9, 20), "_FillValue": -1.0}}
+    dataset().to_zarr(path, zarr_format=zarr_format, consolidated=True, encoding=encoding)
+    gone = path / "t" / ("1.0.0" if zarr_format == 2 else "c/1/0/0")
+    size = gone.stat().st_size
+    gone.unlink()
+    lazy = open_entries(described(cluster.client, WEST, key, file_format=f"zarr{zarr_format}"))
+    (got,), evidence = compute(cluster.client, lazy)
+    with xr.open_zarr(path, chunks=None, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)) as expected:
+        xr.testing.assert_equal(got, expected.load())
+    assert np.isnan(got.t[10:20, :9]).all()
+    assert size > 0
+    chunks = [f for f in (path / "t").rglob("*") if f.is_file() and not f.name.startswith((".z", "zarr"))]
+    assert evidence.bytes_read_by_region == {WEST: sum(f.stat().st_size for f in chunks)}
+
+
+def test_entries_are_joined_along_time_whatever_their_order(cluster: Cluster) -> None:
+    keys = [f"read/part{i}.nc" for i in range(3)]
+    for i, key in enumerate(keys):
+        netcdf(
+            cluster.data[EAST] / key, dataset(FIELD[10 * i : 10 * i + 10], 10 * i), zlib=True, chunksizes=(5, 18, 20)
+        )
+    a, b, c = described(cluster.client, EAST, *keys)
+    with cluster.recorder.recording() as recording:
+        (got,), evidence = compute(cluster.client, open_entries([c, a, b]).t)
+    np.testing.assert_array_equal(got, FIELD)
+    assert (np.diff(got.indexes["time"]).astype("m8[s]").astype(int) == 3600).all()
+    assert not cluster.recorder.strays(recording)
+    assert {Path(p).name for p in recording.opened[EAST]} == {"part0.nc", "part1.nc", "part2.nc"}
+    assert evidence.tasks_by_region == recording.tasks
+
+
+def test_what_does_not_fit_together_is_refused_by_name(cluster: Cluster) -> None:
+    root = cluster.data[EAST] / "fit"
+    netcdf(root / "a.nc", dataset())
+    netcdf(root / "overlaps.nc", dataset(start=10))
+    netcdf(root / "elsewhere.nc", dataset(start=50).assign_coords(lat=dataset().lat + 1))
+    netcdf(root / "smaller.nc", dataset(start=50).isel(lon=slice(10)))
+    netcdf(root / "other.nc", dataset(start=50).rename(t="u"))
+    a, overlaps, elsewhere, smaller, other = described(
+        cluster.client, EAST, *(f"fit/{n}.nc" for n in ("a", "overlaps", "elsewhere", "smaller", "other"))
+    )
+    for entries, message in (
+        ([], "No entries"),
+        ([a, overlaps], "overlap in time"),
+        ([a, elsewhere], "'lat' of fit/elsewhere.nc differs"),
+        ([a, smaller], "differs"),
+        ([a, other], "no variable t; it has u"),
+        ([Entry(**{**vars(a), "header": None})], "no header of fit/a.nc"),
+        ([a, Entry(**{**vars(overlaps), "region": WEST})], f"{EAST} and {WEST} cannot be one"),
+    ):
+        with pytest.raises(AccessError, match=message):
+            open_entries(entries)
+    with pytest.raises(AccessError, match="no variable x; it has t"):
+        open_entries([a], ["x"])
+
+
+def test_a_file_that_changed_after_it_was_catalogued_is_refused(cluster: Cluster) -> None:
+    path = cluster.data[EAST] / "read/changed.nc"
+    netcdf(path, dataset())
+    (entry,) = described(cluster.client, EAST, "read/changed.nc")
+    netcdf(path, dataset(FIELD + 1))
+    with pytest.raises(ChangedEntry, match=r"read/changed.nc in us-east-1 changed after.*xdask sync"):
+        compute(cluster.client, open_entries([entry]).t.mean())
+
+
+def test_a_chunk_that_changed_in_a_store_is_refused(cluster: Cluster) -> None:
+    path = cluster.data[WEST] / "read/changed.zarr"
+    dataset().to_zarr(path, zarr_format=2, consolidated=True)
+    (entry,) = described(cluster.client, WEST, "read/changed.zarr", file_format="zarr2")
+    zarr.open_array(path / "t", mode="r+")[0] = 3.0
+    with pytest.raises(ChangedEntry, match=r"read/changed.zarr in us-west-2 changed"):
+        compute(cluster.client, open_entries([entry]).t.mean())
+
+
+@pytest.mark.parametrize("part", ["chunk", "half", "gone"])
+def test_a_truncated_file_is_refused_with_what_to_do(cluster: Cluster, part: str) -> None:
+    path = write_era5_month(cluster.data[EAST] / f"cut-{part}", 2011, 1, hours=24, shape=(19, 36))
+    key = str(path.relative_to(cluster.data[EAST]))
+    (entry,) = described(cluster.client, EAST, key)
+    size = path.stat().st_size
+    if part == "gone":
+        path.unlink()
+    else:
+        os.truncate(path, size - 100 if part == "chunk" else size // 2)
+        os.utime(path, ns=(entry.modified_ns, entry.modified_ns))
+        entry = Entry(**{**vars(entry), "size_bytes": path.stat().st_size})  # the size alone would tell
+    with pytest.raises(AccessError, match=rf"{T2M}.nc in {EAST} cannot be read.*xdask sync"):
+        compute(cluster.client, open_entries([entry])[T2M].mean())
+
+
+def test_describing_what_is_damaged_names_the_file_and_the_remedy(tmp_path: Path) -> None:
+    netcdf(tmp_path / "a.nc", dataset())
+    os.truncate(tmp_path / "a.nc", 900)
+    with pytest.raises(AccessError, match=r"a.nc cannot be read as netcdf4.*damaged.*xdask sync"):
+        describe(tmp_path / "a.nc", "netcdf4")
+    with pytest.raises(AccessError, match=r"b.zarr cannot be read as zarr3"):
+        describe(tmp_path / "b.zarr", "zarr3")
+    gap = dataset().assign_coords(lat=np.where(np.arange(18) == 4, np.nan, dataset().lat))
+    netcdf(tmp_path / "gap.nc", gap)
+    with pytest.raises(AccessError, match=r"'lat' has a missing value at index 4"):
+        describe(tmp_path / "gap.nc", "netcdf4")
+
+
+# ---- the guard ------------------------------------------------------------------------------------------------------
+
+
+def _by_open(path: str) -> Any:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return file.read(10)
+
+
+def _by_os(path: str) -> Any:
+    return os.open(path, os.O_RDONLY)
+
+
+def _by_numpy(path: str) -> Any:
+    return np.fromfile(path, np.uint8)
+
+
+def _by_h5py(path: str) -> Any:
+    with h5py.File(path) as file:
+        return list(file)
+
+
+def _by_netcdf4(path: str) -> Any:
+    import netCDF4
+
+    return str(netCDF4.Dataset(path))
+
+
+def _by_xarray(path: str) -> Any:
+    return xr.open_dataset(path).load()
+
+
+def _by_xarray_with_netcdf4(path: str) -> Any:
+    return xr.open_dataset(path, engine="netcdf4").load()
+
+
+def _by_zarr(path: str) -> Any:
+    return zarr.open_group(Path(path).with_name("guarded.zarr"), mode="r")["t"][:]
+
+
+def _by_writing(path: str) -> Any:
+    h5py.File(path + ".new", "w").close()
+
+
+def _by_writing_netcdf4(path: str) -> Any:
+    dataset().to_netcdf(path + ".new", engine="netcdf4")
+
+
+def _swallowing(path: str) -> Any:
+    try:
+        return _by_open(path)
+    except Exception:
+        return "nothing was wrong"
+
+
+def _in_a_thread(path: str) -> Any:
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(_swallowing, path).result()
+
+
+READERS = [
+    *(_by_open, _by_os, _by_numpy, _by_h5py, _by_netcdf4, _by_xarray, _by_xarray_with_netcdf4, _by_zarr),
+    *(_by_writing, _by_writing_netcdf4, _swallowing, _in_a_thread),
+]
+
+
+@pytest.fixture(scope="module")
+def guarded(cluster: Cluster) -> str:
+    path = cluster.data[EAST] / "guarded/guarded.nc"
+    netcdf(path, dataset())
+    dataset().to_zarr(path.with_name("guarded.zarr"), zarr_format=2, consolidated=True)
+    return str(path)
+
+
+@pytest.mark.parametrize("reader", READERS, ids=lambda f: f.__name__.strip("_"))
+def test_code_that_opens_data_by_itself_is_refused_though_a_library_swallows_the_error(
+    cluster: Cluster, guarded: str, reader: Any
+) -> None:
+    with cluster.client.as_current(), pytest.raises(PlacementError, match="by itself"):
+        # Whichever worker takes it, the path is below one Region's root.
+        compute(cluster.client, _at(EAST, reader, guarded))
+    assert sorted(p.name for p in Path(guarded).parent.iterdir()) == ["guarded.nc", "guarded.zarr"]
+
+
+def _at(region: str, function: Any, *args: Any) -> Any:
+    """A delayed call that lands in a pool: a user may name keys as he likes, the guard looks at what is done."""
+    return dask.delayed(function, pure=False)(
+        *args, dask_key_name=f"mine@{region.replace('-', '_')}-{function.__name__}"
+    )
