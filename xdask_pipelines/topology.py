@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PrivateAttr, 
 
 from xdask_pipelines.aws_facts import INSTANCE_TYPES, InstanceType, egress_usd_per_gb, region_partitions
 from xdask_pipelines.errors import TopologyError
+from xdask_pipelines.names import pool_name
 from xdask_pipelines.strict_yaml import Location, ProblemsError, close_names, load_model
 
 LAYOUTS = ("cmip6-pds", "era5-pds")
@@ -303,7 +304,7 @@ class Topology(_Stanza):
 
     def pool_name(self, region: str) -> str:
         """Resource that each worker process of a Region's pool offers."""
-        return f"pool-{self.worker(region).region}"
+        return pool_name(self.worker(region).region)
 
     def service_name(self, region: str) -> str:
         """ECS service of a Region's pool."""

@@ -101,6 +101,8 @@ def sync(
         plan = plan_sync(zip(holdings, listed, strict=True), committed, accept=accept)
         if dry_run:
             return plan
+        if lease is not None:
+            catalog.renew(lease)  # shows that this sync lives; listing and headers may each take long
         headers, rejected, header_evidence = _headers(plan, region, compute)
         generation = commit_sync(catalog, plan, headers, rejected=rejected, lease=lease)
     except BaseException:

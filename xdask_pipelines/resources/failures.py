@@ -10,15 +10,15 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from xdask_pipelines.errors import LostComputation, XdaskError
+from xdask_pipelines.errors import LostComputation, StaleWriter, XdaskError
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn our errors into failures that state the message; only lost work is tried again."""
+    """Turn our errors into failures that state the message; only what may pass by itself is tried again."""
     try:
         yield
-    except LostComputation:
+    except (LostComputation, StaleWriter):
         raise
     except XdaskError as error:
         raise dg.Failure(
