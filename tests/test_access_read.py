@@ -39,7 +39,7 @@ def dataset(values: np.ndarray = FIELD, start: int = 0) -> xr.Dataset:
 
 def netcdf(path: Path, ds: xr.Dataset, **encoding: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    ds.to_netcdf(path, engine="netcdf4", encoding={"t": encoding})
+    ds.to_netcdf(path, engine="netcdf4", encoding={"t": encoding} if encoding else {})
 
 
 PACKED = np.where(FIELD == 5, np.nan, FIELD)
@@ -281,13 +281,13 @@ def guarded(cluster: Cluster) -> str:
     return str(path)
 
 
+@pytest.mark.parametrize("where", [EAST, WEST])
 @pytest.mark.parametrize("reader", READERS, ids=lambda f: f.__name__.strip("_"))
 def test_code_that_opens_data_by_itself_is_refused_though_a_library_swallows_the_error(
-    cluster: Cluster, guarded: str, reader: Any
+    cluster: Cluster, guarded: str, reader: Any, where: str
 ) -> None:
     with cluster.client.as_current(), pytest.raises(PlacementError, match="by itself"):
-        # Whichever worker takes it, the path is below one Region's root.
-        compute(cluster.client, _at(EAST, reader, guarded))
+        compute(cluster.client, _at(where, reader, guarded))
     assert sorted(p.name for p in Path(guarded).parent.iterdir()) == ["guarded.nc", "guarded.zarr"]
 
 

@@ -1,7 +1,6 @@
 """Analyses of one's own: every file in the folder ``analyses`` beside ``regions.yaml``.
 
-Belongs here: finding and importing them, and seeing that they reach workers by value. Does not belong here: what an
-analysis is.
+Belongs here: finding and importing them. Does not belong here: what an analysis is, or how it reaches workers.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import cloudpickle
 import dagster as dg
 
 from xdask_pipelines.errors import XdaskError
@@ -58,6 +56,4 @@ def _imported(path: Path) -> ModuleType:
         raise XdaskError(
             f"{path} cannot be loaded: {type(error).__name__}: {error}. Mend it, or move it out of {FOLDER}/."
         ) from error
-    # Workers and scheduler do not have this file: its functions travel with the work.
-    cloudpickle.register_pickle_by_value(module)
     return module

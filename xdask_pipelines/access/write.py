@@ -71,7 +71,7 @@ def written_lazily(dataset: xr.Dataset, region: str, key: str) -> da.Array:
     regular = _regular(dataset)
     token = uuid4().hex
     created, finished = (layer_name("create", region, token),), (layer_name("finish", region, token),)
-    tasks: dict[Any, Task] = {created: Task(created, Call(region, _create), key, _skeleton(regular))}
+    tasks: dict[Any, Task] = {created: Task(created, Call(region, _create), key, token, _skeleton(regular))}
     written = []
     for name, variable in regular.data_vars.items():
         starts = [np.cumsum((0, *c[:-1])).tolist() for c in variable.data.chunks]
@@ -108,7 +108,7 @@ def open_here(path: Path) -> xr.Dataset:
 
 
 def _write_all(path: Path, key: str, dataset: xr.Dataset) -> Written:
-    _create_at(path, _skeleton(dataset))
+    _create_at(path, uuid4().hex, _skeleton(dataset))
     for name, variable in dataset.data_vars.items():
         zarr.open_array(path / str(name), mode="r+")[...] = np.asarray(variable.values)
     return _finish_at(path, key, list(map(str, dataset.data_vars)))
@@ -143,7 +143,10 @@ def _skeleton(dataset: xr.Dataset) -> _Skeleton:
         )
         for name, v in dataset.data_vars.items()
     }
-    return _Skeleton(coords, variables, plain(dataset.attrs))
+    attrs = plain(dataset.attrs)
+    if auxiliary := sorted(name for name, (dims, _, _) in coords.items() if dims != (name,)):
+        attrs["coordinates"] = " ".join(auxiliary)  # or other readers would take them for data
+    return _Skeleton(coords, variables, attrs)
 
 
 @dataclass(frozen=True)
@@ -166,18 +169,25 @@ class _WriteBlock:
             return _guarded(path, self.key, write)
 
 
-def _create(key: str, skeleton: _Skeleton) -> str:
+def _create(key: str, token: str, skeleton: _Skeleton) -> str:
     path = region_path(key)
-    _guarded(path, key, lambda: _create_at(path, skeleton))
+    _guarded(path, key, lambda: _create_at(path, token, skeleton))
     return key
 
 
-def _create_at(path: Path, skeleton: _Skeleton) -> None:
-    if path.exists():
+def _create_at(path: Path, token: str, skeleton: _Skeleton) -> None:
+    """Make a store without its data. After the loss of a worker the same computation may do so again."""
+    owner = path.with_name(f".{path.name}.token")
+    if path.exists() and not (owner.exists() and owner.read_text() == token):
         raise FileExistsError("the store exists already, and stores are never changed; start a new run")
     path.parent.mkdir(parents=True, exist_ok=True)
-    group = zarr.create_group(path, zarr_format=3, attributes=skeleton.attrs)
+    owner.write_text(token)
+    group = zarr.open_group(path, mode="a", zarr_format=3)
+    group.attrs.update(skeleton.attrs)
+    there = set(group.array_keys())
     for name, (dims, values, attrs) in skeleton.coords.items():
+        if name in there:
+            continue
         array = group.create_array(
             name,
             shape=values.shape,
@@ -188,6 +198,8 @@ def _create_at(path: Path, skeleton: _Skeleton) -> None:
         )
         array[...] = values
     for name, (dims, shape, chunks, dtype, attrs) in skeleton.variables.items():
+        if name in there:
+            continue
         fill = np.nan if np.dtype(dtype).kind == "f" else 0
         group.create_array(
             name, shape=shape, dtype=dtype, chunks=chunks, dimension_names=dims, attributes=attrs, fill_value=fill

@@ -7,11 +7,14 @@ here: any particular analysis.
 import hashlib
 import inspect
 import json
+import sysconfig
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import dagster as dg
 import xarray as xr
 
@@ -24,6 +27,9 @@ from xdask_pipelines.resources.io_manager import Result, entries_of
 from xdask_pipelines.resources.results import PARTITION
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill policies and data versions, used on purpose
+
+#: Where installed packages lie, this one among them: every process of one image has them.
+_INSTALLED = (Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("platlib")), Path(__file__).parents[1])
 
 Facets = Mapping[str, str] | Callable[[Any], Mapping[str, str]]
 
@@ -186,9 +192,19 @@ def analysis(
         )
         asset = _asset_from(made, partitions_def, group_name, retry_policy or dg.RetryPolicy(max_retries=2, delay=1))
         _ANALYSES[asset.key] = made
+        _send_by_value(function)
         return asset
 
     return decorate
+
+
+def _send_by_value(function: Callable[..., Any]) -> None:
+    """Let a module that is not installed travel with the work: neither scheduler nor workers have it."""
+    module = inspect.getmodule(function)
+    file = getattr(module, "__file__", None)
+    installed = file is None or any(Path(file).is_relative_to(path) for path in _INSTALLED)
+    if module is not None and not installed and module.__name__ != "__main__":
+        cloudpickle.register_pickle_by_value(module)
 
 
 def _analysis_from(

@@ -6,15 +6,27 @@ graph costs a round trip (0.09 s at 80 ms), and ``split_every`` 4 makes four lev
 
 import dask
 
-from xdask_pipelines.errors import EmptyPool, PlacementError
+from xdask_pipelines.errors import EmptyPool, LostComputation, PlacementError
 from xdask_pipelines.placement.cluster import local_regions
 from xdask_pipelines.placement.compute import check_scheduler, compute, refuse_query_planning
 from xdask_pipelines.placement.evidence import Evidence
 from xdask_pipelines.placement.fence import fenced
 from xdask_pipelines.placement.pin import pin
+from xdask_pipelines.placement.plan import Plan, plan
 
 refuse_query_planning()
 dask.config.set({"array_optimize": fenced})
 dask.config.update_defaults({"split_every": 32})
 
-__all__ = ["EmptyPool", "Evidence", "PlacementError", "check_scheduler", "compute", "local_regions", "pin"]
+__all__ = [
+    "EmptyPool",
+    "Evidence",
+    "LostComputation",
+    "PlacementError",
+    "Plan",
+    "check_scheduler",
+    "compute",
+    "local_regions",
+    "pin",
+    "plan",
+]

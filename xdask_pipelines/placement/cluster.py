@@ -22,7 +22,7 @@ from distributed import Client
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.names import pool_name
 from xdask_pipelines.placement.compute import check_scheduler
-from xdask_pipelines.placement.guard import RESULTS_VARIABLE, ROOT_VARIABLE
+from xdask_pipelines.placement.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE
 from xdask_pipelines.placement.preload import Settings
 
 START_SECONDS = 60.0
@@ -114,8 +114,9 @@ def start(
             folder / "scheduler.log",
             (settings or Settings()).to_environment(),
         )
+        guarded = os.pathsep.join(str(p) for pool in pools for p in (pool.data, pool.results) if p)
         for pool in pools:  # started at once: they wait for the scheduler's file, and importing takes seconds
-            running.pids[pool.region] = _spawn_pool(pool, address_file, folder)
+            running.pids[pool.region] = _spawn_pool(pool, address_file, folder, guarded)
         running.address, running.dashboard = _await_address(address_file, running.pids["scheduler"], folder)
         tell(f"scheduler at {running.address}")
         _await_workers(running, pools, folder, tell)
@@ -129,7 +130,7 @@ def _dask(role: str) -> list[str]:
     return [sys.executable, "-m", "dask", role]
 
 
-def _spawn_pool(pool: Pool, address_file: Path, folder: Path) -> int:
+def _spawn_pool(pool: Pool, address_file: Path, folder: Path, guarded: str) -> int:
     spill = folder / "spill" / pool.region
     spill.mkdir(parents=True, exist_ok=True)
     command = [
@@ -150,7 +151,7 @@ def _spawn_pool(pool: Pool, address_file: Path, folder: Path) -> int:
         *("--local-directory", str(spill), "--death-timeout", "30"),
     ]
     folders = {ROOT_VARIABLE: pool.data, RESULTS_VARIABLE: pool.results}
-    environment = {name: str(path) for name, path in folders.items() if path}
+    environment = {name: str(path) for name, path in folders.items() if path} | {GUARDED_VARIABLE: guarded}
     return _spawn(command, folder / f"{pool.region}.log", environment)
 
 

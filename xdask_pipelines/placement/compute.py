@@ -11,6 +11,7 @@ from functools import partial
 from time import perf_counter
 from typing import Any
 
+import cloudpickle
 import dask
 from dask.base import is_dask_collection
 from dask.core import flatten
@@ -73,8 +74,7 @@ def compute(
     lazy = [x for x in xs if is_dask_collection(x)]
     if not lazy:
         return xs, Evidence()
-    submit = fenced if max_tasks == MAX_TASKS else partial(fenced, max_tasks=max_tasks)
-    with client.as_current(), dask.config.set(array_optimize=submit):
+    with client.as_current(), dask.config.set(array_optimize=_submission(max_tasks)):
         values, report = _run(client, lazy, progress, max_tasks)
     evidence = _accepted(report, perf_counter() - started)
     results = iter([_assemble(x, values) for x in lazy])
@@ -120,6 +120,19 @@ def _explained(client: Client, futures: list[Future[Any]], outputs: list[Any], e
     if report and report["problems"] and not isinstance(error, PlacementError):
         return _refused(report)
     return error
+
+
+def _submission(max_tasks: int) -> Callable[..., Any]:
+    """The optimiser that travels with a graph, and decides how the graph is pickled.
+
+    Distributed pickles a graph by reference unless the bytes name ``__main__``; only then does it ask cloudpickle, which
+    sends modules registered with ``register_pickle_by_value`` by value. A user's own module that workers do not have
+    needs that, so that the word is put in.
+    """
+    options: dict[str, Any] = {} if max_tasks == MAX_TASKS else {"max_tasks": max_tasks}
+    if cloudpickle.list_registry_pickle_by_value():
+        options["pickled_as"] = "__main__"
+    return partial(fenced, **options) if options else fenced
 
 
 def check_scheduler(client: Client) -> dict[str, Any]:

@@ -24,6 +24,8 @@ from xdask_pipelines.names import POOL_PREFIX, pool_name
 #: Name the folders below which a worker's Region keeps its data, and its results.
 ROOT_VARIABLE = "XDASK_REGION_DATA"
 RESULTS_VARIABLE = "XDASK_REGION_RESULTS"
+#: Where Regions share a machine: the folders of all, so that a worker refuses those of others too.
+GUARDED_VARIABLE = "XDASK_GUARDED_FOLDERS"
 #: Keys below this folder are results; no dataset may be mounted there.
 RESULTS_PREFIX = "results/"
 
@@ -106,8 +108,9 @@ def region_path(key: str) -> Path:
 
 
 def guarded_roots() -> tuple[Path, ...]:
-    """Folders of this process's Region, as its environment names them."""
-    return tuple(Path(os.environ[v]) for v in (ROOT_VARIABLE, RESULTS_VARIABLE) if os.environ.get(v))
+    """Folders that code on this worker may not open by itself, as its environment names them."""
+    named = [os.environ.get(v, "") for v in (ROOT_VARIABLE, RESULTS_VARIABLE)]
+    return tuple(Path(p) for p in [*named, *os.environ.get(GUARDED_VARIABLE, "").split(os.pathsep)] if p)
 
 
 def install(worker: Worker, roots: tuple[Path, ...]) -> None:

@@ -56,26 +56,21 @@ def mark_of(key: Key) -> tuple[str, str] | None:
     return _parse(name) if isinstance(name, str) and "@" in name else None
 
 
-def _named_keys(spec: Any) -> Iterator[Key]:
-    """Keys of a task spec and of all subgraphs nested in it, at any depth.
+def nested(spec: Any) -> Iterator[tuple[Key, GraphNode]]:
+    """A task's spec and all that is nested in it, at any depth, with the keys they have there.
 
     Blockwise fusion inside linear fusion nests subgraphs: one level of looking missed sums and single-chunk means.
     """
-    stack = [spec]
+    stack = [(None, spec)]
     while stack:
-        node = stack.pop()
+        name, node = stack.pop()
         if not isinstance(node, GraphNode):
             continue
-        if node.key is not None:
-            yield node.key
+        yield (name if name is not None else node.key), node
         if isinstance(node, Task):
             if node.func is _execute_subgraph:
-                inner = node.args[0]
-                yield from inner
-                stack.extend(inner.values())
-            else:
-                stack.extend(a for a in node.args if isinstance(a, GraphNode))
-                stack.extend(a for a in node.kwargs.values() if isinstance(a, GraphNode))
+                stack.extend(node.args[0].items())
+            stack.extend((None, a) for a in (*node.args, *node.kwargs.values()))
 
 
 def marks(key: Key, spec: Any) -> tuple[Homes, Homes]:
@@ -96,7 +91,7 @@ def marks(key: Key, spec: Any) -> tuple[Homes, Homes]:
     pins: set[str] = set()
     own = mark_of(key)
     # A fused task keeps the key of its last link, so that its own key says as much as the nested ones.
-    for kind, region in ([own] if own else []) + [m for k in _named_keys(spec) if (m := mark_of(k))]:
+    for kind, region in ([own] if own else []) + [m for k, _ in nested(spec) if (m := mark_of(k))]:
         (pins if kind == PIN else reads).add(region)
     return frozenset(reads) or NOWHERE, frozenset(pins) or NOWHERE
 

@@ -1,0 +1,214 @@
+"""What a computation will do, before it runs: tasks, bytes read and bytes across, by Region.
+
+Belongs here: predicting, by the very rules that the scheduler uses. Does not belong here: the rules (decide), sizes of
+blocks (sizes), drawing (picture).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+import dask
+from dask._task_spec import GraphNode, convert_legacy_graph
+from dask.base import collections_to_expr, is_dask_collection
+from dask.core import flatten
+from dask.typing import Key
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.compute import refuse_query_planning
+from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
+from xdask_pipelines.placement.fence import MAX_TASKS, fenced
+from xdask_pipelines.placement.homes import describe_mixture, marks
+from xdask_pipelines.placement.preload import Settings
+from xdask_pipelines.placement.sizes import Sizes, estimated, human_bytes, stored_bytes
+
+#: More than this from one Region to another is worth a word.
+MUCH_BYTES = 100_000_000
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Prediction of what `Evidence` will say.
+
+    Attributes
+    ----------
+    tasks_by_region
+        Tasks that will run in each Region, late ones at the Region that is cheapest by the predicted sizes.
+    late_tasks_by_region
+        Those of them that are bound late: the real sizes decide.
+    neutral_tasks
+        Tasks without a home.
+    reading_tasks_by_region, bytes_read_by_region
+        Tasks that read, and stored (compressed) bytes that they will read.
+    bytes_across
+        Bytes in memory that will move, by ``"src->dst"``; results go to the client's Region.
+    cost
+        Of the bytes across, in the unit of the settings' prices.
+    warnings
+        What to look at before running.
+    """
+
+    tasks_by_region: Mapping[str, int]
+    late_tasks_by_region: Mapping[str, int]
+    neutral_tasks: int
+    reading_tasks_by_region: Mapping[str, int]
+    bytes_read_by_region: Mapping[str, int]
+    bytes_across: Mapping[str, int]
+    cost: float
+    warnings: tuple[str, ...]
+    client_region: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers and dictionaries, ready for JSON."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {
+            name: dict(sorted(value.items()))
+            if isinstance(value, Mapping)
+            else list(value)
+            if name == "warnings"
+            else value
+            for name, value in values.items()
+        }
+
+    def picture(self) -> bytes:
+        """The plan as a PNG: Regions as boxes with their tasks and reads, arrows with the bytes that move."""
+        from xdask_pipelines.placement.picture import picture  # workers and schedulers never draw
+
+        return picture(
+            self.client_region,
+            self.tasks_by_region,
+            self.reading_tasks_by_region,
+            self.bytes_read_by_region,
+            self.bytes_across,
+        )
+
+
+def plan(*xs: Any, settings: Settings | None = None) -> Plan:
+    """Predict where tasks of lazy objects would run, what they would read, and what would cross Regions.
+
+    Nothing is computed and no cluster is asked: what another computation holds already is not known here.
+
+    Parameters
+    ----------
+    *xs
+        As for `compute`.
+    settings
+        Client Region and prices of the scheduler that is to run them.
+
+    Raises
+    ------
+    PlacementError
+        If a task mixes reads of two Regions, as when it runs.
+    """
+    refuse_query_planning()
+    known = settings or Settings()
+    lazy = [x for x in xs if is_dask_collection(x)]
+    wanted = {key for x in lazy for key in flatten(x.__dask_keys__())}
+    tasks = _optimised(lazy) if lazy else {}
+    order = topological({key: tasks[key].dependencies for key in tasks})
+    users: dict[Key, list[Key]] = defaultdict(list)
+    for key in order:
+        for d in tasks[key].dependencies:
+            users[d].append(key)
+    homes = decide({key: _node(key, tasks[key], users) for key in order}, wanted)
+    sizes = Sizes([x.__dask_graph__() for x in lazy])
+    nbytes, guessed = estimated(order, tasks, sizes, users)
+    moved = _Moves(tasks, homes, nbytes, known).run(order, wanted)
+    read = {key: stored for key in order if (stored := stored_bytes(tasks[key])) is not None}
+    by_region: Counter[str] = Counter()
+    reading: Counter[str] = Counter()
+    for key, stored in read.items():
+        region = moved.region[key] or known.client_region
+        reading[region] += 1
+        by_region[region] += stored
+    neutral = [key for key in order if moved.region[key] is None]
+    return Plan(
+        tasks_by_region=dict(Counter(r for r in moved.region.values() if r)),
+        late_tasks_by_region=dict(Counter(r for key in order if homes[key].late and (r := moved.region[key]))),
+        neutral_tasks=len(neutral),
+        reading_tasks_by_region=dict(reading),
+        bytes_read_by_region=dict(by_region),
+        bytes_across=dict(moved.across),
+        cost=sum(n * known.price(*pair.split("->")) for pair, n in moved.across.items()),
+        warnings=tuple(_warnings(len(order), guessed, sum(nbytes[k] for k in neutral), moved.across, known)),
+        client_region=known.client_region,
+    )
+
+
+def _optimised(lazy: Sequence[Any]) -> dict[Key, GraphNode]:
+    """The very tasks that the scheduler would make of these objects."""
+    with dask.config.set(array_optimize=partial(fenced, max_tasks=sys.maxsize)):
+        expression = collections_to_expr(lazy).optimize()
+    return dict(convert_legacy_graph(expression.__dask_graph__()))
+
+
+def _node(key: Key, spec: GraphNode, users: Mapping[Key, Sequence[Key]]) -> Node:
+    reads, pins = marks(key, spec)
+    if len(reads | pins) > 1:
+        raise PlacementError(describe_mixture(key, reads | pins))
+    return Node(reads, pins, spec.dependencies, users.get(key, ()))
+
+
+class _Moves:
+    """A run without time: each task is bound as the scheduler would bind it, and its inputs come to it."""
+
+    def __init__(
+        self, tasks: Mapping[Key, GraphNode], homes: Mapping[Key, Home], nbytes: Mapping[Key, int], settings: Settings
+    ) -> None:
+        self.tasks, self.homes, self.nbytes, self.settings = tasks, homes, nbytes, settings
+        self.region: dict[Key, str | None] = {}
+        self.across: Counter[str] = Counter()
+        self._held: dict[Key, set[str]] = {}
+
+    def run(self, order: Sequence[Key], wanted: set[Key]) -> _Moves:
+        for key in order:
+            inputs = [d for d in self.tasks[key].dependencies if d in self._held]
+            region = self.homes[key].region
+            if self.homes[key].late:
+                region = cheapest(((self.nbytes[d], self._held[d]) for d in inputs), self.settings.price)
+            self.region[key] = region
+            self._held[key] = {region} if region else set()
+            for d in inputs if region else ():
+                self._bring(d, str(region), shuffled=is_barrier(key))
+        for key in wanted & self._held.keys():
+            self._bring(key, self.settings.client_region)
+        return self
+
+    def _bring(self, key: Key, dst: str, *, shuffled: bool = False) -> None:
+        held = self._held[key]
+        if held and dst not in held:
+            src = min(held, key=lambda r: (self.settings.price(r, dst), r))
+            self.across[f"{src}->{dst}"] += self.nbytes[key]
+            if not shuffled:
+                held.add(dst)
+
+
+def _warnings(
+    tasks: int, guessed: Sequence[Key], neutral_bytes: int, across: Mapping[str, int], settings: Settings
+) -> list[str]:
+    said = []
+    if tasks > MAX_TASKS:
+        said.append(
+            f"{tasks:,} tasks are more than the {MAX_TASKS:,} that one submission may have: split into partitions."
+        )
+    for pair, n in sorted(across.items()):
+        src, dst = pair.split("->")
+        if n > MUCH_BYTES:
+            remedy = "write it at home instead" if dst == settings.client_region else "reduce or regrid it there first"
+            said.append(f"{human_bytes(n)} would move from {src} to {dst}: {remedy}.")
+    if neutral_bytes > MUCH_BYTES:
+        said.append(
+            f"{human_bytes(neutral_bytes)} are made by tasks without a home, which run anywhere: placement.pin gives "
+            "them one."
+        )
+    if guessed:
+        said.append(
+            f"The sizes of {len(guessed)} tasks' results are guesses from their inputs, for example that of "
+            f"{str(guessed[0])!r}."
+        )
+    return said
