@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -51,7 +50,7 @@ class Job:
 
 
 @pytest.fixture(scope="module", params=CHUNKS)
-def job(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Job]:
+def job(cluster: Cluster, request: pytest.FixtureRequest) -> Job:
     root = cluster.data[EAST] / request.param
     with ProcessPoolExecutor(2, mp_context=get_context("forkserver")) as workers:
         files = list(workers.map(partial(write_month, root, CHUNKS[request.param]), MONTHS, chunksize=12))
@@ -69,7 +68,7 @@ def job(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Job]:
             stored += file[T2M].id.get_storage_size()
     with xr.open_zarr(store, chunks=None) as plainly:
         model_mean = plainly.tas.values.astype(np.float64).mean(axis=0)  # months of a 360_day year are equal
-    yield Job(
+    return Job(
         files=files,
         partial=everything,
         difference=difference(time_weighted_mean(tas), historic),
@@ -96,7 +95,7 @@ def assert_foretold(foretold: Plan, evidence: Evidence) -> None:
 
 
 def dense_regrid(field: np.ndarray, target: tuple[int, int]) -> np.ndarray:
-    """First-order conservative regridding written from its definition: area-weighted means over overlaps, by full matrices."""
+    """First-order conservative regridding from its definition: area-weighted means over overlaps, by full matrices."""
 
     def overlaps(lower: np.ndarray, upper: np.ndarray, low: np.ndarray, up: np.ndarray) -> np.ndarray:
         return np.clip(np.minimum(up[:, None], upper) - np.maximum(low[:, None], lower), 0, None)

@@ -244,7 +244,8 @@ def _pools(topology: Topology) -> Iterator[Finding]:
 
 
 def _port(topology: Topology) -> Iterator[Finding]:
-    from xdask_pipelines.ui import PORT, port_problem, running_ui
+    from xdask_pipelines.local import port_problem
+    from xdask_pipelines.ui import PORT, running_ui
 
     if ui := running_ui(topology):
         yield Finding("ui", "ok", f"running, {ui.url} (process {ui.pid})")

@@ -13,6 +13,7 @@ from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.placement import Plan, plan
+from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import Label, Results
 from xdask_pipelines.topology import Topology
 
@@ -61,4 +62,4 @@ def plan_asset(
         result.parts,
         lambda part: p if getattr(p := result.preview(part), "ndim", 0) == 2 else None,
     )
-    return plan(*prepared.lazy, client_region=topology.client.region, price=topology.price)
+    return plan(*prepared.lazy, settings=Pools(topology).settings())

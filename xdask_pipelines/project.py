@@ -6,7 +6,6 @@ Belongs here: what the command line shares. Does not belong here: words for peop
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,7 +45,12 @@ def dagster_home(topology: Topology) -> Path:
     try:
         home.mkdir(parents=True, exist_ok=True)
         own = topology.root / "dagster.yaml"
-        shutil.copyfile(own if own.exists() else _SETTINGS, home / "dagster.yaml")
+        settings = (own if own.exists() else _SETTINGS).read_bytes()
+        copy = home / "dagster.yaml"
+        if not copy.exists() or copy.read_bytes() != settings:  # others may be reading it: never half of it
+            partial = copy.with_suffix(f".{os.getpid()}")
+            partial.write_bytes(settings)
+            partial.replace(copy)
     except OSError as error:
         raise XdaskError(
             f"{home} cannot be written: {error.strerror}. Make {topology.var} writable, or copy the project to a folder "

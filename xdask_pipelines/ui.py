@@ -10,7 +10,6 @@ import fcntl
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.request
@@ -19,13 +18,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
-from types import FrameType
 from typing import Any
 
 import dagster as dg
 import psutil
 
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.local import interrupted_by_signals, port_problem, uninterrupted
 from xdask_pipelines.placement.cluster import LOOPBACK, is_alive
 from xdask_pipelines.project import dagster_home, instance
 from xdask_pipelines.resources.pools import Pools
@@ -82,18 +81,16 @@ def serve(topology: Topology, port: int = PORT, tell: Tell = lambda line: None) 
     folder = topology.var / "ui"
     home = dagster_home(topology)
     folder.mkdir(parents=True, exist_ok=True)
-    with _interrupted_by_signals(), _only_one(folder):
+    with interrupted_by_signals(), _only_one(folder):
         _end_leftover(folder)
         _refuse_busy(port)
         pools = Pools(topology)
         ours = not pools.status().up
         dagster: Running | None = None
         try:
-            with instance(
-                topology
-            ) as history:  # made before several processes open it: two that make it at once can crash
+            with instance(topology) as history:  # made here first: several processes that make it at once can crash
                 _end_ghosts(history)
-            tell("starting Dagster" + (", scheduler and pools" if ours else " (the pools are up)") + ": half a minute or more")
+            tell(f"starting Dagster{', scheduler and pools' if ours else ''}: half a minute or more")
             dagster = _start(topology, folder, home, port)
             pools.up(tell if ours else lambda line: None)
             pools.close()
@@ -105,7 +102,7 @@ def serve(topology: Topology, port: int = PORT, tell: Tell = lambda line: None) 
         except KeyboardInterrupt:
             tell("\nstopping")
         finally:
-            with _uninterrupted():
+            with uninterrupted():
                 if dagster:
                     if _alive(dagster):
                         with instance(topology) as history:
@@ -121,21 +118,6 @@ def running_ui(topology: Topology) -> Running | None:
     """The UI of this project, if it runs."""
     found = _recorded(topology.var / "ui")
     return found if found and is_alive(found.pid) and _alive(found) else None
-
-
-def port_problem(port: int) -> str | None:
-    """Why nothing new can listen on a port of loopback, with the process that does; None if it can."""
-    with socket.socket() as trial:
-        trial.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # or connections of a UI just stopped count for a minute
-        try:
-            trial.bind((LOOPBACK, port))
-        except PermissionError:
-            return f"Port {port} is one that only the system may use."
-        except OSError:
-            return f"Port {port} is taken by {_holder(port)}."
-    return None
 
 
 # ---- one UI for each project ------------------------------------------------------------------------------------
@@ -256,22 +238,22 @@ def _alive(dagster: Running) -> bool:
 
 def _stop(dagster: Running) -> None:
     """Ask Dagster to end, wait for every process of its session, and kill what is left after a while."""
-    session = dagster.dagster_pid
     if _alive(dagster):
         with suppress(ProcessLookupError):
-            os.kill(session, signal.SIGTERM)
+            os.kill(dagster.dagster_pid, signal.SIGTERM)
     deadline = monotonic() + STOP_SECONDS
-    while (members := _members(session)) and monotonic() < deadline:
-        is_alive(session)  # collects our child, which else stays as a zombie
+    while (members := _members(dagster)) and monotonic() < deadline:
         sleep(_POLL_SECONDS)
     for pid in members:
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 
-def _members(session: int) -> list[int]:
-    """Processes of a session, without zombies: those whose parents have ended too."""
-    found = []
+def _members(dagster: Running) -> list[int]:
+    """Living processes of Dagster's session, those whose parents have ended too."""
+    session, found = dagster.dagster_pid, list[int]()
+    if psutil.boot_time() > dagster.dagster_started or (is_alive(session) and not _alive(dagster)):
+        return []  # after a restart of the machine, or by now, the id is another process's
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError, PermissionError):
             if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
@@ -285,55 +267,8 @@ def _log_of(folder: Path, lines: int = 12) -> str:
     return f"Its log is {log}:\n{end}"
 
 
-# ---- port and signals -------------------------------------------------------------------------------------------
-
-
 def _refuse_busy(port: int) -> None:
     problem = port_problem(port)
     if problem:
         free = next((p for p in range(port + 1, 65536) if p > 1023 and not port_problem(p)), PORT)
         raise XdaskError(f"{problem} Stop it, or choose another port: `xdask ui --port {free}`.")
-
-
-def _holder(port: int) -> str:
-    """The process that listens on a port, as far as this user may see."""
-    with suppress(psutil.Error, OSError):
-        for connection in psutil.net_connections("tcp"):
-            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
-                if connection.pid is None:
-                    break
-                command = " ".join(psutil.Process(connection.pid).cmdline())
-                return f"process {connection.pid} ({command if len(command) < 100 else command[:97] + '...'})"
-    return "a process of another user"
-
-
-@contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` on Ctrl-C, SIGTERM and SIGHUP alike.
-
-    Also on a Ctrl-C that the parent had ignored, as shells do for what they start in the background: Dagster would
-    inherit that, and could be neither stopped nor terminate a run.
-    """
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    with _handling(interrupt):
-        yield
-
-
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Let stopping finish: it takes at most half a minute."""
-    with _handling(lambda number, frame: None):
-        yield
-
-
-@contextmanager
-def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
-    before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, old in before.items():
-            signal.signal(number, old)

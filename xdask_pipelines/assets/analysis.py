@@ -292,6 +292,7 @@ def run(
     upstream = {n: {e.part: e.attributes["data_version"] for e in entries_of(x)} for n, x in inputs.items()}
     used = {e.id: e for x in inputs.values() for e in entries_of(x)}
     excerpts = {e.attributes["excerpt"] for e in used.values() if "excerpt" in e.attributes}
+    experiments = {name for e in used.values() for name in e.attributes.get("experiments", "").split(", ") if name}
     parts, versions, steps = {}, {}, {}
     for i, key in enumerate(keys):
         entries = made.entries(catalog, config, key)
@@ -304,7 +305,11 @@ def run(
         versions[key] = made.version(config, entries, upstream, key)
         used |= {e.id: e for e in entries.values()}
         for name, entry in entries.items():
-            if not made.sources[name].grid and (counted := steps_of(entry)):
+            if made.sources[name].grid:
+                continue
+            if "experiment_id" in entry.facets:
+                experiments.add(entry.facets["experiment_id"])
+            if counted := steps_of(entry):
                 steps[key] = counted
                 if counted.excerpt and not counted.complete:
                     excerpts.add(str(counted))
@@ -317,6 +322,7 @@ def run(
         sources=tuple(used.values()),
         excerpt="; ".join(sorted(excerpts)),
         caveat=made.caveat,
+        experiments=tuple(sorted(experiments)),
         steps=steps,
         preview=made.preview,
     )

@@ -22,9 +22,7 @@ class FolderLustre:
 
     stat_mount: StatMount
 
-    def import_changes(
-        self, region: str, mount: str, source: str | None, tell: Callable[[str], None]
-    ) -> ImportReport:
+    def import_changes(self, region: str, mount: str, source: str | None, tell: Callable[[str], None]) -> ImportReport:
         """Report what the folder holds."""
         files = self.stat_mount(region, mount)
         if not files:

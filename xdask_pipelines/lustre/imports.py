@@ -28,9 +28,7 @@ class ImportReport:
 class Lustre(Protocol):
     """Brings mounts up to date with their buckets."""
 
-    def import_changes(
-        self, region: str, mount: str, source: str | None, tell: Callable[[str], None]
-    ) -> ImportReport:
+    def import_changes(self, region: str, mount: str, source: str | None, tell: Callable[[str], None]) -> ImportReport:
         """Import what is new or changed in ``source``, and wait for the end.
 
         Raises

@@ -17,7 +17,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from xdask_pipelines.placement.sizes import human_bytes
 
 _INK, _WORKER, _CLIENT, _ARROW = "#22303c", "#e3eef7", "#f6ead7", "#b5512f"
-_WIDTH, _HEIGHT = 2.6, 1.15
+_WIDTH, _HEIGHT = 2.3, 1.0
 
 
 def picture(
@@ -64,19 +64,17 @@ def picture(
     total = sum(pairs.values())
     read = sum(bytes_read.values())
     title = f"{human_bytes(read)} read at home, {human_bytes(total)} across Regions"
-    axes.text(0, 2.62, title, ha="center", va="top", fontsize=15, color=_INK, weight="bold")
+    axes.text(0, 2.7, title, ha="center", va="top", fontsize=15, color=_INK, weight="bold")
     out = io.BytesIO()
     canvas.print_png(out)  # type: ignore[no-untyped-call]
     return out.getvalue()
 
 
 def _places(regions: list[str], client_region: str) -> dict[str, tuple[float, float]]:
-    """The client at the bottom, the others from left to right on an arc above it."""
-    places = {client_region: (0.0, -1.9)}
-    for i, region in enumerate(regions):
-        angle = pi * (1 - (i + 0.5) / len(regions))
-        places[region] = (3.4 * cos(angle) if len(regions) > 1 else 0.0, -0.1 + 1.35 * sin(angle))
-    return places
+    """All on an ellipse, the client at the bottom, the others clockwise from there."""
+    names = [client_region, *regions]
+    angles = [-pi / 2 - 2 * pi * i / len(names) for i in range(len(names))]
+    return {name: (3.5 * cos(angle), 1.85 * sin(angle) - 0.15) for name, angle in zip(names, angles, strict=True)}
 
 
 def _box(axes: Axes, x: float, y: float, name: str, lines: list[str], colour: str) -> None:
@@ -87,14 +85,14 @@ def _box(axes: Axes, x: float, y: float, name: str, lines: list[str], colour: st
             corner, _WIDTH, _HEIGHT, boxstyle=style, facecolor=colour, edgecolor=_INK, linewidth=1.2, zorder=3
         )
     )
-    axes.text(x, y + 0.27, name, ha="center", va="center", fontsize=13, weight="bold", color=_INK, zorder=4)
-    axes.text(x, y - 0.2, "\n".join(lines), ha="center", va="center", fontsize=10.5, color=_INK, zorder=4)
+    axes.text(x, y + 0.24, name, ha="center", va="center", fontsize=13, weight="bold", color=_INK, zorder=4)
+    axes.text(x, y - 0.18, "\n".join(lines), ha="center", va="center", fontsize=10.5, color=_INK, zorder=4)
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], nbytes: int, most: int) -> None:
     (x0, y0), (x1, y1) = _edge(start, end), _edge(end, start)
     width = 1.2 + 4.0 * max(0.0, 1 + log10(nbytes / most) / 4)
-    bend = 0.18
+    bend = 0.24
     axes.add_patch(
         FancyArrowPatch(
             (x0, y0),
@@ -108,8 +106,10 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], nby
             zorder=2,
         )
     )
-    # The middle of the bent line: half the bend beside the middle of the straight one.
-    x, y = (x0 + x1) / 2 + bend / 2 * (y1 - y0), (y0 + y1) / 2 - bend / 2 * (x1 - x0)
+    # On the bent line (a quadratic curve), nearer to its start: the way back has its own label.
+    t, cx, cy = 0.36, (x0 + x1) / 2 + bend * (y1 - y0), (y0 + y1) / 2 - bend * (x1 - x0)
+    x = (1 - t) ** 2 * x0 + 2 * t * (1 - t) * cx + t**2 * x1
+    y = (1 - t) ** 2 * y0 + 2 * t * (1 - t) * cy + t**2 * y1
     label = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 1.5}
     axes.text(x, y, human_bytes(nbytes), ha="center", va="center", fontsize=11, color=_ARROW, zorder=5, bbox=label)
 

@@ -18,6 +18,9 @@ from dask.typing import Key
 
 from xdask_pipelines.placement.homes import nested
 
+#: Blocks of these layers are dictionaries of arrays: counts and totals, and for moments sums of squares too.
+_ARRAYS_A_BLOCK = {"mean_chunk": 2, "mean_combine": 2, "moment_chunk": 3, "moment_combine": 3}
+
 
 def human_bytes(nbytes: float) -> str:
     """Bytes for people, in decimal units: ``7.7 MB``."""
@@ -39,7 +42,7 @@ class Sizes:
 
     def __init__(self, graphs: Sequence[Any]) -> None:
         layers = {n: layer for g in graphs if isinstance(g, HighLevelGraph) for n, layer in g.layers.items()}
-        self._known = {name: found for name, layer in layers.items() if (found := _chunks_and_itemsize(layer))}
+        self._known = {name: found for name, layer in layers.items() if (found := _chunks_and_itemsize(name, layer))}
 
     def of(self, key: Key, spec: GraphNode) -> int | None:
         """Bytes of a task's result; None if nothing tells."""
@@ -64,7 +67,7 @@ class Sizes:
         return None if any(map(isnan, lengths)) else int(prod(lengths) * itemsize)
 
 
-def _chunks_and_itemsize(layer: Layer) -> tuple[tuple[tuple[float, ...], ...], int] | None:
+def _chunks_and_itemsize(name: str, layer: Layer) -> tuple[tuple[tuple[float, ...], ...], int] | None:
     about = layer.collection_annotations or {}
     if "chunks" not in about or about.get("dtype") is None:
         return None
@@ -74,7 +77,8 @@ def _chunks_and_itemsize(layer: Layer) -> tuple[tuple[tuple[float, ...], ...], i
         axes = kwargs.get("axis")
         reduced: Collection[int] = range(len(chunks)) if axes is None else [axes] if isinstance(axes, int) else axes
         chunks = tuple(tuple(repeat(1, len(c))) if i in reduced else c for i, c in enumerate(chunks))
-    return chunks, np.dtype(about["dtype"]).itemsize
+    arrays = next((n for prefix, n in _ARRAYS_A_BLOCK.items() if name.startswith(prefix)), 1)
+    return chunks, np.dtype(about["dtype"]).itemsize * arrays
 
 
 def stored_bytes(spec: GraphNode) -> int | None:

@@ -36,6 +36,7 @@ class Result:
     sources: tuple[Entry, ...] = ()
     excerpt: str = ""
     caveat: str = ""
+    experiments: tuple[str, ...] = ()
     steps: Mapping[str, Steps] = field(default_factory=dict)
     upstream: Mapping[str, str] = field(default_factory=dict)
     preview: Callable[[Any], xr.DataArray] = lambda result: result
@@ -67,6 +68,8 @@ class ResultsIOManager(dg.IOManager):
         said = {"code_version": result.code_version or "none"}
         if result.excerpt:
             said["excerpt"] = result.excerpt
+        if result.experiments:
+            said["experiments"] = ", ".join(result.experiments)
         if result.upstream:
             said["upstream"] = json.dumps(result.upstream, sort_keys=True)
         label = Label(asset, context.run_id, said, {part: self._of_part(result, part) for part in result.parts})
@@ -121,29 +124,27 @@ def _map_of(shown: Any) -> xr.DataArray | None:
 
 
 def _metadata(asset: str, result: Result, kept: Kept) -> dict[str, Any]:
-    evidence = kept.evidence
-    metadata: dict[str, Any] = {
-        "evidence": dg.MetadataValue.json(evidence.as_dict()),
-        "tasks_by_region": dg.MetadataValue.json(dict(evidence.tasks_by_region)),
-        "bytes_across": dg.MetadataValue.json(dict(evidence.bytes_across)),
-        "bytes_read_by_region": dg.MetadataValue.json(dict(evidence.bytes_read_by_region)),
-        "misplaced_tasks": evidence.misplaced_tasks,
-        "seconds": evidence.seconds,
-        "store": f"{kept.entries[0].region}:{kept.entries[0].key}",
-        "size_bytes": kept.entries[0].size_bytes,
-        "digest": kept.entries[0].etag,
-        "code_version": result.code_version,
-        "config": dg.MetadataValue.json(dict(result.config)),
-        "sources": _sources_table(result.sources),
-        "attribution": dg.MetadataValue.md("; ".join(_attributions(result.sources)) or "none"),
-    }
+    """Metadata in the order of the page: what it shows, what it is made of, and the proof."""
+    evidence, entry = kept.evidence, kept.entries[0]
+    metadata: dict[str, Any] = {} if kept.picture is None else _picture(asset, result, kept.picture)
     if result.excerpt:
         metadata["excerpt"] = result.excerpt
     if gaps := {part: str(steps) for part, steps in result.steps.items() if not steps.complete}:
         metadata["incomplete"] = dg.MetadataValue.json(gaps)
-    if kept.picture is not None:
-        metadata |= _picture(asset, result, kept.picture)
-    return metadata
+    if result.experiments:
+        metadata["experiments"] = ", ".join(result.experiments)
+    if result.config:
+        metadata["config"] = dg.MetadataValue.json(dict(result.config))
+    return metadata | {
+        "sources": _sources_table(result.sources),
+        "attribution": dg.MetadataValue.md("; ".join(_attributions(result.sources)) or "none"),
+        "misplaced_tasks": evidence.misplaced_tasks,
+        "evidence": dg.MetadataValue.json(evidence.as_dict()),
+        "store": f"{entry.region}:{entry.key}",
+        "size_bytes": entry.size_bytes,
+        "digest": entry.etag,
+        "code_version": result.code_version,
+    }
 
 
 def _picture(asset: str, result: Result, field_: xr.DataArray) -> dict[str, Any]:
@@ -152,7 +153,7 @@ def _picture(asset: str, result: Result, field_: xr.DataArray) -> dict[str, Any]
     )  # a second of import that a load of the code location need not pay
 
     subtitle = "; ".join(text for text in (result.excerpt, result.caveat if result.excerpt else "") if text)
-    title = asset.replace("_", " ") + (f", {name}" if (name := result.config.get("experiment_id")) else "")
+    title = ", ".join([asset.replace("_", " "), *result.experiments])
     png = draw_map(field_, title, subtitle or None)
     mean = field_.attrs.get("area_mean")
     return {

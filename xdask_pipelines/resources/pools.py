@@ -77,7 +77,7 @@ class Pools:
         self._state_file.parent.mkdir(parents=True, exist_ok=True)
         for region in self.topology.regions:
             self.topology.results_folder(region).mkdir(parents=True, exist_ok=True)
-        running = start(self._pools(), self.folder, self._settings(), tell=tell)
+        running = start(self._pools(), self.folder, self.settings(), tell=tell)
         partial = self._state_file.with_suffix(".partial")
         partial.write_text(json.dumps(asdict(running)))
         partial.replace(self._state_file)
@@ -143,7 +143,8 @@ class Pools:
         threads = max(1, (os.cpu_count() or 1) // len(regions))
         return [Pool(r, 1, threads, self.topology.data_folder(r), self.topology.results_folder(r)) for r in regions]
 
-    def _settings(self) -> Settings:
+    def settings(self) -> Settings:
+        """What the scheduler, and a plan, must know of the topology: prices in USD per byte."""
         regions = self.topology.regions
         prices = {f"{a}->{b}": self.topology.price(a, b) for a in regions for b in regions if a != b}
         return Settings(client_region=self.topology.client.region, prices=prices, mend=MEND)

@@ -1,0 +1,95 @@
+"""A plan foretells what evidence will say, by the rules that the scheduler uses, without a cluster."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from conftest import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster
+from matplotlib.image import imread
+from test_placement_shapes import SHAPES, leaf
+
+from xdask_pipelines.placement import PlacementError, Plan, compute, pin, plan
+from xdask_pipelines.placement.sizes import human_bytes
+
+
+def array(region: str, shape: tuple[int, ...], chunks: Any = -1, fill: float = 1.0) -> da.Array:
+    return pin(da.full(shape, fill, chunks=chunks), region)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_tasks_are_foretold_exactly_and_bytes_nearly(cluster: Cluster, name: str) -> None:
+    lazy = SHAPES[name](leaf(EAST), leaf(WEST))
+    xs = lazy if isinstance(lazy, list) else [lazy]
+    foretold = plan(*xs, settings=SETTINGS)
+    _, evidence = compute(cluster.client, *xs)
+    assert sum(foretold.tasks_by_region.values()) == sum(evidence.tasks_by_region.values())
+    assert foretold.neutral_tasks == evidence.neutral_tasks
+    if any("sizes of" in w for w in foretold.warnings):
+        return  # it says itself that bytes are guesses
+    said, was = sum(foretold.bytes_across.values()), sum(evidence.bytes_across.values())
+    assert 0.8 * was - 500 <= said <= 1.2 * was + 500  # counts and other scalars weigh what Python makes them weigh
+
+
+def test_a_late_task_is_foretold_at_the_region_that_costs_least() -> None:
+    small, large = array(EAST, (10,)), array(WEST, (50, 10))
+    foretold = plan((large - small).sum(), settings=SETTINGS)
+    assert foretold.late_tasks_by_region.keys() == {WEST}
+    assert foretold.bytes_across == {f"{EAST}->{WEST}": 80, f"{WEST}->{CLIENT_REGION}": 8}
+    assert foretold.cost == 88
+    dear = plan(array(CENTRAL, (10, 10)) - array(EAST, (5, 10, 10)), settings=SETTINGS)
+    assert dear.late_tasks_by_region.keys() == {CENTRAL}
+    assert dear.bytes_across[f"{EAST}->{CENTRAL}"] == 4_000
+
+
+def test_what_would_be_refused_is_refused_in_the_plan() -> None:
+    with dask.config.set(array_optimize=da.optimization.optimize):
+        (fused,) = dask.optimize(array(EAST, (4,)) - array(WEST, (4,)))
+    with pytest.raises(PlacementError, match="mixes data of"):
+        plan(fused)
+
+
+def test_warnings_say_what_is_large_and_what_to_do() -> None:
+    east, west = (array(r, (4_000, 4_000), (1_000, 4_000), fill) for r, fill in ((EAST, 1), (WEST, 2)))
+    delivered, across = plan(east - west, settings=SETTINGS).warnings
+    assert delivered == f"128 MB would move from {EAST} to {CLIENT_REGION}: write it at home instead."
+    assert across == f"128 MB would move from {WEST} to {EAST}: reduce or regrid it there first."
+    assert plan((east.mean(axis=0) - west.mean(axis=0)).sum()).warnings == ()
+    shared = da.ones((4_000, 4_000), chunks=(1_000, 4_000))
+    (homeless,) = plan((pin(shared, EAST).mean(axis=0) - pin(shared, WEST).mean(axis=0)).sum()).warnings
+    assert homeless.startswith("128 MB are made by tasks without a home")
+    (many,) = plan(pin(da.ones(41_000, chunks=1), EAST).sum()).warnings
+    assert "more than the 40,000" in many
+    (guess,) = plan(dask.delayed(np.sum)(array(EAST, (40,), 10))).warnings
+    assert "guesses" in guess
+
+
+def test_a_plan_is_plain_json_and_a_picture() -> None:
+    lazy = array(EAST, (400, 500), (100, 500)).mean(axis=0) - array(WEST, (400, 500), (100, 500)).mean(axis=0)
+    foretold = plan(lazy, 3, settings=SETTINGS)
+    again = json.loads(json.dumps(foretold.as_dict()))
+    assert again["tasks_by_region"] == foretold.tasks_by_region
+    assert again["warnings"] == []
+    image = imread(io.BytesIO(foretold.picture()), format="png")
+    assert image.shape[1] == 1600
+    assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 50
+
+
+def test_nothing_lazy_is_an_empty_plan() -> None:
+    empty = plan(3)
+    assert isinstance(empty, Plan)
+    assert (empty.tasks_by_region, empty.bytes_across, empty.warnings) == ({}, {}, ())
+    assert empty.picture()
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "text"),
+    [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (7_700_000, "7.7 MB"), (999_600, "1.0 MB"), (3e15, "3000 TB")],
+)
+def test_bytes_are_told_in_decimal_units(nbytes: float, text: str) -> None:
+    assert human_bytes(nbytes) == text

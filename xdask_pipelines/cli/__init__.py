@@ -1,0 +1,37 @@
+"""`xdask`: the command line.
+
+Belongs here: the list of commands. Does not belong here: any of them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from xdask_pipelines.cli import catalog, jobs, machine
+from xdask_pipelines.cli.common import Group
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--topology", type=click.Path(dir_okay=False, path_type=Path), help="Topology file; default ./regions.yaml."
+)
+def main(topology: Path | None) -> None:
+    """Compute where the climate data lives."""
+    if topology:
+        os.environ["XDASK_TOPOLOGY"] = str(topology.resolve())
+
+
+for _command in (
+    jobs.demo,
+    jobs.plan,
+    jobs.run_one,
+    machine.pools,
+    machine.ui,
+    machine.doctor,
+    catalog.sync,
+    catalog.catalog,
+):
+    main.add_command(_command)

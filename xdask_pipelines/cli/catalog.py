@@ -1,0 +1,98 @@
+"""The catalog: syncs and searches.
+
+Belongs here: options, words and exit codes. Does not belong here: what the commands do.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+# Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
+import click
+
+from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
+
+
+@click.command()
+@click.argument("datasets", nargs=-1)
+@click.option("--accept", help="Digest of a suspicious plan that you have looked at.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
+@JSON
+def sync(datasets: tuple[str, ...], accept: str | None, dry_run: bool, as_json: bool) -> None:
+    """Make the catalog say what lies in the folders, for all datasets or those named."""
+    from xdask_pipelines.upkeep import sync_datasets
+
+    done = sync_datasets(topology(), datasets, accept=accept, dry_run=dry_run, tell=tell(as_json))
+
+    def show() -> None:
+        for each in done:
+            counts = ", ".join(f"{v} {k}" for k, v in each["counts"].items())
+            click.echo(f"{each['dataset']} in {each['region']}: {counts}" + (" (dry run)" if dry_run else ""))
+            for key, reason in each["quarantined"].items():
+                click.secho(f"  not catalogued: {key}: {reason}", fg="yellow")
+
+    give(as_json, done, show)
+
+
+@click.group(cls=Group)
+def catalog() -> None:
+    """What there is, and where."""
+
+
+class _Facets(click.Command):
+    """Takes any ``--facet-name value`` as a filter."""
+
+    ignore_unknown_options = True
+    allow_extra_args = True
+
+
+def _query(ctx: click.Context) -> dict[str, Any]:
+    words, query = list(ctx.args), {}
+    aliases = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
+    while words:
+        name, _, value = words.pop(0).partition("=")
+        if not name.startswith("--") or not (value or words):
+            raise click.UsageError(f"write filters as --name value, such as --experiment_id A1B; not {name!r}")
+        name = name.removeprefix("--").replace("-", "_")
+        query[aliases.get(name, name)] = value or words.pop(0)
+    return query
+
+
+@catalog.command("search", cls=_Facets)
+@click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
+@click.option("--limit", type=int, default=100, show_default=True)
+@JSON
+@click.pass_context
+def catalog_search(ctx: click.Context, time: tuple[str, str] | None, limit: int, as_json: bool) -> None:
+    """List entries; any facet is a filter: --dataset era5 --variable tas --experiment A1B."""
+    from xdask_pipelines.catalog import open_catalog
+
+    found = open_catalog(topology().catalog_url).search(time=time, limit=limit, **_query(ctx))
+    documents = [{k: v for k, v in json.loads(e.to_json()).items() if k != "header"} for e in found]
+
+    def show() -> None:
+        for e in found:
+            click.echo(
+                f"{e.region:12} {e.size_bytes / 1e6:9.2f} MB  {e.etag[:12]}  {e.dataset}  {e.key}"
+                + (f"  [{e.part}]" if e.part else "")
+            )
+        click.echo(f"{len(found)} entries" + (", more may match: raise --limit" if len(found) == limit else ""))
+
+    give(as_json, documents, show)
+
+
+@catalog.command("facets", cls=_Facets)
+@JSON
+@click.pass_context
+def catalog_facets(ctx: click.Context, as_json: bool) -> None:
+    """Count values of every facet; filters as in search."""
+    from xdask_pipelines.catalog import open_catalog
+
+    found = open_catalog(topology().catalog_url).facets(**_query(ctx))
+
+    def show() -> None:
+        for name, counts in found.items():
+            click.echo(f"{name:16} " + ", ".join(f"{value} ({n})" for value, n in counts.items()))
+
+    give(as_json, found, show)

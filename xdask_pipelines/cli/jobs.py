@@ -1,0 +1,149 @@
+"""Computing: the demo, one asset, and what one would do.
+
+Belongs here: options, words and exit codes. Does not belong here: what the commands do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+# Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
+import click
+
+from xdask_pipelines.cli.common import JSON, give, pairs, tell, topology
+
+
+@click.command()
+@click.option("--experiment", default="A1B", show_default=True, help="Scenario of the projection (experiment_id).")
+@JSON
+def demo(experiment: str, as_json: bool) -> None:
+    """Run the main job, the ERA5-CMIP6 temperature difference, on the data in data/."""
+    from xdask_pipelines.bars import bars
+    from xdask_pipelines.demo import run_demo
+    from xdask_pipelines.resources.pools import Pools
+
+    where, say = topology(), tell(as_json)
+    with bars() as watch:
+        pools = Pools(where, watch)
+        ours = not pools.status().up
+        say("starting scheduler and pools (about 15 s)" if ours else "using the pools that are up")
+        try:
+            pools.up(say)
+            report = run_demo(where, pools, experiment, say)
+        finally:
+            pools.close()
+            if ours:
+                pools.down()
+    give(as_json, report, lambda: _print_report(report))
+
+
+def _print_report(report: Mapping[str, Any]) -> None:
+    click.echo()
+    for warning in report["warnings"]:
+        click.secho(f"warning  {warning}", fg="yellow")
+    if report["reused_assets"]:
+        click.echo("reused   " + ", ".join(report["reused_assets"]))
+    if report["excerpt"]:
+        click.echo(f"note     {report['excerpt']}: a demonstration, not science; the bias is an offset")
+    click.secho(
+        f"temperature difference, {report['experiment_id']} minus ERA5   {report['mean_difference_K']:+.4f} K",
+        bold=True,
+    )
+    click.echo(f"  = model offset {report['model_bias_K']:+.4f} K + climate signal {report['climate_signal_K']:+.4f} K")
+    click.echo("area-weighted means with exact cell areas; temperature_difference and all its ancestors moved:")
+    click.echo(f"tasks by Region       {pairs(report['tasks_by_region'])}; misplaced {report['misplaced_tasks']}")
+    click.echo(f"bytes read by Region  {pairs(report['bytes_read_by_region'], 'B')}")
+    click.echo(f"bytes across Regions  {pairs(report['bytes_across'], 'B')}")
+    click.echo(f"map                   {report['map']}")
+    click.echo("look at it all        make ui    (Dagster on http://127.0.0.1:3000)")
+
+
+def _settings(words: tuple[str, ...]) -> dict[str, Any]:
+    """``name=value`` words as a config; values are JSON where they read as JSON."""
+    config: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise click.UsageError(f"write config as name=value, such as experiment_id=E1; not {word!r}")
+        try:
+            config[name] = json.loads(value)
+        except ValueError:
+            config[name] = value
+    return config
+
+
+_PARTITIONS = click.option("--partition", "partitions", multiple=True, help="Partition key; first and last of a range.")
+_CONFIG = click.option("--config", "-c", multiple=True, metavar="NAME=VALUE", help="Config value of the asset.")
+
+
+@click.command("run")
+@click.argument("asset")
+@_PARTITIONS
+@_CONFIG
+@JSON
+def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as_json: bool) -> None:
+    """Materialize one asset, with its checks, on the pools that are up."""
+    from xdask_pipelines.bars import bars
+    from xdask_pipelines.project import instance, run_assets
+    from xdask_pipelines.resources.pools import Pools
+
+    where = topology()
+    with bars() as watch, instance(where) as history:
+        pools = Pools(where, watch)
+        pools.client()
+        done = run_assets(
+            where,
+            pools,
+            history,
+            [asset],
+            configs={asset: _settings(config)} if config else {},
+            partitions=partitions,
+        )
+    pools.close()
+    shown = {k: v for k, v in done.metadata.get(asset, {}).items() if k not in ("map", "sources")}
+    document = {"run_id": done.run_id, "asset": asset, "warnings": list(done.warnings), "metadata": shown}
+
+    def show() -> None:
+        for warning in done.warnings:
+            click.secho(f"warning  {warning}", fg="yellow")
+        evidence = shown.get("evidence")
+        click.echo(f"{asset} is stored in {shown['store']}" if evidence else f"{asset} is done")
+        if "area_weighted_mean" in shown:
+            click.echo(f"area-weighted mean    {shown['area_weighted_mean']:.4f} {shown['units']}")
+        if evidence:
+            click.echo(
+                f"tasks by Region       {pairs(evidence['tasks_by_region'])}; misplaced {evidence['misplaced_tasks']}"
+            )
+            click.echo(f"bytes read by Region  {pairs(evidence['bytes_read_by_region'], 'B')}")
+            click.echo(f"bytes across Regions  {pairs(evidence['bytes_across'], 'B')}")
+
+    give(as_json, document, show)
+
+
+@click.command()
+@click.argument("asset")
+@_PARTITIONS
+@_CONFIG
+@JSON
+def plan(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as_json: bool) -> None:
+    """Say what materializing an asset would run, read and move; nothing runs. Draws a picture."""
+    from xdask_pipelines.planning import plan_asset
+
+    where = topology()
+    found = plan_asset(where, asset, partitions, _settings(config))
+    picture = where.var / "plans" / f"{asset}.png"
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    picture.write_bytes(found.picture())
+
+    def show() -> None:
+        click.echo(f"{asset} would run, read and move about this much:")
+        click.echo(f"tasks by Region       {pairs(found.tasks_by_region)}; neutral {found.neutral_tasks}")
+        click.echo(f"bytes read by Region  {pairs(found.bytes_read_by_region, 'B')}")
+        click.echo(f"bytes across Regions  {pairs(found.bytes_across, 'B')}; {found.cost:.6f} USD")
+        for warning in found.warnings:
+            click.secho(f"warning  {warning}", fg="yellow")
+        click.echo(f"picture               {picture}")
+
+    give(as_json, {**found.as_dict(), "picture": str(picture)}, show)

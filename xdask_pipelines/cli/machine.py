@@ -1,0 +1,96 @@
+"""Commands for this machine: pools, the UI, the doctor.
+
+Belongs here: options, words and exit codes. Does not belong here: what the commands do.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+# Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
+import click
+
+from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
+
+
+@click.group(cls=Group)
+def pools() -> None:
+    """Scheduler and workers of every Region on this machine."""
+
+
+def _status_document(status: Any) -> dict[str, Any]:
+    return {"up": status.up, "address": status.address, "workers": status.workers, "problems": list(status.problems)}
+
+
+def _print_status(status: Any) -> None:
+    if status.address:
+        click.echo(f"scheduler {status.address}, dashboard {status.dashboard}")
+    for region, n in sorted(status.workers.items()):
+        click.echo(f"pool of {region}: {n} worker process(es)")
+    for problem in status.problems:
+        click.secho(problem, fg="red")
+
+
+@pools.command("up")
+@JSON
+def pools_up(as_json: bool) -> None:
+    """Start what is not running."""
+    from xdask_pipelines.resources.pools import Pools
+
+    status = Pools(topology()).up(tell(as_json))
+    give(as_json, _status_document(status), lambda: _print_status(status))
+
+
+@pools.command("status")
+@JSON
+def pools_status(as_json: bool) -> None:
+    """Say which pools can take tasks; exit code 1 if one cannot."""
+    from xdask_pipelines.resources.pools import Pools
+
+    status = Pools(topology()).status()
+    give(as_json, _status_document(status), lambda: _print_status(status))
+    sys.exit(0 if status.up else 1)
+
+
+@pools.command("down")
+@JSON
+def pools_down(as_json: bool) -> None:
+    """Stop all."""
+    from xdask_pipelines.resources.pools import Pools
+
+    stopped = Pools(topology()).down()
+    give(as_json, {"stopped": stopped}, lambda: click.echo("stopped" if stopped else "nothing was running"))
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port on 127.0.0.1.")
+def ui(port: int) -> None:
+    """Start pools and Dagster on this machine; Ctrl-C stops everything."""
+    from xdask_pipelines.ui import serve
+
+    serve(topology(), port, click.echo)
+
+
+@click.command()
+@JSON
+def doctor(as_json: bool) -> None:
+    """Say what is wrong on this machine and how to mend it; exit code 1 if something blocks."""
+    from dataclasses import asdict
+
+    from xdask_pipelines.doctor import examine
+
+    found = examine()
+    problems = [f for f in found if f.state == "problem"]
+
+    def show() -> None:
+        for f in found:
+            click.secho(
+                f"{f.state:8} {f.about:9} {f.said}", fg={"ok": None, "note": "yellow", "problem": "red"}[f.state]
+            )
+            if f.mend:
+                click.echo(f"{'':18} {f.mend}")
+        click.echo(f"{len(problems)} problems" if problems else "nothing blocks")
+
+    give(as_json, {"ok": not problems, "findings": [asdict(f) for f in found]}, show)
+    sys.exit(1 if problems else 0)
