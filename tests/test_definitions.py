@@ -134,8 +134,9 @@ def test_a_read_only_var_is_said_before_anything_runs(topology: Topology) -> Non
     var = topology.var
     inner = f"mount --bind {var} {var} && mount -o remount,ro,bind {var} && exec {xdask} run era5_catalog"
     unshare = ["unshare", "-m"] if os.geteuid() == 0 else ["unshare", "-Urm"]
+    environment = {**os.environ, "XDASK_TOPOLOGY": str(topology.root / "regions.yaml")}
     done = subprocess.run(
-        [*unshare, "sh", "-c", inner], cwd=topology.root, capture_output=True, text=True, timeout=120, check=False
+        [*unshare, "sh", "-c", inner], env=environment, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
