@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
-from distributed import Client
+from distributed import Client, Scheduler
 from recorder import Recorder
 
 from xdask_pipelines.placement import local_regions
@@ -36,7 +38,7 @@ class Cluster:
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three Regions, each with a folder of data and one of results."""
     regions = (EAST, WEST, CENTRAL)
     top = tmp_path_factory.mktemp("regions")
@@ -46,3 +48,17 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         folder.mkdir(parents=True)
     with local_regions(regions, data=data, results=results, settings=SETTINGS) as client:
         yield Cluster(client, data, results, Recorder(client, {r: top / r for r in regions}, CLIENT_REGION))
+
+
+@pytest.fixture
+def cluster(running: Cluster) -> Cluster:
+    """The running cluster, idle: what the test before left behind would be reused, and not run again."""
+    deadline = monotonic() + 5
+    while running.client.run_on_scheduler(_count_tasks) and monotonic() < deadline:
+        gc.collect()  # a traceback that failed tests keep may hold futures
+        sleep(0.02)
+    return running
+
+
+def _count_tasks(dask_scheduler: Scheduler | None = None) -> int:
+    return len(dask_scheduler.tasks)  # type: ignore[union-attr]

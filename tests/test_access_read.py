@@ -274,8 +274,8 @@ READERS = [
 
 
 @pytest.fixture(scope="module")
-def guarded(cluster: Cluster) -> str:
-    path = cluster.data[EAST] / "guarded/guarded.nc"
+def guarded(running: Cluster) -> str:
+    path = running.data[EAST] / "guarded/guarded.nc"
     netcdf(path, dataset())
     dataset().to_zarr(path.with_name("guarded.zarr"), zarr_format=2, consolidated=True)
     return str(path)

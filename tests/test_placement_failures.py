@@ -49,6 +49,11 @@ def processes(client: Client, region: str) -> tuple[int, int]:
     return found  # type: ignore[no-any-return]
 
 
+def die(block: np.ndarray) -> np.ndarray:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return block
+
+
 def once(action: Callable[[], None], after: int, region: str = EAST) -> Callable[[Any], None]:
     """A progress listener that acts when so many tasks are done."""
     acted = []
@@ -62,8 +67,19 @@ def once(action: Callable[[], None], after: int, region: str = EAST) -> Callable
 
 
 def test_what_breaks_tells_what_to_do_and_what_can_be_mended_is(breakable: Client) -> None:
-    """One story, for a cluster is dear: a worker dies, then a whole pool, then the scheduler."""
+    """One story, for a cluster is dear: a restart, then a worker dies, a task kills, a pool dies, the scheduler dies."""
     client = breakable
+
+    # Someone restarts the scheduler in mid-run: the computation is lost, and runs again from the start.
+    lazy = slow(EAST, "restart").sum()
+    with (
+        Client(client.scheduler.address, set_as_default=False) as other,  # type: ignore[union-attr]
+        pytest.raises(LostComputation, match="run again"),
+    ):
+        compute(client, lazy, progress=once(lambda: other.restart(timeout=60), after=2))
+    (got,), evidence = compute(client, lazy)
+    assert got == 660
+    assert evidence.tasks_by_region == {EAST: 13}
     worker, nanny = processes(client, EAST)
 
     # A worker is killed in mid-run: its nanny starts another, what was lost runs again, and the report says so.
@@ -74,6 +90,13 @@ def test_what_breaks_tells_what_to_do_and_what_can_be_mended_is(breakable: Clien
     assert evidence.tasks_by_region[EAST] >= 12 + 3
     assert evidence.tasks_by_region[WEST] >= 4
     assert not is_alive(worker)
+
+    # A task that kills every worker that takes it is not tried for ever.
+    client.run_on_scheduler(_allow_failures, 0)
+    with pytest.raises(PlacementError, match=r"Each worker that ran task .* died"):
+        compute(client, pin(da.ones(4), WEST).map_blocks(die, meta=np.empty(0)))
+
+    client.run_on_scheduler(_allow_failures, 3)
 
     # The whole pool is killed in mid-run: an error by name within seconds, not a hang.
     worker, nanny = processes(client, EAST)
@@ -102,32 +125,8 @@ def test_what_breaks_tells_what_to_do_and_what_can_be_mended_is(breakable: Clien
         compute(client, slow(WEST, "scheduler").sum())
 
 
-def test_a_scheduler_restarted_in_mid_run_is_a_lost_computation_and_the_rerun_works(breakable: Client) -> None:
-    address = breakable.scheduler.address  # type: ignore[union-attr]
-    with Client(address, set_as_default=False) as other:
-
-        def restart() -> None:
-            other.restart(timeout=60)
-
-        lazy = slow(EAST, "restart").sum()
-        with pytest.raises(LostComputation, match="run again"):
-            compute(breakable, lazy, progress=once(restart, after=2))
-    (got,), evidence = compute(breakable, lazy)
-    assert got == 660
-    assert evidence.tasks_by_region == {EAST: 13}
-
-    # A task that kills every worker that takes it is not tried for ever.
-    def die(block: np.ndarray) -> np.ndarray:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return block
-
-    breakable.run_on_scheduler(_allow_no_failures)
-    with pytest.raises(PlacementError, match=r"Each worker that ran task .* died"):
-        compute(breakable, pin(da.ones(4), WEST).map_blocks(die, meta=np.empty(0)))
-
-
-def _allow_no_failures(dask_scheduler: Any = None) -> None:
-    dask_scheduler.allowed_failures = 0
+def _allow_failures(count: int, dask_scheduler: Any = None) -> None:
+    dask_scheduler.allowed_failures = count
 
 
 def test_a_pool_that_cannot_start_is_named_with_the_end_of_its_log_and_nothing_stays(tmp_path: Path) -> None:

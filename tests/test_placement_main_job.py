@@ -50,15 +50,15 @@ class Job:
 
 
 @pytest.fixture(scope="module", params=CHUNKS)
-def job(cluster: Cluster, request: pytest.FixtureRequest) -> Job:
-    root = cluster.data[EAST] / request.param
+def job(running: Cluster, request: pytest.FixtureRequest) -> Job:
+    root = running.data[EAST] / request.param
     with ProcessPoolExecutor(2, mp_context=get_context("forkserver")) as workers:
         files = list(workers.map(partial(write_month, root, CHUNKS[request.param]), MONTHS, chunksize=12))
-    store = write_cmip6_member(cluster.data[WEST] / request.param, years=range(2001, 2003))
-    keys = [str(f.relative_to(cluster.data[EAST])) for f in files]
-    months = [month_partial(open_entries([e])[T2M]) for e in described(cluster.client, EAST, *keys)]
+    store = write_cmip6_member(running.data[WEST] / request.param, years=range(2001, 2003))
+    keys = [str(f.relative_to(running.data[EAST])) for f in files]
+    months = [month_partial(open_entries([e])[T2M]) for e in described(running.client, EAST, *keys)]
     everything = combine_partials(months)
-    (model,) = described(cluster.client, WEST, str(store.relative_to(cluster.data[WEST])), file_format="zarr2")
+    (model,) = described(running.client, WEST, str(store.relative_to(running.data[WEST])), file_format="zarr2")
     tas = with_bounds(open_entries([model]), "tas")
     historic = regrid(mean_of_partials(everything), tas.lat, tas.lon)
     total, stored = np.zeros((181, 360)), 0

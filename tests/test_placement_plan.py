@@ -4,36 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 from typing import Any
 
 import dask
 import dask.array as da
 import numpy as np
 import pytest
-from conftest import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster
+from conftest import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST
 from matplotlib.image import imread
-from test_placement_shapes import SHAPES, leaf
 
-from xdask_pipelines.placement import PlacementError, Plan, compute, pin, plan
+from xdask_pipelines.placement import PlacementError, Plan, pin, plan
 from xdask_pipelines.placement.sizes import human_bytes
 
 
 def array(region: str, shape: tuple[int, ...], chunks: Any = -1, fill: float = 1.0) -> da.Array:
     return pin(da.full(shape, fill, chunks=chunks), region)
-
-
-@pytest.mark.parametrize("name", SHAPES)
-def test_tasks_are_foretold_exactly_and_bytes_nearly(cluster: Cluster, name: str) -> None:
-    lazy = SHAPES[name](leaf(EAST), leaf(WEST))
-    xs = lazy if isinstance(lazy, list) else [lazy]
-    foretold = plan(*xs, settings=SETTINGS)
-    _, evidence = compute(cluster.client, *xs)
-    assert sum(foretold.tasks_by_region.values()) == sum(evidence.tasks_by_region.values())
-    assert foretold.neutral_tasks == evidence.neutral_tasks
-    if any("sizes of" in w for w in foretold.warnings):
-        return  # it says itself that bytes are guesses
-    said, was = sum(foretold.bytes_across.values()), sum(evidence.bytes_across.values())
-    assert 0.8 * was - 500 <= said <= 1.2 * was + 500  # counts and other scalars weigh what Python makes them weigh
 
 
 def test_a_late_task_is_foretold_at_the_region_that_costs_least() -> None:
@@ -54,7 +40,7 @@ def test_what_would_be_refused_is_refused_in_the_plan() -> None:
         plan(fused)
 
 
-def test_warnings_say_what_is_large_and_what_to_do() -> None:
+def test_warnings_say_what_is_large_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     east, west = (array(r, (4_000, 4_000), (1_000, 4_000), fill) for r, fill in ((EAST, 1), (WEST, 2)))
     delivered, across = plan(east - west, settings=SETTINGS).warnings
     assert delivered == f"128 MB would move from {EAST} to {CLIENT_REGION}: write it at home instead."
@@ -63,8 +49,10 @@ def test_warnings_say_what_is_large_and_what_to_do() -> None:
     shared = da.ones((4_000, 4_000), chunks=(1_000, 4_000))
     (homeless,) = plan((pin(shared, EAST).mean(axis=0) - pin(shared, WEST).mean(axis=0)).sum()).warnings
     assert homeless.startswith("128 MB are made by tasks without a home")
-    (many,) = plan(pin(da.ones(41_000, chunks=1), EAST).sum()).warnings
-    assert "more than the 40,000" in many
+    monkeypatch.setattr(sys.modules["xdask_pipelines.placement.plan"], "MAX_TASKS", 3)
+    (many,) = plan(array(EAST, (40,), 10).sum()).warnings
+    assert many.startswith("5 tasks are more than the 3")
+    monkeypatch.undo()
     (guess,) = plan(dask.delayed(np.sum)(array(EAST, (40,), 10))).warnings
     assert "guesses" in guess
 

@@ -10,9 +10,9 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import CENTRAL, EAST, WEST, Cluster
+from conftest import CENTRAL, EAST, SETTINGS, WEST, Cluster
 
-from xdask_pipelines.placement import Evidence, compute, pin
+from xdask_pipelines.placement import Evidence, Plan, compute, pin, plan
 
 RNG = np.random.default_rng(3)
 # Multiples of 1/32, so that sums in any order are equal.
@@ -125,15 +125,26 @@ def assert_told_truly(evidence: Evidence, recording: Any) -> None:
     assert {p: recording.moved.get(p, 0) for p in pairs} == {p: evidence.bytes_across.get(p, 0) for p in pairs}
 
 
+def assert_foretold(foretold: Plan, evidence: Evidence) -> None:
+    """The plan counts the same tasks, and nearly the same bytes unless it says itself that they are guesses."""
+    assert sum(foretold.tasks_by_region.values()) == sum(evidence.tasks_by_region.values())
+    assert foretold.neutral_tasks == evidence.neutral_tasks
+    if not any("sizes of" in w for w in foretold.warnings):
+        said, was = sum(foretold.bytes_across.values()), sum(evidence.bytes_across.values())
+        assert 0.8 * was - 500 <= said <= 1.2 * was + 500  # scalars weigh what Python makes them weigh
+
+
 @pytest.mark.parametrize("name", SHAPES)
-def test_every_task_with_a_home_runs_there(cluster: Cluster, name: str) -> None:
+def test_every_task_with_a_home_runs_there_as_the_plan_foretold(cluster: Cluster, name: str) -> None:
     e, w = leaf(EAST), leaf(WEST)
     lazy = SHAPES[name](e, w)
+    foretold = plan(*(lazy if isinstance(lazy, list) else [lazy]), settings=SETTINGS)
     with cluster.recorder.recording() as recording:
         got, evidence = computed(cluster, lazy)
     assert_equal(got, plainly(lazy))
     assert evidence.neutral_tasks <= 2, recording.ran
     assert evidence.tasks_by_region
     assert_told_truly(evidence, recording)
+    assert_foretold(foretold, evidence)
     for region in (EAST, WEST):
         assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}

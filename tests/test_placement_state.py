@@ -43,6 +43,7 @@ def _state(dask_scheduler: Scheduler | None = None) -> dict[str, int]:
         "decided": len(plugin._decided),
         "computations": len(plugin.computations),
         "keys": len(plugin.computations._by_key),
+        "wanted": sum(len(c.wants_what) for c in dask_scheduler.clients.values()),  # type: ignore[union-attr]
     }
 
 
@@ -147,21 +148,18 @@ class Other:
 
 
 def test_clients_that_share_tasks_each_get_a_true_report_though_one_is_interrupted(cluster: Cluster) -> None:
-    others = [Other(cluster, "shared", factor) for factor in (1, 2, 3)]
-    interrupted, killed, second = (other.ready() for other in others)
+    others = [Other(cluster, "shared", factor) for factor in (1, 3)]
+    interrupted, second = (other.ready() for other in others)
     with cluster.recorder.recording() as recording:
         for other in others:
             other.go()
             sleep(0.1)  # in this order: what runs is credited to the first who needs it and still lives
         sleep(0.4)
         interrupted.process.send_signal(signal.SIGINT)
-        sleep(0.3)
-        killed.process.kill()
         (mine,), evidence = compute(cluster.client, slow_array("shared").sum() * 5)
         answer = second.answer()
-    for other in (interrupted, killed):
-        other.process.communicate(timeout=30)
-        assert other.process.returncode != 0
+    interrupted.process.communicate(timeout=30)
+    assert interrupted.process.returncode != 0
     assert mine == 5 * 280
     assert answer["result"] == 3 * 280
     blocks = [k for k in recording.ran[EAST] if str(k[0]).startswith("sum") and len(k) > 1]

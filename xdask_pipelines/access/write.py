@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -175,9 +176,14 @@ def _create(key: str, token: str, skeleton: _Skeleton) -> str:
     return key
 
 
+def _owner(path: Path) -> Path:
+    """The file beside a store that tells which computation makes it."""
+    return path.with_name(f".{path.name}.token")
+
+
 def _create_at(path: Path, token: str, skeleton: _Skeleton) -> None:
     """Make a store without its data. After the loss of a worker the same computation may do so again."""
-    owner = path.with_name(f".{path.name}.token")
+    owner = _owner(path)
     if path.exists() and not (owner.exists() and owner.read_text() == token):
         raise FileExistsError("the store exists already, and stores are never changed; start a new run")
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -230,6 +236,8 @@ def _guarded(path: Path, key: str, action: Callable[[], T]) -> T:
         raise AccessError(f"The store {key} cannot be made: {error}. Full path: {path}") from error
     except (OSError, ValueError) as error:
         shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            _owner(path).unlink()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise AccessError(
             f"The store {key} could not be written: {reason}. What was begun is removed. Free space or mend the "

@@ -98,15 +98,17 @@ def _run(
         if (own := _explained(client, futures, outputs, error)) is not error:
             raise own from error
         raise
+    finally:
+        # Work that nobody else wants ends here. A future alive in a traceback would hand its state to the next run.
+        for future in futures:
+            future.release()
 
 
 def _explained(client: Client, futures: list[Future[Any]], outputs: list[Any], error: BaseException) -> BaseException:
-    """End what failed or was interrupted, and give the error that tells why; the same one if a task raised it."""
+    """The error that tells why a computation failed or was interrupted; the same one if a task raised it."""
     erred = any(f.status == "error" for f in futures)
     lost = client.status != "running" or (isinstance(error, (CancelledError, OSError)) and not erred)
     report = None if lost else ask(client, "report", client=client.id, keys=outputs, delivered=False)
-    for future in futures:  # unless wanted elsewhere, work ends; one alive in a traceback would also spoil the next run
-        future.release()
     if lost:
         return LostComputation(
             "The computation was lost: the scheduler was restarted or is gone, or it dropped this client. Nothing of "

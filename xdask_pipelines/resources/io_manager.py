@@ -70,6 +70,8 @@ class ResultsIOManager(dg.IOManager):
             said["excerpt"] = result.excerpt
         if result.experiments:
             said["experiments"] = ", ".join(result.experiments)
+        if credited := _attributions(result.sources):
+            said["attributions"] = "\n".join(credited)
         if result.upstream:
             said["upstream"] = json.dumps(result.upstream, sort_keys=True)
         label = Label(asset, context.run_id, said, {part: self._of_part(result, part) for part in result.parts})
@@ -186,7 +188,9 @@ _SOURCE_COLUMNS = ("dataset", "region", "key", "part", "digest", "bytes")
 
 
 def _attributions(sources: tuple[Entry, ...]) -> list[str]:
-    said = {
+    """Who must be named, and under which licence: of the sources themselves, and of what they were made from."""
+    said = {line for e in sources for line in e.attributes.get("attributions", "").splitlines()}
+    said |= {
         f"{e.attributes['attribution']} ({e.attributes.get('license', 'licence unknown')})"
         for e in sources
         if "attribution" in e.attributes
