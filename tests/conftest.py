@@ -5,36 +5,18 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
 
 import pytest
-from distributed import Client, Scheduler
+from distributed import Scheduler
+from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster
 from recorder import Recorder
 
 from xdask_pipelines.placement import local_regions
-from xdask_pipelines.placement.preload import Settings
 
 # Processes that tests start import helpers by name, as this one does.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
-
-EAST, WEST, CENTRAL = "us-east-1", "us-west-2", "eu-central-1"
-CLIENT_REGION = "eu-west-2"
-#: One pair is dear, so that tests can tell prices from bytes.
-SETTINGS = Settings(
-    client_region=CLIENT_REGION, prices={f"{CENTRAL}->{EAST}": 9.0, f"{CENTRAL}->{WEST}": 9.0}, empty_pool_seconds=8.0
-)
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A running cluster: its client, each Region's folders, and who watches it."""
-
-    client: Client
-    data: dict[str, Path]
-    results: dict[str, Path]
-    recorder: Recorder
 
 
 @pytest.fixture(scope="session")

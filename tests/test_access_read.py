@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 import zarr
 from access_helpers import Entry, described
-from conftest import EAST, WEST, Cluster
+from places import EAST, WEST, Cluster
 
 from xdask_pipelines.access import open_entries
 from xdask_pipelines.access.header import describe

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import xarray as xr
 from access_helpers import Entry
-from conftest import EAST, WEST, Cluster
 from distributed import Client
+from places import EAST, WEST, Cluster
 
 from xdask_pipelines.access import Written, open_entries, written_lazily
 from xdask_pipelines.errors import AccessError

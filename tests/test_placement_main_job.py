@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from access_helpers import described
-from conftest import CLIENT_REGION, EAST, SETTINGS, WEST, Cluster
+from places import CLIENT_REGION, EAST, SETTINGS, WEST, Cluster
 
 from xdask_pipelines.access import open_entries
 from xdask_pipelines.climate import (

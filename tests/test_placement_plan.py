@@ -11,8 +11,8 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from conftest import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST
 from matplotlib.image import imread
+from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST
 
 from xdask_pipelines.placement import PlacementError, Plan, pin, plan
 from xdask_pipelines.placement.sizes import human_bytes

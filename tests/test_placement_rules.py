@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -12,14 +13,15 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
-from conftest import CENTRAL, CLIENT_REGION, EAST, WEST, Cluster
+import xarray as xr
 from distributed import Client, LocalCluster, Scheduler, wait
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from places import CENTRAL, CLIENT_REGION, EAST, WEST, Cluster
 
 from xdask_pipelines.access import call_at_home
-from xdask_pipelines.errors import LostComputation
-from xdask_pipelines.placement import PlacementError, compute, pin
+from xdask_pipelines.errors import EmptyPool, LostComputation
+from xdask_pipelines.placement import Evidence, PlacementError, compute, pin
 from xdask_pipelines.placement.compute import check_scheduler
 
 PLUGIN = "xdask-placement"
@@ -87,6 +89,25 @@ def test_a_pin_leaves_reductions_below_it_where_their_data_is(cluster: Cluster) 
         (got,), _ = compute(cluster.client, pin(a.sum(axis=0), WEST) + 1)
     np.testing.assert_array_equal(got, a.sum(axis=0).compute(scheduler="sync") + 1)
     assert between_workers(recording.moved) == {f"{EAST}->{WEST}": 80}
+
+
+def test_xarray_objects_are_pinned_whole_with_what_they_carry(cluster: Cluster) -> None:
+    values = xr.DataArray(np.arange(6.0).reshape(2, 3), dims=("y", "x"), coords={"x": [1, 2, 3]}, attrs={"units": "K"})
+    pinned = pin(xr.Dataset({"a": values, "b": values.chunk(x=1), "n": ((), 3)}, attrs={"title": "t"}), WEST)
+    (got,), evidence = compute(cluster.client, pinned)
+    xr.testing.assert_identical(got, xr.Dataset({"a": values, "b": values, "n": ((), 3)}, attrs={"title": "t"}))
+    assert set(evidence.tasks_by_region) == {WEST}
+    (one,), evidence = compute(cluster.client, pin(values, EAST))
+    xr.testing.assert_identical(one, values)
+    assert set(evidence.tasks_by_region) == {EAST}
+
+
+def test_evidence_adds_up_and_survives_json() -> None:
+    a = Evidence({EAST: 2}, 0, 1, 1, {EAST: 10}, {f"{EAST}->{WEST}": 5}, 1.5)
+    b = Evidence({EAST: 1, WEST: 4}, 0, 0, 0, {WEST: 7}, {f"{EAST}->{WEST}": 3}, 0.5)
+    total = Evidence({EAST: 3, WEST: 4}, 0, 1, 1, {EAST: 10, WEST: 7}, {f"{EAST}->{WEST}": 8}, 2.0)
+    assert Evidence.total([a, b]) == total == Evidence.from_dict(json.loads(json.dumps(total.as_dict())))
+    assert Evidence.total([]) == Evidence()
 
 
 def test_only_arrays_can_be_pinned_and_only_to_a_region() -> None:
@@ -225,6 +246,23 @@ def test_a_task_that_ran_elsewhere_makes_the_result_worthless(cluster: Cluster) 
             compute(cluster.client, array(EAST, (4,), seed=8).sum())
     finally:
         cluster.client.run_on_scheduler(_break, "")
+
+
+def _be_patient(seconds: float, dask_scheduler: Scheduler | None = None) -> float:
+    plugin = dask_scheduler.plugins[PLUGIN]  # type: ignore[union-attr]
+    before, plugin.empty_pool_seconds = plugin.empty_pool_seconds, seconds
+    return float(before)
+
+
+def test_a_region_without_any_pool_is_named_with_what_waits_for_it(cluster: Cluster) -> None:
+    before = cluster.client.run_on_scheduler(_be_patient, 1.0)
+    try:
+        lazy = array("sa-east-1", (4, 4), (1, 4)).sum() + array(EAST, (4,)).sum()
+        for attempt in (lambda: compute(cluster.client, lazy), lambda: lazy.compute()):
+            with pytest.raises(EmptyPool, match=r"pool-sa-east-1 .*has no worker, and \d tasks have waited 1 s"):
+                attempt()
+    finally:
+        cluster.client.run_on_scheduler(_be_patient, before)
 
 
 def test_a_task_s_own_error_comes_through_as_it_is(cluster: Cluster) -> None:

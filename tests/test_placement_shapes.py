@@ -10,7 +10,7 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import CENTRAL, EAST, SETTINGS, WEST, Cluster
+from places import CENTRAL, EAST, SETTINGS, WEST, Cluster
 
 from xdask_pipelines.placement import Evidence, Plan, compute, pin, plan
 

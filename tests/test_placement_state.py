@@ -14,8 +14,8 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from conftest import EAST, WEST, Cluster
 from distributed import Client, Scheduler, wait
+from places import EAST, WEST, Cluster
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import compute, pin

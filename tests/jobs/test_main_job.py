@@ -9,7 +9,7 @@ from pathlib import Path
 import h5py
 import pytest
 import xarray as xr
-from conftest import Project
+from lab import Project
 
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.demo import run_demo

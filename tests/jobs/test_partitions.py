@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from conftest import Project
+from lab import Project
 
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.errors import XdaskError

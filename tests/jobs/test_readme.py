@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPO, Project
+from lab import REPO, Project
 
 README = (REPO / "README.md").read_text()
 XDASK = Path(sys.executable).with_name("xdask")

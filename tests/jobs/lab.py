@@ -1,0 +1,73 @@
+"""A project of its own for tests of the main job: what a clone has, two more datasets, analyses of a user's own."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.topology import Topology
+
+REPO = Path(__file__).parents[2]
+HOURLY = """
+      - {name: hourly, layout: era5-pds, mount: hourly}
+      - {name: faulty, layout: era5-pds, mount: faulty}
+"""
+MODELS = """
+      - {name: models, layout: cmip6-pds, mount: models}
+"""
+ANALYSES = '''
+import dagster as dg
+import xarray as xr
+
+from xdask_pipelines import climate
+from xdask_pipelines.assets import Source, analysis
+
+MONTHS = dg.MonthlyPartitionsDefinition(start_date="2011-01", end_date="2011-08", fmt="%Y-%m", timezone="UTC")
+
+
+COMMON = dict(partitions_def=MONTHS, preview=climate.mean_of_partials, units="K", valid_range=(150.0, 350.0))
+TEMPERATURE = {"variable": "air_temperature_at_2_metres"}
+
+
+@analysis(sources={"hourly": Source("hourly", TEMPERATURE)}, **COMMON)
+def hourly_mean(hourly: xr.DataArray) -> xr.Dataset:
+    """Sum and count of one month."""
+    return climate.month_partial(hourly)
+
+
+@analysis(sources={"hourly": Source("faulty", TEMPERATURE)}, **COMMON)
+def faulty_mean(hourly: xr.DataArray) -> xr.Dataset:
+    """Sum and count of one month that has something wrong."""
+    return climate.month_partial(hourly)
+
+
+@analysis(units="K")
+def hourly_long_mean(hourly_mean: xr.Dataset) -> xr.DataArray:
+    """Mean of all months."""
+    return climate.mean_of_partials(hourly_mean)
+'''
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project whose pools are up."""
+
+    topology: Topology
+    pools: Pools
+
+    def data(self, region: str) -> Path:
+        return self.topology.data_folder(region)
+
+
+def project_folder(folder: Path) -> Path:
+    """A copy of what a clone has, with two more datasets."""
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copytree(REPO / "data", folder / "data", dirs_exist_ok=True)
+    for name in ("dagster.yaml", "workspace.yaml"):
+        shutil.copy(REPO / name, folder)
+    text = (REPO / "regions.yaml").read_text()
+    head, tail = text.split("  - region: us-west-2")
+    (folder / "regions.yaml").write_text(head.rstrip() + HOURLY + "\n  - region: us-west-2" + tail.rstrip() + MODELS)
+    return folder

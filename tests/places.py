@@ -1,0 +1,28 @@
+"""Names and values that tests of placement and access share; apart from conftest, for there are several of those."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from distributed import Client
+from recorder import Recorder
+
+from xdask_pipelines.placement.preload import Settings
+
+EAST, WEST, CENTRAL = "us-east-1", "us-west-2", "eu-central-1"
+CLIENT_REGION = "eu-west-2"
+#: One pair is dear, so that tests can tell prices from bytes.
+SETTINGS = Settings(
+    client_region=CLIENT_REGION, prices={f"{CENTRAL}->{EAST}": 9.0, f"{CENTRAL}->{WEST}": 9.0}, empty_pool_seconds=8.0
+)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster: its client, each Region's folders, and who watches it."""
+
+    client: Client
+    data: dict[str, Path]
+    results: dict[str, Path]
+    recorder: Recorder
