@@ -55,6 +55,11 @@ def test_longitude_cells_close_the_circle_whatever_the_first_longitude() -> None
     assert climate.make_grid(ERA5_LAT, ERA5_LON - 180).lon.edges[[0, -1]].tolist() == [-180.5, 179.5]
 
 
+def test_rounding_of_the_first_longitude_breaks_no_circle() -> None:
+    for first in np.random.default_rng(0).uniform(-180, 180, 300):
+        assert climate.make_grid(ERA5_LAT, first + 24.0 * np.arange(15)).complete
+
+
 def test_regional_grid_is_not_taken_for_a_global_one() -> None:
     grid = climate.make_grid(np.linspace(15, 60, 37), np.linspace(225, 315, 49))
     assert not grid.complete

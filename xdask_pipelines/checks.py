@@ -43,7 +43,7 @@ def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
     """All checks of one analysis, as one step that reads its result once."""
     specs = [dg.AssetCheckSpec(name, asset=made.name, blocking=True, description=_MEANING[name]) for name in NAMES]
 
-    @dg.multi_asset_check(specs=specs, name=f"check_{made.name}", required_resource_keys={"results"}, retry_policy=None)
+    @dg.multi_asset_check(specs=specs, name=f"check_{made.name}", required_resource_keys={"results"})
     def check(context: dg.AssetCheckExecutionContext) -> Iterator[dg.AssetCheckResult]:
         results: Results = context.resources.results.results
         with explained():

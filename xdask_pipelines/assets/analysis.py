@@ -146,7 +146,6 @@ def analysis(
     valid_range: tuple[float, float] | None = None,
     caveat: str = "",
     group_name: str = "analysis",
-    retry_policy: dg.RetryPolicy | None = None,
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Make an asset of a plain function of xarray objects.
 
@@ -169,8 +168,6 @@ def analysis(
         What pictures must say where a source is an excerpt.
     group_name
         Group in the UI.
-    retry_policy
-        Defaults to two retries, which do only what is missing.
 
     Examples
     --------
@@ -190,7 +187,7 @@ def analysis(
             valid_range=valid_range,
             caveat=caveat,
         )
-        asset = _asset_from(made, partitions_def, group_name, retry_policy or dg.RetryPolicy(max_retries=2, delay=1))
+        asset = _asset_from(made, partitions_def, group_name)
         _ANALYSES[asset.key] = made
         _send_by_value(function)
         return asset
@@ -240,7 +237,6 @@ def _asset_from(
     made: Analysis,
     partitions_def: dg.PartitionsDefinition[str] | None,
     group_name: str,
-    retry_policy: dg.RetryPolicy,
 ) -> dg.AssetsDefinition:
     @dg.asset(
         name=made.name,
@@ -254,7 +250,6 @@ def _asset_from(
         code_version=made.code_version,
         description=inspect.getdoc(made.function),
         group_name=group_name,
-        retry_policy=retry_policy,
         kinds={"xarray", "dask"},
     )
     def compute(context: dg.AssetExecutionContext, **inputs: Any) -> dg.Output[Result]:

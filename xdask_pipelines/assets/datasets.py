@@ -16,7 +16,6 @@ from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology
 
 GROUP = "datasets"
-_RETRY = dg.RetryPolicy(max_retries=3, delay=30, backoff=dg.Backoff.EXPONENTIAL)
 
 
 def dataset_assets(topology: Topology) -> list[dg.AssetsDefinition]:
@@ -35,7 +34,6 @@ def _lustre_asset(topology: Topology, name: str) -> dg.AssetsDefinition:
         name=f"{name}_lustre",
         group_name=GROUP,
         description=f"Lustre mounts of {name} in {where}, brought up to date with their buckets.",
-        retry_policy=_RETRY,
         kinds={"lustre"},
     )
     def lustre(context: dg.AssetExecutionContext, lustre: dg.ResourceParam[Lustre]) -> dg.MaterializeResult[Any]:
@@ -64,7 +62,6 @@ def _catalog_asset(topology: Topology, name: str) -> dg.AssetsDefinition:
         deps=[f"{name}_lustre"],
         group_name=GROUP,
         description=f"Entries of {name} in the catalog, as its files are in {', '.join(regions)}.",
-        retry_policy=_RETRY,
         kinds={"catalog"},
     )
     def catalog_of(

@@ -69,7 +69,8 @@ class Cells:
     @property
     def complete(self) -> bool:
         """Whether the cells reach both poles, or go all the way round."""
-        return bool(self.edges[-1] - self.edges[0] == (180.0 if self.kind == "latitude" else 360.0))
+        whole = 180.0 if self.kind == "latitude" else 360.0
+        return bool(abs(self.edges[-1] - self.edges[0] - whole) < _TOLERANCE_DEGREES)
 
     def same_cells(self, other: Cells) -> bool:
         """Whether centres are equal and edges agree to rounding."""

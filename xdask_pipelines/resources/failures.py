@@ -1,6 +1,7 @@
 """Errors as the UI should show them: what happened and the remedy, without a traceback to open.
 
-Belongs here: translating our errors to Dagster's `Failure`. Does not belong here: raising errors.
+Belongs here: translating our errors to Dagster's `Failure`, and saying what is tried again. Does not belong here: raising
+errors.
 """
 
 from __future__ import annotations
@@ -12,17 +13,21 @@ import dagster as dg
 
 from xdask_pipelines.errors import LostComputation, StaleWriter, XdaskError
 
+_RETRIES, _WAIT_SECONDS = 3, 5
+
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn our errors into failures that state the message; only what may pass by itself is tried again."""
+    """Turn our errors into failures that state the message; only what may pass by itself is tried again.
+
+    Retries are asked for here, and no asset has a retry policy: with one, Dagster starts a step again that a person
+    terminates.
+    """
     try:
         yield
-    except (LostComputation, StaleWriter):
-        raise
     except XdaskError as error:
-        raise dg.Failure(
-            description=str(error),
-            metadata={"error": type(error).__name__, "what_to_do": str(error)},
-            allow_retries=False,
-        ) from error
+        said = {"error": type(error).__name__, "what_to_do": str(error)}
+        failure = dg.Failure(description=str(error), metadata=said, allow_retries=False)
+        if isinstance(error, (LostComputation, StaleWriter)):
+            raise dg.RetryRequested(_RETRIES, _WAIT_SECONDS) from failure
+        raise failure from error
