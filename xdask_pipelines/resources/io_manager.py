@@ -184,7 +184,8 @@ def _sources_table(sources: tuple[Entry, ...]) -> dg.TableMetadataValue:
     )
 
 
-_SOURCE_COLUMNS = ("dataset", "region", "key", "part", "digest", "bytes")
+#: The long one last, for a page that is not wide enough.
+_SOURCE_COLUMNS = ("dataset", "region", "bytes", "digest", "part", "key")
 
 
 def _attributions(sources: tuple[Entry, ...]) -> list[str]:
