@@ -13,6 +13,7 @@ import pytest
 import xarray as xr
 from access_helpers import Entry
 from distributed import Client
+from machines import machine
 from places import EAST, WEST, Cluster
 
 from xdask_pipelines.access import Written, open_entries, written_lazily
@@ -117,39 +118,6 @@ def test_a_task_that_fails_leaves_no_finished_store(cluster: Cluster) -> None:
 
 # ---- machines that hold only their own ------------------------------------------------------------------------------
 
-_ENTER = """
-set -e
-for folder in $HIDDEN; do mount -t tmpfs -o size=4k,ro tmpfs "$folder"; done
-if [ -n "$FULL" ]; then
-    mount -t tmpfs -o size=400k tmpfs "$FULL"
-    mount --bind "$FIXED" "$FIXED"
-    mount -o remount,bind,ro "$FIXED"
-fi
-exec "$@"
-"""
-
-
-def enter(hidden: list[Path], own: Path | None = None) -> list[str]:
-    """Command that hides folders from what it runs, and gives it one small file system and one that is read-only."""
-    flags = "-m" if os.geteuid() == 0 else "-Urm"
-    names = {
-        "HIDDEN": " ".join(map(str, hidden)),
-        "FULL": str(own / "results/results/full") if own else "",
-        "FIXED": str(own / "results/results/fixed") if own else "",
-    }
-    return [
-        "unshare",
-        flags,
-        "--propagation",
-        "private",
-        "env",
-        *(f"{k}={v}" for k, v in names.items()),
-        "sh",
-        "-c",
-        _ENTER,
-        "sh",
-    ]
-
 
 @pytest.fixture(scope="module")
 def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client, Path]]:
@@ -163,7 +131,10 @@ def machines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Client,
         )
 
     def prefix(region: str) -> list[str]:
-        return enter([top / r for r in (EAST, WEST) if r != region], top / region)
+        own = top / region / "results/results"
+        return machine(
+            hidden=[top / r for r in (EAST, WEST) if r != region], full=[own / "full"], fixed=[own / "fixed"]
+        )
 
     with local_regions(
         [EAST, WEST],
@@ -207,7 +178,7 @@ def test_a_client_that_sees_no_data_reads_and_writes_through_pools_that_see_only
     client, top = machines
     address = client.scheduler.address  # type: ignore[union-attr]
     run = subprocess.run(
-        [*enter([top / EAST, top / WEST]), sys.executable, "-c", _SCIENTIST, address, str(top)],
+        [*machine(hidden=[top / EAST, top / WEST]), sys.executable, "-c", _SCIENTIST, address, str(top)],
         capture_output=True,
         text=True,
         timeout=90,

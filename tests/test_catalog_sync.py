@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from catalog_helpers import CMIP6, ERA5, era5, plan, stored, write
+from machines import machine
 
 from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
 from xdask_pipelines.catalog.layouts import Holding
@@ -383,8 +384,7 @@ def test_a_catalog_on_a_read_only_disk_can_be_read_and_says_that_it_cannot_be_wr
     writer = SPAWN.Process(target=_write_one, args=(f"sqlite://{folder}/c.sqlite",))
     writer.start()
     writer.join()
-    script = f'mount --bind {folder} {folder} && mount -o remount,ro,bind {folder} && exec "$@"'
-    command = ["unshare", "-Urm", "sh", "-c", script, "sh", sys.executable, "-c", READ_AND_WRITE, f"{folder}/c.sqlite"]
+    command = [*machine(fixed=[folder]), sys.executable, "-c", READ_AND_WRITE, f"{folder}/c.sqlite"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
     count, words = done.stdout.splitlines()
     assert count == "1"

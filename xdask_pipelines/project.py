@@ -18,6 +18,7 @@ from xdask_pipelines.build import build_definitions
 from xdask_pipelines.checks import NAMES
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.var import writable
 from xdask_pipelines.topology import Topology
 
 _SETTINGS = Path(__file__).parent.parent / "dagster.yaml"
@@ -41,21 +42,14 @@ def dagster_home(topology: Topology) -> Path:
     XdaskError
         If ``var/`` cannot be written.
     """
-    home = topology.var / "dagster"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        own = topology.root / "dagster.yaml"
-        settings = (own if own.exists() else _SETTINGS).read_bytes()
-        copy = home / "dagster.yaml"
-        if not copy.exists() or copy.read_bytes() != settings:  # others may be reading it: never half of it
-            partial = copy.with_suffix(f".{os.getpid()}")
-            partial.write_bytes(settings)
-            partial.replace(copy)
-    except OSError as error:
-        raise XdaskError(
-            f"{home} cannot be written: {error.strerror}. Make {topology.var} writable, or copy the project to a folder "
-            "that is."
-        ) from error
+    home = writable(topology, "dagster")
+    own = topology.root / "dagster.yaml"
+    settings = (own if own.exists() else _SETTINGS).read_bytes()
+    copy = home / "dagster.yaml"
+    if not copy.exists() or copy.read_bytes() != settings:  # others may be reading it: never half of it
+        partial = copy.with_suffix(f".{os.getpid()}")
+        partial.write_bytes(settings)
+        partial.replace(copy)
     return home
 
 

@@ -15,11 +15,12 @@ from typing import Any
 
 from distributed import Client
 
-from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement import Evidence, check_scheduler, compute
 from xdask_pipelines.placement.cluster import Pool, Processes, is_alive, start, stop_processes
 from xdask_pipelines.placement.compute import Progress
 from xdask_pipelines.placement.preload import Settings
+from xdask_pipelines.resources.var import writable
 from xdask_pipelines.topology import Topology
 
 MEND = "xdask pools up"
@@ -68,13 +69,15 @@ class Pools:
         ------
         PlacementError
             If a process does not start, with the end of its log.
+        XdaskError
+            If ``var/`` cannot be written.
         """
         now = self.status()
         if now.up:
             tell(f"the pools are up already, scheduler at {now.address}")
             return now
         self.down()
-        self._state_file.parent.mkdir(parents=True, exist_ok=True)
+        writable(self.topology, "pools")
         for region in self.topology.regions:
             self.topology.results_folder(region).mkdir(parents=True, exist_ok=True)
         running = start(self._pools(), self.folder, self.settings(), tell=tell)
@@ -158,16 +161,18 @@ class Pools:
         ------
         PlacementError
             If the pools are not running, with the command that starts them.
+        LostComputation
+            The same, if they were running a moment ago: they may be back soon.
         """
         if self._client is not None and self._client.status == "running":
             return self._client
-        running = self._running()
+        running, absent = self._running(), PlacementError if self._client is None else LostComputation
         if running is None:
-            raise PlacementError(f"The pools are not running. Start them with `{MEND}`, then run again.")
+            raise absent(f"The pools are not running. Start them with `{MEND}`, then run again.")
         try:
             self._client = Client(running.address, timeout=_CONNECT_SECONDS, set_as_default=False)
         except OSError as error:
-            raise PlacementError(
+            raise absent(
                 f"The scheduler at {running.address} does not answer. Restart the pools: `xdask pools down`, then `{MEND}`; "
                 "then run again."
             ) from error
