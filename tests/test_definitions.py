@@ -41,6 +41,7 @@ def test_asset_graph_is_the_one_agreed(topology: Topology) -> None:
         "cmip6_lustre": [],
         "era5_catalog": ["era5_lustre"],
         "cmip6_catalog": ["cmip6_lustre"],
+        "results_stores": [],
         "era5_monthly_mean": ["era5_catalog"],
         "era5_historic_temp_regridded": ["cmip6_catalog", "era5_monthly_mean"],
         "cmip6_predicted_tas_regridded": ["cmip6_catalog"],

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 import dask.array as da
@@ -143,6 +146,29 @@ def test_a_scheduler_that_cannot_start_shows_its_log(tmp_path: Path, monkeypatch
     with pytest.raises(PlacementError, match=r"(?s)scheduler did not start.*JSONDecodeError"):
         start([], tmp_path / "run", _Unreadable())
     assert not _running_below(tmp_path)
+
+
+_KILLED = """
+import json, os, signal
+from xdask_pipelines.placement import local_regions
+
+if __name__ == "__main__":
+    with local_regions(["us-east-1", "us-west-2"]) as client:
+        workers = list(client.run(os.getppid).values()) + list(client.run(os.getpid).values())
+        print(json.dumps([client.run_on_scheduler(os.getpid), *workers]), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nothing_outlives_a_process_that_is_killed_while_it_uses_local_regions(tmp_path: Path) -> None:
+    (tmp_path / "killed.py").write_text(_KILLED)
+    done = subprocess.run([sys.executable, tmp_path / "killed.py"], capture_output=True, text=True, timeout=90)
+    pids = json.loads(done.stdout)
+    assert len(pids) == 5
+    deadline = monotonic() + 40
+    while alive := [pid for pid in pids if is_alive(pid)]:
+        assert monotonic() < deadline, alive
+        sleep(0.1)
 
 
 class _Unreadable(Settings):

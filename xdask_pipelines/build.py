@@ -12,7 +12,7 @@ import dagster as dg
 
 from xdask_pipelines.access import call_at_home
 from xdask_pipelines.access.sync import stat_at_home
-from xdask_pipelines.assets import datasets, temperature
+from xdask_pipelines.assets import datasets, temperature, upkeep
 from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.checks import checks_of, closure_check
@@ -73,6 +73,7 @@ def build_definitions(
     resources = build_resources(topology, overrides)
     assets = [
         *datasets.dataset_assets(topology),
+        upkeep.results_stores,
         *temperature.temperature_assets(months_of(resources["catalog"], "era5")),
         *own_assets(topology.root),
         *extra_assets,

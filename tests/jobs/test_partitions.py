@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 from lab import Project
 
+from xdask_pipelines.assets.upkeep import collect_results
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.project import run_assets
@@ -112,3 +113,28 @@ def test_two_processes_materialize_same_and_different_months_at_once(project: Pr
     (computed,), _ = project.pools.compute(results.open(results.find("hourly_mean", months)))
     for i, month in enumerate((1, 2, 3, 4)):
         assert (computed["sum"].values[i] == plain_sum(project, month)[0]).all()
+
+
+def test_stores_that_no_entry_names_are_removed_when_they_are_old(project: Project) -> None:
+    results = results_of(project)
+    named = {e.key for e in results.catalog.search(layout="result", superseded=True)}
+    assert named
+    stores = {r: project.topology.results_folder(r) / "results" for r in project.topology.regions}
+    for folder in stores.values():
+        (folder / "abandoned" / "x.zarr" / "t").mkdir(parents=True)
+        (folder / "abandoned" / ".x.zarr.token").write_text("of a run that failed")
+        (folder / "abandoned" / "x.zarr" / "t" / "c").write_bytes(bytes(1000))
+    young = collect_results(results)
+    assert all(not seen.removed for seen in young.values())
+    assert young["us-east-1"].young >= 1
+    old = collect_results(results, grace_seconds=0)
+    assert "results/abandoned/x.zarr" in old["us-east-1"].removed
+    assert old["us-east-1"].removed_bytes >= 1000
+    assert not list((stores["us-east-1"] / "abandoned").iterdir())
+    for region, folder in stores.items():
+        there = {f"results/{p.relative_to(folder).as_posix()}" for p in folder.glob("*/*.zarr")}
+        if old[region].named:
+            assert there == {e.key for e in results.catalog.search(layout="result", region=region, superseded=True)}
+        else:  # a catalog that knows none of the stores is not the one to ask
+            assert not old[region].removed
+            assert "results/abandoned/x.zarr" in there

@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -257,7 +257,8 @@ def local_regions(
 ) -> Iterator[Client]:
     """A scheduler and a pool for each Region on this machine, for tests, notebooks and one-off work.
 
-    Scheduler, each worker and the client are separate processes, on loopback.
+    Scheduler, each worker and the client are separate processes, on loopback. They end with this process, even if it is
+    killed.
 
     Parameters
     ----------
@@ -280,7 +281,7 @@ def local_regions(
         pools = [
             Pool(r, processes, threads, (data or {}).get(r), (results or {}).get(r), prefix=prefix(r)) for r in regions
         ]
-        running = start(pools, Path(folder), settings)
+        running = start(pools, Path(folder), replace(settings or Settings(), owner=os.getpid()))
         try:
             with Client(running.address, timeout=START_SECONDS) as client:
                 yield client

@@ -10,7 +10,9 @@ import logging
 import os
 from dataclasses import asdict, dataclass, field
 
+import psutil
 from distributed import Nanny, Scheduler, Worker
+from tornado.ioloop import PeriodicCallback
 
 from xdask_pipelines.placement.guard import guarded_roots, install
 from xdask_pipelines.placement.plugin import EMPTY_POOL_SECONDS, PlacementPlugin
@@ -18,6 +20,7 @@ from xdask_pipelines.placement.reporting import report_transfers
 
 logger = logging.getLogger("xdask.placement")
 SETTINGS_VARIABLE = "XDASK_PLACEMENT"
+_LOOK_MILLISECONDS = 1000.0
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,15 @@ class Settings:
         How long tasks wait for a pool without workers before they fail.
     mend
         Command that starts the pools.
+    owner
+        Id of the process with which scheduler and pools end, however it ends; None if they stand by themselves.
     """
 
     client_region: str = "client"
     prices: dict[str, float] = field(default_factory=dict)
     empty_pool_seconds: float = EMPTY_POOL_SECONDS
     mend: str = "xdask pools up"
+    owner: int | None = None
 
     def to_environment(self) -> dict[str, str]:
         """Environment of a scheduler process that is to use these settings."""
@@ -70,6 +76,24 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
         plugin = PlacementPlugin(settings.client_region, settings.price, settings.empty_pool_seconds, settings.mend)
         server.add_plugin(plugin)
         await plugin.start(server)
+        if settings.owner is not None:
+            server.periodic_callbacks["owner"] = _end_with(settings.owner, server)
+            server.start_periodic_callbacks()
     elif isinstance(server, Worker):
         report_transfers(server)
         install(server, guarded_roots())
+
+
+def _end_with(owner: int, server: Scheduler) -> PeriodicCallback:
+    """Closes the scheduler, which ends its workers, once a process is gone."""
+    started = psutil.Process(owner).create_time()
+
+    async def look() -> None:
+        try:
+            if psutil.Process(owner).create_time() == started:
+                return
+        except psutil.NoSuchProcess:
+            pass
+        await server.close(reason="its owner is gone")
+
+    return PeriodicCallback(look, _LOOK_MILLISECONDS)

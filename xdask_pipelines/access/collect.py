@@ -1,0 +1,58 @@
+"""Removing stores that no catalog entry names: what failed and superseded runs left behind.
+
+Belongs here: finding and removing them in one Region's results folder. Does not belong here: which stores are named.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from time import time
+
+from xdask_pipelines.placement.guard import RESULTS_PREFIX, region_path
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was found in one Region: stores that are named, stores removed with their bytes, stores too young to tell."""
+
+    named: int
+    removed: tuple[str, ...]
+    removed_bytes: int
+    young: int
+
+
+def collect_at_home(named: Collection[str], grace_seconds: float) -> Collected:
+    """`collect` in the results folder of the Region in whose pool this runs."""
+    return collect(region_path(RESULTS_PREFIX), named, grace_seconds)
+
+
+def collect(folder: Path, named: Collection[str], grace_seconds: float) -> Collected:
+    """Remove each store that is not named and in which nothing was written for a while.
+
+    Parameters
+    ----------
+    folder
+        Holds ``<asset>/<version>.zarr``.
+    named
+        Keys (``results/<asset>/<version>.zarr``) that the catalog names. If none of them is there, nothing is removed:
+        the catalog is then another one, or a new one.
+    grace_seconds
+        A computation may still be writing a store that is younger.
+    """
+    stores = {f"{RESULTS_PREFIX}{path.relative_to(folder).as_posix()}": path for path in folder.glob("*/*.zarr")}
+    there = [key for key in stores if key in set(named)]
+    removed, size, young = [], 0, 0
+    for key in sorted(set(stores) - set(there)) if there else ():
+        path = stores[key]
+        files = [file.stat() for file in (path, *path.rglob("*"))]
+        if time() - max(stat.st_mtime for stat in files) < grace_seconds:
+            young += 1
+            continue
+        shutil.rmtree(path)
+        path.with_name(f".{path.name}.token").unlink(missing_ok=True)
+        removed.append(key)
+        size += sum(stat.st_size for stat in files)
+    return Collected(len(there), tuple(removed), size, young)

@@ -1,0 +1,69 @@
+"""The asset that keeps the results stores of all Regions free of what no catalog entry names.
+
+Belongs here: nightly upkeep of results. Does not belong here: upkeep of datasets (datasets), how stores are found (access).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+
+from xdask_pipelines.access import call_at_home
+from xdask_pipelines.access.collect import Collected, collect, collect_at_home
+from xdask_pipelines.assets.datasets import GROUP
+from xdask_pipelines.placement.guard import RESULTS_PREFIX
+from xdask_pipelines.resources.failures import explained
+from xdask_pipelines.resources.results import LAYOUT, Results
+
+#: A run that writes nothing into its store for so long is taken to be gone.
+GRACE_SECONDS = 24 * 3600.0
+
+
+def collect_results(results: Results, grace_seconds: float = GRACE_SECONDS) -> dict[str, Collected]:
+    """Remove stores that failed runs left behind, in every Region.
+
+    Parameters
+    ----------
+    results
+        Whose stores.
+    grace_seconds
+        Stores in which something was written since are left alone.
+
+    Returns
+    -------
+    What was found and removed, by Region.
+    """
+    topology, named = results.topology, {r: set[str]() for r in results.topology.regions}
+    for entry in results.catalog.search(layout=LAYOUT, superseded=True):
+        named[entry.region].add(entry.key)
+    calls = [
+        call_at_home("collect", r, collect_at_home, frozenset(named[r]), grace_seconds) for r in topology.worker_regions
+    ]
+    found, _ = results.pools.compute(*calls)
+    own = topology.client.region
+    here = collect(topology.results_folder(own) / RESULTS_PREFIX, named[own], grace_seconds)
+    return {**dict(zip(topology.worker_regions, found, strict=True)), own: here}
+
+
+@dg.asset(
+    group_name=GROUP,
+    description="Stores of results in every Region; a day after its last write, one that no entry names is removed.",
+    required_resource_keys={"results"},
+    kinds={"zarr"},
+)
+def results_stores(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+    """Named and removed stores by Region."""
+    with explained():
+        found = collect_results(context.resources.results.results)
+    for region, seen in found.items():
+        for key in seen.removed:
+            context.log.info(f"removed {region}:{key}")
+    return dg.MaterializeResult(
+        metadata={
+            "named": sum(seen.named for seen in found.values()),
+            "removed": sum(len(seen.removed) for seen in found.values()),
+            "removed_bytes": sum(seen.removed_bytes for seen in found.values()),
+            "too_young": sum(seen.young for seen in found.values()),
+        }
+    )
