@@ -5,7 +5,7 @@ READY := .venv/.ready
 # CI measures coverage with "coverage run -m pytest".
 PYTEST_RUN ?= pytest
 
-.PHONY: demo ui test browser lint bench clean
+.PHONY: demo ui test damage browser lint bench clean
 
 demo: $(READY)  ## The main job on the data in data/, with two Regions on this machine
 	$(BIN)/xdask demo
@@ -15,6 +15,9 @@ ui: $(READY)  ## Pools and Dagster on http://127.0.0.1:3000; Ctrl-C stops everyt
 
 test: $(READY)  ## All tests that need nothing but Python
 	$(BIN)/python -m $(PYTEST_RUN)
+
+damage: $(READY)  ## Runs whose processes are killed, whose disk is full, whose machine has no data
+	$(BIN)/python -m $(PYTEST_RUN) -m damage tests/jobs
 
 browser: $(READY)  ## Tests in headless Chromium (Debian: apt-get install chromium)
 	$(BIN)/python -m $(PYTEST_RUN) -m browser tests/browser

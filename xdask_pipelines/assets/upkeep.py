@@ -3,8 +3,6 @@
 Belongs here: nightly upkeep of results. Does not belong here: upkeep of datasets (datasets), how stores are found (access).
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import dagster as dg

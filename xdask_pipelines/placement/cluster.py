@@ -119,7 +119,10 @@ def start(
             running.pids[pool.region] = _spawn_pool(pool, address_file, folder, guarded)
         running.address, running.dashboard = _await_address(address_file, running.pids["scheduler"], folder)
         tell(f"scheduler at {running.address}")
-        _await_workers(running, pools, folder, tell)
+        try:
+            _await_workers(running, pools, folder, tell)
+        except OSError as error:  # it tells its address before its preloads, which may end it
+            raise _no_scheduler(folder) from error
     except BaseException:
         running.stop()
         raise
@@ -179,9 +182,12 @@ def _await_address(file: Path, pid: int, folder: Path) -> tuple[str, str]:
             if not is_alive(pid):
                 break
             sleep(0.05)
-    raise PlacementError(
-        f"The scheduler did not start; its log is {folder / 'scheduler.log'}:\n{_tail(folder / 'scheduler.log')}"
-    )
+    raise _no_scheduler(folder)
+
+
+def _no_scheduler(folder: Path) -> PlacementError:
+    log = folder / "scheduler.log"
+    return PlacementError(f"The scheduler did not start; its log is {log}:\n{_tail(log)}")
 
 
 def _await_workers(running: Processes, pools: Sequence[Pool], folder: Path, tell: Callable[[str], None]) -> None:
