@@ -1,0 +1,149 @@
+"""`python -m benchmarks.wan`: jobs over a wide-area network made on this machine, ours beside what else one would pick.
+
+Belongs here: the order of runs, asking the relay, the table. Does not belong here: network, machines, ways, jobs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.wan.inputs import CLIENT, WORKERS, from_files, inputs, write
+from benchmarks.wan.jobs import JOBS
+from benchmarks.wan.network import Network
+from benchmarks.wan.smallest_cut import smallest_cut
+from benchmarks.wan.ways import WAYS
+
+
+def measure(network: Network, way: str, jobs: list[str], short: bool, root: Path, logs: Path) -> list[dict[str, Any]]:
+    """One way through all jobs, with the bytes that the relay counted for each."""
+    regions = (*WORKERS, CLIENT)
+    asked = {
+        "way": way,
+        "jobs": jobs,
+        "short": short,
+        "root": str(root),
+        "logs": str(logs),
+        "spaces": {r: network.inside(r) for r in regions},
+        "addresses": {r: network.address(r) for r in regions},
+    }
+    process = subprocess.Popen(
+        [*network.inside(CLIENT), sys.executable, "-m", "benchmarks.wan.inside"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+
+    def say(words: str) -> None:
+        process.stdin.write(words + "\n")  # type: ignore[union-attr]
+        process.stdin.flush()  # type: ignore[union-attr]
+
+    def hear() -> dict[str, Any]:
+        line = process.stdout.readline()  # type: ignore[union-attr]
+        if not line:
+            raise SystemExit(f"{way} failed; what it said is above, and the logs of its processes are in {logs}")
+        return dict(json.loads(line))
+
+    say(json.dumps(asked))
+    measured = []
+    try:
+        for job in jobs:
+            hear()
+            before = network.tell()
+            say("go")
+            hear()
+            after = network.tell()
+            say("on")
+            across = {pair: after[pair] - before[pair] for pair in after if after[pair] > before[pair]}
+            measured.append({"job": job, "way": way, **hear(), "bytes_across": across})
+    finally:
+        process.stdin.close()
+        process.wait(60)
+    return measured
+
+
+def main() -> None:
+    """Run what is asked for and print it; with ``--json`` write it too."""
+    asked = _arguments()
+    if asked.list:
+        print("\n".join(f"{name:28}{job.what}" for name, job in JOBS.items()))
+        return
+    jobs, ways = asked.job or list(JOBS), asked.way or list(WAYS)
+    wanted = inputs(asked.short)
+    root = asked.data or Path(tempfile.gettempdir()) / f"xdask-wan-{'short' if asked.short else 'full'}"
+    print(f"inputs in {root}", flush=True)
+    write(root, wanted)
+    fields = from_files(wanted, root)
+    home = {fields[name].data.name: one.region for name, one in wanted.items()}
+    cuts = {job: smallest_cut(JOBS[job].whole(fields), home) for job in jobs}
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    with tempfile.TemporaryDirectory() as logs:
+        for i in range(asked.rounds):
+            for way in ways:  # ways take turns, so that a noisy minute hits all of them
+                print(f"round {i + 1} of {asked.rounds}: {way}", flush=True)
+                with Network([*WORKERS, CLIENT], asked.rtt_ms, asked.mbit) as network:
+                    for one in measure(network, way, jobs, asked.short, root, Path(logs)):
+                        found.setdefault((one["job"], way), []).append(one)
+        for job in jobs:
+            _same_results(job, [found[job, way][-1] for way in ways])
+    documents = []
+    for (job, _), runs in found.items():
+        middle = sorted(runs, key=lambda r: r["seconds"])[len(runs) // 2]
+        seconds = statistics.median(r["seconds"] for r in runs)
+        documents.append(
+            {**{k: v for k, v in middle.items() if k != "values"}, "seconds": seconds, "smallest_cut_bytes": cuts[job]}
+        )
+    _table(jobs, ways, documents)
+    if asked.json:
+        asked.json.write_text(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2) + "\n")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.wan", description=__doc__.split("\n")[0])
+    parser.add_argument("--job", action="append", choices=list(JOBS), help="job; may be given again; all by default")
+    parser.add_argument("--way", action="append", choices=list(WAYS), help="way; may be given again; all by default")
+    parser.add_argument("--rtt-ms", type=float, default=80.0, help="round-trip time between any two Regions")
+    parser.add_argument("--mbit", type=float, default=200.0, help="rate of each direction between any two Regions")
+    parser.add_argument("--rounds", type=int, default=5, help="medians are over so many")
+    parser.add_argument("--short", action="store_true", help="small inputs: for bytes, not for seconds")
+    parser.add_argument("--data", type=Path, help="folder of the inputs; made there if missing")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
+    parser.add_argument("--list", action="store_true", help="say which jobs there are")
+    return parser.parse_args()
+
+
+def _same_results(job: str, runs: list[dict[str, Any]]) -> None:
+    first = np.load(runs[0]["values"])
+    for run in runs[1:]:
+        if not np.allclose(np.load(run["values"]), first, rtol=1e-9, atol=1e-9):
+            raise SystemExit(f"{job}: {run['way']} and {runs[0]['way']} disagree")
+
+
+def _table(jobs: list[str], ways: list[str], documents: list[dict[str, Any]]) -> None:
+    by = {(d["job"], d["way"]): d for d in documents}
+    for job in jobs:
+        print(f"\n{job}: {JOBS[job].what}; smallest cut {by[job, ways[0]]['smallest_cut_bytes']:,} B")
+        base = "ours" if "ours" in ways else ways[-1]
+        least = sum(by[job, base]["bytes_across"].values())
+        print(f"  {'way':12}{'s':>8}{'MB across':>12}{'tasks':>8}{'restricted':>12}   as multiples of {base}")
+        for way in ways:
+            d = by[job, way]
+            across = sum(d["bytes_across"].values())
+            print(
+                f"  {way:12}{d['seconds']:8.2f}{across / 1e6:12.3f}{d['tasks']:8}{d['restricted_tasks']:12}"
+                f"   {d['seconds'] / by[job, base]['seconds']:6.2f} x time {across / max(least, 1):8.1f} x bytes"
+            )
+
+
+if __name__ == "__main__":
+    main()
