@@ -10,9 +10,11 @@ import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from dask._task_spec import Task, TaskRef
 from places import CENTRAL, EAST, SETTINGS, WEST, Cluster
 
 from xdask_pipelines.placement import Evidence, Plan, compute, pin, plan
+from xdask_pipelines.placement.fence import fenced
 
 RNG = np.random.default_rng(3)
 # Multiples of 1/32, so that sums in any order are equal.
@@ -148,3 +150,31 @@ def test_every_task_with_a_home_runs_there_as_the_plan_foretold(cluster: Cluster
     assert_foretold(foretold, evidence)
     for region in (EAST, WEST):
         assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}
+
+
+def fenced_tasks(x: da.Array) -> int:
+    return len(fenced(x.__dask_graph__(), x.__dask_keys__()))
+
+
+def test_what_must_run_one_after_the_other_is_one_task() -> None:
+    x = leaf(EAST, (24, 12))
+    for _ in range(50):  # each step needs the field before it, and its mean
+        x = 0.5 * x - x.mean()
+    assert fenced_tasks(x) == 1
+    np.testing.assert_array_equal(x.compute(scheduler="sync"), chained(VALUES[EAST]))
+
+
+def chained(x: np.ndarray) -> np.ndarray:
+    for _ in range(50):
+        x = 0.5 * x - x.mean()
+    return x
+
+
+def test_what_may_run_side_by_side_is_not_fused() -> None:
+    assert fenced_tasks(leaf(EAST).sum()) > 6  # six reads, each with its own sum, before they are summed
+    one, two = (Task(k, np.square, TaskRef("x")) for k in ("one", "two"))
+    graph = {"x": Task("x", np.ones, 3), "one": one, "two": two, "sum": Task("sum", np.add, one.ref(), two.ref())}
+    assert set(fenced(graph, ["sum"])) == {"x", "one", "two", "sum"}
+    graph["sum"] = Task("sum", np.add, TaskRef("x"), one.ref())
+    del graph["two"]
+    assert set(fenced(graph, ["sum"])) == {"sum"}

@@ -152,27 +152,46 @@ def _size_bytes(value: Any) -> int:
 
 
 def _fuse_chains(tasks: Graph, users: dict[Key, list[Key]], wanted: set[Key]) -> Graph:
-    """Fuse linear chains whose tasks all share one set of homes; a chain keeps the key of its last link."""
+    """Fuse what must run one after the other anyway and has one set of homes; what is fused keeps the last task's key.
+
+    That is a task whose only input is made for it alone, and one that needs both a task and what is made of that task for
+    it alone (``x - x.mean()``).
+    """
     homes: dict[Key, Homes] = {}
     chains: dict[Key, list[Key]] = {}
+    needed: dict[Key, frozenset[Key]] = {}
+    last: dict[Key, Key] = {}
+
+    def end(key: Key) -> Key:
+        while key in last:
+            last[key] = last.get(last[key], last[key])
+            key = last[key]
+        return key
+
     for key in _topological(tasks, users):
         task = tasks[key]
         reads, pins = marks(key, task)
         if len(reads | pins) > 1:
             raise PlacementError(describe_mixture(key, reads | pins))
         homes[key] = combine(reads, pins, (homes.get(d, NOWHERE) for d in task.dependencies))
-        chains[key] = [key]
-        if task.block_fusion or len(task.dependencies) != 1:
-            continue
-        (below,) = task.dependencies
-        if (
-            below in chains
-            and below not in wanted
-            and len(users[below]) == 1
-            and not tasks[below].block_fusion
-            and homes[below] == homes[key]
-        ):
-            chains[key] = [*chains.pop(below), key]
+        links, needs = [key], frozenset(task.dependencies)
+        while not task.block_fusion:
+            # Of several inputs that are made of others none: they may run side by side.
+            before = [d for d in needs if len(needs) == 1 or (needed.get(d) and needed[d] <= needs - {d})]
+            below = before[0] if len(before) == 1 else None
+            if (
+                below not in chains
+                or below in wanted
+                or tasks[below].block_fusion
+                or homes[below] != homes[key]
+                or any(end(user) != key for user in users[below])
+            ):
+                break
+            last[below] = key
+            needs = needs - {below} | needed[below]
+            chains[below].extend(links)
+            links = chains.pop(below)
+        chains[key], needed[key] = links, needs
     return {key: _fused(key, [tasks[k] for k in links]) for key, links in chains.items()}
 
 
