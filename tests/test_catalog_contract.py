@@ -229,7 +229,7 @@ def test_a_missing_month_is_refused_with_its_name_and_all_others_missing(filled:
         "dataset=era5 variable=air_temperature time=2015-07",
     )
     assert "time=2015-07" in str(caught.value)
-    assert "It holds 12 of these, 2011-01 until 2012-01." in str(caught.value), "what there is helps the reader"
+    assert "It holds 12 of these, 2011-01 until before 2012-01." in str(caught.value), "what there is helps the reader"
 
 
 def test_never_the_nearest_match(filled: Catalog):

@@ -40,7 +40,10 @@ class Verdict:
 
 
 def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
-    """All checks of one analysis, as one step that reads its result once."""
+    """All checks of one analysis, as one step that reads its result once.
+
+    A result that fails one is withdrawn from the catalog: nobody takes it for the current one.
+    """
     specs = [dg.AssetCheckSpec(name, asset=made.name, blocking=True, description=_MEANING[name]) for name in NAMES]
 
     @dg.multi_asset_check(specs=specs, name=f"check_{made.name}", required_resource_keys={"results"})
@@ -49,6 +52,11 @@ def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
         with explained():
             entries = _entries(results, made.name, context.run.run_id)
             verdicts, evidence, figures = _judge(made, results, entries, context.log.info)
+            blocked = any(v.problem and not v.warn for of_parts in verdicts.values() for v in of_parts.values())
+            own = [e.id for e in entries if e.attributes.get("run_id") == context.run.run_id]
+            if blocked and own:
+                results.catalog.apply(removals=own)
+                context.log.warning(f"{made.name} of this run is withdrawn; what was there before stays current")
         for name in NAMES:
             bad = {part: v for part, v in verdicts[name].items() if v.problem}
             yield dg.AssetCheckResult(

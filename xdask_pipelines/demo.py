@@ -46,6 +46,7 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
     ancestors; ``assets`` has each asset's own.
     """
     started = perf_counter()
+    warnings: list[str] = []
     configs = {"cmip6_predicted_tas_regridded": {"experiment_id": experiment}}
     with instance(topology) as history:
         upkeep = [f"{name}_{kind}" for name in topology.dataset_names for kind in ("lustre", "catalog")]
@@ -54,12 +55,13 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
             counts = synced.metadata[f"{name}_catalog"]["counts"]
             for region, found in counts.items():
                 tell(f"catalog: {name} in {region}: " + ", ".join(f"{found[k]} {k}" for k in _SAID))
+            for bad in synced.metadata[f"{name}_catalog"]["quarantined"].records:
+                warnings.append(f"not catalogued, of {name}: {bad.data['key']}: {bad.data['reason']}")
         definitions = build_definitions(topology, {"pools": pools})
         results = definitions.resources["results"].results  # type: ignore[index]
         analyses = in_order(definitions, (MAIN, "model_bias", "climate_signal"))
         plan = due(analyses, results.catalog, results, configs, lambda name: passed_checks(history, name))
         evidence: dict[str, Evidence] = {}
-        warnings: list[str] = []
         for names, months in _runs(plan, analyses):
             tell("computing " + ", ".join(names) + (f" for {months[0]} to {months[-1]}" if months else ""))
             done = run_assets(topology, pools, history, names, configs=configs, partitions=months)

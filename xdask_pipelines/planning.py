@@ -5,10 +5,11 @@ Belongs here: from an asset's name to its lazy graph. Does not belong here: pred
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from xdask_pipelines.assets.analysis import analysis_named, run
+from xdask_pipelines.assets.analysis import analysis_named, analysis_of, run
 from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.errors import XdaskError
@@ -44,9 +45,8 @@ def plan_asset(
     definitions = build_definitions(topology)
     made = analysis_named(name)
     if made is None:
-        raise XdaskError(
-            f"There is no analysis {name}. `xdask plan` takes assets made with xdask_pipelines.assets.analysis."
-        )
+        known = [a.name for asset in definitions.assets or () if (a := analysis_of(asset))]  # type: ignore[arg-type]
+        raise XdaskError(f"There is no analysis {name}. There are {', '.join(sorted(known))}.")
     results: Results = (definitions.resources or {})["results"].results
     months = partitions or source_months(name, results.catalog)
     keys = list(months) if made.partitioned else [""]
@@ -56,7 +56,13 @@ def plan_asset(
         inputs[upstream] = results.open(
             results.find(upstream, (keys if made.partitioned else there) if there else [""])
         )
-    result = run(made, results.catalog, config, keys, inputs)
+    try:
+        result = run(made, results.catalog, config, keys, inputs)
+    except XdaskError:
+        raise
+    except Exception as error:  # of the user's own function
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        raise XdaskError(f"{name}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})") from error
     prepared = results.prepare(
         Label(name, "plan"),
         result.parts,

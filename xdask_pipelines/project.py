@@ -6,6 +6,7 @@ Belongs here: what the command line shares. Does not belong here: words for peop
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster_shared.error import SerializableErrorInfo
 
+from xdask_pipelines.assets.analysis import analysis_named
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.checks import NAMES
 from xdask_pipelines.errors import XdaskError
@@ -89,9 +92,11 @@ def run_assets(
     """
     definitions = build_definitions(topology, {"pools": pools})
     chosen = list(names)
-    known = {key.to_python_identifier() for key in definitions.resolve_all_asset_keys()}
+    known = {key.to_user_string() for key in definitions.resolve_all_asset_keys()}
     if unknown := sorted(set(chosen) - known):
         raise XdaskError(f"There is no asset {', '.join(unknown)}. There are {', '.join(sorted(known))}.")
+    for name in chosen:
+        _check_request(definitions, name, (configs or {}).get(name, {}), partitions)
     job = definitions.resolve_implicit_global_asset_job_def()
     config = {name: {"config": dict(values)} for name, values in (configs or {}).items() if name in chosen}
     tags = {}
@@ -112,10 +117,29 @@ def run_assets(
     metadata: dict[str, Mapping[str, Any]] = {}
     for event in result.get_asset_materialization_events():
         made = event.step_materialization_data.materialization
-        metadata[made.asset_key.to_python_identifier()] = {k: v.value for k, v in made.metadata.items()}
+        metadata[made.asset_key.to_user_string()] = {k: v.value for k, v in made.metadata.items()}
     failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
-    warnings = tuple(f"{e.asset_key.to_python_identifier()}: {e.description or e.check_name}" for e in failed)
+    warnings = tuple(f"{e.asset_key.to_user_string()}: {e.description or e.check_name}" for e in failed)
     return Done(result.run_id, metadata, warnings)
+
+
+def _check_request(
+    definitions: dg.Definitions, name: str, config: Mapping[str, Any], partitions: Sequence[str]
+) -> None:
+    """Refuse partitions and config values that an asset does not have, naming those that it has."""
+    if made := analysis_named(name):
+        made.config(config)
+    there_are = definitions.resolve_assets_def(dg.AssetKey(name)).partitions_def
+    if there_are is None:
+        if partitions:
+            raise XdaskError(f"{name} has no partitions; leave out {', '.join(partitions)}.")
+        return
+    keys = list(there_are.get_partition_keys())
+    listed = f"It has {keys[0]} to {keys[-1]}" if keys else "It has none yet: run `xdask sync`"
+    if not partitions:
+        raise XdaskError(f"{name} is made partition by partition. {listed}; name one with --partition.")
+    if unknown := [key for key in partitions if key not in keys]:
+        raise XdaskError(f"{name} has no partition {', '.join(unknown)}. {listed}.")
 
 
 def passed_checks(history: dg.DagsterInstance, name: str) -> bool:
@@ -127,10 +151,18 @@ def passed_checks(history: dg.DagsterInstance, name: str) -> bool:
     return all(e is not None and (e.passed or e.severity == dg.AssetCheckSeverity.WARN) for e in evaluations)
 
 
+def _with_place(error: SerializableErrorInfo) -> str:
+    """An error's message, with the last line of code below it that is neither ours nor a library's."""
+    ours = str(Path(__file__).parent)
+    places = [re.match(r'\s*File "([^"]+)", line (\d+)', frame) for frame in error.stack]
+    own = [m for m in places if m and not m[1].startswith(ours) and "site-packages" not in m[1]]
+    return error.message.strip() + (f" ({own[-1][1]}, line {own[-1][2]})" if own else "")
+
+
 def _what_failed(result: dg.ExecuteInProcessResult) -> str:
     """What a person needs to know: failed checks in their own words, else each failed step's message."""
     lines = [
-        f"{e.asset_key.to_python_identifier()}: {e.description}"
+        f"{e.asset_key.to_user_string()}: {e.description}"
         for e in result.get_asset_check_evaluations()
         if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR
     ]
@@ -138,5 +170,5 @@ def _what_failed(result: dg.ExecuteInProcessResult) -> str:
         data = event.step_failure_data
         said = data.user_failure_data.description if data.user_failure_data else None
         error = data.error.cause if data.error and data.error.cause else data.error
-        lines.append(f"{event.step_key}: {said or (error.message.strip() if error else 'failed')}")
+        lines.append(f"{event.step_key}: {said or (_with_place(error) if error else 'failed')}")
     return "\n".join(lines) or f"Run {result.run_id} failed; see its log in the UI."

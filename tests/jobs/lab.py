@@ -47,6 +47,12 @@ def faulty_mean(hourly: xr.DataArray) -> xr.Dataset:
 def hourly_long_mean(hourly_mean: xr.Dataset) -> xr.DataArray:
     """Mean of all months."""
     return climate.mean_of_partials(hourly_mean)
+
+
+@analysis(sources={"era5": Source("era5", TEMPERATURE)}, units="K")
+def hourly_broken(era5: xr.DataArray) -> xr.DataArray:
+    """Fails when it is called."""
+    raise ValueError("no such thing")
 '''
 
 

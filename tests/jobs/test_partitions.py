@@ -13,6 +13,7 @@ from lab import Project
 from xdask_pipelines.assets.upkeep import collect_results
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.planning import plan_asset
 from xdask_pipelines.project import run_assets
 from xdask_pipelines.resources.results import Results
 from xdask_pipelines.upkeep import sync_datasets
@@ -68,6 +69,39 @@ def test_a_mean_over_months_weighs_hours_and_needs_every_month(project: Project,
 def test_a_faulty_month_is_refused_with_its_remedy(project: Project, history, month: str, message: str) -> None:
     with pytest.raises(XdaskError, match=message):
         run_assets(project.topology, project.pools, history, ["faulty_mean"], partitions=[month])
+    # What a check refuses is withdrawn: nobody takes it for the current result.
+    assert open_catalog(project.topology.catalog_url).search(dataset="faulty_mean", superseded=True) == []
+
+
+@pytest.mark.parametrize(
+    ("asset", "asked", "message"),
+    [
+        ("hourly_mean", {"partitions": ["2013-01"]}, "has no partition 2013-01. It has 2011-01 to 2011-07."),
+        ("hourly_mean", {"partitions": ["bad"]}, "has no partition bad. It has 2011-01 to 2011-07."),
+        ("hourly_mean", {}, "is made partition by partition. It has 2011-01 to 2011-07; name one with --partition."),
+        ("hourly_long_mean", {"partitions": ["2011-01"]}, "has no partitions; leave out 2011-01."),
+        ("hourly_long_mean", {"configs": {"hourly_long_mean": {"n": 1}}}, "has no config value n. It takes none."),
+        (
+            "cmip6_predicted_tas_regridded",
+            {"configs": {"cmip6_predicted_tas_regridded": {"experiment": "E1"}}},
+            "has no config value experiment. There is experiment_id",
+        ),
+        ("nosuch", {}, "There is no asset nosuch. There are .*hourly_mean"),
+    ],
+)
+def test_a_wrong_request_is_refused_with_what_there_is(project: Project, history, asset, asked, message) -> None:
+    with pytest.raises(XdaskError, match=message):
+        run_assets(project.topology, project.pools, history, [asset], **asked)
+
+
+def test_an_error_in_an_own_function_names_its_line(project: Project, history) -> None:
+    for attempt in (
+        lambda: run_assets(project.topology, project.pools, history, ["hourly_broken"]),
+        lambda: plan_asset(project.topology, "hourly_broken"),
+    ):
+        with pytest.raises(XdaskError, match=r"no such thing.*analyses/hourly\.py, line \d+") as caught:
+            attempt()
+        assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_truncated_file_is_quarantined_with_its_reason(project: Project) -> None:

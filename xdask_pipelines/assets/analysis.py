@@ -22,6 +22,7 @@ from xdask_pipelines.access import open_entries
 from xdask_pipelines.access.completeness import steps_of
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.climate import with_bounds
+from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.io_manager import Result, entries_of
 from xdask_pipelines.resources.results import PARTITION
@@ -92,7 +93,17 @@ class Analysis:
     caveat: str
 
     def config(self, values: Mapping[str, Any] | None) -> Any:
-        """Typed config from a run's values."""
+        """Typed config from a run's values.
+
+        Raises
+        ------
+        XdaskError
+            If there is no such value, with those that there are.
+        """
+        known = sorted(self.config_type.model_fields) if self.config_type else []
+        if unknown := sorted(set(values or {}) - set(known)):
+            there_is = f"There is {', '.join(known)}" if known else "It takes none"
+            raise XdaskError(f"{self.name} has no config value {', '.join(unknown)}. {there_is}.")
         return self.config_type(**(values or {})) if self.config_type else None
 
     def entries(self, catalog: Catalog, config: Any, partition: str) -> dict[str, Entry]:

@@ -95,7 +95,7 @@ def _what_there_is(backend: Backend, terms: Mapping[str, tuple[str, ...]], found
         return "It is empty: run xdask sync."
     hints = []
     if found:
-        texts = [f"{time_text(start)} until {time_text(end)}" for start, end in _spans(found)]
+        texts = [f"{time_text(start)} until before {time_text(end)}" for start, end in _spans(found)]
         hints.append(f"It holds {len(found)} of these, " + (_some(texts) if texts else "without a known time"))
     for name, asked in terms.items():
         if found and len(asked) == 1:
@@ -103,6 +103,10 @@ def _what_there_is(backend: Backend, terms: Mapping[str, tuple[str, ...]], found
         rest = {other: values for other, values in terms.items() if other != name}
         if values := backend.facets([name], _query(rest))[name]:
             hints.append(f"With the rest as asked, {name} could be {_some(values)}")
+        elif like := backend.search(Query(terms=rest, superseded="version" in rest, limit=1)):
+            hints.append(
+                f"With the rest as asked, entries have no {name}; they have {', '.join(sorted(like[0].terms()))}"
+            )
     return ". ".join(hints or ["No other value of any one name would do; look with xdask catalog facets"]) + "."
 
 
