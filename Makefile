@@ -5,7 +5,7 @@ READY := .venv/.ready
 # CI measures coverage with "coverage run -m pytest".
 PYTEST_RUN ?= pytest
 
-.PHONY: demo ui test damage browser lint bench clean
+.PHONY: demo ui test damage browser lint bench bench-wan clean
 
 demo: $(READY)  ## The main job on the data in data/, with two Regions on this machine
 	$(BIN)/xdask demo
@@ -29,6 +29,9 @@ lint: $(READY)  ## Style and types
 
 bench: $(READY)  ## Speed and memory beside what one would pick instead, as ratios
 	$(BIN)/python -m benchmarks
+
+bench-wan: $(READY)  ## Placement over a WAN made of network namespaces, beside what one would pick instead (root, Linux)
+	$(BIN)/python -m benchmarks.wan
 
 clean:  ## Stop the pools; remove results and the environment, keep data/
 	-[ ! -x $(BIN)/xdask ] || $(BIN)/xdask pools down

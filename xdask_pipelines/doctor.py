@@ -146,6 +146,7 @@ def _unwritable(folder: Path) -> str | None:
 
 def _catalog(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.catalog import open_catalog
+    from xdask_pipelines.upkeep import unnamed_places
 
     catalog = open_catalog(topology.catalog_url)
     for name in topology.dataset_names:
@@ -169,6 +170,9 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
                 yield Finding("catalog", "note", f"{said}; {changed} files differ from the last sync", f"{sync}.")
             else:
                 yield Finding("catalog", "ok", f"{said}, as the folder is")
+    for (name, region), entries in unnamed_places(topology, catalog).items():
+        said = f"{name} in {region}: {entries} entries that no sync keeps true; regions.yaml does not name it"
+        yield Finding("catalog", "note", said, f"Name it there again, or `xdask catalog forget {name}`.")
 
 
 def _changed(root: Path, mounts: Iterable[str], known: dict[str, tuple[int, int]]) -> int:

@@ -1,4 +1,4 @@
-"""Syncs by hand: the same sync as the nightly assets', for operators.
+"""Syncs by hand: the same sync as the nightly assets', for operators; and forgetting what is no longer synced.
 
 Belongs here: running syncs with or without standing pools. Does not belong here: what a sync does (access).
 """
@@ -11,10 +11,11 @@ from functools import partial
 from typing import Any
 
 from xdask_pipelines.access.sync import Compute, Synced, sync
-from xdask_pipelines.catalog import open_catalog
-from xdask_pipelines.errors import TopologyError
+from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
+from xdask_pipelines.errors import CatalogError, TopologyError
 from xdask_pipelines.placement import compute, local_regions
 from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.results import LAYOUT
 from xdask_pipelines.topology import Topology
 
 
@@ -61,6 +62,49 @@ def sync_datasets(
             )
             tell(f"{name} in {region}: {'synced' if synced else 'planned'}")
     return done
+
+
+def unnamed_places(topology: Topology, catalog: Catalog) -> dict[tuple[str, str], int]:
+    """Entries by (dataset, Region) that no sync keeps true: the topology does not name the place (any more)."""
+    named = {(n, r) for n in topology.dataset_names for r, _ in topology.datasets(n)}
+    layouts = [layout for layout in catalog.facets("layout", superseded=True)["layout"] if layout != LAYOUT]
+    datasets = catalog.facets("dataset", layout=layouts, superseded=True)["dataset"] if layouts else ()
+    counts = {d: catalog.facets("region", dataset=d, layout=layouts, superseded=True)["region"] for d in datasets}
+    return {(d, r): n for d, by_region in counts.items() for r, n in by_region.items() if (d, r) not in named}
+
+
+def forget_dataset(topology: Topology, name: str) -> dict[str, int]:
+    """Remove a dataset's entries from the catalog, in all Regions in which the topology does not name it.
+
+    Returns
+    -------
+    Entries removed, by Region. Files are left alone.
+
+    Raises
+    ------
+    CatalogError
+        If there are no such entries.
+    """
+    catalog = open_catalog(topology.catalog_url)
+    places = unnamed_places(topology, catalog)
+    gone = {region: count for (dataset, region), count in places.items() if dataset == name}
+    if not gone:
+        others = sorted({dataset for dataset, _ in places})
+        raise CatalogError(
+            f"The catalog holds nothing of {name} that regions.yaml does not name. "
+            + (f"Of these it does: {', '.join(others)}." if others else "Take the dataset out of regions.yaml first.")
+        )
+    for region in gone:
+        base = catalog.manifest(name, region)
+        catalog.apply(
+            removals=list(base.digests),
+            dataset=name,
+            region=region,
+            manifest=ManifestChange(drop=[o.key for o in base.objects]),
+            base_generation=base.generation,
+            expected_entries=0,
+        )
+    return gone
 
 
 @contextmanager

@@ -59,6 +59,18 @@ def _query(ctx: click.Context) -> dict[str, Any]:
     return query
 
 
+@catalog.command("forget")
+@click.argument("dataset")
+@JSON
+def catalog_forget(dataset: str, as_json: bool) -> None:
+    """Remove entries of a dataset that regions.yaml does not name any more; files are left alone."""
+    from xdask_pipelines.upkeep import forget_dataset
+
+    gone = forget_dataset(topology(), dataset)
+    lines = [f"{dataset} in {region}: {n} entries removed" for region, n in gone.items()]
+    give(as_json, gone, lambda: click.echo("\n".join(lines)))
+
+
 @catalog.command("search", cls=_Facets)
 @click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
 @click.option("--limit", type=int, default=100, show_default=True)
