@@ -178,3 +178,36 @@ def test_what_may_run_side_by_side_is_not_fused() -> None:
     graph["sum"] = Task("sum", np.add, TaskRef("x"), one.ref())
     del graph["two"]
     assert set(fenced(graph, ["sum"])) == {"sum"}
+
+
+def test_what_grows_is_made_where_it_is_needed(cluster: Cluster) -> None:
+    """A climatology that is made finer for an anomaly elsewhere crosses while it is small."""
+    wide = np.repeat(VALUES[EAST], 100, axis=1)
+    east = pin(da.from_array(wide, chunks=(4, 1200), inline_array=True), EAST)
+    climatology = leaf(WEST).mean(axis=0)
+    fine = da.map_blocks(np.repeat, climatology, 100, chunks=(1200,), dtype=float)
+    lazy = ((east - fine) ** 2).mean(axis=0)
+    foretold = plan(lazy, settings=SETTINGS)
+    (result,), evidence = compute(cluster.client, lazy)
+    expected = ((wide - np.repeat(VALUES[WEST].mean(axis=0), 100)) ** 2).mean(axis=0)
+    np.testing.assert_allclose(result, expected, rtol=1e-14)
+    between = {p: n for p, n in evidence.bytes_across.items() if "eu-west-2" not in p}
+    assert between == {f"{WEST}->{EAST}": 12 * 8}
+    assert between == {p: n for p, n in foretold.bytes_across.items() if "eu-west-2" not in p}
+
+
+def test_what_grows_stays_if_the_other_side_is_smaller_or_others_need_it(cluster: Cluster) -> None:
+    climatology = leaf(WEST).mean(axis=0)
+    fine = da.map_blocks(np.repeat, climatology, 100, chunks=(1200,), dtype=float)
+    tiny = leaf(EAST).sum()
+    (_, _), evidence = compute(cluster.client, fine + tiny, fine.sum())
+    assert f"{WEST}->{EAST}" not in evidence.bytes_across
+
+
+def test_of_two_sides_that_both_grow_the_smaller_one_crosses(cluster: Cluster) -> None:
+    def fine(x: da.Array) -> da.Array:
+        return da.map_blocks(np.repeat, x, 1200 // x.size, chunks=(1200,), dtype=float)
+
+    lazy = (fine(leaf(WEST).mean(axis=0)) - fine(leaf(EAST, (24, 12)).mean(axis=1))).max()
+    _, evidence = compute(cluster.client, lazy)
+    assert {p: n for p, n in evidence.bytes_across.items() if "eu-west-2" not in p} == {f"{WEST}->{EAST}": 12 * 8}

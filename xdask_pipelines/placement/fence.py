@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
-from dask._task_spec import Alias, DataNode, GraphNode, convert_legacy_graph
+from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, convert_legacy_graph
 from dask.blockwise import optimize_blockwise
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph
@@ -30,9 +30,12 @@ from xdask_pipelines.placement.homes import (
     Homes,
     combine,
     describe_mixture,
+    layer_name,
     mark_of,
     marks,
 )
+from xdask_pipelines.placement.sizes import Sizes
+from xdask_pipelines.placement.smaller_side import moved
 
 MAX_TASKS = 40_000
 #: A constant up to this size is copied into each of its users: a round trip over a WAN costs more than these bytes.
@@ -65,7 +68,14 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, **_: Any) -> Gr
         graph = HighLevelGraph.from_collections(str(id(graph)), graph, dependencies=())
     layered = optimize_blockwise(_labelled(graph), keys=wanted).cull(set(wanted))
     tasks: Graph = convert_legacy_graph(ensure_dict(layered))
-    tasks = _fuse_chains(*_inline_constants(tasks, set(wanted)), set(wanted))
+    tasks, users = _inline_constants(tasks, set(wanted))
+    order = _topological(tasks, users)
+    homes, own = _homes(order, tasks)
+    needs = {key: task.dependencies for key, task in tasks.items()}
+    if away := moved(order, needs, users, homes, own | set(wanted), Sizes([graph]).of_key):
+        tasks |= {key: _pinned(tasks[key], region) for key, region in away.items()}
+        homes = _homes(order, tasks)[0]
+    tasks = _fuse_chains(order, tasks, users, homes, set(wanted))
     if len(tasks) > max_tasks:
         raise too_many_tasks(len(tasks), max_tasks)
     return tasks
@@ -151,13 +161,38 @@ def _size_bytes(value: Any) -> int:
     return int(value.nbytes) if isinstance(value, (np.ndarray, np.generic)) else 64
 
 
-def _fuse_chains(tasks: Graph, users: dict[Key, list[Key]], wanted: set[Key]) -> Graph:
+def _homes(order: Iterable[Key], tasks: Graph) -> tuple[dict[Key, Homes], set[Key]]:
+    """Homes among each task's ancestors, and the tasks that read or are pinned themselves."""
+    homes: dict[Key, Homes] = {}
+    own: set[Key] = set()
+    for key in order:
+        reads, pins = marks(key, tasks[key])
+        if len(reads | pins) > 1:
+            raise PlacementError(describe_mixture(key, reads | pins))
+        homes[key] = combine(reads, pins, (homes.get(d, NOWHERE) for d in tasks[key].dependencies))
+        if reads or pins:
+            own.add(key)
+    return homes, own
+
+
+def _pinned(task: GraphNode, region: str) -> GraphNode:
+    """The same task, pinned to a Region."""
+    mark = layer_name(PIN, region, "moved")
+    return GraphNode.fuse(task, Task(mark, _same, TaskRef(task.key)), key=task.key)
+
+
+def _same(x: Any) -> Any:
+    return x
+
+
+def _fuse_chains(
+    order: Iterable[Key], tasks: Graph, users: dict[Key, list[Key]], homes: Mapping[Key, Homes], wanted: set[Key]
+) -> Graph:
     """Fuse what must run one after the other anyway and has one set of homes; what is fused keeps the last task's key.
 
     That is a task whose only input is made for it alone, and one that needs both a task and what is made of that task for
     it alone (``x - x.mean()``).
     """
-    homes: dict[Key, Homes] = {}
     chains: dict[Key, list[Key]] = {}
     needed: dict[Key, frozenset[Key]] = {}
     last: dict[Key, Key] = {}
@@ -168,12 +203,8 @@ def _fuse_chains(tasks: Graph, users: dict[Key, list[Key]], wanted: set[Key]) ->
             key = last[key]
         return key
 
-    for key in _topological(tasks, users):
+    for key in order:
         task = tasks[key]
-        reads, pins = marks(key, task)
-        if len(reads | pins) > 1:
-            raise PlacementError(describe_mixture(key, reads | pins))
-        homes[key] = combine(reads, pins, (homes.get(d, NOWHERE) for d in task.dependencies))
         links, needs = [key], frozenset(task.dependencies)
         while not task.block_fusion:
             # Of several inputs that are made of others none: they may run side by side.

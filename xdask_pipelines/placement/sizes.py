@@ -46,14 +46,15 @@ class Sizes:
 
     def of(self, key: Key, spec: GraphNode) -> int | None:
         """Bytes of a task's result; None if nothing tells."""
-        found = self._of_key(key)
+        found = self.of_key(key)
         if found is None:
             # A fused task keeps the key of its last link, which may be a helper that no array stands for.
-            inner = [n for name, _ in nested(spec) if (n := self._of_key(name)) is not None]
+            inner = [n for name, _ in nested(spec) if (n := self.of_key(name)) is not None]
             found = inner[0] if inner else None
         return found
 
-    def _of_key(self, key: Key) -> int | None:
+    def of_key(self, key: Key) -> int | None:
+        """Bytes of the block that a key stands for; None if nothing tells."""
         if not isinstance(key, tuple) or key[0] not in self._known:
             return None
         chunks, itemsize = self._known[str(key[0])]
