@@ -42,7 +42,7 @@ class Verdict:
 def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
     """All checks of one analysis, as one step that reads its result once.
 
-    A result that fails one is withdrawn from the catalog: nobody takes it for the current one.
+    A result, or a partition of one, that fails is withdrawn from the catalog: nobody takes it for the current one.
     """
     specs = [dg.AssetCheckSpec(name, asset=made.name, blocking=True, description=_MEANING[name]) for name in NAMES]
 
@@ -52,11 +52,14 @@ def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
         with explained():
             entries = _entries(results, made.name, context.run.run_id)
             verdicts, evidence, figures = _judge(made, results, entries, context.log.info)
-            blocked = any(v.problem and not v.warn for of_parts in verdicts.values() for v in of_parts.values())
-            own = [e.id for e in entries if e.attributes.get("run_id") == context.run.run_id]
-            if blocked and own:
-                results.catalog.apply(removals=own)
-                context.log.warning(f"{made.name} of this run is withdrawn; what was there before stays current")
+            refused = {
+                part for of_parts in verdicts.values() for part, v in of_parts.items() if v.problem and not v.warn
+            }
+            own = [e for e in entries if e.part in refused and e.attributes.get("run_id") == context.run.run_id]
+            if own:
+                results.catalog.apply(removals=[e.id for e in own])
+                named = ", ".join(f"{made.name}[{e.part}]" if e.part else made.name for e in own)
+                context.log.warning(f"withdrawn: {named} of this run; what was there before stays current")
         for name in NAMES:
             bad = {part: v for part, v in verdicts[name].items() if v.problem}
             yield dg.AssetCheckResult(

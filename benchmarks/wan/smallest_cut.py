@@ -59,8 +59,15 @@ def _least(size: Mapping[str, int], edges: list[tuple[str, str]], fixed: Mapping
     regions = (*WORKERS, CLIENT)
     number = {name: i for i, name in enumerate(size)}
     width, n = len(regions), len(size)
-    at = lambda name, r: number[name] * width + r  # noqa: E731  # is it computed there
-    sent = lambda name, r: n * width + number[name] * width + r  # noqa: E731  # is it sent there
+
+    def at(name: str, r: int) -> int:
+        """Number of the variable that says whether a layer is computed in a Region."""
+        return number[name] * width + r
+
+    def sent(name: str, r: int) -> int:
+        """Number of the variable that says whether it is sent there."""
+        return n * width + number[name] * width + r
+
     rows = lil_array((n + len(edges) * width, 2 * n * width))
     low, high = np.zeros(rows.shape[0]), np.full(rows.shape[0], np.inf)
     for i, name in enumerate(size):  # each layer is in one Region

@@ -26,6 +26,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     faulty = folder / "data" / "us-east-1" / "faulty"
     for month, fault in ((5, Fault.MISSING_STEP), (6, Fault.WRONG_UNITS), (7, Fault.TRUNCATED)):
         write_era5_month(faulty, 2011, month, shape=(19, 36), chunks=(48, 19, 36), fault=fault)
+    mixed = folder / "data" / "us-east-1" / "mixed"
+    write_era5_month(mixed, 2011, 4, shape=(19, 36), chunks=(48, 19, 36))
+    write_era5_month(mixed, 2011, 5, shape=(19, 36), chunks=(48, 19, 36), fault=Fault.MISSING_STEP)
     models = folder / "data" / "us-west-2" / "models"
     for calendar, member in (("360_day", "r1i1p1f2"), ("noleap", "r2i1p1f2"), ("standard", "r3i1p1f2")):
         write_cmip6_member(models, member_id=member, calendar=calendar, shape=(18, 36), years=range(2015, 2018))

@@ -13,6 +13,7 @@ REPO = Path(__file__).parents[2]
 HOURLY = """
       - {name: hourly, layout: era5-pds, mount: hourly}
       - {name: faulty, layout: era5-pds, mount: faulty}
+      - {name: mixed, layout: era5-pds, mount: mixed}
 """
 MODELS = """
       - {name: models, layout: cmip6-pds, mount: models}
@@ -40,6 +41,12 @@ def hourly_mean(hourly: xr.DataArray) -> xr.Dataset:
 @analysis(sources={"hourly": Source("faulty", TEMPERATURE)}, **COMMON)
 def faulty_mean(hourly: xr.DataArray) -> xr.Dataset:
     """Sum and count of one month that has something wrong."""
+    return climate.month_partial(hourly)
+
+
+@analysis(sources={"hourly": Source("mixed", TEMPERATURE)}, **COMMON)
+def mixed_mean(hourly: xr.DataArray) -> xr.Dataset:
+    """Sum and count of one month, of which some have something wrong."""
     return climate.month_partial(hourly)
 
 

@@ -73,6 +73,13 @@ def test_a_faulty_month_is_refused_with_its_remedy(project: Project, history, mo
     assert open_catalog(project.topology.catalog_url).search(dataset="faulty_mean", superseded=True) == []
 
 
+def test_of_a_range_only_the_faulty_month_is_withdrawn(project: Project, history) -> None:
+    with pytest.raises(XdaskError, match=r"2011-05: 743 of 744 hours"):
+        run_assets(project.topology, project.pools, history, ["mixed_mean"], partitions=["2011-04", "2011-05"])
+    kept = open_catalog(project.topology.catalog_url).search(dataset="mixed_mean", superseded=True)
+    assert [e.part for e in kept] == ["2011-04"]
+
+
 @pytest.mark.parametrize(
     ("asset", "asked", "message"),
     [
