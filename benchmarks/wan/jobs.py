@@ -73,7 +73,7 @@ def _alone(region: str) -> Callable[[Mapping[str, xr.DataArray]], xr.DataArray]:
 def _chain(f: Fields) -> xr.DataArray:
     field = f[f"member_{WEST}"]
     for _ in range(50):  # each step needs the whole field before it
-        field = 0.9 * field + 0.1 * field.mean()
+        field = 0.9 * field + 0.1 * field.mean(dtype="f8")
     return _mean(field)
 
 
