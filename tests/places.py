@@ -8,13 +8,17 @@ from pathlib import Path
 from distributed import Client
 from recorder import Recorder
 
-from xdask_pipelines.placement.preload import Settings
+from xdask_pipelines.placement.settings import Link, Rates, Settings
 
 EAST, WEST, CENTRAL = "us-east-1", "us-west-2", "eu-central-1"
 CLIENT_REGION = "eu-west-2"
 #: One pair is dear, so that tests can tell prices from bytes.
 SETTINGS = Settings(
-    client_region=CLIENT_REGION, prices={f"{CENTRAL}->{EAST}": 9.0, f"{CENTRAL}->{WEST}": 9.0}, empty_pool_seconds=8.0
+    client_region=CLIENT_REGION,
+    links={f"{CENTRAL}->{EAST}": Link(usd_per_byte=2e-10), f"{CENTRAL}->{WEST}": Link(usd_per_byte=2e-10)},
+    pools={EAST: Rates(2, 10**9, 10**9, 1e-5, 1e-6, 0.379), WEST: Rates(2, 10**9, 10**9, 1e-5, 1e-6)},
+    kwh_per_byte=1e-12,
+    empty_pool_seconds=8.0,
 )
 
 

@@ -19,7 +19,7 @@ from places import EAST, WEST, Cluster
 from xdask_pipelines.access import Written, open_entries, written_lazily
 from xdask_pipelines.errors import AccessError
 from xdask_pipelines.placement import compute, local_regions, pin
-from xdask_pipelines.placement.preload import Settings
+from xdask_pipelines.placement.settings import Settings
 
 FIELD = np.random.default_rng(6).integers(0, 320, (12, 18, 20)) / 32
 

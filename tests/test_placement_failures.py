@@ -21,7 +21,7 @@ from places import EAST, WEST
 from xdask_pipelines.errors import EmptyPool, LostComputation
 from xdask_pipelines.placement import PlacementError, compute, local_regions, pin
 from xdask_pipelines.placement.cluster import Pool, is_alive, start
-from xdask_pipelines.placement.preload import Settings
+from xdask_pipelines.placement.settings import Settings
 
 
 @pytest.fixture

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import sys
+from dataclasses import replace
+from itertools import permutations
 from typing import Any
 
 import dask
@@ -15,7 +17,10 @@ from matplotlib.image import imread
 from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST
 
 from xdask_pipelines.placement import PlacementError, Plan, pin, plan
+from xdask_pipelines.placement.settings import Link, Rates
 from xdask_pipelines.placement.sizes import human_bytes
+
+PAIR = (EAST, CLIENT_REGION)
 
 
 def array(region: str, shape: tuple[int, ...], chunks: Any = -1, fill: float = 1.0) -> da.Array:
@@ -27,7 +32,7 @@ def test_a_late_task_is_foretold_at_the_region_that_costs_least() -> None:
     foretold = plan((large - small).sum(), settings=SETTINGS)
     assert foretold.late_tasks_by_region.keys() == {WEST}
     assert foretold.bytes_across == {f"{EAST}->{WEST}": 80, f"{WEST}->{CLIENT_REGION}": 8}
-    assert foretold.cost == 88
+    assert foretold.cost_usd["egress"] == pytest.approx(88 * 0.02e-9)
     dear = plan(array(CENTRAL, (10, 10)) - array(EAST, (5, 10, 10)), settings=SETTINGS)
     assert dear.late_tasks_by_region.keys() == {CENTRAL}
     assert dear.bytes_across[f"{EAST}->{CENTRAL}"] == 4_000
@@ -49,12 +54,38 @@ def test_warnings_say_what_is_large_and_what_to_do(monkeypatch: pytest.MonkeyPat
     shared = da.ones((4_000, 4_000), chunks=(1_000, 4_000))
     (homeless,) = plan((pin(shared, EAST).mean(axis=0) - pin(shared, WEST).mean(axis=0)).sum()).warnings
     assert homeless.startswith("128 MB are made by tasks without a home")
-    monkeypatch.setattr(sys.modules["xdask_pipelines.placement.plan"], "MAX_TASKS", 3)
+    monkeypatch.setattr(sys.modules["xdask_pipelines.placement.advice"], "MAX_TASKS", 3)
     (many,) = plan(array(EAST, (40,), 10).sum()).warnings
     assert many.startswith("5 tasks are more than the 3")
     monkeypatch.undo()
     (guess,) = plan(dask.delayed(np.sum)(array(EAST, (40,), 10))).warnings
     assert "guesses" in guess
+
+
+def test_memory_and_round_trips_are_foretold() -> None:
+    small = replace(SETTINGS, pools={EAST: Rates(2, 10**6, 10**5)})
+    whole = plan(pin(da.ones((400, 400), chunks=(100, 400)), EAST).rechunk((400, 100)).sum(), settings=small)
+    _, pool, process = whole.warnings
+    assert f"fill the pool of {EAST} at a time, which has 1.0 MB" in pool
+    assert f"One task in {EAST} needs" in process
+    deep = array(EAST, (4, 10), (1, 10))
+    for _ in range(30):
+        deep = deep - deep.mean()
+    (chain,) = plan(deep.sum(), settings=SETTINGS).warnings
+    assert f"tasks in a row in {EAST} wait" in chain
+    assert plan(deep.sum(), settings=replace(SETTINGS, one_machine=True)).warnings == ()
+
+
+def test_a_longer_way_takes_longer() -> None:
+    lazy = array(EAST, (40, 1_000), (10, 1_000)).mean(axis=0)
+    near, far = (
+        plan(
+            lazy, settings=replace(SETTINGS, links={f"{a}->{b}": Link(0.0, rtt) for a, b in permutations(PAIR)})
+        ).seconds
+        for rtt in (0.01, 0.3)
+    )
+    assert far - near == pytest.approx(3 * 0.29, rel=0.4)  # a round trip for each of two levels, and one for the result
+    assert plan(lazy, settings=replace(SETTINGS, one_machine=True)).seconds < near
 
 
 def test_a_plan_is_plain_json_and_a_picture() -> None:
@@ -63,6 +94,7 @@ def test_a_plan_is_plain_json_and_a_picture() -> None:
     again = json.loads(json.dumps(foretold.as_dict()))
     assert again["tasks_by_region"] == foretold.tasks_by_region
     assert again["warnings"] == []
+    assert b"<svg" in foretold.picture("svg")
     image = imread(io.BytesIO(foretold.picture()), format="png")
     assert image.shape[1] == 1600
     assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 50

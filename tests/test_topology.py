@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xdask_pipelines.aws_facts import INSTANCE_TYPES, region_partitions
+from xdask_pipelines.aws_facts import INSTANCE_TYPES, region_partitions, usd_per_vcpu_second
 from xdask_pipelines.catalog.layouts import LAYOUTS as CATALOG_LAYOUTS
 from xdask_pipelines.errors import TopologyError
+from xdask_pipelines.resources.pools import settings_of
 from xdask_pipelines.topology import LAYOUTS, Topology, find_topology
 
 GOOD = """\
@@ -96,6 +97,38 @@ def test_price_follows_the_sender_and_is_nothing_at_home(topology: Topology):
     assert topology.price("us-east-1", "eu-west-2") == pytest.approx(0.02e-9)
     with pytest.raises(TopologyError, match="'mars' is not a Region"):
         topology.price("mars", "us-east-1")
+
+
+def test_links_have_defaults_and_hold_both_ways():
+    links = "links:\n  - {between: [us-east-1, us-west-2], rtt_ms: 62}\n"
+    topology = Topology.model_validate(yaml.safe_load(GOOD + links))
+    for pair in (("us-east-1", "us-west-2"), ("us-west-2", "us-east-1")):
+        assert (topology.link(*pair).rtt_ms, topology.link(*pair).mbit) == (62.0, 1000.0)
+    assert topology.link("eu-west-2", "us-east-1").rtt_ms == 80.0
+    known = settings_of(topology)
+    assert known.link("us-west-2", "us-east-1").rtt_seconds == pytest.approx(0.062)
+    assert known.rates("us-east-1").threads == 12 * 16
+    assert known.rates("us-east-1").usd_per_thread_second == pytest.approx(0.0565 / 3600)
+    assert known.rates("eu-west-2").co2e_kg_per_kwh == 0.225
+
+
+@pytest.mark.parametrize(
+    ("links", "message"),
+    [
+        ("[{between: [us-east-1, us-east-2]}]", "us-east-2 is not a Region of this topology"),
+        ("[{between: [us-east-1, us-east-1]}]", "not us-east-1 with itself"),
+        ("[{between: [us-east-1, us-west-2]}, {between: [us-west-2, us-east-1]}]", "linked twice"),
+        ("[{between: [us-east-1, us-west-2], rtt_ms: 0}]", "greater than 0"),
+    ],
+)
+def test_a_link_that_joins_nothing_is_refused_with_its_line(tmp_path: Path, links: str, message: str):
+    (tmp_path / "regions.yaml").write_text(GOOD + f"links: {links}\n")
+    with pytest.raises(TopologyError, match=rf"regions.yaml:\d+: links.*{message}"):
+        Topology.load(tmp_path / "regions.yaml")
+
+
+def test_every_instance_type_has_a_price():
+    assert all(1e-5 < usd_per_vcpu_second(name) < 1e-4 for name in INSTANCE_TYPES)
 
 
 def test_a_topology_without_a_file_says_that_it_has_no_root():

@@ -128,3 +128,54 @@ def egress_usd_per_gb(source: str, destination: str) -> float:
     if {source, destination} == {"us-east-1", "us-east-2"}:
         return 0.01
     return _EGRESS_USD_PER_GB.get(source, _DEFAULT_EGRESS_USD_PER_GB)
+
+
+#: USD per virtual CPU and hour, on demand, Linux, us-east-1; sizes of a family cost in proportion, other Regions up to
+#: two thirds more. Source: "Amazon EC2 on-demand pricing". To estimate by, not a bill.
+_USD_PER_VCPU_HOUR = {"m5d": 0.0565, "c5d": 0.048, "r5d": 0.072, "m6id": 0.0593, "i3en": 0.113}
+
+
+def usd_per_vcpu_second(instance_type: str) -> float:
+    """List price of one virtual CPU of an instance type for a second, in USD."""
+    return _USD_PER_VCPU_HOUR[instance_type.split(".")[0]] / 3600
+
+
+#: Energy factors of the Cloud Carbon Footprint methodology for AWS: power of a busy virtual CPU (3.5 W), power usage
+#: effectiveness (1.135), network energy (0.001 kWh per GB).
+KWH_PER_BUSY_VCPU_SECOND = 3.5e-3 * 1.135 / 3600
+KWH_PER_BYTE_BETWEEN_REGIONS = 0.001 * 1.135 / 1e9
+
+# kg CO2e per kWh of the grid. Source: emissions factors of the Cloud Carbon Footprint methodology (US: EPA eGRID;
+# Europe: EEA; others: carbonfootprint.com); location-based: no purchase of energy changes what a grid emits.
+_CO2E_KG_PER_KWH = {
+    "us-east-1": 0.379,
+    "us-east-2": 0.411,
+    "us-west-1": 0.322,
+    "us-west-2": 0.322,
+    "us-gov-east-1": 0.379,
+    "us-gov-west-1": 0.322,
+    "af-south-1": 0.901,
+    "ap-east-1": 0.710,
+    "ap-south-1": 0.708,
+    "ap-northeast-1": 0.466,
+    "ap-northeast-2": 0.416,
+    "ap-northeast-3": 0.466,
+    "ap-southeast-1": 0.408,
+    "ap-southeast-2": 0.760,
+    "ca-central-1": 0.120,
+    "cn-north-1": 0.537,
+    "cn-northwest-1": 0.537,
+    "eu-central-1": 0.311,
+    "eu-north-1": 0.0088,
+    "eu-south-1": 0.213,
+    "eu-west-1": 0.279,
+    "eu-west-2": 0.225,
+    "eu-west-3": 0.0511,
+    "me-south-1": 0.506,
+    "sa-east-1": 0.0617,
+}
+
+
+def co2e_kg_per_kwh(region: str) -> float | None:
+    """Average emissions of a Region's grid; None where no factor is published."""
+    return _CO2E_KG_PER_KWH.get(region)

@@ -165,6 +165,14 @@ class Worker(_Stanza):
     datasets: Annotated[tuple[Dataset, ...], Field(strict=False)] = ()
 
 
+class Link(_Stanza):
+    """The network between two Regions, both ways: round-trip time in ms and the rate of one flow in Mbit/s."""
+
+    between: Annotated[tuple[_Region, _Region], Field(strict=False)]
+    rtt_ms: Annotated[float, Field(gt=0)] = 80.0
+    mbit: Annotated[float, Field(gt=0)] = 1000.0
+
+
 class Topology(_Stanza):
     """The client Region, the worker Regions, and every name derived from them.
 
@@ -174,6 +182,7 @@ class Topology(_Stanza):
 
     client: Client
     workers: Annotated[tuple[Worker, ...], Field(strict=False, min_length=1)]
+    links: Annotated[tuple[Link, ...], Field(strict=False)] = ()
     _root: Path | None = PrivateAttr(default=None)
 
     @classmethod
@@ -191,7 +200,7 @@ class Topology(_Stanza):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        problems = [*self._region_problems(), *self._dataset_problems()]
+        problems = [*self._region_problems(), *self._dataset_problems(), *self._link_problems()]
         if problems:
             raise ProblemsError(problems)
         return self
@@ -253,6 +262,21 @@ class Topology(_Stanza):
                             f"the other; give each its own folder, or the same files would be catalogued twice",
                         )
                 mounts.append(dataset.mount)
+
+    def _link_problems(self) -> Iterator[tuple[Location, str]]:
+        seen: set[frozenset[str]] = set()
+        for i, link in enumerate(self.links):
+            pair = frozenset(link.between)
+            if strangers := sorted(pair - set(self.regions)):
+                yield (
+                    ("links", i, "between"),
+                    f"{strangers[0]} is not a Region of this topology; write two of {', '.join(self.regions)}",
+                )
+            elif len(pair) == 1:
+                yield ("links", i, "between"), f"a link joins two Regions, not {link.between[0]} with itself"
+            elif pair in seen:
+                yield ("links", i, "between"), f"{' and '.join(link.between)} are linked twice; remove one of them"
+            seen.add(pair)
 
     @property
     def root(self) -> Path:
@@ -338,6 +362,12 @@ class Topology(_Stanza):
         See :func:`xdask_pipelines.aws_facts.egress_usd_per_gb` for the source of the figures.
         """
         return egress_usd_per_gb(self._known(source), self._known(destination)) / 1e9
+
+    def link(self, source: str, destination: str) -> Link:
+        """The network between two Regions, as the file says or with its defaults."""
+        pair = {self._known(source), self._known(destination)}
+        found = [link for link in self.links if set(link.between) == pair]
+        return found[0] if found else Link(between=(source, destination))
 
     def _known(self, region: str) -> str:
         if region not in self.regions:

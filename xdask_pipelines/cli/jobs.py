@@ -40,6 +40,8 @@ def demo(experiment: str, as_json: bool) -> None:
 
 
 def _print_report(report: Mapping[str, Any]) -> None:
+    from xdask_pipelines.placement.footprint import in_words
+
     click.echo()
     for warning in report["warnings"]:
         click.secho(f"warning  {warning}", fg="yellow")
@@ -56,6 +58,7 @@ def _print_report(report: Mapping[str, Any]) -> None:
     click.echo(f"tasks by Region       {pairs(report['tasks_by_region'])}; misplaced {report['misplaced_tasks']}")
     click.echo(f"bytes read by Region  {pairs(report['bytes_read_by_region'], 'B')}")
     click.echo(f"bytes across Regions  {pairs(report['bytes_across'], 'B')}")
+    click.echo(f"cost, energy          {in_words(report)}")
     click.echo(f"map                   {report['map']}")
     click.echo("look at it all        make ui    (Dagster on http://127.0.0.1:3000)")
 
@@ -86,6 +89,7 @@ _CONFIG = click.option("--config", "-c", multiple=True, metavar="NAME=VALUE", he
 def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as_json: bool) -> None:
     """Materialize one asset, with its checks, on the pools that are up."""
     from xdask_pipelines.bars import bars
+    from xdask_pipelines.placement.footprint import in_words
     from xdask_pipelines.project import instance, run_assets
     from xdask_pipelines.resources.pools import Pools
 
@@ -118,6 +122,7 @@ def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as
             )
             click.echo(f"bytes read by Region  {pairs(evidence['bytes_read_by_region'], 'B')}")
             click.echo(f"bytes across Regions  {pairs(evidence['bytes_across'], 'B')}")
+            click.echo(f"cost, energy          {in_words(evidence)}")
 
     give(as_json, document, show)
 
@@ -141,7 +146,10 @@ def plan(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as_js
         click.echo(f"{asset} would run, read and move about this much:")
         click.echo(f"tasks by Region       {pairs(found.tasks_by_region)}; neutral {found.neutral_tasks}")
         click.echo(f"bytes read by Region  {pairs(found.bytes_read_by_region, 'B')}")
-        click.echo(f"bytes across Regions  {pairs(found.bytes_across, 'B')}; {found.cost:.6f} USD")
+        click.echo(f"bytes across Regions  {pairs(found.bytes_across, 'B')}")
+        click.echo(
+            f"about                 {found.seconds:.1f} s; {sum(found.cost_usd.values()):.6f} USD at list prices"
+        )
         for warning in found.warnings:
             click.secho(f"warning  {warning}", fg="yellow")
         click.echo(f"picture               {picture}")

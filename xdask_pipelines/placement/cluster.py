@@ -23,7 +23,7 @@ from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.names import pool_name
 from xdask_pipelines.placement.compute import check_scheduler
 from xdask_pipelines.placement.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE
-from xdask_pipelines.placement.preload import Settings
+from xdask_pipelines.placement.settings import Settings
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0

@@ -6,11 +6,14 @@ Belongs here: bookkeeping by computation. Does not belong here: deciding where a
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from dask.typing import Key
+
+from xdask_pipelines.placement.footprint import footprint
+from xdask_pipelines.placement.settings import Settings
 
 #: Plain ``.compute()`` never asks for its report: what nobody asks for is dropped beyond this many computations.
 MAX_COMPUTATIONS = 1_000
@@ -34,12 +37,23 @@ class Computation:
     misplaced: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     planned: Counter[str] = field(default_factory=Counter)
+    worker_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    between: dict[str, tuple[float, float]] = field(default_factory=dict)
     left: set[Key] = field(init=False)
 
     def __post_init__(self) -> None:
         self.left = set(self.outputs)
 
-    def report(self) -> dict[str, Any]:
+    def time(self, region: str, startstops: Iterable[Mapping[str, Any]]) -> None:
+        """Add the time of a task that ran; its worker's clock tells, so that only differences mean something."""
+        for span in startstops:
+            start, stop = span["start"], span["stop"]
+            first, last = self.between.get(region, (start, stop))
+            self.between[region] = (min(first, start), max(last, stop))
+            if span["action"] == "compute":
+                self.worker_seconds[region] += stop - start
+
+    def report(self, settings: Settings) -> dict[str, Any]:
         """What `Evidence` is made of, plus what makes a result unacceptable."""
         return {
             "stimulus": self.stimulus,
@@ -51,6 +65,9 @@ class Computation:
                 "neutral_tasks": self.neutral,
                 "bytes_read_by_region": dict(self.read),
                 "bytes_across": dict(self.across),
+                "seconds_by_region": {region: last - first for region, (first, last) in self.between.items()},
+                "worker_seconds_by_region": dict(self.worker_seconds),
+                **footprint(settings, self.worker_seconds, self.read, self.across),
             },
         }
 

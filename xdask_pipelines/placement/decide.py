@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import fsum
 
 from dask.typing import Key
 
@@ -114,11 +115,18 @@ def cheapest(inputs: Iterable[tuple[int, Collection[str]]], price: Price) -> str
         ``(bytes, Regions that hold them)`` of each input.
     price
         What a byte costs from one Region to another.
+
+    Of Regions that cost the same, the first by name.
     """
     held = [(nbytes, regions) for nbytes, regions in inputs if regions]
 
     def cost(dst: str) -> float:
-        return sum(n * min(price(src, dst) for src in regions) for n, regions in held if dst not in regions)
+        # Bytes of one price are added up first: equal sums are equal then, whatever the order of the inputs.
+        by_price: Counter[float] = Counter()
+        for nbytes, regions in held:
+            if dst not in regions:
+                by_price[min(price(src, dst) for src in regions)] += nbytes
+        return fsum(each * nbytes for each, nbytes in by_price.items())
 
     candidates = sorted({region for _, regions in held for region in regions})
     return min(candidates, key=lambda dst: (cost(dst), dst), default=None)

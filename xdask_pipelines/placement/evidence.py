@@ -5,7 +5,6 @@ Belongs here: the value that `compute` hands out and the sum of several. Does no
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -31,6 +30,17 @@ class Evidence:
         Bytes in memory of what moved between Regions, by ``"src->dst"``; the client's Region counts as one.
     seconds
         Wall time, from submission until the results were on the client.
+    seconds_by_region
+        From the start of the first placed task in a Region to the end of the last.
+    worker_seconds_by_region
+        Thread-seconds in which placed tasks ran.
+    cost_usd
+        Estimate at list prices: ``compute`` (busy threads) and ``egress``.
+    kwh_by_region, co2e_kg_by_region
+        Estimates; Regions whose grid has no published factor are missing from the latter.
+    avoided
+        Estimate of what hauling the inputs to the client's Region would have sent, less what was sent: ``bytes``,
+        ``cost_usd``, ``co2e_kg``. Empty if nothing was read.
     """
 
     tasks_by_region: Mapping[str, int] = field(default_factory=dict)
@@ -40,6 +50,12 @@ class Evidence:
     bytes_read_by_region: Mapping[str, int] = field(default_factory=dict)
     bytes_across: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+    seconds_by_region: Mapping[str, float] = field(default_factory=dict)
+    worker_seconds_by_region: Mapping[str, float] = field(default_factory=dict)
+    cost_usd: Mapping[str, float] = field(default_factory=dict)
+    kwh_by_region: Mapping[str, float] = field(default_factory=dict)
+    co2e_kg_by_region: Mapping[str, float] = field(default_factory=dict)
+    avoided: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers and dictionaries, ready for JSON."""
@@ -60,7 +76,9 @@ class Evidence:
         for part in parts:
             for name, value in part.as_dict().items():
                 if isinstance(value, dict):
-                    sums[name] = Counter(sums.get(name, {})) + Counter(value)
+                    sum_ = sums.setdefault(name, {})
+                    for key, n in value.items():
+                        sum_[key] = sum_.get(key, 0) + n
                 else:
                     sums[name] = sums.get(name, 0) + value
-        return cls.from_dict({name: dict(v) if isinstance(v, Counter) else v for name, v in sums.items()})
+        return cls.from_dict(sums)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from math import cos, hypot, log10, pi, sin
+from typing import Literal
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
@@ -26,6 +26,7 @@ def picture(
     reading: Mapping[str, int],
     bytes_read: Mapping[str, int],
     bytes_across: Mapping[str, int],
+    form: Literal["png", "svg"] = "png",
 ) -> bytes:
     """Draw a plan.
 
@@ -37,16 +38,13 @@ def picture(
         By Region: tasks, those that read, stored bytes that they read.
     bytes_across
         Bytes by ``"src->dst"``.
-
-    Returns
-    -------
-    PNG, 1600 pixels wide.
+    form
+        PNG, 1600 pixels wide, or SVG.
     """
     pairs = {tuple(pair.split("->")): n for pair, n in bytes_across.items() if n}
     regions = sorted({*tasks, *bytes_read, *(r for pair in pairs for r in pair)} - {client_region})
     places = _places(regions, client_region)
     figure = Figure(figsize=(10, 5.6), dpi=160, facecolor="white")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-5, 5), ylim=(-2.8, 2.8))
     axes.axis("off")
@@ -66,7 +64,7 @@ def picture(
     title = f"{human_bytes(read)} read at home, {human_bytes(total)} across Regions"
     axes.text(0, 2.7, title, ha="center", va="top", fontsize=15, color=_INK, weight="bold")
     out = io.BytesIO()
-    canvas.print_png(out)  # type: ignore[no-untyped-call]
+    figure.savefig(out, format=form)
     return out.getvalue()
 
 

@@ -1,7 +1,7 @@
 """What a computation will do, before it runs: tasks, bytes read and bytes across, by Region.
 
 Belongs here: predicting, by the very rules that the scheduler uses. Does not belong here: the rules (decide), sizes of
-blocks (sizes), drawing (picture).
+blocks (sizes), time (forecast), warnings (advice), drawing (picture).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import dask
 from dask._task_spec import GraphNode, convert_legacy_graph
@@ -20,15 +20,15 @@ from dask.core import flatten
 from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.advice import of_graph, of_run
 from xdask_pipelines.placement.compute import refuse_query_planning
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
-from xdask_pipelines.placement.fence import MAX_TASKS, fenced
-from xdask_pipelines.placement.homes import describe_mixture, marks
-from xdask_pipelines.placement.preload import Settings
-from xdask_pipelines.placement.sizes import Sizes, estimated, human_bytes, stored_bytes
-
-#: More than this from one Region to another is worth a word.
-MUCH_BYTES = 100_000_000
+from xdask_pipelines.placement.fence import fenced
+from xdask_pipelines.placement.footprint import footprint
+from xdask_pipelines.placement.forecast import Step, forecast
+from xdask_pipelines.placement.homes import PIN, describe_mixture, mark_of, marks, nested
+from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.placement.sizes import Sizes, estimated, stored_bytes
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,10 @@ class Plan:
         Tasks that read, and stored (compressed) bytes that they will read.
     bytes_across
         Bytes in memory that will move, by ``"src->dst"``; results go to the client's Region.
-    cost
-        Of the bytes across, in the unit of the settings' prices.
+    seconds
+        From submission to the results on the client, from a simulated run (see `forecast`).
+    cost_usd
+        Estimate at list prices: ``compute`` (busy threads) and ``egress``.
     warnings
         What to look at before running.
     """
@@ -59,7 +61,8 @@ class Plan:
     reading_tasks_by_region: Mapping[str, int]
     bytes_read_by_region: Mapping[str, int]
     bytes_across: Mapping[str, int]
-    cost: float
+    seconds: float
+    cost_usd: Mapping[str, float]
     warnings: tuple[str, ...]
     client_region: str
 
@@ -75,8 +78,8 @@ class Plan:
             for name, value in values.items()
         }
 
-    def picture(self) -> bytes:
-        """The plan as a PNG: Regions as boxes with their tasks and reads, arrows with the bytes that move."""
+    def picture(self, form: Literal["png", "svg"] = "png") -> bytes:
+        """The plan drawn: Regions as boxes with their tasks and reads, arrows with the bytes that move."""
         from xdask_pipelines.placement.picture import picture  # workers and schedulers never draw
 
         return picture(
@@ -85,6 +88,7 @@ class Plan:
             self.reading_tasks_by_region,
             self.bytes_read_by_region,
             self.bytes_across,
+            form,
         )
 
 
@@ -127,6 +131,19 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
         reading[region] += 1
         by_region[region] += stored
     neutral = [key for key in order if moved.region[key] is None]
+    steps = {
+        key: Step(
+            moved.region[key],
+            tasks[key].dependencies,
+            nbytes[key],
+            read.get(key, 0),
+            _worked(tasks[key], sizes, nbytes),
+        )
+        for key in order
+    }
+    expected = forecast(steps, order, wanted, known)
+    untold = [key for key in guessed if not _tells_little(key)]
+    spent = footprint(known, expected.worker_seconds, by_region, moved.across)
     return Plan(
         tasks_by_region=dict(Counter(r for r in moved.region.values() if r)),
         late_tasks_by_region=dict(Counter(r for key in order if homes[key].late and (r := moved.region[key]))),
@@ -134,8 +151,12 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
         reading_tasks_by_region=dict(reading),
         bytes_read_by_region=dict(by_region),
         bytes_across=dict(moved.across),
-        cost=sum(n * known.price(*pair.split("->")) for pair, n in moved.across.items()),
-        warnings=tuple(_warnings(len(order), guessed, sum(nbytes[k] for k in neutral), moved.across, known)),
+        seconds=expected.seconds,
+        cost_usd=spent["cost_usd"],
+        warnings=(
+            *of_graph(len(order), untold, sum(nbytes[k] for k in neutral), moved.across, known),
+            *of_run(expected, steps, known),
+        ),
         client_region=known.client_region,
     )
 
@@ -188,27 +209,13 @@ class _Moves:
                 held.add(dst)
 
 
-def _warnings(
-    tasks: int, guessed: Sequence[Key], neutral_bytes: int, across: Mapping[str, int], settings: Settings
-) -> list[str]:
-    said = []
-    if tasks > MAX_TASKS:
-        said.append(
-            f"{tasks:,} tasks are more than the {MAX_TASKS:,} that one submission may have: split into partitions."
-        )
-    for pair, n in sorted(across.items()):
-        src, dst = pair.split("->")
-        if n > MUCH_BYTES:
-            remedy = "write it at home instead" if dst == settings.client_region else "reduce or regrid it there first"
-            said.append(f"{human_bytes(n)} would move from {src} to {dst}: {remedy}.")
-    if neutral_bytes > MUCH_BYTES:
-        said.append(
-            f"{human_bytes(neutral_bytes)} are made by tasks without a home, which run anywhere: placement.pin gives "
-            "them one."
-        )
-    if guessed:
-        said.append(
-            f"The sizes of {len(guessed)} tasks' results are guesses from their inputs, for example that of "
-            f"{str(guessed[0])!r}."
-        )
-    return said
+def _tells_little(key: Key) -> bool:
+    """Whether a task writes or describes: what it returns is small, and no array stands for it."""
+    mark = mark_of(key)
+    return mark is not None and mark[0] not in (PIN, "read")
+
+
+def _worked(spec: GraphNode, sizes: Sizes, nbytes: Mapping[Key, int]) -> int:
+    """Bytes that a task goes through: its inputs, and what each step fused into it makes."""
+    inner = sum(sizes.of_key(name) or 0 for name, _ in nested(spec))
+    return inner + sum(nbytes.get(d, 0) for d in spec.dependencies)

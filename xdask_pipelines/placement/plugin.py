@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 from asyncio import sleep
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import Any
 
@@ -29,14 +29,13 @@ from xdask_pipelines import __version__
 from xdask_pipelines.errors import EmptyPool, PlacementError
 from xdask_pipelines.names import POOL_PREFIX, pool_name
 from xdask_pipelines.placement.computation import Computation, Computations
-from xdask_pipelines.placement.decide import Home, Node, Price, cheapest, decide, is_barrier, topological
+from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.homes import describe_mixture, marks
+from xdask_pipelines.placement.settings import Settings
 
 logger = logging.getLogger("xdask.placement")
 
 NAME = "xdask-placement"
-#: A nanny restarts a lost worker within seconds; a pool empty for longer than this fails its tasks by name.
-EMPTY_POOL_SECONDS = 15.0
 DELIVERY_SECONDS = 5.0
 
 
@@ -49,29 +48,15 @@ class PlacementPlugin(SchedulerPlugin):
 
     Parameters
     ----------
-    client_region
-        Region of scheduler and clients, for the ledger.
-    price
-        ``price(src, dst)``: cost of one byte from one Region to another, any unit; 0 within a Region.
-    empty_pool_seconds
-        How long a pool may be without workers while tasks wait for it.
-    mend
-        Command that starts the pools, for messages.
+    settings
+        Client Region, links, pools, patience with empty pools.
     """
 
     name = NAME
 
-    def __init__(
-        self,
-        client_region: str = "client",
-        price: Price = lambda src, dst: float(src != dst),
-        empty_pool_seconds: float = EMPTY_POOL_SECONDS,
-        mend: str = "xdask pools up",
-    ) -> None:
-        self.client_region = client_region
-        self.price = price
-        self.empty_pool_seconds = empty_pool_seconds
-        self.mend = mend
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.client_region = settings.client_region
         self.computations = Computations()
         self._decided: dict[Key, Home] = {}
         self._empty_since: dict[str, float] = {}
@@ -112,7 +97,7 @@ class PlacementPlugin(SchedulerPlugin):
             if missing := found.outputs - found.delivered.keys():
                 found.problems.append(f"No worker told that it sent {min(missing, key=str)!r} to the client.")
         self.computations.drop(found)
-        return found.report()
+        return found.report(self.settings)
 
     def _answer_progress(self, client: str, keys: Iterable[Key]) -> dict[str, Any] | None:
         found = self.computations.find(client, keys)
@@ -173,7 +158,7 @@ class PlacementPlugin(SchedulerPlugin):
     def _bind_when_ready(self, ts: TaskState) -> None:
         if not ts.dependencies or not all(d.who_has for d in ts.dependencies):
             return
-        region = cheapest(((d.get_nbytes(), self._held(d)) for d in ts.dependencies), self.price)
+        region = cheapest(((d.get_nbytes(), self._held(d)) for d in ts.dependencies), self.settings.price)
         if region is None:
             return
         self._decided[ts.key] = Home(self._decided[ts.key].homes, region, late=True)
@@ -184,7 +169,7 @@ class PlacementPlugin(SchedulerPlugin):
         if finish == "memory":
             ts = self.scheduler.tasks[key]
             if start == "processing":
-                self._count(ts, kwargs.get("worker"))
+                self._count(ts, kwargs.get("worker"), kwargs.get("startstops") or ())
             for user in ts.dependents:
                 if (home := self._decided.get(user.key)) and home.late:
                     self._bind_when_ready(user)
@@ -194,7 +179,7 @@ class PlacementPlugin(SchedulerPlugin):
 
     # ---- the ledger -------------------------------------------------------------------------------------------
 
-    def _count(self, ts: TaskState, worker: str | None) -> None:
+    def _count(self, ts: TaskState, worker: str | None, startstops: Iterable[Mapping[str, Any]]) -> None:
         owner = self._owner(ts.key)
         if owner is None:
             return
@@ -209,6 +194,7 @@ class PlacementPlugin(SchedulerPlugin):
             owner.neutral += 1
         else:
             owner.ran[region] += 1
+            owner.time(region, startstops)
             if region != home.region:
                 owner.misplaced.append(f"Task {str(ts.key)!r} belongs in {home.region} and ran in {region}.")
 
@@ -303,11 +289,12 @@ class PlacementPlugin(SchedulerPlugin):
                 waiting[region].append(ts)
         self._empty_since = {r: self._empty_since.get(r, monotonic()) for r in waiting if not self._addresses(r)}
         for region, since in self._empty_since.items():
-            if monotonic() - since < self.empty_pool_seconds:
+            if monotonic() - since < self.settings.empty_pool_seconds:
                 continue
             error = EmptyPool(
                 f"The pool {pool_name(region)} of Region {region} has no worker, and {len(waiting[region])} tasks have "
-                f"waited {self.empty_pool_seconds:.0f} s for one. Start it with `{self.mend}`, then run again.",
+                f"waited {self.settings.empty_pool_seconds:.0f} s for one. Start it with `{self.settings.mend}`, then run "
+                "again.",
                 region=region,
             )
             for ts in waiting[region]:

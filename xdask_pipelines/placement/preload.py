@@ -5,60 +5,19 @@ Belongs here: reading the settings that a launcher put into the environment. Doe
 
 from __future__ import annotations
 
-import json
 import logging
-import os
-from dataclasses import asdict, dataclass, field
 
 import psutil
 from distributed import Nanny, Scheduler, Worker
 from tornado.ioloop import PeriodicCallback
 
 from xdask_pipelines.placement.guard import guarded_roots, install
-from xdask_pipelines.placement.plugin import EMPTY_POOL_SECONDS, PlacementPlugin
+from xdask_pipelines.placement.plugin import PlacementPlugin
 from xdask_pipelines.placement.reporting import report_transfers
+from xdask_pipelines.placement.settings import Settings
 
 logger = logging.getLogger("xdask.placement")
-SETTINGS_VARIABLE = "XDASK_PLACEMENT"
 _LOOK_MILLISECONDS = 1000.0
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a scheduler must know of the topology.
-
-    Attributes
-    ----------
-    client_region
-        Region of the scheduler and its clients.
-    prices
-        Cost of one byte by ``"src->dst"``; pairs that are not named cost 1, and 0 within a Region.
-    empty_pool_seconds
-        How long tasks wait for a pool without workers before they fail.
-    mend
-        Command that starts the pools.
-    owner
-        Id of the process with which scheduler and pools end, however it ends; None if they stand by themselves.
-    """
-
-    client_region: str = "client"
-    prices: dict[str, float] = field(default_factory=dict)
-    empty_pool_seconds: float = EMPTY_POOL_SECONDS
-    mend: str = "xdask pools up"
-    owner: int | None = None
-
-    def to_environment(self) -> dict[str, str]:
-        """Environment of a scheduler process that is to use these settings."""
-        return {SETTINGS_VARIABLE: json.dumps(asdict(self))}
-
-    @classmethod
-    def from_environment(cls) -> Settings:
-        """Settings of this process, or the defaults."""
-        return cls(**json.loads(os.environ.get(SETTINGS_VARIABLE, "{}")))
-
-    def price(self, src: str, dst: str) -> float:
-        """Cost of one byte from ``src`` to ``dst``."""
-        return 0.0 if src == dst else self.prices.get(f"{src}->{dst}", 1.0)
 
 
 async def dask_setup(server: Scheduler | Worker | Nanny) -> None:
@@ -73,7 +32,7 @@ async def dask_setup(server: Scheduler | Worker | Nanny) -> None:
 async def _set_up(server: Scheduler | Worker | Nanny) -> None:
     if isinstance(server, Scheduler):
         settings = Settings.from_environment()
-        plugin = PlacementPlugin(settings.client_region, settings.price, settings.empty_pool_seconds, settings.mend)
+        plugin = PlacementPlugin(settings)
         server.add_plugin(plugin)
         await plugin.start(server)
         if settings.owner is not None:

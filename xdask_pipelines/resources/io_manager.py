@@ -21,6 +21,7 @@ from xdask_pipelines.catalog import Entry
 from xdask_pipelines.climate import area_weighted_mean
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.placement import Evidence
+from xdask_pipelines.placement.footprint import in_words
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.results import Kept, Label, Results
 
@@ -142,6 +143,7 @@ def _metadata(asset: str, result: Result, kept: Kept) -> dict[str, Any]:
         "attribution": dg.MetadataValue.md("; ".join(_attributions(result.sources)) or "none"),
         "misplaced_tasks": evidence.misplaced_tasks,
         "evidence": dg.MetadataValue.json(evidence.as_dict()),
+        "footprint": in_words(evidence.as_dict()),
         "store": f"{entry.region}:{entry.key}",
         "size_bytes": entry.size_bytes,
         "digest": entry.etag,

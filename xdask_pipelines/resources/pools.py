@@ -9,17 +9,24 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 from distributed import Client
 
+from xdask_pipelines.aws_facts import (
+    KWH_PER_BUSY_VCPU_SECOND,
+    KWH_PER_BYTE_BETWEEN_REGIONS,
+    co2e_kg_per_kwh,
+    usd_per_vcpu_second,
+)
 from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement import Evidence, check_scheduler, compute
 from xdask_pipelines.placement.cluster import Pool, Processes, is_alive, start, stop_processes
 from xdask_pipelines.placement.compute import Progress
-from xdask_pipelines.placement.preload import Settings
+from xdask_pipelines.placement.settings import Link, Rates, Settings
 from xdask_pipelines.resources.var import writable
 from xdask_pipelines.topology import Topology
 
@@ -41,6 +48,32 @@ class Status:
     def up(self) -> bool:
         """Whether every pool can take tasks."""
         return not self.problems
+
+
+def settings_of(topology: Topology) -> Settings:
+    """What placement must know of a topology: links, prices, pools at their largest, factors of energy and CO2e."""
+    pairs = [(a, b) for a in topology.regions for b in topology.regions if a != b]
+    pools = {topology.client.region: Rates(co2e_kg_per_kwh=co2e_kg_per_kwh(topology.client.region))}
+    for worker in topology.workers:
+        pool, processes = worker.pool, worker.pool.max_workers * worker.pool.processes
+        pools[worker.region] = Rates(
+            threads=processes * pool.threads,
+            memory_bytes=processes * pool.memory_limit_bytes,
+            process_memory_bytes=pool.memory_limit_bytes,
+            usd_per_thread_second=usd_per_vcpu_second(pool.instance_type),
+            kwh_per_thread_second=KWH_PER_BUSY_VCPU_SECOND,
+            co2e_kg_per_kwh=co2e_kg_per_kwh(worker.region),
+        )
+    return Settings(
+        client_region=topology.client.region,
+        links={
+            f"{a}->{b}": Link(topology.price(a, b), link.rtt_ms / 1e3, link.mbit * 1e6 / 8)
+            for a, b in pairs
+            if (link := topology.link(a, b))
+        },
+        pools=pools,
+        kwh_per_byte=KWH_PER_BYTE_BETWEEN_REGIONS,
+    )
 
 
 class Pools:
@@ -147,10 +180,19 @@ class Pools:
         return [Pool(r, 1, threads, self.topology.data_folder(r), self.topology.results_folder(r)) for r in regions]
 
     def settings(self) -> Settings:
-        """What the scheduler, and a plan, must know of the topology: prices in USD per byte."""
-        regions = self.topology.regions
-        prices = {f"{a}->{b}": self.topology.price(a, b) for a in regions for b in regions if a != b}
-        return Settings(client_region=self.topology.client.region, prices=prices, mend=MEND)
+        """What the scheduler, and a plan, must know: the topology's links and prices, and the pools on this machine."""
+        known = settings_of(self.topology)
+        memory = psutil.virtual_memory().total // len(self.topology.workers)
+        here = {
+            pool.region: replace(
+                known.pools[pool.region],
+                threads=pool.processes * pool.threads,
+                memory_bytes=memory,
+                process_memory_bytes=memory // pool.processes,
+            )
+            for pool in self._pools()
+        }
+        return replace(known, pools={**known.pools, **here}, one_machine=True, mend=MEND)
 
     # ---- computing --------------------------------------------------------------------------------------------
 

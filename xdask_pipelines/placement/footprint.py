@@ -1,0 +1,87 @@
+"""What a computation cost, in USD, energy and CO2e, and what was avoided by not hauling its inputs.
+
+Belongs here: estimates from counted bytes and seconds. Does not belong here: counting them (plugin), the factors
+(settings).
+
+All are estimates: list prices, the average power of a busy thread, the average CO2e of a Region's grid.
+Energy = thread-seconds x power + bytes sent x energy of a byte; CO2e = energy x the grid's factor, the sender's for bytes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any
+
+from xdask_pipelines.placement.settings import Settings
+
+
+def footprint(
+    settings: Settings, worker_seconds: Mapping[str, float], read: Mapping[str, int], across: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """Estimate cost, energy, CO2e, and what hauling would have added.
+
+    Parameters
+    ----------
+    settings
+        Prices and factors.
+    worker_seconds
+        Thread-seconds in which tasks ran, by Region.
+    read
+        Stored bytes read, by Region.
+    across
+        Bytes moved, by ``"src->dst"``.
+
+    Returns
+    -------
+    ``cost_usd`` by kind; ``kwh_by_region`` and ``co2e_kg_by_region`` (Regions with a known factor only); ``avoided``:
+    bytes, cost_usd and co2e_kg that hauling the read inputs to the client's Region would have sent, less what was sent.
+    """
+    sent = _sent(across)
+    hauled = {f"{r}->{settings.client_region}": n for r, n in read.items() if r != settings.client_region}
+    compute = sum(s * settings.rates(r).usd_per_thread_second for r, s in worker_seconds.items())
+    kwh: defaultdict[str, float] = defaultdict(float)
+    for region, seconds in worker_seconds.items():
+        kwh[region] += seconds * settings.rates(region).kwh_per_thread_second
+    for region, nbytes in sent.items():
+        kwh[region] += nbytes * settings.kwh_per_byte
+    avoided: dict[str, float] = {}
+    if hauled:
+        avoided = {
+            "bytes": sum(hauled.values()) - sum(across.values()),
+            "cost_usd": settings.egress_usd(hauled) - settings.egress_usd(across),
+            "co2e_kg": _co2e_of_sending(settings, _sent(hauled)) - _co2e_of_sending(settings, sent),
+        }
+    return {
+        "cost_usd": {"compute": compute, "egress": settings.egress_usd(across)},
+        "kwh_by_region": dict(kwh),
+        "co2e_kg_by_region": {
+            region: energy * factor
+            for region, energy in kwh.items()
+            if (factor := settings.rates(region).co2e_kg_per_kwh) is not None
+        },
+        "avoided": avoided,
+    }
+
+
+def _sent(across: Mapping[str, int]) -> Counter[str]:
+    sent: Counter[str] = Counter()
+    for pair, nbytes in across.items():
+        sent[pair.split("->")[0]] += nbytes
+    return sent
+
+
+def _co2e_of_sending(settings: Settings, sent: Mapping[str, int]) -> float:
+    return sum(n * settings.kwh_per_byte * (settings.rates(r).co2e_kg_per_kwh or 0.0) for r, n in sent.items())
+
+
+def in_words(values: Mapping[str, Any]) -> str:
+    """One line for people: cost, energy, CO2e, and what was avoided."""
+    usd, kwh, kg = (sum(values[name].values()) for name in ("cost_usd", "kwh_by_region", "co2e_kg_by_region"))
+    text = f"{usd:.6f} USD, {1000 * kwh:.4f} Wh, {1000 * kg:.4f} g CO2e"
+    if avoided := values["avoided"]:
+        text += (
+            f"; hauling the inputs would have sent {avoided['bytes']:,.0f} B more ({avoided['cost_usd']:.6f} USD, "
+            f"{1000 * avoided['co2e_kg']:.4f} g CO2e)"
+        )
+    return text + " (estimates)"

@@ -1,0 +1,132 @@
+"""What placement must know of the world: links between Regions, pools, patience.
+
+Belongs here: figures that decide, foretell and price. Does not belong here: where they come from (topology, AWS).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SETTINGS_VARIABLE = "XDASK_PLACEMENT"
+#: A nanny restarts a lost worker within seconds; a pool empty for longer than this fails its tasks by name.
+EMPTY_POOL_SECONDS = 15.0
+#: What waits for a byte costs as well: an instance of 16 virtual CPUs at 0.9 USD an hour.
+WAITING_USD_PER_SECOND = 0.9 / 3600
+
+
+@dataclass(frozen=True)
+class Link:
+    """One direction between two Regions.
+
+    Attributes
+    ----------
+    usd_per_byte
+        Egress price.
+    rtt_seconds
+        Round-trip time.
+    bytes_per_second
+        Rate of one flow.
+    """
+
+    usd_per_byte: float = 0.02e-9
+    rtt_seconds: float = 0.08
+    bytes_per_second: float = 25e6
+
+    @property
+    def price(self) -> float:
+        """USD that one byte costs: its egress, and the time of those who wait for it."""
+        return self.usd_per_byte + WAITING_USD_PER_SECOND / self.bytes_per_second
+
+
+@dataclass(frozen=True)
+class Rates:
+    """One Region's pool in figures; the client's Region has none.
+
+    Attributes
+    ----------
+    threads, memory_bytes
+        Of the whole pool, grown to its largest; 0 if unknown.
+    process_memory_bytes
+        Memory limit of one worker process; 0 if unknown.
+    usd_per_thread_second, kwh_per_thread_second
+        List price and estimated energy of a busy thread.
+    co2e_kg_per_kwh
+        Of the Region's grid; None if unknown.
+    """
+
+    threads: int = 0
+    memory_bytes: int = 0
+    process_memory_bytes: int = 0
+    usd_per_thread_second: float = 0.0
+    kwh_per_thread_second: float = 0.0
+    co2e_kg_per_kwh: float | None = None
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a scheduler and a plan must know of the topology.
+
+    Attributes
+    ----------
+    client_region
+        Region of the scheduler and its clients.
+    links
+        By ``"src->dst"``; pairs that are not named are a `Link` of defaults.
+    pools
+        By Region, the client's too: its grid counts for what it receives.
+    kwh_per_byte
+        Estimated energy of sending one byte to another Region.
+    one_machine
+        All Regions are processes of one machine: choices are made as over the links, but nothing waits for them.
+    empty_pool_seconds
+        How long tasks wait for a pool without workers before they fail.
+    mend
+        Command that starts the pools.
+    owner
+        Id of the process with which scheduler and pools end, however it ends; None if they stand by themselves.
+    """
+
+    client_region: str = "client"
+    links: Mapping[str, Link] = field(default_factory=dict)
+    pools: Mapping[str, Rates] = field(default_factory=dict)
+    kwh_per_byte: float = 0.0
+    one_machine: bool = False
+    empty_pool_seconds: float = EMPTY_POOL_SECONDS
+    mend: str = "xdask pools up"
+    owner: int | None = None
+
+    def to_environment(self) -> dict[str, str]:
+        """Environment of a scheduler process that is to use these settings."""
+        return {SETTINGS_VARIABLE: json.dumps(asdict(self))}
+
+    @classmethod
+    def from_environment(cls) -> Settings:
+        """Settings of this process, or the defaults."""
+        return cls.from_dict(json.loads(os.environ.get(SETTINGS_VARIABLE, "{}")))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Settings:
+        """Make settings anew from what `dataclasses.asdict` gave."""
+        links = {pair: Link(**link) for pair, link in values.get("links", {}).items()}
+        pools = {region: Rates(**rates) for region, rates in values.get("pools", {}).items()}
+        return cls(**{**values, "links": links, "pools": pools})
+
+    def link(self, src: str, dst: str) -> Link:
+        """The link from ``src`` to ``dst``."""
+        return self.links.get(f"{src}->{dst}") or Link()
+
+    def price(self, src: str, dst: str) -> float:
+        """Cost of one byte from ``src`` to ``dst`` in USD, waiting included; 0 within a Region."""
+        return 0.0 if src == dst else self.link(src, dst).price
+
+    def rates(self, region: str) -> Rates:
+        """Figures of a Region's pool."""
+        return self.pools.get(region) or Rates()
+
+    def egress_usd(self, across: Mapping[str, int]) -> float:
+        """What bytes by ``"src->dst"`` cost at list prices."""
+        return sum(n * self.link(*pair.split("->")).usd_per_byte for pair, n in across.items())
