@@ -25,12 +25,13 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     root, logs = Path(asked["root"]), Path(asked["logs"])
     machines = Machines(asked["spaces"], asked["addresses"], root, logs)
-    way = WAYS[asked["way"]](machines, inputs(asked["short"]))
+    way = WAYS[asked["way"]](machines, inputs(asked["short"]), asked["settings"])
     try:
         way.up()
         for name in asked["jobs"]:
             job = JOBS[name]
             fields = way.fields(job.needs)
+            foretold = way.foretold(job, fields).as_dict() if hasattr(way, "foretold") else None
             before = way.tasks()
             _say({"ready": name})
             sys.stdin.readline()
@@ -45,7 +46,16 @@ def main() -> None:
             digest = hashlib.blake2b(np.round(values, 6).tobytes(), digest_size=8).hexdigest()
             evidence = way.evidence.as_dict() if hasattr(way, "evidence") else None
             ran = {k: n - before[k] for k, n in way.tasks().items()}
-            _say({"seconds": seconds, "values": str(file), "result_digest": digest, "evidence": evidence, **ran})
+            _say(
+                {
+                    "seconds": seconds,
+                    "values": str(file),
+                    "result_digest": digest,
+                    "evidence": evidence,
+                    "plan": foretold,
+                    **ran,
+                }
+            )
         way.down()
     finally:
         machines.stop()

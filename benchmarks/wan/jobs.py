@@ -117,6 +117,16 @@ JOBS = {
         {r: lambda f, r=r: _mean(f[f"member_{r}"]) for r in WORKERS},
         lambda parts: (parts[EAST] + parts[WEST] + parts[CENTRAL]) / 3,
     ),
+    "small-tasks": _job(
+        "the greatest square of each of 8,664 small blocks, and their mean: 23,000 tasks as Dask makes them",
+        ("u_east",),
+        {
+            EAST: lambda f: (
+                (f["u_east"].chunk({"time": 1, "lat": 1, "lon": 360}) ** 2).max("lon").mean("lat", dtype="f8")
+            )
+        },
+        _alone(EAST),
+    ),
     "chain": _job(
         "a chain of 50 steps, each of which needs all of the one before",
         (f"member_{WEST}",),
@@ -124,6 +134,18 @@ JOBS = {
         _alone(WEST),
     ),
 }
+
+
+#: Done once by each way before anything is measured: it imports what the jobs need, on each worker.
+WARM_UP = _job(
+    "means of all Regions on a coarse grid, added up",
+    tuple(f"member_{r}" for r in WORKERS),
+    {
+        r: lambda f, r=r: _regridded(_mean(f[f"member_{r}"]), (np.linspace(90, -90, 7), 30.0 * np.arange(12)))
+        for r in WORKERS
+    },
+    lambda parts: sum(parts.values()),  # type: ignore[arg-type,return-value]
+)
 
 
 def _variance(hourly: xr.DataArray, climatology: xr.DataArray) -> xr.DataArray:

@@ -11,13 +11,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distributed import Client
 
-from benchmarks.wan.inputs import CLIENT, PORT, WORKERS
+from benchmarks.wan.inputs import PORT, WORKERS
+
+if TYPE_CHECKING:
+    from xdask_pipelines.placement.settings import Settings
 
 _PRELOAD = ("--preload", "xdask_pipelines.placement.preload")
 _HIDE = 'for folder in $HIDDEN; do mount -t tmpfs -o size=4k,ro tmpfs "$folder"; done; exec "$@"'
@@ -46,13 +50,13 @@ class Machines:
             words = [sys.executable, "-m", "benchmarks.wan.files", self.addresses[region], str(PORT)]
             self._start(region, [*words, str(self.root / region)], f"files-{region}")
 
-    def scheduler(self, region: str, *, placed: bool = False) -> str:
-        """Start a scheduler; its address."""
-        settings = json.dumps({"client_region": CLIENT, "owner": os.getpid()})
+    def scheduler(self, region: str, settings: Settings | None = None) -> str:
+        """Start a scheduler, one that places tasks if it is given settings; its address."""
+        environment = replace(settings, owner=os.getpid()).to_environment() if settings else {}
         file = self.logs / f"scheduler-{region}-{len(self._started)}.json"
         file.unlink(missing_ok=True)
         words = ["scheduler", "--host", self.addresses[region], "--port", "0", "--scheduler-file", str(file)]
-        self._dask(region, [*words, "--no-dashboard", *(_PRELOAD if placed else ())], {"XDASK_PLACEMENT": settings})
+        self._dask(region, [*words, "--no-dashboard", *(_PRELOAD if settings else ())], environment)
         deadline = monotonic() + 60
         while monotonic() < deadline:
             if file.exists() and (text := file.read_text()):

@@ -5,8 +5,8 @@ Belongs here: which processes a way needs and how it computes. Does not belong h
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
 
 import dask
 import xarray as xr
@@ -14,20 +14,28 @@ from distributed import Client
 
 from benchmarks.wan import inputs
 from benchmarks.wan.inputs import CLIENT, WORKERS, Input
-from benchmarks.wan.jobs import Fields, Job, Parts
+from benchmarks.wan.jobs import WARM_UP, Fields, Job, Parts
 from benchmarks.wan.machines import Machines, counted, counts
+from benchmarks.wan.settings import THREADS
 
-_THREADS = 2
+if TYPE_CHECKING:  # importing placement would give the other ways our optimiser
+    from xdask_pipelines.placement import Plan
+    from xdask_pipelines.placement.settings import Settings
 
 
 class Way:
     """One way: up once, then any number of jobs."""
 
-    def __init__(self, machines: Machines, wanted: dict[str, Input]) -> None:
-        self.machines, self.wanted = machines, wanted
+    def __init__(self, machines: Machines, wanted: dict[str, Input], settings: dict[str, Any]) -> None:
+        self.machines, self.wanted, self.settings = machines, wanted, settings
         self.clients: dict[str, Client] = {}
 
     def up(self) -> None:
+        """Start what the way needs, and let it do a small job, so that no job pays for imports."""
+        self.start()
+        self.compute(WARM_UP, self.fields(WARM_UP.needs))
+
+    def start(self) -> None:
         """Start what the way needs."""
         raise NotImplementedError
 
@@ -51,6 +59,14 @@ class Way:
         for client in self.clients.values():
             client.close()
 
+    def _one_cluster(self, regions: Iterable[str], settings: Settings | None = None) -> None:
+        """A scheduler in the client's Region, and a worker for each of some Regions; with settings they place tasks."""
+        address = self.machines.scheduler(CLIENT, settings)
+        placed = settings is not None
+        for region in regions:
+            self.machines.workers(address, region, threads=THREADS, placed=placed, sees=region if placed else None)
+        self._connect("all", address, len(WORKERS))
+
     def _connect(self, name: str, address: str, workers: int) -> None:
         self.clients[name] = Client(address, timeout=60, set_as_default=False)
         self.clients[name].wait_for_workers(workers, timeout=90)
@@ -60,23 +76,17 @@ class Way:
 class Haul(Way):
     """All workers in the client's Region; they read over the wide-area network."""
 
-    def up(self) -> None:
+    def start(self) -> None:
         self.machines.serve_files()
-        address = self.machines.scheduler(CLIENT)
-        for _ in WORKERS:
-            self.machines.workers(address, CLIENT, threads=_THREADS)
-        self._connect("all", address, len(WORKERS))
+        self._one_cluster([CLIENT] * len(WORKERS))
 
 
 class Plain(Way):
     """Workers in all Regions, and Dask decides what runs where."""
 
-    def up(self) -> None:
+    def start(self) -> None:
         self.machines.serve_files()
-        address = self.machines.scheduler(CLIENT)
-        for region in WORKERS:
-            self.machines.workers(address, region, threads=_THREADS)
-        self._connect("all", address, len(WORKERS))
+        self._one_cluster(WORKERS)
 
 
 class Reference(Plain):
@@ -93,10 +103,10 @@ class Reference(Plain):
 class Multi(Way):
     """A cluster for each Region, its scheduler beside its workers; a person names the Region of each compute."""
 
-    def up(self) -> None:
+    def start(self) -> None:
         for region in WORKERS:
             address = self.machines.scheduler(region)
-            self.machines.workers(address, region, threads=_THREADS, sees=region)
+            self.machines.workers(address, region, threads=THREADS, sees=region)
             self._connect(region, address, 1)
 
     def fields(self, names: tuple[str, ...]) -> Fields:
@@ -113,11 +123,11 @@ class Multi(Way):
 class Ours(Way):
     """One scheduler, pools in all Regions, placement."""
 
-    def up(self) -> None:
-        address = self.machines.scheduler(CLIENT, placed=True)
-        for region in WORKERS:
-            self.machines.workers(address, region, threads=_THREADS, placed=True, sees=region)
-        self._connect("all", address, len(WORKERS))
+    def start(self) -> None:
+        from xdask_pipelines.placement.settings import Settings
+
+        self.known = Settings.from_dict(self.settings)
+        self._one_cluster(WORKERS, self.known)
 
     def fields(self, names: tuple[str, ...]) -> Fields:
         return inputs.at_home(self.clients["all"], {n: self.wanted[n] for n in names})
@@ -128,8 +138,14 @@ class Ours(Way):
         (result,), self.evidence = compute(self.clients["all"], job.whole(fields))
         return result  # type: ignore[no-any-return]
 
+    def foretold(self, job: Job, fields: Fields) -> Plan:
+        """What the plan says of a job."""
+        from xdask_pipelines.placement import plan
 
-WAYS: dict[str, Callable[[Machines, dict[str, Input]], Any]] = {
+        return plan(job.whole(fields), settings=self.known)
+
+
+WAYS: dict[str, Callable[[Machines, dict[str, Input], dict[str, Any]], Any]] = {
     "haul": Haul,
     "plain": Plain,
     "reference": Reference,

@@ -24,6 +24,7 @@ from dask.typing import Key
 from dask.utils import ensure_dict
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.compact import compact
 from xdask_pipelines.placement.homes import (
     NOWHERE,
     PIN,
@@ -223,7 +224,7 @@ def _fuse_chains(
             chains[below].extend(links)
             links = chains.pop(below)
         chains[key], needed[key] = links, needs
-    return {key: _fused(key, [tasks[k] for k in links]) for key, links in chains.items()}
+    return {key: compact(_fused(key, [tasks[k] for k in links])) for key, links in chains.items()}
 
 
 def _fused(key: Key, links: Iterable[GraphNode]) -> GraphNode:

@@ -137,7 +137,7 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
             tasks[key].dependencies,
             nbytes[key],
             read.get(key, 0),
-            _worked(tasks[key], sizes, nbytes),
+            _worked(tasks[key], sizes, nbytes, users),
         )
         for key in order
     }
@@ -215,7 +215,7 @@ def _tells_little(key: Key) -> bool:
     return mark is not None and mark[0] not in (PIN, "read")
 
 
-def _worked(spec: GraphNode, sizes: Sizes, nbytes: Mapping[Key, int]) -> int:
-    """Bytes that a task goes through: its inputs, and what each step fused into it makes."""
+def _worked(spec: GraphNode, sizes: Sizes, nbytes: Mapping[Key, int], users: Mapping[Key, Sequence[Key]]) -> int:
+    """Bytes that a task goes through: its share of its inputs, and what each step fused into it makes."""
     inner = sum(sizes.of_key(name) or 0 for name, _ in nested(spec))
-    return inner + sum(nbytes.get(d, 0) for d in spec.dependencies)
+    return inner + sum(nbytes.get(d, 0) // max(1, len(users[d])) for d in spec.dependencies)

@@ -1,0 +1,51 @@
+"""Tasks that travel compressed: what is fused of many repeats the same names, and crosses a WAN to its worker.
+
+Belongs here: how a fused task is pickled. Does not belong here: fusing (fence). Dask's own compression leaves task
+specifications out.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+from dask._task_spec import GraphNode, Task, _execute_subgraph
+from distributed.protocol.pickle import dumps, loads
+
+#: What nearly every pickled task says somewhere: zlib refers to it instead of saying it again.
+_WORDS = (
+    b"xdask_pipelines.access.blocks\x8c\x0aread_block\x93numpy\x8c\x05dtype\x93functools\x8c\x07partial\x93axis\x8c\x08keepdims"
+    b"\x8c\x05dtype__dask_blockwise__2__dask_blockwise__1\x8c\x13__dask_blockwise__0\x8c\x09_operator\x8c\x03add\x93\x8c\x03mul"
+    b"\x8c\x03sub\x8c\x07truediv\x8c\x15dask.array.reductions\x8c\x0dmean_combine\x93\x8c\x08mean_agg\x8c\x0amean_chunk"
+    b"\x8c\x0edask.array.core\x8c\x0cconcatenate3\x93\x8c\x10dask.array.chunk\x8c\x07getitem\x93\x8c\x08builtins\x8c\x05slice\x93"
+    b"\x8c\x08DataNode\x93\x8c\x05Alias\x93\x8c\x04List\x93\x8c\x11_execute_subgraph\x93NNN\x8c\x0fdask._task_spec\x8c\x07TaskRef"
+    b"\x93\x85R\x8c\x0fdask._task_spec\x8c\x04Task\x93)\x81(\x89(\x91NNN"
+)
+
+
+class Fused(Task):
+    """A task made of several; it is an ordinary one again where it arrives."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        buffers: list[Any] = []
+        state = dumps(self.__getstate__(), buffer_callback=buffers.append)  # type: ignore[no-untyped-call]
+        packer = zlib.compressobj(wbits=-15, zdict=_WORDS)
+        return _arrived, (packer.compress(state) + packer.flush(), buffers)
+
+
+def compact(task: GraphNode) -> GraphNode:
+    """The same task, to be sent compressed if it is made of several."""
+    if type(task) is not Task or task.func is not _execute_subgraph:
+        return task
+    fused = Fused.__new__(Fused)
+    fused.__setstate__(task.__getstate__())  # type: ignore[no-untyped-call]
+    return fused
+
+
+def _arrived(state: bytes, buffers: list[Any]) -> Task:
+    task = Task.__new__(Task)
+    unpacked = zlib.decompressobj(wbits=-15, zdict=_WORDS).decompress(state)
+    task.__setstate__(loads(unpacked, buffers=buffers))
+    return task
