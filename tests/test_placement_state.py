@@ -9,15 +9,17 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from threading import Thread
 from time import monotonic, sleep
 from typing import Any
 
 import dask.array as da
 import numpy as np
+import pytest
 from distributed import Client, Scheduler, wait
 from places import EAST, WEST, Cluster
 
-from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement import compute, pin
 
 BLOCKS = 8
@@ -195,6 +197,49 @@ def test_an_interrupt_cancels_what_was_submitted(cluster: Cluster) -> None:
     else:
         raise AssertionError("nothing was interrupted")
     assert eventually(lambda: nothing_left(cluster.client)), cluster.client.run_on_scheduler(_state)
+
+
+def running(client: Client) -> Callable[[], bool]:
+    """Whether something runs, of which more waits: the middle of a computation."""
+    return lambda: any(client.processing().values()) and client.run_on_scheduler(_state)["tasks"] > 2
+
+
+def test_a_client_that_is_closed_in_mid_run_ends_its_computation(cluster: Cluster) -> None:
+    address = cluster.client.scheduler.address  # type: ignore[union-attr]
+    with Client(address, set_as_default=False) as client:
+        closing = Thread(target=lambda: eventually(running(cluster.client)) and client.close())
+        closing.start()
+        with pytest.raises(LostComputation, match="run again"):
+            compute(client, slow_array("closed", seconds=1.0).sum())
+        closing.join()
+    assert eventually(lambda: nothing_left(cluster.client), 3.0), cluster.client.run_on_scheduler(_state)
+
+
+_INTERRUPTED = """
+import sys
+from distributed import Client
+from test_placement_state import slow_array
+from xdask_pipelines.placement import compute
+with Client(sys.argv[1]) as client:
+    try:
+        compute(client, slow_array("interrupted", seconds=1.0).sum())
+    except KeyboardInterrupt:
+        print("interrupted", client.status, flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_notebook_that_interrupts_a_computation_and_lives_on_leaves_nothing(cluster: Cluster) -> None:
+    address = cluster.client.scheduler.address  # type: ignore[union-attr]
+    command = [sys.executable, "-c", _INTERRUPTED, address]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as notebook:
+        assert eventually(running(cluster.client), 30.0)
+        notebook.send_signal(signal.SIGINT)
+        assert notebook.stdout is not None
+        assert notebook.stdout.readline() == "interrupted running\n"
+        assert eventually(lambda: nothing_left(cluster.client), 3.0), cluster.client.run_on_scheduler(_state)
+        notebook.communicate("\n", timeout=30)
 
 
 def test_a_restart_by_someone_else_is_a_lost_computation_that_runs_again(cluster: Cluster) -> None:

@@ -39,7 +39,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at versions, topology, folders, catalog, code location, Dagster's home, pools and port; change nothing."""
+    """Look at versions, topology, folders, catalog, code, Dagster's home, certificates, pools, port; change nothing."""
     found = list(_versions())
     try:
         topology = find_topology()
@@ -49,7 +49,7 @@ def examine() -> list[Finding]:
     found.append(
         Finding("topology", "ok", f"{topology.root / 'regions.yaml'}: {topology.client.region} (client), {where}")
     )
-    for look in (_folders, _catalog, _code, _dagster, _pools, _port):
+    for look in (_folders, _catalog, _code, _dagster, _certificates, _pools, _port):
         found += _careful(look, topology)
     return found
 
@@ -224,6 +224,28 @@ def _last(history: Any, asset: str) -> float | None:
 # ---- processes --------------------------------------------------------------------------------------------------
 
 
+def _certificates(topology: Topology) -> Iterator[Finding]:
+    from xdask_pipelines.placement import tls
+    from xdask_pipelines.placement.certificates import expires_soon, expiry
+    from xdask_pipelines.resources.pools import Pools
+
+    folder = Pools(topology).certificates
+    if not tls.has_certificates(folder):
+        yield Finding("certs", "ok", f"none: the pools speak plain TCP on this machine alone; TLS with `{tls.MEND}`")
+        return
+    mend = f"`{tls.MEND}`, then restart the pools: `xdask pools down`, `xdask pools up`."
+    until = expiry(folder)
+    if (folder / tls.NODE_KEY).stat().st_mode & 0o077:
+        yield Finding("certs", "problem", f"{folder / tls.NODE_KEY} can be read by other users", mend)
+    said = f"{folder}: valid until {until:%Y-%m-%d %H:%M} UTC"
+    if until <= datetime.now(UTC):
+        yield Finding("certs", "problem", f"{folder}: expired on {until:%Y-%m-%d %H:%M} UTC", mend)
+    elif expires_soon(until):
+        yield Finding("certs", "note", said, mend)
+    else:
+        yield Finding("certs", "ok", said)
+
+
 def _pools(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.placement.compute import refuse_query_planning
     from xdask_pipelines.resources.pools import MEND, Pools
@@ -241,10 +263,10 @@ def _pools(topology: Topology) -> Iterator[Finding]:
         yield Finding("pools", "ok", f"scheduler {status.address}, of this version; worker processes: {workers}")
         return
     needed = running_ui(topology) is not None
-    started = (pools.folder / "pools.json").exists()
     for problem in status.problems:
-        mend = f"`{MEND}`" + ("." if started or needed else "; `xdask demo` and `xdask ui` do it by themselves.")
-        yield Finding("pools", "problem" if started or needed else "note", problem, mend)
+        blocks = pools.started or needed
+        mend = f"`{MEND}`" + ("." if blocks else "; `xdask demo` and `xdask ui` do it by themselves.")
+        yield Finding("pools", "problem" if blocks else "note", problem, mend)
 
 
 def _port(topology: Topology) -> Iterator[Finding]:

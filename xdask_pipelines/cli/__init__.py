@@ -29,6 +29,7 @@ for _command in (
     jobs.plan,
     jobs.run_one,
     machine.pools,
+    machine.certs,
     machine.ui,
     machine.doctor,
     catalog.sync,

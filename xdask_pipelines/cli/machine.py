@@ -1,4 +1,4 @@
-"""Commands for this machine: pools, the UI, the doctor.
+"""Commands for this machine: pools, certificates, the UI, the doctor.
 
 Belongs here: options, words and exit codes. Does not belong here: what the commands do.
 """
@@ -61,6 +61,35 @@ def pools_down(as_json: bool) -> None:
 
     stopped = Pools(topology()).down()
     give(as_json, {"stopped": stopped}, lambda: click.echo("stopped" if stopped else "nothing was running"))
+
+
+@click.command()
+@click.option("--host", "hosts", multiple=True, help="Name or address of a machine besides this one; may be repeated.")
+@JSON
+def certs(hosts: tuple[str, ...], as_json: bool) -> None:
+    """Make or renew the certificates with which pools and clients speak TLS."""
+    from xdask_pipelines.placement.certificates import make_certificates
+    from xdask_pipelines.resources.pools import Pools
+    from xdask_pipelines.resources.var import writable
+
+    pools = Pools(topology())
+    writable(pools.topology, pools.certificates.name)
+    made = make_certificates(pools.certificates, hosts)
+    document = {
+        "done": made.done,
+        "folder": str(pools.certificates),
+        "until": made.until.isoformat(),
+        "names": made.names,
+    }
+
+    def show() -> None:
+        words = {"made": "made", "renewed": "renewed", "kept": "valid already, nothing was done"}
+        click.echo(f"certificates in {pools.certificates}: {words[made.done]}")
+        click.echo(f"for {', '.join(made.names)}; until {made.until:%Y-%m-%d %H:%M} UTC")
+        if made.done != "kept" and pools.started:
+            click.echo("the pools use them from their next start: `xdask pools down`, `xdask pools up`")
+
+    give(as_json, document, show)
 
 
 @click.command()

@@ -21,7 +21,9 @@ from distributed import Client
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.names import pool_name
+from xdask_pipelines.placement import tls
 from xdask_pipelines.placement.compute import check_scheduler
+from xdask_pipelines.placement.connect import connect
 from xdask_pipelines.placement.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE
 from xdask_pipelines.placement.settings import Settings
 
@@ -60,11 +62,17 @@ class Pool:
 
 @dataclass
 class Processes:
-    """Started processes: the scheduler's address and each one's id."""
+    """Started processes: the scheduler's address, each one's id, and the folder of their certificates if they use TLS."""
 
     address: str
     dashboard: str
     pids: dict[str, int] = field(default_factory=dict)
+    certificates: str | None = None
+
+    def connect(self, timeout: float, *, set_as_default: bool = False) -> Client:
+        """A client of these processes, as `connect.connect` makes it."""
+        folder = Path(self.certificates) if self.certificates else None
+        return connect(self.address, folder, timeout=timeout, set_as_default=set_as_default)
 
     def stop(self) -> None:
         """Stop all, workers first, each by its own id; whoever does not go in time is killed with its children."""
@@ -77,6 +85,7 @@ def start(
     folder: Path,
     settings: Settings | None = None,
     *,
+    certificates: Path | None = None,
     dashboard_port: int = 0,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Processes:
@@ -90,6 +99,9 @@ def start(
         Holds logs, spilled data and the scheduler's address; made if missing.
     settings
         What the scheduler must know of the topology.
+    certificates
+        Folder that ``xdask certs`` filled: all connections are encrypted then, and only holders of such certificates may
+        connect. None for plain TCP on loopback.
     dashboard_port
         Port of Dask's dashboard on loopback, 0 for any.
     tell
@@ -98,12 +110,13 @@ def start(
     Raises
     ------
     PlacementError
-        If something did not start; whatever did is stopped again.
+        If something did not start, or certificates have expired; whatever did start is stopped again.
     """
+    encrypted = _encryption(certificates)
     folder.mkdir(parents=True, exist_ok=True)
     address_file = folder / "scheduler.json"
     address_file.unlink(missing_ok=True)
-    running = Processes(address="", dashboard="")
+    running = Processes(address="", dashboard="", certificates=str(certificates) if certificates else None)
     try:
         running.pids["scheduler"] = _spawn(
             [
@@ -112,11 +125,11 @@ def start(
                 *("--dashboard-address", f"{LOOPBACK}:{dashboard_port}", "--preload", _PRELOAD),
             ],
             folder / "scheduler.log",
-            (settings or Settings()).to_environment(),
+            (settings or Settings()).to_environment() | encrypted,
         )
         guarded = os.pathsep.join(str(p) for pool in pools for p in (pool.data, pool.results) if p)
         for pool in pools:  # started at once: they wait for the scheduler's file, and importing takes seconds
-            running.pids[pool.region] = _spawn_pool(pool, address_file, folder, guarded)
+            running.pids[pool.region] = _spawn_pool(pool, address_file, folder, {GUARDED_VARIABLE: guarded} | encrypted)
         running.address, running.dashboard = _await_address(address_file, running.pids["scheduler"], folder)
         tell(f"scheduler at {running.address}")
         try:
@@ -133,7 +146,16 @@ def _dask(role: str) -> list[str]:
     return [sys.executable, "-m", "dask", role]
 
 
-def _spawn_pool(pool: Pool, address_file: Path, folder: Path, guarded: str) -> int:
+def _encryption(certificates: Path | None) -> dict[str, str]:
+    if certificates is None:
+        return {}
+    from xdask_pipelines.placement.certificates import refuse_expired  # kept light: workers import this module too
+
+    refuse_expired(certificates)
+    return tls.environment(certificates)
+
+
+def _spawn_pool(pool: Pool, address_file: Path, folder: Path, environment: Mapping[str, str]) -> int:
     spill = folder / "spill" / pool.region
     spill.mkdir(parents=True, exist_ok=True)
     command = [
@@ -154,8 +176,8 @@ def _spawn_pool(pool: Pool, address_file: Path, folder: Path, guarded: str) -> i
         *("--local-directory", str(spill), "--death-timeout", "30"),
     ]
     folders = {ROOT_VARIABLE: pool.data, RESULTS_VARIABLE: pool.results}
-    environment = {name: str(path) for name, path in folders.items() if path} | {GUARDED_VARIABLE: guarded}
-    return _spawn(command, folder / f"{pool.region}.log", environment)
+    named = {name: str(path) for name, path in folders.items() if path}
+    return _spawn(command, folder / f"{pool.region}.log", {**environment, **named})
 
 
 def _spawn(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
@@ -192,7 +214,7 @@ def _no_scheduler(folder: Path) -> PlacementError:
 
 def _await_workers(running: Processes, pools: Sequence[Pool], folder: Path, tell: Callable[[str], None]) -> None:
     deadline = monotonic() + START_SECONDS
-    with Client(running.address, timeout=START_SECONDS, set_as_default=False) as client:
+    with running.connect(START_SECONDS) as client:
         waiting = {pool.region: pool.processes for pool in pools}
         while True:
             joined = check_scheduler(client)["pools"]
@@ -259,6 +281,7 @@ def local_regions(
     data: Mapping[str, Path] | None = None,
     results: Mapping[str, Path] | None = None,
     settings: Settings | None = None,
+    certificates: Path | None = None,
     prefix: Callable[[str], Sequence[str]] = lambda region: (),
 ) -> Iterator[Client]:
     """A scheduler and a pool for each Region on this machine, for tests, notebooks and one-off work.
@@ -276,6 +299,8 @@ def local_regions(
         Folders of each Region's data and results.
     settings
         Client Region, prices, patience with empty pools.
+    certificates
+        Folder that ``xdask certs`` filled, for TLS.
     prefix
         ``prefix(region)``: command put before the workers' of a Region.
 
@@ -287,9 +312,10 @@ def local_regions(
         pools = [
             Pool(r, processes, threads, (data or {}).get(r), (results or {}).get(r), prefix=prefix(r)) for r in regions
         ]
-        running = start(pools, Path(folder), replace(settings or Settings(), owner=os.getpid()))
+        owned = replace(settings or Settings(), owner=os.getpid())
+        running = start(pools, Path(folder), owned, certificates=certificates)
         try:
-            with Client(running.address, timeout=START_SECONDS) as client:
+            with running.connect(START_SECONDS, set_as_default=True) as client:
                 yield client
         finally:
             running.stop()

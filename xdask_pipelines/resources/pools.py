@@ -23,7 +23,7 @@ from xdask_pipelines.aws_facts import (
     usd_per_vcpu_second,
 )
 from xdask_pipelines.errors import LostComputation, PlacementError
-from xdask_pipelines.placement import Evidence, check_scheduler, compute
+from xdask_pipelines.placement import Evidence, check_scheduler, compute, tls
 from xdask_pipelines.placement.cluster import Pool, Processes, is_alive, start, stop_processes
 from xdask_pipelines.placement.compute import Progress
 from xdask_pipelines.placement.settings import Link, Rates, Settings
@@ -91,6 +91,7 @@ class Pools:
         self.topology = topology
         self._watch = watch
         self.folder = topology.var / "pools"
+        self.certificates = topology.var / "certs"
         self._client: Client | None = None
 
     # ---- up and down ------------------------------------------------------------------------------------------
@@ -108,12 +109,14 @@ class Pools:
         now = self.status()
         if now.up:
             tell(f"the pools are up already, scheduler at {now.address}")
+            if self._certificates() and not now.address.startswith("tls:"):
+                tell(f"they use no certificates, which were made since: `xdask pools down`, then `{MEND}`")
             return now
         self.down()
         writable(self.topology, "pools")
         for region in self.topology.regions:
             self.topology.results_folder(region).mkdir(parents=True, exist_ok=True)
-        running = start(self._pools(), self.folder, self.settings(), tell=tell)
+        running = start(self._pools(), self.folder, self.settings(), certificates=self._certificates(), tell=tell)
         partial = self._state_file.with_suffix(".partial")
         partial.write_text(json.dumps(asdict(running)))
         partial.replace(self._state_file)
@@ -140,7 +143,7 @@ class Pools:
         if "scheduler" in dead:
             return Status("", "", {}, (f"The scheduler is gone. Start the pools again with `{MEND}`.",))
         try:
-            with Client(running.address, timeout=_CONNECT_SECONDS, set_as_default=False) as client:
+            with running.connect(_CONNECT_SECONDS) as client:
                 workers = dict(check_scheduler(client)["pools"])
         except OSError as error:
             problem = (
@@ -153,6 +156,11 @@ class Pools:
             for r in empty
         )
         return Status(running.address, running.dashboard, workers, problems)
+
+    @property
+    def started(self) -> bool:
+        """Whether they were started and not stopped, alive or not."""
+        return self._state_file.exists()
 
     @property
     def _state_file(self) -> Path:
@@ -173,6 +181,10 @@ class Pools:
         except OSError:
             return True  # no /proc on this system
         return b"dask" in command
+
+    def _certificates(self) -> Path | None:
+        """Folder of the certificates that pools started now would use."""
+        return self.certificates if tls.has_certificates(self.certificates) else None
 
     def _pools(self) -> list[Pool]:
         regions = self.topology.worker_regions
@@ -202,7 +214,8 @@ class Pools:
         Raises
         ------
         PlacementError
-            If the pools are not running, with the command that starts them.
+            If the pools are not running, with the command that starts them; if this process has other versions or
+            certificates than they.
         LostComputation
             The same, if they were running a moment ago: they may be back soon.
         """
@@ -212,7 +225,7 @@ class Pools:
         if running is None:
             raise absent(f"The pools are not running. Start them with `{MEND}`, then run again.")
         try:
-            self._client = Client(running.address, timeout=_CONNECT_SECONDS, set_as_default=False)
+            self._client = running.connect(_CONNECT_SECONDS)
         except OSError as error:
             raise absent(
                 f"The scheduler at {running.address} does not answer. Restart the pools: `xdask pools down`, then `{MEND}`; "
