@@ -23,7 +23,6 @@ from benchmarks.wan.settings import settings
 from benchmarks.wan.smallest_cut import smallest_cut
 from benchmarks.wan.ways import WAYS
 
-
 #: What took a way longer than this is not done again: its one figure stands, and the table says so.
 SLOW_SECONDS = 30.0
 
