@@ -406,10 +406,12 @@ _STEPS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(steps=_STEPS)
-def test_any_graph_over_two_regions_is_placed_and_equals_numpy(cluster: Cluster, steps: list[Any]) -> None:
-    lazy = [array(region, (6, 4), (2, 4), seed) for seed, region in enumerate((EAST, WEST))]
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(steps=_STEPS, regions=st.sampled_from([(EAST, WEST), (EAST, WEST, CENTRAL)]))
+def test_any_graph_over_some_regions_is_placed_and_equals_numpy(
+    cluster: Cluster, steps: list[Any], regions: tuple[str, ...]
+) -> None:
+    lazy = [array(region, (6, 4), (2, 4), seed) for seed, region in enumerate(regions)]
     dense = [x.compute(scheduler="sync") for x in lazy]
     for name, i, j in steps:
         for values in (lazy, dense):
@@ -421,4 +423,6 @@ def test_any_graph_over_two_regions_is_placed_and_equals_numpy(cluster: Cluster,
     assert evidence.neutral_tasks == 0
     assert sum(evidence.tasks_by_region.values()) == sum(recording.tasks.values())
     for region in (EAST, WEST):
+        assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}
+    for region in regions:
         assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}

@@ -65,13 +65,26 @@ class Machines:
         raise SystemExit(f"the scheduler in {region} did not start; its log is in {self.logs}")
 
     def workers(
-        self, address: str, region: str, *, threads: int, placed: bool = False, sees: str | None = None
+        self,
+        address: str,
+        region: str,
+        *,
+        threads: int,
+        placed: bool = False,
+        sees: str | None = None,
+        nanny: bool = False,
     ) -> None:
         """Start one worker in a Region; it sees no folder of data but that of the Region ``sees``."""
         hidden = " ".join(str(self.root / r) for r in WORKERS if r != sees)
         environment = {"HIDDEN": hidden, "XDASK_REGION_DATA": str(self.root / region)} if placed else {"HIDDEN": hidden}
         words = ["worker", address, "--host", self.addresses[region], "--nthreads", str(threads), "--no-dashboard"]
-        words += ["--resources", f"pool-{region}=1", "--no-nanny", "--local-directory", str(self.logs)]
+        words += [
+            "--resources",
+            f"pool-{region}=1",
+            "--nanny" if nanny else "--no-nanny",
+            "--local-directory",
+            str(self.logs),
+        ]
         self._dask(
             region, [*words, *(_PRELOAD if placed else ())], environment, ["unshare", "-m", "sh", "-c", _HIDE, "sh"]
         )

@@ -1,0 +1,179 @@
+"""Placement over a network of namespaces: bytes as the relay counts them, and what happens when it is cut."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import pytest
+
+from benchmarks.wan.inputs import CLIENT, EAST, WEST
+from benchmarks.wan.network import Network, lacking
+
+pytestmark = [pytest.mark.wan, pytest.mark.timeout(900)]
+REPO = Path(__file__).parents[2]
+#: What a scheduler and three workers say to each other in the seconds of a job, and the description of it.
+TALK = 40_000
+FUSED = 2_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def network_is_possible() -> None:
+    """What is lacking is a failure: without it nothing here would have been shown."""
+    assert lacking() is None, lacking()
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("wan")
+    words = ["--short", "--rounds", "1", "--data", str(folder / "data"), "--json", str(folder / "all.json")]
+    for way in ("haul", "plain", "reference", "multi", "ours"):
+        words += ["--way", way]
+    for job in ("mean-to-regrid", "projection-minus-historic", "wind-speed", "anomaly", "rechunk", "ensemble"):
+        words += ["--job", job]
+    found = bench(*words, file=folder / "all.json")
+    for job in ("small-tasks", "chain"):
+        file = folder / f"{job}.json"
+        found += bench(
+            *("--short", "--rounds", "1", "--data", str(folder / "data"), "--json", str(file)),
+            *("--way", "multi", "--way", "ours", "--job", job),
+            file=file,
+        )
+    return {(d["job"], d["way"]): d for d in found}
+
+
+def bench(*words: str, file: Path) -> list[dict[str, Any]]:
+    run = subprocess.run(
+        [sys.executable, "-m", "benchmarks.wan", *words], cwd=REPO, capture_output=True, text=True, timeout=600
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return list(json.loads(file.read_text()))
+
+
+def ours(measured: dict[tuple[str, str], dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any], int]]:
+    for (job, way), one in measured.items():
+        if way == "ours":
+            yield job, one, sum(one["bytes_across"].values())
+
+
+def test_what_crosses_is_nearly_the_least_that_must(measured: Any) -> None:
+    for job, one, across in ours(measured):
+        assert across <= 1.1 * one["smallest_cut_bytes"] + FUSED * one["tasks"] + TALK, job
+        assert one["smallest_cut_bytes"] <= across, job
+
+
+def test_evidence_tells_what_the_relay_counted(measured: Any) -> None:
+    for job, one, across in ours(measured):
+        told = one["evidence"]["bytes_across"]
+        assert all(nbytes <= one["bytes_across"].get(pair, 0) for pair, nbytes in told.items()), job
+        assert across <= 1.05 * sum(told.values()) + FUSED * one["tasks"] + TALK, job
+        assert one["evidence"]["misplaced_tasks"] == 0, job
+        assert one["restricted_tasks"] == one["tasks"], job
+
+
+def test_the_plan_foretold_it(measured: Any) -> None:
+    for job, one, _ in ours(measured):
+        for figure in ("tasks_by_region", "reading_tasks_by_region", "bytes_read_by_region", "bytes_across"):
+            if figure == "reading_tasks_by_region":
+                continue  # evidence counts bytes read, not reads
+            said, was = (sum(one[which][figure].values()) for which in ("plan", "evidence"))
+            assert said == pytest.approx(was, rel=0.2), (job, figure)
+
+
+def test_ours_moves_less_than_what_else_one_would_pick(measured: Any) -> None:
+    for job, one, across in ours(measured):
+        others = {way: sum(d["bytes_across"].values()) for (j, way), d in measured.items() if j == job}
+        for way in ("haul", "plain", "reference"):
+            assert across < others.get(way, across + 1), (job, way)
+        if len(one["evidence"]["tasks_by_region"]) > 1:
+            assert across <= others["multi"] * 1.05, job  # talk differs by a packet
+        assert one["result_digest"] == measured[job, "multi"]["result_digest"], job
+
+
+def test_the_reference_s_annotations_restrict_nothing(measured: Any) -> None:
+    assert {d["restricted_tasks"] for (_, way), d in measured.items() if way == "reference"} == {0}
+
+
+# ---- outages ----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def computing(folder: Path, *, again: bool) -> Iterator[tuple[Network, Any, Any]]:
+    """A computation over two Regions, in mid-run: the network, and how to say and hear lines."""
+    regions = [EAST, WEST, CLIENT]
+    with Network(regions, 80, 200) as network:
+        process = subprocess.Popen(
+            [*network.inside(CLIENT), sys.executable, str(Path(__file__).with_name("outage.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=REPO,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+
+        def say(words: str) -> None:
+            process.stdin.write(words + "\n")  # type: ignore[union-attr]
+            process.stdin.flush()  # type: ignore[union-attr]
+
+        def hear() -> Any:
+            line = process.stdout.readline()  # type: ignore[union-attr]
+            assert line, "it ended; what it said is above"
+            return json.loads(line)
+
+        asked = {
+            "regions": [EAST, WEST],
+            "client": CLIENT,
+            "again": again,
+            "root": str(folder),
+            "logs": str(folder),
+            "spaces": {r: network.inside(r) for r in regions},
+            "addresses": {r: network.address(r) for r in regions},
+        }
+        say(json.dumps(asked))
+        try:
+            assert hear() == "running"
+            yield network, say, hear
+        finally:
+            process.stdin.close()
+            process.wait(60)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for region in (EAST, WEST, "eu-central-1"):
+        (tmp_path / region).mkdir()
+    return tmp_path
+
+
+def test_ten_seconds_without_a_network_lose_nothing_and_nothing_is_done_again(folder: Path) -> None:
+    with computing(folder, again=False) as (network, say, hear):
+        network.tell(f"cut {WEST}")
+        say("go on")
+        sleep(10)
+        network.tell(f"mend {WEST}")
+        found = hear()
+    assert found.get("value") == 80 * 79 / 2 * 1_000, found
+    assert found["tasks_by_region"] == {EAST: 81, WEST: 82} or sum(found["tasks_by_region"].values()) == 163, found
+    assert found["misplaced_tasks"] == 0
+
+
+def test_two_minutes_without_a_network_are_told_by_name_and_the_rerun_succeeds(folder: Path) -> None:
+    with computing(folder, again=True) as (network, say, hear):
+        network.tell(f"cut {WEST}")
+        say("go on")
+        found = hear()
+        assert found["error"] == "EmptyPool", found
+        assert f"pool-{WEST}" in found["message"]
+        assert found["seconds"] < 120
+        sleep(max(0.0, 120 - found["seconds"]))
+        network.tell(f"mend {WEST}")
+        say("again")
+        again = hear()
+    assert again.get("value") == 80 * 79 / 2 * 1_000, again
