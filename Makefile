@@ -5,7 +5,7 @@ READY := .venv/.ready
 # CI measures coverage with "coverage run -m pytest".
 PYTEST_RUN ?= pytest
 
-.PHONY: demo ui test damage browser lint bench bench-wan clean
+.PHONY: demo ui test damage browser wan lint bench bench-wan clean
 
 demo: $(READY)  ## The main job on the data in data/, with two Regions on this machine
 	$(BIN)/xdask demo
@@ -21,6 +21,9 @@ damage: $(READY)  ## Runs whose processes are killed, whose disk is full, whose 
 
 browser: $(READY)  ## Tests in headless Chromium (Debian: apt-get install chromium)
 	$(BIN)/python -m $(PYTEST_RUN) -m browser tests/browser
+
+wan: $(READY)  ## Placement over a network of namespaces: bytes, outages (root, Linux, /dev/net/tun, iproute2)
+	$(BIN)/python -m $(PYTEST_RUN) -m wan tests/wan
 
 lint: $(READY)  ## Style and types
 	$(BIN)/ruff check .

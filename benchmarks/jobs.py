@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.scheduler import ran, submitted
+
 Way = Callable[[Path], Callable[[], Any]]
 MONTH = "2011/01/data/air_temperature_at_2_metres.nc"
 VARIABLE = "air_temperature_at_2_metres"
@@ -219,5 +221,24 @@ JOBS = {
         f"one of {ENTRIES:,} entries by three facets, opening included",
         _prepare_catalog,
         {"ours: SQLite": _search_ours, "pandas over a CSV, as intake-esm": _search_pandas},
+    ),
+    **{
+        f"submit-{label}": Job(
+            f"submitting {blocks:,} placed tasks and their sum; client and scheduler in one process, no worker",
+            lambda folder: None,
+            {
+                "ours: fence and plugin": submitted(blocks, placed=True),
+                "limit: Dask without placement": submitted(blocks, placed=False),
+            },
+        )
+        for label, blocks in (("20k", 20_000), ("200k", 200_000))
+    },
+    "run-20k": Job(
+        "20,000 placed tasks and their sum on one worker, start to end; memory is the client's",
+        lambda folder: None,
+        {
+            "ours: fence, plugin, evidence": ran(20_000, placed=True),
+            "limit: Dask without placement": ran(20_000, placed=False),
+        },
     ),
 }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
@@ -131,16 +131,18 @@ def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as
 @click.argument("asset")
 @_PARTITIONS
 @_CONFIG
+@click.option("--svg", is_flag=True, help="Draw an SVG instead of a PNG.")
 @JSON
-def plan(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as_json: bool) -> None:
+def plan(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], svg: bool, as_json: bool) -> None:
     """Say what materializing an asset would run, read and move; nothing runs. Draws a picture."""
     from xdask_pipelines.planning import plan_asset
 
     where = topology()
     found = plan_asset(where, asset, partitions, _settings(config))
-    picture = where.var / "plans" / f"{asset}.png"
+    form: Literal["svg", "png"] = "svg" if svg else "png"
+    picture = where.var / "plans" / f"{asset}.{form}"
     picture.parent.mkdir(parents=True, exist_ok=True)
-    picture.write_bytes(found.picture())
+    picture.write_bytes(found.picture(form))
 
     def show() -> None:
         click.echo(f"{asset} would run, read and move about this much:")
