@@ -32,6 +32,7 @@ from xdask_pipelines.placement.computation import Computation, Computations
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.placement.turns import Turns
 
 logger = logging.getLogger("xdask.placement")
 
@@ -41,6 +42,15 @@ DELIVERY_SECONDS = 5.0
 
 def _refuse(message: str, *_: Any) -> None:
     raise PlacementError(message)
+
+
+def _priority(ts: TaskState) -> tuple[float, ...]:
+    return ts.priority or ()
+
+
+def _take_turn(ts: TaskState, turn: int) -> None:
+    user, _, *order = _priority(ts)
+    ts.priority = (user, turn, *order)
 
 
 class PlacementPlugin(SchedulerPlugin):
@@ -58,6 +68,7 @@ class PlacementPlugin(SchedulerPlugin):
         self.settings = settings
         self.client_region = settings.client_region
         self.computations = Computations()
+        self._turns = Turns()
         self._decided: dict[Key, Home] = {}
         self._empty_since: dict[str, float] = {}
 
@@ -111,9 +122,12 @@ class PlacementPlugin(SchedulerPlugin):
         """Decide for every new task; what goes wrong here is part of the report, for Dask would swallow it."""
         touched = [scheduler.tasks[key] for key in tasks]
         computation = Computation(client, kwargs["stimulus_id"], frozenset(keys), frozenset(tasks))
+        own = self.computations.last_turns(client)
         self.computations.add(computation)
         try:
-            self._place([ts for ts in touched if ts.key not in self._decided], computation, wanted=keys)
+            new = [ts for ts in touched if ts.key not in self._decided]
+            self._place(new, computation, wanted=keys)
+            self._give_turns(new, computation, own)
             for ts in touched:
                 if ts.who_has:
                     computation.reused.add(ts.key)
@@ -142,6 +156,16 @@ class PlacementPlugin(SchedulerPlugin):
             elif home.late:
                 self._bind_when_ready(tasks[key])
 
+    def _give_turns(self, new: list[TaskState], computation: Computation, own: Mapping[str | None, int]) -> None:
+        """Put turns in the place of Dask's generations, before tasks are sent to workers."""
+        next_turn: dict[str | None, int] = {}
+        for ts in sorted((ts for ts in new if ts.priority), key=_priority):
+            region = self._region_of(ts)
+            turn = next_turn.get(region) or self._turns.first(region, own)
+            next_turn[region] = turn + 1
+            _take_turn(ts, turn)
+        computation.last_turns = {region: turn - 1 for region, turn in next_turn.items()}
+
     def _region_of(self, ts: TaskState) -> str | None:
         known = self._decided.get(ts.key)
         return known.region if known else None
@@ -163,6 +187,8 @@ class PlacementPlugin(SchedulerPlugin):
             return
         self._decided[ts.key] = Home(self._decided[ts.key].homes, region, late=True)
         self._assign(ts, region)
+        if ts.priority:
+            _take_turn(ts, self._turns.reached(region))
 
     def transition(self, key: Key, start: str, finish: str, *args: Any, stimulus_id: str = "", **kwargs: Any) -> None:
         """Count what ran, bind what became ready, forget what is gone."""
@@ -170,6 +196,8 @@ class PlacementPlugin(SchedulerPlugin):
             ts = self.scheduler.tasks[key]
             if start == "processing":
                 self._count(ts, kwargs.get("worker"), kwargs.get("startstops") or ())
+                if ts.priority:
+                    self._turns.ran(self._region_of(ts), ts.priority[1])
             for user in ts.dependents:
                 if (home := self._decided.get(user.key)) and home.late:
                     self._bind_when_ready(user)
