@@ -83,7 +83,10 @@ class Settings:
     one_machine
         All Regions are processes of one machine: choices are made as over the links, but nothing waits for them.
     empty_pool_seconds
-        How long tasks wait for a pool without workers before they fail.
+        How long tasks wait for a pool without workers before they fail, where nobody scales pools up.
+    scale_up_seconds
+        Where an empty pool is scaled up once tasks wait for it: how long they wait instead, which is what its first
+        instance needs to start, and some more (an instance takes two to four minutes). None where it is not.
     mend
         Command that starts the pools.
     owner
@@ -98,6 +101,7 @@ class Settings:
     empty_pool_seconds: float = EMPTY_POOL_SECONDS
     mend: str = "xdask pools up"
     owner: int | None = None
+    scale_up_seconds: float | None = None
 
     def to_environment(self) -> dict[str, str]:
         """Environment of a scheduler process that is to use these settings."""
