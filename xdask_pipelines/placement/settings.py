@@ -14,6 +14,9 @@ from typing import Any
 SETTINGS_VARIABLE = "XDASK_PLACEMENT"
 #: A nanny restarts a lost worker within seconds; a pool empty for longer than this fails its tasks by name.
 EMPTY_POOL_SECONDS = 15.0
+#: Workers tell twice a second that they live, a thousand of them every six seconds. Dask waits for five minutes; a
+#: network that pauses for 10 s, or a library that keeps Python's lock for half a minute, must not cost a worker.
+WORKER_TTL_SECONDS = 60.0
 #: What waits for a byte costs as well: an instance of 16 virtual CPUs at 0.9 USD an hour.
 WAITING_USD_PER_SECOND = 0.9 / 3600
 
@@ -91,6 +94,8 @@ class Settings:
         Command that starts the pools.
     owner
         Id of the process with which scheduler and pools end, however it ends; None if they stand by themselves.
+    worker_ttl_seconds
+        How long a worker may say nothing before it is taken for frozen, and restarted.
     """
 
     client_region: str = "client"
@@ -102,6 +107,7 @@ class Settings:
     mend: str = "xdask pools up"
     owner: int | None = None
     scale_up_seconds: float | None = None
+    worker_ttl_seconds: float = WORKER_TTL_SECONDS
 
     def to_environment(self) -> dict[str, str]:
         """Environment of a scheduler process that is to use these settings."""
