@@ -138,16 +138,12 @@ def test_a_task_that_once_wants_too_much_memory_runs_again_in_its_pool(client: C
 
 
 def test_a_task_that_always_wants_too_much_memory_is_named_with_what_to_do(client: Client, tmp_path: Path) -> None:
-    client.run_on_scheduler(_allow_failures, 1)
+    client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 1))
     try:
         with pytest.raises(PlacementError, match=r"Each worker that ran task .* died, .*memory.*smaller chunks"):
             compute(client, greedy(tmp_path, times=99))
     finally:
-        client.run_on_scheduler(_allow_failures, 3)
+        client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 3))
     assert len(list(tmp_path.iterdir())) == 2
     assert eventually(lambda: pids(client, CENTRAL))
     assert compute(client, slow(CENTRAL, "after", 2).sum())[0] == (10,)
-
-
-def _allow_failures(count: int, dask_scheduler: Any = None) -> None:
-    dask_scheduler.allowed_failures = count
