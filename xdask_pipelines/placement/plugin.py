@@ -30,9 +30,10 @@ from xdask_pipelines.names import POOL_PREFIX, pool_name
 from xdask_pipelines.placement import backlog
 from xdask_pipelines.placement.computation import Computation, Computations
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
-from xdask_pipelines.placement.draining import Workers, drain_on_scheduler, keep_home
+from xdask_pipelines.placement.draining import Workers, drain_on_scheduler
 from xdask_pipelines.placement.empty_pools import EmptyPools
 from xdask_pipelines.placement.homes import describe_mixture, marks
+from xdask_pipelines.placement.keep_home import keep_home
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.placement.turns import Turns
 
