@@ -127,7 +127,7 @@ def test_what_breaks_tells_what_to_do_and_what_can_be_mended_is(breakable: Clien
 
 def _be_patient(seconds: float, dask_scheduler: Any = None) -> None:
     """Only now: a nanny on a busy machine may need longer than this to restart its worker."""
-    dask_scheduler.plugins["xdask-placement"].empty_pool_seconds = seconds
+    dask_scheduler.plugins["xdask-placement"].empty_pools.seconds = seconds
 
 
 def _allow_failures(count: int, dask_scheduler: Any = None) -> None:

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import textwrap
-from dataclasses import replace
 from typing import Any
 
 import dask
@@ -250,9 +249,8 @@ def test_a_task_that_ran_elsewhere_makes_the_result_worthless(cluster: Cluster) 
 
 
 def _be_patient(seconds: float, dask_scheduler: Scheduler | None = None) -> float:
-    plugin = dask_scheduler.plugins[PLUGIN]  # type: ignore[union-attr]
-    before = plugin.settings.empty_pool_seconds
-    plugin.settings = replace(plugin.settings, empty_pool_seconds=seconds)
+    pools = dask_scheduler.plugins[PLUGIN].empty_pools  # type: ignore[union-attr]
+    before, pools.seconds = pools.seconds, seconds
     return float(before)
 
 

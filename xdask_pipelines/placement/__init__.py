@@ -9,6 +9,7 @@ import dask
 from xdask_pipelines.errors import EmptyPool, LostComputation, PlacementError
 from xdask_pipelines.placement.cluster import local_regions
 from xdask_pipelines.placement.compute import check_scheduler, compute, refuse_query_planning
+from xdask_pipelines.placement.draining import drain
 from xdask_pipelines.placement.evidence import Evidence
 from xdask_pipelines.placement.fence import fenced
 from xdask_pipelines.placement.pin import pin
@@ -26,6 +27,7 @@ __all__ = [
     "Plan",
     "check_scheduler",
     "compute",
+    "drain",
     "local_regions",
     "pin",
     "plan",

@@ -127,7 +127,7 @@ def start(
             folder / "scheduler.log",
             (settings or Settings()).to_environment() | encrypted,
         )
-        guarded = os.pathsep.join(str(p) for pool in pools for p in (pool.data, pool.results) if p)
+        guarded = _guarded(pools)
         for pool in pools:  # started at once: they wait for the scheduler's file, and importing takes seconds
             running.pids[pool.region] = _spawn_pool(pool, address_file, folder, {GUARDED_VARIABLE: guarded} | encrypted)
         running.address, running.dashboard = _await_address(address_file, running.pids["scheduler"], folder)
@@ -140,6 +140,51 @@ def start(
         running.stop()
         raise
     return running
+
+
+def join(
+    running: Processes,
+    pools: Sequence[Pool],
+    folder: Path,
+    *,
+    beside: Sequence[Pool] = (),
+    tell: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Start the workers of some pools beside a standing scheduler, and wait until all have joined.
+
+    Parameters
+    ----------
+    running
+        What stands; gets the new processes.
+    pools
+        What to start.
+    folder
+        That of `start`.
+    beside
+        The other pools on this machine, which are not touched.
+    tell
+        Called with one line for each thing that happened.
+
+    Raises
+    ------
+    PlacementError
+        If something did not start; whatever of ``pools`` did is stopped again.
+    """
+    encrypted = _encryption(Path(running.certificates) if running.certificates else None)
+    environment = {GUARDED_VARIABLE: _guarded([*pools, *beside])} | encrypted
+    new = replace(running, pids={})
+    try:
+        for pool in pools:
+            new.pids[pool.region] = _spawn_pool(pool, folder / "scheduler.json", folder, environment)
+        _await_workers(new, pools, folder, tell)
+    except BaseException:
+        new.stop()
+        raise
+    running.pids.update(new.pids)
+
+
+def _guarded(pools: Sequence[Pool]) -> str:
+    return os.pathsep.join(str(p) for pool in pools for p in (pool.data, pool.results) if p)
 
 
 def _dask(role: str) -> list[str]:

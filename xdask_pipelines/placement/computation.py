@@ -39,6 +39,7 @@ class Computation:
     planned: Counter[str] = field(default_factory=Counter)
     worker_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     between: dict[str, tuple[float, float]] = field(default_factory=dict)
+    last_turns: dict[str | None, int] = field(default_factory=dict)
     left: set[Key] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -124,6 +125,15 @@ class Computations:
     def of(self, key: Key) -> list[Computation]:
         """Live computations that need a key, oldest first."""
         return self._by_key.get(key, [])
+
+    def last_turns(self, client: str) -> dict[str | None, int]:
+        """By pool, the last turn of all that a client has submitted and still wants."""
+        last: dict[str | None, int] = {}
+        for computation in self._all.values():
+            if computation.client == client:
+                for region, turn in computation.last_turns.items():
+                    last[region] = max(turn, last.get(region, 0))
+        return last
 
     def __iter__(self) -> Iterator[Computation]:
         return iter(list(self._all.values()))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from asyncio import sleep
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from time import monotonic
 from typing import Any
@@ -21,17 +21,21 @@ from dask._task_spec import Task
 from dask.typing import Key
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
-from distributed.protocol.pickle import dumps
 from distributed.scheduler import TaskState
 from tornado.ioloop import PeriodicCallback
 
 from xdask_pipelines import __version__
-from xdask_pipelines.errors import EmptyPool, PlacementError
+from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.names import POOL_PREFIX, pool_name
+from xdask_pipelines.placement import backlog
 from xdask_pipelines.placement.computation import Computation, Computations
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
+from xdask_pipelines.placement.draining import Workers, drain_on_scheduler
+from xdask_pipelines.placement.empty_pools import EmptyPools
 from xdask_pipelines.placement.homes import describe_mixture, marks
+from xdask_pipelines.placement.keep_home import keep_home
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.placement.turns import Turns
 
 logger = logging.getLogger("xdask.placement")
 
@@ -41,6 +45,15 @@ DELIVERY_SECONDS = 5.0
 
 def _refuse(message: str, *_: Any) -> None:
     raise PlacementError(message)
+
+
+def _priority(ts: TaskState) -> tuple[float, ...]:
+    return ts.priority or ()
+
+
+def _take_turn(ts: TaskState, turn: int) -> None:
+    user, _, *order = _priority(ts)
+    ts.priority = (user, turn, *order)
 
 
 class PlacementPlugin(SchedulerPlugin):
@@ -57,24 +70,28 @@ class PlacementPlugin(SchedulerPlugin):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.client_region = settings.client_region
+        self.empty_pools = EmptyPools(settings.empty_pool_seconds, settings.mend, settings.scale_up_seconds)
         self.computations = Computations()
+        self._turns = Turns()
         self._decided: dict[Key, Home] = {}
-        self._empty_since: dict[str, float] = {}
 
     async def start(self, scheduler: Scheduler) -> None:
-        """Answer clients and workers, and watch for empty pools."""
+        """Answer clients and workers, watch for empty pools, keep results in theirs."""
         self.scheduler = scheduler
         scheduler.handlers["xdask_version"] = self._answer_version
         scheduler.handlers["xdask_report"] = self._answer_report
         scheduler.handlers["xdask_progress"] = self._answer_progress
+        scheduler.handlers["xdask_backlog"] = lambda: backlog.count(scheduler, self._region_of)
+        scheduler.handlers["xdask_drain"] = self._answer_drain
         scheduler.stream_handlers["xdask-read"] = self._on_read
         scheduler.stream_handlers["xdask-received"] = self._on_received
         scheduler.stream_handlers["xdask-sent"] = self._on_sent
         scheduler.stream_handlers["xdask-shuffled"] = self._on_shuffled
         scheduler.stream_handlers["xdask-violation"] = self._on_violation
-        watch = PeriodicCallback(self._fail_tasks_of_empty_pools, 500)
+        watch = PeriodicCallback(lambda: self.empty_pools.look(scheduler, self._region_of), 500)
         scheduler.periodic_callbacks["xdask-empty-pools"] = watch
         watch.start()
+        keep_home(scheduler)
 
     # ---- what clients ask -------------------------------------------------------------------------------------
 
@@ -103,6 +120,9 @@ class PlacementPlugin(SchedulerPlugin):
         found = self.computations.find(client, keys)
         return found.progress() if found else None
 
+    async def _answer_drain(self, region: str, workers: Workers) -> dict[str, Any]:
+        return await drain_on_scheduler(self.scheduler, region, workers)
+
     # ---- at submission ----------------------------------------------------------------------------------------
 
     def update_graph(
@@ -111,9 +131,12 @@ class PlacementPlugin(SchedulerPlugin):
         """Decide for every new task; what goes wrong here is part of the report, for Dask would swallow it."""
         touched = [scheduler.tasks[key] for key in tasks]
         computation = Computation(client, kwargs["stimulus_id"], frozenset(keys), frozenset(tasks))
+        own = self.computations.last_turns(client)
         self.computations.add(computation)
         try:
-            self._place([ts for ts in touched if ts.key not in self._decided], computation, wanted=keys)
+            new = [ts for ts in touched if ts.key not in self._decided]
+            self._place(new, computation, wanted=keys)
+            self._give_turns(new, computation, own)
             for ts in touched:
                 if ts.who_has:
                     computation.reused.add(ts.key)
@@ -142,6 +165,16 @@ class PlacementPlugin(SchedulerPlugin):
             elif home.late:
                 self._bind_when_ready(tasks[key])
 
+    def _give_turns(self, new: list[TaskState], computation: Computation, own: Mapping[str | None, int]) -> None:
+        """Put turns in the place of Dask's generations, before tasks are sent to workers."""
+        next_turn: dict[str | None, int] = {}
+        for ts in sorted((ts for ts in new if ts.priority), key=_priority):
+            region = self._region_of(ts)
+            turn = next_turn.get(region) or self._turns.first(region, own)
+            next_turn[region] = turn + 1
+            _take_turn(ts, turn)
+        computation.last_turns = {region: turn - 1 for region, turn in next_turn.items()}
+
     def _region_of(self, ts: TaskState) -> str | None:
         known = self._decided.get(ts.key)
         return known.region if known else None
@@ -163,6 +196,8 @@ class PlacementPlugin(SchedulerPlugin):
             return
         self._decided[ts.key] = Home(self._decided[ts.key].homes, region, late=True)
         self._assign(ts, region)
+        if ts.priority:
+            _take_turn(ts, self._turns.reached(region))
 
     def transition(self, key: Key, start: str, finish: str, *args: Any, stimulus_id: str = "", **kwargs: Any) -> None:
         """Count what ran, bind what became ready, forget what is gone."""
@@ -170,6 +205,8 @@ class PlacementPlugin(SchedulerPlugin):
             ts = self.scheduler.tasks[key]
             if start == "processing":
                 self._count(ts, kwargs.get("worker"), kwargs.get("startstops") or ())
+                if ts.priority:
+                    self._turns.ran(self._region_of(ts), ts.priority[1])
             for user in ts.dependents:
                 if (home := self._decided.get(user.key)) and home.late:
                     self._bind_when_ready(user)
@@ -280,31 +317,3 @@ class PlacementPlugin(SchedulerPlugin):
         """Forget all: a restart drops tasks without telling."""
         self._decided.clear()
         self.computations = Computations()
-
-    def _fail_tasks_of_empty_pools(self) -> None:
-        """Fail what waits for a pool without workers: Dask alone would wait for ever."""
-        waiting: defaultdict[str, list[TaskState]] = defaultdict(list)
-        for ts in list(self.scheduler.unrunnable):
-            if region := self._region_of(ts):
-                waiting[region].append(ts)
-        self._empty_since = {r: self._empty_since.get(r, monotonic()) for r in waiting if not self._addresses(r)}
-        for region, since in self._empty_since.items():
-            if monotonic() - since < self.settings.empty_pool_seconds:
-                continue
-            error = EmptyPool(
-                f"The pool {pool_name(region)} of Region {region} has no worker, and {len(waiting[region])} tasks have "
-                f"waited {self.settings.empty_pool_seconds:.0f} s for one. Start it with `{self.settings.mend}`, then run "
-                "again.",
-                region=region,
-            )
-            for ts in waiting[region]:
-                self._fail(ts, error)
-
-    def _fail(self, ts: TaskState, error: Exception) -> None:
-        if ts.state != "no-worker":
-            return  # failing another task took this one along
-        stimulus = f"xdask-empty-pool-{monotonic()}"
-        recommendations = self.scheduler.transition(
-            ts.key, "erred", exception=dumps(error), cause=ts.key, stimulus_id=stimulus
-        )
-        self.scheduler.transitions(recommendations, stimulus_id=stimulus)

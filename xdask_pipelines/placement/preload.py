@@ -11,6 +11,7 @@ import psutil
 from distributed import Nanny, Scheduler, Worker
 from tornado.ioloop import PeriodicCallback
 
+from xdask_pipelines.placement.frozen import give_up_frozen
 from xdask_pipelines.placement.guard import guarded_roots, install
 from xdask_pipelines.placement.plugin import PlacementPlugin
 from xdask_pipelines.placement.reporting import report_transfers
@@ -35,6 +36,7 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
         plugin = PlacementPlugin(settings)
         server.add_plugin(plugin)
         await plugin.start(server)
+        give_up_frozen(server, settings.worker_ttl_seconds)
         if settings.owner is not None:
             server.periodic_callbacks["owner"] = _end_with(settings.owner, server)
             server.start_periodic_callbacks()

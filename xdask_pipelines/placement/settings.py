@@ -14,6 +14,9 @@ from typing import Any
 SETTINGS_VARIABLE = "XDASK_PLACEMENT"
 #: A nanny restarts a lost worker within seconds; a pool empty for longer than this fails its tasks by name.
 EMPTY_POOL_SECONDS = 15.0
+#: Workers tell twice a second that they live, a thousand of them every six seconds. Dask waits for five minutes; a
+#: network that pauses for 10 s, or a library that keeps Python's lock for half a minute, must not cost a worker.
+WORKER_TTL_SECONDS = 60.0
 #: What waits for a byte costs as well: an instance of 16 virtual CPUs at 0.9 USD an hour.
 WAITING_USD_PER_SECOND = 0.9 / 3600
 
@@ -83,11 +86,16 @@ class Settings:
     one_machine
         All Regions are processes of one machine: choices are made as over the links, but nothing waits for them.
     empty_pool_seconds
-        How long tasks wait for a pool without workers before they fail.
+        How long tasks wait for a pool without workers before they fail, where nobody scales pools up.
+    scale_up_seconds
+        Where an empty pool is scaled up once tasks wait for it: how long they wait instead, which is what its first
+        instance needs to start, and some more (an instance takes two to four minutes). None where it is not.
     mend
         Command that starts the pools.
     owner
         Id of the process with which scheduler and pools end, however it ends; None if they stand by themselves.
+    worker_ttl_seconds
+        How long a worker may say nothing before it is taken for frozen, and restarted.
     """
 
     client_region: str = "client"
@@ -98,6 +106,8 @@ class Settings:
     empty_pool_seconds: float = EMPTY_POOL_SECONDS
     mend: str = "xdask pools up"
     owner: int | None = None
+    scale_up_seconds: float | None = None
+    worker_ttl_seconds: float = WORKER_TTL_SECONDS
 
     def to_environment(self) -> dict[str, str]:
         """Environment of a scheduler process that is to use these settings."""

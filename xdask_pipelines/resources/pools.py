@@ -24,7 +24,7 @@ from xdask_pipelines.aws_facts import (
 )
 from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement import Evidence, check_scheduler, compute, tls
-from xdask_pipelines.placement.cluster import Pool, Processes, is_alive, start, stop_processes
+from xdask_pipelines.placement.cluster import Pool, Processes, is_alive, join, start, stop_processes
 from xdask_pipelines.placement.compute import Progress
 from xdask_pipelines.placement.settings import Link, Rates, Settings
 from xdask_pipelines.resources.var import writable
@@ -97,7 +97,7 @@ class Pools:
     # ---- up and down ------------------------------------------------------------------------------------------
 
     def up(self, tell: Tell = lambda line: None) -> Status:
-        """Start what is not running; do nothing if all is.
+        """Start what is not running, beside what is; start all anew if the scheduler is gone or a Region is new.
 
         Raises
         ------
@@ -112,15 +112,31 @@ class Pools:
             if self._certificates() and not now.address.startswith("tls:"):
                 tell(f"they use no certificates, which were made since: `xdask pools down`, then `{MEND}`")
             return now
-        self.down()
+        running = self._running() if now.address else None
+        if running is None or not running.pids.keys() >= set(self.topology.worker_regions):
+            running = None
+            self.down()
         writable(self.topology, "pools")
         for region in self.topology.regions:
             self.topology.results_folder(region).mkdir(parents=True, exist_ok=True)
-        running = start(self._pools(), self.folder, self.settings(), certificates=self._certificates(), tell=tell)
+        if running is None:
+            running = start(self._pools(), self.folder, self.settings(), certificates=self._certificates(), tell=tell)
+        else:
+            self._start_missing(running, now.workers, tell)
         partial = self._state_file.with_suffix(".partial")
         partial.write_text(json.dumps(asdict(running)))
         partial.replace(self._state_file)
         return self.status()
+
+    def _start_missing(self, running: Processes, workers: Mapping[str, int], tell: Tell) -> None:
+        """Start the pools without workers; whoever computes on the others goes on."""
+        pools = self._pools()
+        missing = [pool for pool in pools if not workers.get(pool.region)]
+        stay = [pool for pool in pools if pool not in missing]
+        tell(f"the scheduler at {running.address} stays" + "".join(f", the pool of {p.region} too" for p in stay))
+        tell(f"starting again: the pool of {', '.join(pool.region for pool in missing)}")
+        stop_processes([pid for pool in missing if self._is_ours(pid := running.pids[pool.region])])
+        join(running, missing, self.folder, beside=stay, tell=tell)
 
     def down(self) -> bool:
         """Stop all processes that `up` started, by their ids; True if there were any."""
@@ -152,7 +168,7 @@ class Pools:
             return Status("", "", {}, (problem,))
         empty = [r for r in self.topology.worker_regions if not workers.get(r)]
         problems = tuple(
-            f"The pool of {r} has no worker. `xdask pools down`, then `{MEND}`; its log is {self.folder / r}.log."
+            f"The pool of {r} has no worker. `{MEND}` starts it and leaves the others; its log is {self.folder / r}.log."
             for r in empty
         )
         return Status(running.address, running.dashboard, workers, problems)

@@ -1,0 +1,64 @@
+"""Pools without workers: what waits for them fails by name, where Dask alone would wait for ever.
+
+Belongs here: how long is waited, and what the error says. Does not belong here: starting workers (cluster, scaling).
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from time import monotonic
+
+from distributed import Scheduler
+from distributed.protocol.pickle import dumps
+from distributed.scheduler import TaskState
+
+from xdask_pipelines.errors import EmptyPool
+from xdask_pipelines.names import pool_name
+
+
+class EmptyPools:
+    """Fails the tasks of pools that have been without workers for too long.
+
+    Parameters
+    ----------
+    seconds
+        How long tasks wait.
+    mend
+        Command that starts the pools, for the message.
+    scale_up_seconds
+        How long they wait instead where an empty pool is scaled up; None where it is not.
+    """
+
+    def __init__(self, seconds: float, mend: str, scale_up_seconds: float | None) -> None:
+        self.seconds = seconds if scale_up_seconds is None else scale_up_seconds
+        self._why = "" if scale_up_seconds is None else " It should have been scaled up, and was not in that time."
+        self._mend = mend
+        self._since: dict[str, float] = {}
+
+    def look(self, scheduler: Scheduler, region_of: Callable[[TaskState], str | None]) -> None:
+        """Fail what has waited too long; called twice a second."""
+        waiting: defaultdict[str, list[TaskState]] = defaultdict(list)
+        for ts in list(scheduler.unrunnable):
+            if region := region_of(ts):
+                waiting[region].append(ts)
+        alive = {pool for worker in scheduler.workers.values() for pool in worker.resources}
+        self._since = {r: self._since.get(r, monotonic()) for r in waiting if pool_name(r) not in alive}
+        for region, since in self._since.items():
+            if monotonic() - since < self.seconds:
+                continue
+            error = EmptyPool(
+                f"The pool {pool_name(region)} of Region {region} has no worker, and {len(waiting[region])} tasks have "
+                f"waited {self.seconds:.0f} s for one.{self._why} Start it with `{self._mend}`, then run again.",
+                region=region,
+            )
+            for ts in waiting[region]:
+                _fail(scheduler, ts, error)
+
+
+def _fail(scheduler: Scheduler, ts: TaskState, error: Exception) -> None:
+    if ts.state != "no-worker":
+        return  # failing another task took this one along
+    stimulus = f"xdask-empty-pool-{monotonic()}"
+    recommendations = scheduler.transition(ts.key, "erred", exception=dumps(error), cause=ts.key, stimulus_id=stimulus)
+    scheduler.transitions(recommendations, stimulus_id=stimulus)

@@ -1,0 +1,25 @@
+"""Workers that say nothing any more: a scheduler gives them up in time.
+
+Belongs here: how long a worker may be silent. Does not belong here: workers whose process ended (Dask sees that at once,
+and their nanny starts another).
+"""
+
+from __future__ import annotations
+
+from distributed import Scheduler
+from tornado.ioloop import PeriodicCallback
+
+_LOOKS = 10
+
+
+def give_up_frozen(scheduler: Scheduler, seconds: float) -> None:
+    """Restart workers that have been silent for so long; their nanny kills them, their tasks go elsewhere in the pool.
+
+    Dask looks only once in that time, so that it takes up to twice as long: here it looks ten times.
+    """
+    if before := scheduler.periodic_callbacks.pop("worker-ttl", None):
+        before.stop()
+    scheduler.worker_ttl = seconds
+    look = PeriodicCallback(scheduler.check_worker_ttl, 1_000 * seconds / _LOOKS)
+    scheduler.periodic_callbacks["worker-ttl"] = look
+    look.start()
