@@ -23,25 +23,42 @@ _WORDS = (
 )
 
 
-class Fused(Task):
-    """A task made of several; it is an ordinary one again where it arrives."""
+_SLOTS: tuple[str, ...] = tuple(Task.get_all_slots())
 
-    __slots__ = ()
+
+class Fused(Task):
+    """A task made of several; it is an ordinary one again where it arrives.
+
+    Attributes
+    ----------
+    marks
+        What `homes.marks` says of it, known when it was fused: nobody has to look through it again.
+    """
+
+    __slots__ = ("marks",)
+    marks: tuple[frozenset[str], frozenset[str]] | None
 
     def __reduce__(self) -> tuple[Any, ...]:
         buffers: list[Any] = []
-        state = dumps(self.__getstate__(), buffer_callback=buffers.append)  # type: ignore[no-untyped-call]
+        state = dumps(_state(self), buffer_callback=buffers.append)
         packer = zlib.compressobj(wbits=-15, zdict=_WORDS)
         return _arrived, (packer.compress(state) + packer.flush(), buffers)
 
 
-def compact(task: GraphNode) -> GraphNode:
-    """The same task, to be sent compressed if it is made of several."""
+def compact(task: GraphNode, marks: tuple[frozenset[str], frozenset[str]] | None = None) -> GraphNode:
+    """The same task, to be sent compressed if it is made of several; with its marks, if they are known."""
     if type(task) is not Task or task.func is not _execute_subgraph:
         return task
     fused = Fused.__new__(Fused)
-    fused.__setstate__(task.__getstate__())  # type: ignore[no-untyped-call]
+    for slot, value in zip(_SLOTS, _state(task), strict=True):
+        setattr(fused, slot, value)
+    fused.marks = marks
     return fused
+
+
+def _state(task: Task) -> tuple[Any, ...]:
+    """State of an ordinary task."""
+    return tuple([getattr(task, slot) for slot in _SLOTS])
 
 
 def _arrived(state: bytes, buffers: list[Any]) -> Task:

@@ -89,7 +89,7 @@ class Computations:
 
     def __init__(self, limit: int = MAX_COMPUTATIONS) -> None:
         self._all: OrderedDict[tuple[str, str], Computation] = OrderedDict()
-        self._by_key: defaultdict[Key, list[Computation]] = defaultdict(list)
+        self._by_key: dict[Key, tuple[Computation, ...]] = {}
         self._limit = limit
 
     def __len__(self) -> int:
@@ -98,8 +98,12 @@ class Computations:
     def add(self, computation: Computation) -> None:
         """Begin; the oldest is dropped beyond the limit."""
         self._all[computation.client, computation.stimulus] = computation
+        joined: dict[
+            tuple[Computation, ...], tuple[Computation, ...]
+        ] = {}  # one tuple for all keys with the same sharers
         for key in computation.touched:
-            self._by_key[key].append(computation)
+            sharers = self._by_key.get(key, ())
+            self._by_key[key] = joined.setdefault(sharers, (*sharers, computation))
         while len(self._all) > self._limit:
             self.drop(next(iter(self._all.values())))
 
@@ -107,10 +111,11 @@ class Computations:
         """End, with all that is known of it."""
         self._all.pop((computation.client, computation.stimulus), None)
         for key in computation.touched:
-            if sharers := self._by_key.get(key):
-                sharers[:] = [c for c in sharers if c is not computation]
-                if not sharers:
-                    del self._by_key[key]
+            sharers = self._by_key.get(key, ())
+            if left := tuple([c for c in sharers if c is not computation]):
+                self._by_key[key] = left
+            elif sharers:
+                del self._by_key[key]
 
     def drop_client(self, client: str) -> None:
         """End all of one client's."""
@@ -122,9 +127,9 @@ class Computations:
         wanted = frozenset(outputs)
         return next((c for c in reversed(self._all.values()) if c.client == client and c.outputs == wanted), None)
 
-    def of(self, key: Key) -> list[Computation]:
+    def of(self, key: Key) -> tuple[Computation, ...]:
         """Live computations that need a key, oldest first."""
-        return self._by_key.get(key, [])
+        return self._by_key.get(key, ())
 
     def last_turns(self, client: str) -> dict[str | None, int]:
         """By pool, the last turn of all that a client has submitted and still wants."""
@@ -140,7 +145,7 @@ class Computations:
 
     def forget(self, key: Key) -> None:
         """A key is gone: computations none of whose outputs are left have ended unasked."""
-        for computation in list(self.of(key)):
+        for computation in self.of(key):
             computation.left.discard(key)
             if not computation.left:
                 self.drop(computation)

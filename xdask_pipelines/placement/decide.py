@@ -103,7 +103,12 @@ def decide(
             bound[key] = region
             if forced:
                 pinned[key] = region
-    return {key: Home(homes[key], bound.get(key), late=key not in bound and bool(homes[key])) for key in nodes}
+    shared: dict[Home, Home] = {}  # there are many tasks, and few kinds
+    kinds = ((key, homes[key], bound.get(key)) for key in nodes)
+    return {
+        key: shared.setdefault(home := Home(among, region, late=region is None and bool(among)), home)
+        for key, among, region in kinds
+    }
 
 
 def cheapest(inputs: Iterable[tuple[int, Collection[str]]], price: Price) -> str | None:

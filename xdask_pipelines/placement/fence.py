@@ -44,6 +44,7 @@ INLINE_BYTES = 1_024
 _LABEL = "xdask_home"
 
 Graph = dict[Key, GraphNode]
+Marks = tuple[Homes, Homes]
 
 
 def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, **_: Any) -> Graph:
@@ -73,10 +74,12 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, **_: Any) -> Gr
     order = _topological(tasks, users)
     homes, own = _homes(order, tasks)
     needs = {key: task.dependencies for key, task in tasks.items()}
-    if away := moved(order, needs, users, homes, own | set(wanted), Sizes([graph]).of_key):
+    if away := moved(
+        order, needs, users, homes, {*(k for k, m in own.items() if any(m)), *wanted}, Sizes([graph]).of_key
+    ):
         tasks |= {key: _pinned(tasks[key], region) for key, region in away.items()}
-        homes = _homes(order, tasks)[0]
-    tasks = _fuse_chains(order, tasks, users, homes, set(wanted))
+        homes, own = _homes(order, tasks)
+    tasks = _fuse_chains(order, tasks, users, homes, own, set(wanted))
     if len(tasks) > max_tasks:
         raise too_many_tasks(len(tasks), max_tasks)
     return tasks
@@ -162,17 +165,16 @@ def _size_bytes(value: Any) -> int:
     return int(value.nbytes) if isinstance(value, (np.ndarray, np.generic)) else 64
 
 
-def _homes(order: Iterable[Key], tasks: Graph) -> tuple[dict[Key, Homes], set[Key]]:
-    """Homes among each task's ancestors, and the tasks that read or are pinned themselves."""
+def _homes(order: Iterable[Key], tasks: Graph) -> tuple[dict[Key, Homes], dict[Key, Marks]]:
+    """Homes among each task's ancestors, and the marks of each task itself."""
     homes: dict[Key, Homes] = {}
-    own: set[Key] = set()
+    own: dict[Key, Marks] = {}
     for key in order:
         reads, pins = marks(key, tasks[key])
         if len(reads | pins) > 1:
             raise PlacementError(describe_mixture(key, reads | pins))
         homes[key] = combine(reads, pins, (homes.get(d, NOWHERE) for d in tasks[key].dependencies))
-        if reads or pins:
-            own.add(key)
+        own[key] = (reads, pins)
     return homes, own
 
 
@@ -187,7 +189,12 @@ def _same(x: Any) -> Any:
 
 
 def _fuse_chains(
-    order: Iterable[Key], tasks: Graph, users: dict[Key, list[Key]], homes: Mapping[Key, Homes], wanted: set[Key]
+    order: Iterable[Key],
+    tasks: Graph,
+    users: dict[Key, list[Key]],
+    homes: Mapping[Key, Homes],
+    own: Mapping[Key, Marks],
+    wanted: set[Key],
 ) -> Graph:
     """Fuse what must run one after the other anyway and has one set of homes; what is fused keeps the last task's key.
 
@@ -224,9 +231,11 @@ def _fuse_chains(
             chains[below].extend(links)
             links = chains.pop(below)
         chains[key], needed[key] = links, needs
-    return {key: compact(_fused(key, [tasks[k] for k in links])) for key, links in chains.items()}
+    return {key: _fused(key, [tasks[k] for k in links], [own[k] for k in links]) for key, links in chains.items()}
 
 
-def _fused(key: Key, links: Iterable[GraphNode]) -> GraphNode:
-    links = list(links)
-    return links[0] if len(links) == 1 else GraphNode.fuse(*links, key=key)
+def _fused(key: Key, links: list[GraphNode], own: list[Marks]) -> GraphNode:
+    if len(links) == 1:
+        return compact(links[0], own[0])
+    reads, pins = (combine(NOWHERE, NOWHERE, kind) for kind in zip(*own, strict=True))
+    return compact(GraphNode.fuse(*links, key=key), (reads, pins))

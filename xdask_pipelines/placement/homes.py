@@ -16,9 +16,12 @@ from dask.base import is_dask_collection
 from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.compact import Fused
 
 Homes = frozenset[str]
 NOWHERE: Homes = frozenset()
+
+_SHARED: dict[Homes, Homes] = {NOWHERE: NOWHERE}
 
 PIN = "pin"
 _MARK = re.compile(r"([a-z_]+)@([a-z0-9_]+)-")
@@ -87,13 +90,20 @@ def marks(key: Key, spec: Any) -> tuple[Homes, Homes]:
     -------
     (read_homes, pinned_homes)
     """
+    if isinstance(spec, Fused) and spec.marks is not None:
+        return spec.marks
     reads: set[str] = set()
     pins: set[str] = set()
     own = mark_of(key)
     # A fused task keeps the key of its last link, so that its own key says as much as the nested ones.
     for kind, region in ([own] if own else []) + [m for k, _ in nested(spec) if (m := mark_of(k))]:
         (pins if kind == PIN else reads).add(region)
-    return frozenset(reads) or NOWHERE, frozenset(pins) or NOWHERE
+    return _shared(reads), _shared(pins)
+
+
+def _shared(regions: Iterable[str]) -> Homes:
+    """One set for each combination of Regions: there are as many tasks as chunks, and few combinations."""
+    return _SHARED.setdefault(found := frozenset(regions), found)
 
 
 def combine(reads: Homes, pins: Homes, inherited: Iterable[Homes]) -> Homes:
@@ -102,8 +112,11 @@ def combine(reads: Homes, pins: Homes, inherited: Iterable[Homes]) -> Homes:
     A pin starts afresh: what is pinned has its data there, whatever it was made from.
     """
     if pins:
-        return pins | reads
-    return reads.union(*inherited)
+        return _shared(pins | reads) if reads else pins
+    distinct = {reads, *inherited} - {NOWHERE}
+    if len(distinct) < 2:
+        return distinct.pop() if distinct else NOWHERE
+    return _shared(reads.union(*distinct))
 
 
 def homes_of(*xs: Any) -> Homes:

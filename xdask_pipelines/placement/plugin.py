@@ -56,6 +56,13 @@ def _take_turn(ts: TaskState, turn: int) -> None:
     ts.priority = (user, turn, *order)
 
 
+class _OnePool(dict[str, dict[str, float]]):
+    """Restrictions to one pool, by Region: one dictionary for all tasks of a pool."""
+
+    def __missing__(self, region: str) -> dict[str, float]:
+        return self.setdefault(region, {pool_name(region): 0})
+
+
 class PlacementPlugin(SchedulerPlugin):
     """Places tasks at home; installed by preload when a scheduler starts, never registered by clients.
 
@@ -74,6 +81,7 @@ class PlacementPlugin(SchedulerPlugin):
         self.computations = Computations()
         self._turns = Turns()
         self._decided: dict[Key, Home] = {}
+        self._restrictions = _OnePool()
 
     async def start(self, scheduler: Scheduler) -> None:
         """Answer clients and workers, watch for empty pools, keep results in theirs."""
@@ -147,8 +155,8 @@ class PlacementPlugin(SchedulerPlugin):
             computation.problems.append(f"The scheduler could not place this computation: {error!r}.")
 
     def _place(self, new: list[TaskState], computation: Computation, wanted: set[Key]) -> None:
-        order = topological({ts.key: [d.key for d in ts.dependencies] for ts in new})
         tasks = {ts.key: ts for ts in new}
+        order = topological({key: [d.key for d in ts.dependencies if d.key in tasks] for key, ts in tasks.items()})
         nodes: dict[Key, Node] = {}
         for key in order:
             ts = tasks[key]
@@ -157,7 +165,8 @@ class PlacementPlugin(SchedulerPlugin):
                 message = describe_mixture(key, reads | pins)
                 computation.problems.append(message)
                 ts.run_spec = Task(key, _refuse, message)
-            nodes[key] = Node(reads, pins, [d.key for d in ts.dependencies], [u.key for u in ts.dependents])
+            needs, users = (tuple([other.key for other in others]) for others in (ts.dependencies, ts.dependents))
+            nodes[key] = Node(reads, pins, needs, users)
         for key, home in decide(nodes, wanted, self._decided.get).items():
             self._decided[key] = home
             if home.region:
@@ -181,7 +190,7 @@ class PlacementPlugin(SchedulerPlugin):
 
     def _assign(self, ts: TaskState, region: str) -> None:
         kept = {k: v for k, v in (ts.resource_restrictions or {}).items() if not k.startswith(POOL_PREFIX)}
-        ts.resource_restrictions = {**kept, pool_name(region): 0}
+        ts.resource_restrictions = {**kept, pool_name(region): 0} if kept else self._restrictions[region]
         if is_barrier(ts.key):
             # P2P ignores resources: it spreads its outputs over the barrier's worker restrictions.
             ts.worker_restrictions = set(self._addresses(region))
@@ -239,7 +248,7 @@ class PlacementPlugin(SchedulerPlugin):
         """Oldest computation that needs a key and that its client still wants: what runs is credited to that one."""
         sharers = self.computations.of(key)
         if len(sharers) > 1:
-            sharers = [c for c in sharers if self._is_wanted(c)] or sharers
+            sharers = tuple([c for c in sharers if self._is_wanted(c)]) or sharers
         return sharers[0] if sharers else None
 
     def _is_wanted(self, computation: Computation) -> bool:
