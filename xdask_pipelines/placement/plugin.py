@@ -35,6 +35,7 @@ from xdask_pipelines.placement.empty_pools import EmptyPools
 from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.keep_home import keep_home
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.placement.totals import WAITING, Totals
 from xdask_pipelines.placement.turns import Turns
 
 logger = logging.getLogger("xdask.placement")
@@ -79,6 +80,7 @@ class PlacementPlugin(SchedulerPlugin):
         self.client_region = settings.client_region
         self.empty_pools = EmptyPools(settings.empty_pool_seconds, settings.mend, settings.scale_up_seconds)
         self.computations = Computations()
+        self.totals = Totals()
         self._turns = Turns()
         self._decided: dict[Key, Home] = {}
         self._restrictions = _OnePool()
@@ -209,7 +211,10 @@ class PlacementPlugin(SchedulerPlugin):
             _take_turn(ts, self._turns.reached(region))
 
     def transition(self, key: Key, start: str, finish: str, *args: Any, stimulus_id: str = "", **kwargs: Any) -> None:
-        """Count what ran, bind what became ready, forget what is gone."""
+        """Count what ran and what waits, bind what became ready, forget what is gone."""
+        if start in WAITING or finish in WAITING:
+            home = self._decided.get(key)
+            self.totals.step(key, start, finish, home.region if home else None)
         if finish == "memory":
             ts = self.scheduler.tasks[key]
             if start == "processing":
@@ -226,10 +231,12 @@ class PlacementPlugin(SchedulerPlugin):
     # ---- the ledger -------------------------------------------------------------------------------------------
 
     def _count(self, ts: TaskState, worker: str | None, startstops: Iterable[Mapping[str, Any]]) -> None:
+        region, home = self._region(worker), self._decided.get(ts.key)
+        if home is not None and (home.region or home.late):
+            self.totals.tasks[region] += 1
         owner = self._owner(ts.key)
         if owner is None:
             return
-        region, home = self._region(worker), self._decided.get(ts.key)
         for other in self.computations.of(ts.key):
             if other is not owner:
                 other.reused.add(ts.key)
@@ -257,6 +264,7 @@ class PlacementPlugin(SchedulerPlugin):
         return client is not None and any(ts in client.wants_what for ts in tasks if ts)
 
     def _on_read(self, key: Key | None, region: str, nbytes: int, worker: str) -> None:
+        self.totals.read[region] += nbytes
         if key is not None and (owner := self._owner(key)):
             owner.read[region] += nbytes
 
@@ -266,6 +274,7 @@ class PlacementPlugin(SchedulerPlugin):
         if src == dst:
             return
         for key, nbytes in keys:
+            self.totals.moved(src, dst, nbytes)
             ts = self.scheduler.tasks.get(key)
             users = [u for u in ts.dependents if u.processing_on and u.processing_on.address == worker] if ts else []
             owners = filter(None, (self._owner(k) for k in [*(u.key for u in users), key]))
@@ -277,12 +286,14 @@ class PlacementPlugin(SchedulerPlugin):
         if peer in self.scheduler.workers:
             return
         for key, nbytes in keys:
+            self.totals.moved(self._region(worker), self.client_region, nbytes)
             for computation in self.computations.of(key):
                 computation.delivered[key] = (self._region(worker), nbytes)
 
     def _on_shuffled(self, key: Key, peer: str, nbytes: int, worker: str) -> None:
         """A P2P shuffle, told by its barrier's key, sent a piece from ``worker`` to the worker ``peer``."""
         src, dst = self._region(worker), self._region(peer)
+        self.totals.moved(src, dst, nbytes)
         if src != dst and (owner := self._owner(key)):
             owner.across[f"{src}->{dst}"] += nbytes
 
@@ -326,3 +337,4 @@ class PlacementPlugin(SchedulerPlugin):
         """Forget all: a restart drops tasks without telling."""
         self._decided.clear()
         self.computations = Computations()
+        self.totals.restart()
