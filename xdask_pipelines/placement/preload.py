@@ -1,4 +1,4 @@
-"""Preload module of schedulers and workers: installs the plugin, or the guard.
+"""Preload module of schedulers and workers: installs the plugin and its page of the dashboard, or the guard.
 
 Belongs here: reading the settings that a launcher put into the environment. Does not belong here: launching.
 """
@@ -37,6 +37,10 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
         server.add_plugin(plugin)
         await plugin.start(server)
         give_up_frozen(server, settings.worker_ttl_seconds)
+        if server.http_application.applications:  # none without a dashboard
+            from xdask_pipelines.placement.dashboard import add_page  # imports Bokeh, which workers do without
+
+            add_page(server, plugin)
         if settings.owner is not None:
             server.periodic_callbacks["owner"] = _end_with(settings.owner, server)
             server.start_periodic_callbacks()
