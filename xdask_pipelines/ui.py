@@ -95,7 +95,8 @@ def serve(topology: Topology, port: int = PORT, tell: Tell = lambda line: None) 
             pools.up(tell if ours else lambda line: None)
             pools.close()
             _await_loaded(dagster, folder)
-            tell(f"\nThe asset graph is at {dagster.url}\nCtrl-C stops everything.")
+            live = f"\nTasks and bytes by Region, live: {pools.dashboard}" if pools.dashboard else ""
+            tell(f"\nThe asset graph is at {dagster.url}{live}\nCtrl-C stops everything.")
             while _alive(dagster):
                 sleep(_POLL_SECONDS)
             raise XdaskError(f"Dagster ended by itself. {_log_of(folder)}")

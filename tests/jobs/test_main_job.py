@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
+import urllib.request
 from pathlib import Path
 
+import dagster as dg
 import h5py
 import pytest
 import xarray as xr
@@ -62,6 +66,23 @@ def test_results_lie_at_home_and_are_catalogued(report: dict, project: Project) 
         (entry,) = catalog.search(dataset=asset)
         assert entry.region == region
         assert (project.topology.results_folder(region) / entry.key / "zarr.json").is_file()
+
+
+def test_every_result_and_the_command_line_link_to_the_regions_of_the_dashboard(
+    report: dict, project: Project, history
+) -> None:
+    event = history.get_latest_materialization_event(dg.AssetKey("temperature_difference"))
+    link = event.asset_materialization.metadata["dashboard"]
+    assert isinstance(link, dg.UrlMetadataValue)
+    assert link.url == project.pools.dashboard
+    assert link.url.startswith("http://127.0.0.1:")
+    assert link.url.endswith("/regions")
+    xdask = Path(sys.executable).with_name("xdask")
+    asked = [subprocess.check_output([xdask, "pools", "status", *words], text=True) for words in ([], ["--json"])]
+    assert f"dashboard {link.url}\n" in asked[0]
+    assert json.loads(asked[1])["dashboard"] == link.url
+    with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(link.url, timeout=20) as page:
+        assert b"Regions" in page.read()
 
 
 def test_stored_result_opens_with_plain_xarray(report: dict, project: Project) -> None:

@@ -20,12 +20,19 @@ def pools() -> None:
 
 
 def _status_document(status: Any) -> dict[str, Any]:
-    return {"up": status.up, "address": status.address, "workers": status.workers, "problems": list(status.problems)}
+    return {
+        "up": status.up,
+        "address": status.address,
+        "dashboard": status.dashboard,
+        "workers": status.workers,
+        "problems": list(status.problems),
+    }
 
 
 def _print_status(status: Any) -> None:
     if status.address:
-        click.echo(f"scheduler {status.address}, dashboard {status.dashboard}")
+        click.echo(f"scheduler {status.address}")
+        click.echo(f"dashboard {status.dashboard}")
     for region, n in sorted(status.workers.items()):
         click.echo(f"pool of {region}: {n} worker process(es)")
     for problem in status.problems:

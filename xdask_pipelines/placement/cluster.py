@@ -25,6 +25,7 @@ from xdask_pipelines.placement import tls
 from xdask_pipelines.placement.compute import check_scheduler
 from xdask_pipelines.placement.connect import connect
 from xdask_pipelines.placement.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE
+from xdask_pipelines.placement.samples import PAGE
 from xdask_pipelines.placement.settings import Settings
 
 START_SECONDS = 60.0
@@ -62,7 +63,7 @@ class Pool:
 
 @dataclass
 class Processes:
-    """Started processes: the scheduler's address, each one's id, and the folder of their certificates if they use TLS."""
+    """Started processes: the scheduler's address, its dashboard, their ids, the folder of certificates if they use TLS."""
 
     address: str
     dashboard: str
@@ -103,7 +104,7 @@ def start(
         Folder that ``xdask certs`` filled: all connections are encrypted then, and only holders of such certificates may
         connect. None for plain TCP on loopback.
     dashboard_port
-        Port of Dask's dashboard on loopback, 0 for any.
+        Port of Dask's dashboard on loopback if it is free; 0 for any.
     tell
         Called with one line for each thing that happened.
 
@@ -244,7 +245,7 @@ def _await_address(file: Path, pid: int, folder: Path) -> tuple[str, str]:
         try:
             identity = json.loads(file.read_text())
             port = identity.get("services", {}).get("dashboard")
-            return identity["address"], f"http://{LOOPBACK}:{port}/status" if port else ""
+            return identity["address"], f"http://{LOOPBACK}:{port}/{PAGE}" if port else ""
         except (FileNotFoundError, ValueError):
             if not is_alive(pid):
                 break

@@ -22,9 +22,8 @@ from tornado.ioloop import IOLoop, PeriodicCallback
 
 from xdask_pipelines.placement.panels import Across, Backlog, Lines, table
 from xdask_pipelines.placement.plugin import PlacementPlugin
-from xdask_pipelines.placement.samples import EVERY_SECONDS, Samples
+from xdask_pipelines.placement.samples import EVERY_SECONDS, PAGE, Samples
 
-PAGE = "regions"
 _MILLISECONDS = round(EVERY_SECONDS * 1000)
 
 

@@ -18,6 +18,8 @@ from xdask_pipelines.placement.totals import Totals
 
 EVERY_SECONDS = 1.0
 REMEMBERED_SECONDS = 300.0
+#: Name of the dashboard's page that shows them.
+PAGE = "regions"
 
 
 @dataclass

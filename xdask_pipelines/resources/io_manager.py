@@ -78,7 +78,7 @@ class ResultsIOManager(dg.IOManager):
         label = Label(asset, context.run_id, said, {part: self._of_part(result, part) for part in result.parts})
         with explained():
             kept = self.results.keep(label, result.parts, lambda part: _map_of(result.preview(part)), context.log.info)
-        context.add_output_metadata(_metadata(asset, result, kept))
+        context.add_output_metadata(_metadata(asset, result, kept, self.results.pools.dashboard))
 
     @staticmethod
     def _of_part(result: Result, part: str) -> dict[str, str]:
@@ -126,7 +126,7 @@ def _map_of(shown: Any) -> xr.DataArray | None:
     return shown if isinstance(shown, xr.DataArray) and shown.ndim == 2 else None
 
 
-def _metadata(asset: str, result: Result, kept: Kept) -> dict[str, Any]:
+def _metadata(asset: str, result: Result, kept: Kept, dashboard: str) -> dict[str, Any]:
     """Metadata in the order of the page: what it shows, what it is made of, and the proof."""
     evidence, entry = kept.evidence, kept.entries[0]
     metadata: dict[str, Any] = {} if kept.picture is None else _picture(asset, result, kept.picture)
@@ -138,6 +138,8 @@ def _metadata(asset: str, result: Result, kept: Kept) -> dict[str, Any]:
         metadata["experiments"] = ", ".join(result.experiments)
     if result.config:
         metadata["config"] = dg.MetadataValue.json(dict(result.config))
+    if dashboard:
+        metadata["dashboard"] = dg.MetadataValue.url(dashboard)
     return metadata | {
         "sources": _sources_table(result.sources),
         "attribution": dg.MetadataValue.md("; ".join(_attributions(result.sources)) or "none"),

@@ -31,6 +31,8 @@ from xdask_pipelines.resources.var import writable
 from xdask_pipelines.topology import Topology
 
 MEND = "xdask pools up"
+#: Where users of Dask look for a dashboard, and the same after a restart; a taken port is no hindrance.
+_DASHBOARD_PORT = 8787
 _CONNECT_SECONDS = 5.0
 Tell = Callable[[str], None]
 
@@ -120,7 +122,14 @@ class Pools:
         for region in self.topology.regions:
             self.topology.results_folder(region).mkdir(parents=True, exist_ok=True)
         if running is None:
-            running = start(self._pools(), self.folder, self.settings(), certificates=self._certificates(), tell=tell)
+            running = start(
+                self._pools(),
+                self.folder,
+                self.settings(),
+                certificates=self._certificates(),
+                dashboard_port=_DASHBOARD_PORT,
+                tell=tell,
+            )
         else:
             self._start_missing(running, now.workers, tell)
         partial = self._state_file.with_suffix(".partial")
@@ -177,6 +186,12 @@ class Pools:
     def started(self) -> bool:
         """Whether they were started and not stopped, alive or not."""
         return self._state_file.exists()
+
+    @property
+    def dashboard(self) -> str:
+        """Address of the Regions on Dask's dashboard; empty if the pools were not started."""
+        running = self._running()
+        return running.dashboard if running else ""
 
     @property
     def _state_file(self) -> Path:
