@@ -71,7 +71,8 @@ def test_totals_grow_by_what_evidence_says(cluster: Cluster) -> None:
 def test_totals_know_what_no_evidence_was_asked_of(cluster: Cluster) -> None:
     before = looked(cluster.client)
     pin(da.ones(10, chunks=5), CENTRAL).sum().compute()
-    after = looked(cluster.client)
+    # Workers tell what they sent after they have sent it.
+    after = until(cluster.client, lambda found: bool(since(before, found, "across")))
     assert since(before, after, "tasks").keys() == {CENTRAL}
     assert since(before, after, "across").keys() == {f"{CENTRAL}->{CLIENT_REGION}"}
 

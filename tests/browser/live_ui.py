@@ -80,14 +80,15 @@ class Ui:
         (made,) = [m for m in run["assetMaterializations"] if m["assetKey"]["path"] == [asset]]
         values = {}
         for entry in made["metadataEntries"]:
-            given = [entry[k] for k in ("floatValue", "intValue", "text", "mdStr") if entry.get(k) is not None]
+            given = [entry[k] for k in ("floatValue", "intValue", "text", "mdStr", "url") if entry.get(k) is not None]
             values[entry["label"]] = json.loads(entry["jsonString"]) if "jsonString" in entry else (given or [None])[0]
         return values
 
 
 _METADATA = """query($run: ID!) {runOrError(runId: $run) {... on Run {assetMaterializations {assetKey {path}
 metadataEntries {label ... on FloatMetadataEntry {floatValue} ... on IntMetadataEntry {intValue}
-... on TextMetadataEntry {text} ... on MarkdownMetadataEntry {mdStr} ... on JsonMetadataEntry {jsonString}}}}}}"""
+... on TextMetadataEntry {text} ... on MarkdownMetadataEntry {mdStr} ... on UrlMetadataEntry {url}
+... on JsonMetadataEntry {jsonString}}}}}}"""
 
 
 def environment(root: Path) -> dict[str, str]:

@@ -91,6 +91,7 @@ def test_two_scenarios_launched_at_once_end_each_with_its_own_evidence(
         assert metadata["misplaced_tasks"] == metadata["evidence"]["misplaced_tasks"] == 0
         assert set(metadata["evidence"]["tasks_by_region"]) == {"us-east-1", "us-west-2"}
         assert run_id in metadata["store"]
+        assert metadata["dashboard"] in ui.log.read_text()
         assert "Copernicus" in metadata["attribution"]
         assert "Met Office" in metadata["attribution"]
 
@@ -111,6 +112,8 @@ def test_two_scenarios_launched_at_once_end_each_with_its_own_evidence(
         expect(row.get_by_role("cell").nth(1)).to_have_text("0")
         mean = plain.get_by_role("row").filter(has_text="area_weighted_mean")
         expect(mean.get_by_role("cell").nth(1)).to_have_text(str(said[run_id]["area_weighted_mean"]))
+        link = plain.get_by_role("link", name=said[run_id]["dashboard"])
+        expect(link).to_have_attribute("href", re.compile("^http://127.0.0.1:[0-9]+/regions$"))
         shot(plain, f"evidence-{said[run_id]['experiments']}")
         seen.add(run_id)
     assert seen == set(ids)
