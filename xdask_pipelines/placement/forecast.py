@@ -18,12 +18,12 @@ from dask.typing import Key
 from xdask_pipelines.placement.settings import Settings
 
 #: Stored bytes that a thread reads and decompresses in a second, and bytes in memory that it works through.
-READ_BYTES_PER_SECOND = 60e6
-WORK_BYTES_PER_SECOND = 400e6
+READ_BYTES_PER_SECOND = 150e6
+WORK_BYTES_PER_SECOND = 1.2e9
 #: A worker needs this for any task, a scheduler this to send it off; a submission needs this in all.
-TASK_SECONDS = 1.5e-3
-DISPATCH_SECONDS = 4e-4
-SUBMIT_SECONDS = 0.15
+TASK_SECONDS = 5e-4
+DISPATCH_SECONDS = 1.5e-3
+SUBMIT_SECONDS = 0.2
 _LOOPBACK_RTT, _LOOPBACK_BYTES_PER_SECOND = 1e-3, 1e9
 
 
