@@ -19,8 +19,9 @@ from places import EAST, WEST
 from test_placement_state import eventually
 
 from xdask_pipelines.placement import PlacementError, compute, drain, pin
-from xdask_pipelines.placement.cluster import Pool, is_alive, start
+from xdask_pipelines.placement.cluster import Pool, start
 from xdask_pipelines.placement.compute import ask
+from xdask_pipelines.placement.processes import is_alive
 from xdask_pipelines.placement.settings import Settings
 
 COUNTED = "ran"

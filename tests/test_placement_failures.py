@@ -20,7 +20,8 @@ from places import EAST, WEST
 
 from xdask_pipelines.errors import EmptyPool, LostComputation
 from xdask_pipelines.placement import PlacementError, compute, local_regions, pin
-from xdask_pipelines.placement.cluster import Pool, is_alive, start
+from xdask_pipelines.placement.cluster import Pool, start
+from xdask_pipelines.placement.processes import is_alive
 from xdask_pipelines.placement.settings import Settings
 
 

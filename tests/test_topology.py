@@ -10,7 +10,8 @@ from xdask_pipelines.aws_facts import INSTANCE_TYPES, region_partitions, usd_per
 from xdask_pipelines.catalog.layouts import LAYOUTS as CATALOG_LAYOUTS
 from xdask_pipelines.errors import TopologyError
 from xdask_pipelines.resources.pools import settings_of
-from xdask_pipelines.topology import LAYOUTS, Topology, find_topology
+from xdask_pipelines.stanzas import LAYOUTS
+from xdask_pipelines.topology import Topology, find_topology
 
 GOOD = """\
 client: {region: eu-west-2, cidr: 10.0.0.0/16}

@@ -20,7 +20,8 @@ from typing import Any, Literal
 from packaging.requirements import Requirement
 
 from xdask_pipelines.errors import CatalogError, PlacementError, TopologyError
-from xdask_pipelines.topology import Dataset, Topology, find_topology
+from xdask_pipelines.stanzas import Dataset
+from xdask_pipelines.topology import Topology, find_topology
 
 _PACKAGE = "xdask_pipelines"
 _SHOWN = ("dask", "distributed", "dagster", "xarray", "zarr")

@@ -25,7 +25,8 @@ import psutil
 
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.local import interrupted_by_signals, port_problem, uninterrupted
-from xdask_pipelines.placement.cluster import LOOPBACK, is_alive
+from xdask_pipelines.placement.cluster import LOOPBACK
+from xdask_pipelines.placement.processes import is_alive
 from xdask_pipelines.project import dagster_home, instance
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -103,6 +104,9 @@ def main() -> None:
                 with Network([*WORKERS, CLIENT], asked.rtt_ms, asked.mbit) as network:
                     for one in measure(network, way, due, asked.short, root, Path(logs), known):
                         found.setdefault((one["job"], way), []).append(one)
+        for picture in Path(logs).glob("*.svg") if asked.pictures else ():
+            asked.pictures.mkdir(parents=True, exist_ok=True)
+            shutil.copy(picture, asked.pictures)
         for job in jobs:
             _same_results(job, [found[job, way][-1] for way in ways])
     documents = []
@@ -132,6 +136,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="small inputs: for bytes, not for seconds")
     parser.add_argument("--data", type=Path, help="folder of the inputs; made there if missing")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures too")
+    parser.add_argument("--pictures", type=Path, metavar="FOLDER", help="draw the plan of each job there (our way)")
     parser.add_argument("--list", action="store_true", help="say which jobs there are")
     return parser.parse_args()
 

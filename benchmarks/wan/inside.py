@@ -31,7 +31,11 @@ def main() -> None:
         for name in asked["jobs"]:
             job = JOBS[name]
             fields = way.fields(job.needs)
-            foretold = way.foretold(job, fields).as_dict() if hasattr(way, "foretold") else None
+            foretold = None
+            if hasattr(way, "foretold"):
+                plan = way.foretold(job, fields)
+                foretold = plan.as_dict()
+                (logs / f"{name}.svg").write_bytes(plan.picture("svg"))
             before = way.tasks()
             _say({"ready": name})
             sys.stdin.readline()

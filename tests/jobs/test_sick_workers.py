@@ -17,8 +17,9 @@ from distributed import Client
 from places import CENTRAL, EAST, WEST
 
 from xdask_pipelines.placement import PlacementError, compute, pin
-from xdask_pipelines.placement.cluster import Pool, is_alive, start
+from xdask_pipelines.placement.cluster import Pool, start
 from xdask_pipelines.placement.frozen import give_up_frozen
+from xdask_pipelines.placement.processes import is_alive
 from xdask_pipelines.placement.settings import WORKER_TTL_SECONDS, Settings
 
 pytestmark = pytest.mark.damage

@@ -7,11 +7,11 @@ graph costs a round trip (0.09 s at 80 ms), and ``split_every`` 4 makes four lev
 import dask
 
 from xdask_pipelines.errors import EmptyPool, LostComputation, PlacementError
-from xdask_pipelines.placement.cluster import local_regions
 from xdask_pipelines.placement.compute import check_scheduler, compute, refuse_query_planning
 from xdask_pipelines.placement.draining import drain
 from xdask_pipelines.placement.evidence import Evidence
 from xdask_pipelines.placement.fence import fenced
+from xdask_pipelines.placement.local import local_regions
 from xdask_pipelines.placement.pin import pin
 from xdask_pipelines.placement.plan import Plan, plan
 

@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -25,11 +21,11 @@ from xdask_pipelines.placement import tls
 from xdask_pipelines.placement.compute import check_scheduler
 from xdask_pipelines.placement.connect import connect
 from xdask_pipelines.placement.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE
+from xdask_pipelines.placement.processes import is_alive, spawn, stop_processes
 from xdask_pipelines.placement.samples import PAGE
 from xdask_pipelines.placement.settings import Settings
 
 START_SECONDS = 60.0
-STOP_SECONDS = 10.0
 _PRELOAD = "xdask_pipelines.placement.preload"
 LOOPBACK = "127.0.0.1"
 
@@ -119,7 +115,7 @@ def start(
     address_file.unlink(missing_ok=True)
     running = Processes(address="", dashboard="", certificates=str(certificates) if certificates else None)
     try:
-        running.pids["scheduler"] = _spawn(
+        running.pids["scheduler"] = spawn(
             [
                 *_dask("scheduler"),
                 *("--host", LOOPBACK, "--port", "0", "--scheduler-file", str(address_file)),
@@ -223,20 +219,7 @@ def _spawn_pool(pool: Pool, address_file: Path, folder: Path, environment: Mappi
     ]
     folders = {ROOT_VARIABLE: pool.data, RESULTS_VARIABLE: pool.results}
     named = {name: str(path) for name, path in folders.items() if path}
-    return _spawn(command, folder / f"{pool.region}.log", {**environment, **named})
-
-
-def _spawn(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **environment},
-            start_new_session=True,
-        )
-    return process.pid
+    return spawn(command, folder / f"{pool.region}.log", {**environment, **named})
 
 
 def _await_address(file: Path, pid: int, folder: Path) -> tuple[str, str]:
@@ -280,88 +263,3 @@ def _tail(log: Path, lines: int = 8) -> str:
     return (
         "\n".join("  " + line for line in log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
     )
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process is there and not a zombie."""
-    try:
-        done, _ = os.waitpid(pid, os.WNOHANG)
-        if done:
-            return False
-    except ChildProcessError:
-        pass  # started by another process
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    try:
-        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return True
-
-
-def stop_processes(pids: Sequence[int]) -> None:
-    """Ask processes to end, and kill their process groups if they have not after a while."""
-    for pid in pids:
-        _signal(pid, signal.SIGTERM)
-    deadline = monotonic() + STOP_SECONDS
-    while any(is_alive(pid) for pid in pids) and monotonic() < deadline:
-        sleep(0.05)
-    for pid in pids:
-        _signal(-pid, signal.SIGKILL)
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    try:
-        os.kill(pid, number)
-    except (ProcessLookupError, PermissionError):
-        return
-
-
-@contextmanager
-def local_regions(
-    regions: Sequence[str],
-    processes: int = 1,
-    threads: int = 1,
-    *,
-    data: Mapping[str, Path] | None = None,
-    results: Mapping[str, Path] | None = None,
-    settings: Settings | None = None,
-    certificates: Path | None = None,
-    prefix: Callable[[str], Sequence[str]] = lambda region: (),
-) -> Iterator[Client]:
-    """A scheduler and a pool for each Region on this machine, for tests, notebooks and one-off work.
-
-    Scheduler, each worker and the client are separate processes, on loopback. They end with this process, even if it is
-    killed.
-
-    Parameters
-    ----------
-    regions
-        Worker Regions.
-    processes, threads
-        Worker processes for each Region, and threads in each.
-    data, results
-        Folders of each Region's data and results.
-    settings
-        Client Region, prices, patience with empty pools.
-    certificates
-        Folder that ``xdask certs`` filled, for TLS.
-    prefix
-        ``prefix(region)``: command put before the workers' of a Region.
-
-    Yields
-    ------
-    distributed.Client
-    """
-    with tempfile.TemporaryDirectory(prefix="xdask-", ignore_cleanup_errors=True) as folder:
-        pools = [
-            Pool(r, processes, threads, (data or {}).get(r), (results or {}).get(r), prefix=prefix(r)) for r in regions
-        ]
-        owned = replace(settings or Settings(), owner=os.getpid())
-        running = start(pools, Path(folder), owned, certificates=certificates)
-        try:
-            with running.connect(START_SECONDS, set_as_default=True) as client:
-                yield client
-        finally:
-            running.stop()

@@ -26,6 +26,7 @@ def picture(
     reading: Mapping[str, int],
     bytes_read: Mapping[str, int],
     bytes_across: Mapping[str, int],
+    subtitle: str = "",
     form: Literal["png", "svg"] = "png",
 ) -> bytes:
     """Draw a plan.
@@ -38,6 +39,8 @@ def picture(
         By Region: tasks, those that read, stored bytes that they read.
     bytes_across
         Bytes by ``"src->dst"``.
+    subtitle
+        A line below the title.
     form
         PNG, 1600 pixels wide, or SVG.
     """
@@ -52,17 +55,19 @@ def picture(
         _arrow(axes, places[src], places[dst], n, max(pairs.values()))
     for region, (x, y) in places.items():
         lines = (
-            [f"{tasks.get(region, 0):,} tasks"]
+            [f"{tasks.get(region, 0):,} task{'s' * (tasks.get(region, 0) != 1)}"]
             if region != client_region or tasks.get(region)
             else ["client, scheduler"]
         )
         if bytes_read.get(region):
-            lines.append(f"{reading.get(region, 0):,} of them read {human_bytes(bytes_read[region])}")
+            readers = reading.get(region, 0)
+            lines.append(f"{readers:,} of them read{'s' * (readers == 1)} {human_bytes(bytes_read[region])}")
         _box(axes, x, y, region, lines, _CLIENT if region == client_region else _WORKER)
     total = sum(pairs.values())
     read = sum(bytes_read.values())
     title = f"{human_bytes(read)} read at home, {human_bytes(total)} across Regions"
     axes.text(0, 2.7, title, ha="center", va="top", fontsize=15, color=_INK, weight="bold")
+    axes.text(0, 2.3, subtitle, ha="center", va="top", fontsize=11, color=_INK)
     out = io.BytesIO()
     figure.savefig(out, format=form)
     return out.getvalue()

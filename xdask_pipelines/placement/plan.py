@@ -88,6 +88,7 @@ class Plan:
             self.reading_tasks_by_region,
             self.bytes_read_by_region,
             self.bytes_across,
+            f"about {self.seconds:.1f} s and {sum(self.cost_usd.values()):.2g} USD" if self.tasks_by_region else "",
             form,
         )
 

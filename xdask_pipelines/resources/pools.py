@@ -24,8 +24,9 @@ from xdask_pipelines.aws_facts import (
 )
 from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement import Evidence, check_scheduler, compute, tls
-from xdask_pipelines.placement.cluster import Pool, Processes, is_alive, join, start, stop_processes
+from xdask_pipelines.placement.cluster import Pool, Processes, join, start
 from xdask_pipelines.placement.compute import Progress
+from xdask_pipelines.placement.processes import is_alive, stop_processes
 from xdask_pipelines.placement.settings import Link, Rates, Settings
 from xdask_pipelines.resources.var import writable
 from xdask_pipelines.topology import Topology

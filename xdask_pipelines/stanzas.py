@@ -1,0 +1,169 @@
+"""The stanzas of the topology file, each by itself: their keys, and what each value may be.
+
+Belongs here: refusals that one stanza can tell alone. Does not belong here: how stanzas fit together (topology).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from xdask_pipelines.aws_facts import INSTANCE_TYPES, InstanceType, region_partitions
+from xdask_pipelines.strict_yaml import close_names
+
+LAYOUTS = ("cmip6-pds", "era5-pds")
+_THREADS_PER_PROCESS = 4
+_MEMORY_SHARE = 0.75  # of a process's share of the instance; the rest is for the system, Lustre's client and spilling
+
+
+def _known_region(name: str) -> str:
+    known = region_partitions()
+    if name not in known:
+        raise ValueError(f"{name!r} is not an AWS Region{close_names(name, known)}; write one such as eu-west-2")
+    return name
+
+
+def _vpc_cidr(text: str) -> str:
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an IPv4 network ({error}); write one such as 10.1.0.0/16") from None
+    if "/" not in text or not 16 <= network.prefixlen <= 28:
+        raise ValueError(f"{text!r} is not a size that AWS allows a VPC; write one of /16 to /28")
+    return str(network)
+
+
+def _known_instance_type(name: str) -> str:
+    if name not in INSTANCE_TYPES:
+        raise ValueError(
+            f"{name!r} is not a known instance type{close_names(name, INSTANCE_TYPES)}; "
+            f"write a size of m5d, c5d, r5d, m6id or i3en (all have the local NVMe that a pool spills to)"
+        )
+    return name
+
+
+def _known_layout(name: str) -> str:
+    if name not in LAYOUTS:
+        raise ValueError(f"{name!r} is not a layout{close_names(name, LAYOUTS)}; write one of {', '.join(LAYOUTS)}")
+    return name
+
+
+def _dataset_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise ValueError(f"{name!r} is not a dataset name; use a-z, 0-9, _ and -, beginning with a letter or digit")
+    return name
+
+
+def _relative_mount(path: str) -> str:
+    parts = path.split("/")
+    if "\\" in path or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(
+            f"{path!r} must be a plain path below the Region's data folder, such as era5-pds or "
+            f"CMIP6/CMIP/MOHC: not absolute, without . or .., without a slash at the end"
+        )
+    return path
+
+
+def _s3_url(url: str) -> str:
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?", url):
+        raise ValueError(f"{url!r} is not an S3 address; write s3://bucket or s3://bucket/prefix, or leave it out")
+    return url
+
+
+def _capacity(gib: int) -> int:
+    if gib != 1200 and (gib <= 0 or gib % 2400):
+        raise ValueError(f"{gib} GiB cannot be had from FSx for Lustre; write 1200 or a multiple of 2400")
+    return gib
+
+
+Region = Annotated[str, AfterValidator(_known_region)]
+_Cidr = Annotated[str, AfterValidator(_vpc_cidr)]
+
+
+class Stanza(BaseModel):
+    """Part of the file: unknown keys are refused, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Client(Stanza):
+    """The client Region: scheduler, catalog, Dagster and notebooks; it holds no data."""
+
+    region: Region
+    cidr: _Cidr
+
+
+class Pool(Stanza):
+    """The Dask workers of one Region; one *worker* here is one instance of several nannied processes."""
+
+    instance_type: Annotated[str, AfterValidator(_known_instance_type)] = "m5d.4xlarge"
+    min_workers: Annotated[int, Field(ge=0)] = 0
+    max_workers: Annotated[int, Field(ge=1)] = 12
+
+    @property
+    def instance(self) -> InstanceType:
+        """Figures of the instance type."""
+        return INSTANCE_TYPES[self.instance_type]
+
+    @property
+    def processes(self) -> int:
+        """Worker processes of one instance."""
+        return max(1, self.instance.vcpus // _THREADS_PER_PROCESS)
+
+    @property
+    def threads(self) -> int:
+        """Threads of one process; over all processes as many as virtual CPUs."""
+        return self.instance.vcpus // self.processes
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        """Memory limit of one process: 75 % of its share of the instance."""
+        return int(self.instance.memory_gib * 2**30 * _MEMORY_SHARE / self.processes)
+
+    @property
+    def spill_folder(self) -> str:
+        """Where a process spills: the instance's own NVMe."""
+        return "/mnt/nvme/dask"
+
+
+class Lustre(Stanza):
+    """The FSx for Lustre file system of one Region; capacity in GiB."""
+
+    capacity_gib: Annotated[int, AfterValidator(_capacity)] = 1200
+
+
+class Dataset(Stanza):
+    """One mount of a dataset in one Region. A dataset may have several, also within one Region.
+
+    ``source`` is the bucket that the mount is imported from; a folder of one's own has none. ``excerpt`` says
+    that the data are knowingly incomplete, so that completeness warns instead of blocking.
+    """
+
+    name: Annotated[str, AfterValidator(_dataset_name)]
+    layout: Annotated[str, AfterValidator(_known_layout)]
+    mount: Annotated[str, AfterValidator(_relative_mount)]
+    source: Annotated[str, AfterValidator(_s3_url)] | None = None
+    excerpt: bool = False
+    license: str | None = None
+    attribution: str | None = None
+
+
+class Worker(Stanza):
+    """A worker Region: a pool beside the data it reads."""
+
+    region: Region
+    cidr: _Cidr
+    pool: Pool = Pool()
+    lustre: Lustre = Lustre()
+    datasets: Annotated[tuple[Dataset, ...], Field(strict=False)] = ()
+
+
+class Link(Stanza):
+    """The network between two Regions, both ways: round-trip time in ms and the rate of one flow in Mbit/s."""
+
+    between: Annotated[tuple[Region, Region], Field(strict=False)]
+    rtt_ms: Annotated[float, Field(gt=0)] = 80.0
+    mbit: Annotated[float, Field(gt=0)] = 1000.0
