@@ -9,7 +9,6 @@ import argparse
 import json
 import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -19,9 +18,10 @@ import numpy as np
 
 from benchmarks.wan.inputs import CLIENT, WORKERS, from_files, inputs, write
 from benchmarks.wan.jobs import JOBS
-from benchmarks.wan.network import Network
+from benchmarks.wan.network import Network, lacking
 from benchmarks.wan.settings import settings
 from benchmarks.wan.smallest_cut import smallest_cut
+from benchmarks.wan.talk import talking
 from benchmarks.wan.ways import WAYS
 
 #: What took a way longer than this is not done again: its one figure stands, and the table says so.
@@ -43,40 +43,19 @@ def measure(
         "spaces": {r: network.inside(r) for r in regions},
         "addresses": {r: network.address(r) for r in regions},
     }
-    process = subprocess.Popen(
-        [*network.inside(CLIENT), sys.executable, "-m", "benchmarks.wan.inside"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-
-    def say(words: str) -> None:
-        process.stdin.write(words + "\n")  # type: ignore[union-attr]
-        process.stdin.flush()  # type: ignore[union-attr]
-
-    def hear() -> dict[str, Any]:
-        line = process.stdout.readline()  # type: ignore[union-attr]
-        if not line:
-            raise SystemExit(f"{way} failed; what it said is above, and the logs of its processes are in {logs}")
-        return dict(json.loads(line))
-
-    say(json.dumps(asked))
     measured = []
-    try:
+    command = [*network.inside(CLIENT), sys.executable, "-m", "benchmarks.wan.inside"]
+    with talking(command, f"{way} failed; the logs of its processes are in {logs}.") as talk:
+        talk.say(json.dumps(asked))
         for job in jobs:
-            hear()
+            talk.hear()
             before = network.tell()
-            say("go")
-            hear()
+            talk.say("go")
+            talk.hear()
             after = network.tell()
-            say("on")
+            talk.say("on")
             across = {pair: after[pair] - before[pair] for pair in after if after[pair] > before[pair]}
-            measured.append({"job": job, "way": way, **hear(), "bytes_across": across})
-    finally:
-        process.stdin.close()
-        process.wait(60)
+            measured.append({"job": job, "way": way, **talk.hear(), "bytes_across": across})
     return measured
 
 
@@ -86,6 +65,8 @@ def main() -> None:
     if asked.list:
         print("\n".join(f"{name:28}{job.what}" for name, job in JOBS.items()))
         return
+    if problem := lacking():
+        raise SystemExit(problem)
     jobs, ways = asked.job or list(JOBS), asked.way or list(WAYS)
     wanted = inputs(asked.short)
     root = asked.data or Path(tempfile.gettempdir()) / f"xdask-wan-{'short' if asked.short else 'full'}"

@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.wan.inputs import CLIENT, EAST, WEST
 from benchmarks.wan.network import Network, lacking
+from benchmarks.wan.talk import Talk, talking
 
 pytestmark = [pytest.mark.wan, pytest.mark.timeout(900)]
 REPO = Path(__file__).parents[2]
@@ -102,29 +103,10 @@ def test_the_reference_s_annotations_restrict_nothing(measured: Any) -> None:
 
 
 @contextmanager
-def computing(folder: Path, *, again: bool) -> Iterator[tuple[Network, Any, Any]]:
-    """A computation over two Regions, in mid-run: the network, and how to say and hear lines."""
+def computing(folder: Path, *, again: bool) -> Iterator[tuple[Network, Talk]]:
+    """A computation over two Regions, in mid-run."""
     regions = [EAST, WEST, CLIENT]
     with Network(regions, 80, 200) as network:
-        process = subprocess.Popen(
-            [*network.inside(CLIENT), sys.executable, str(Path(__file__).with_name("outage.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            cwd=REPO,
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-
-        def say(words: str) -> None:
-            process.stdin.write(words + "\n")  # type: ignore[union-attr]
-            process.stdin.flush()  # type: ignore[union-attr]
-
-        def hear() -> Any:
-            line = process.stdout.readline()  # type: ignore[union-attr]
-            assert line, "it ended; what it said is above"
-            return json.loads(line)
-
         asked = {
             "regions": [EAST, WEST],
             "client": CLIENT,
@@ -134,13 +116,11 @@ def computing(folder: Path, *, again: bool) -> Iterator[tuple[Network, Any, Any]
             "spaces": {r: network.inside(r) for r in regions},
             "addresses": {r: network.address(r) for r in regions},
         }
-        say(json.dumps(asked))
-        try:
-            assert hear() == "running"
-            yield network, say, hear
-        finally:
-            process.stdin.close()
-            process.wait(60)
+        command = [*network.inside(CLIENT), sys.executable, str(Path(__file__).with_name("outage.py"))]
+        with talking(command, f"Its logs are in {folder}.") as talk:
+            talk.say(json.dumps(asked))
+            assert talk.hear() == "running"
+            yield network, talk
 
 
 @pytest.fixture
@@ -151,27 +131,27 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_ten_seconds_without_a_network_lose_nothing_and_nothing_is_done_again(folder: Path) -> None:
-    with computing(folder, again=False) as (network, say, hear):
+    with computing(folder, again=False) as (network, talk):
         network.tell(f"cut {WEST}")
-        say("go on")
+        talk.say("go on")
         sleep(10)
         network.tell(f"mend {WEST}")
-        found = hear()
+        found = talk.hear()
     assert found.get("value") == 80 * 79 / 2 * 1_000, found
     assert sum(found["tasks_by_region"].values()) == found["planned"]
     assert found["misplaced_tasks"] == 0
 
 
 def test_two_minutes_without_a_network_are_told_by_name_and_the_rerun_succeeds(folder: Path) -> None:
-    with computing(folder, again=True) as (network, say, hear):
+    with computing(folder, again=True) as (network, talk):
         network.tell(f"cut {WEST}")
-        say("go on")
-        found = hear()
+        talk.say("go on")
+        found = talk.hear()
         assert found["error"] == "EmptyPool", found
         assert f"pool-{WEST}" in found["message"]
         assert found["seconds"] < 120
         sleep(max(0.0, 120 - found["seconds"]))
         network.tell(f"mend {WEST}")
-        say("again")
-        again = hear()
+        talk.say("again")
+        again = talk.hear()
     assert again.get("value") == 80 * 79 / 2 * 1_000, again

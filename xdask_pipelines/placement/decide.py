@@ -7,7 +7,7 @@ what a graph is made of (homes).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from math import fsum
 
@@ -137,19 +137,14 @@ def cheapest(inputs: Iterable[tuple[int, Collection[str]]], price: Price) -> str
     return min(candidates, key=lambda dst: (cost(dst), dst), default=None)
 
 
-def topological(dependencies: Mapping[Key, Collection[Key]]) -> Sequence[Key]:
-    """Keys in an order in which each comes after those it depends on."""
-    users: dict[Key, list[Key]] = {key: [] for key in dependencies}
-    waiting = dict.fromkeys(dependencies, 0)
-    for key, needed in dependencies.items():
-        for d in needed:
-            if d in users:
-                users[d].append(key)
-                waiting[key] += 1
+def topological(needs: Mapping[Key, Collection[Key]], users: Mapping[Key, Collection[Key]]) -> list[Key]:
+    """Keys in an order in which each comes after those it needs; neighbours that are not keys of ``needs`` do not count."""
+    waiting = {key: sum(d in needs for d in needed) for key, needed in needs.items()}
     ready = [key for key, count in waiting.items() if not count]
     for key in ready:  # grows while it is walked
         for user in users[key]:
-            waiting[user] -= 1
-            if not waiting[user]:
-                ready.append(user)
+            if user in waiting:
+                waiting[user] -= 1
+                if not waiting[user]:
+                    ready.append(user)
     return ready

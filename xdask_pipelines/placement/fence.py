@@ -25,6 +25,7 @@ from dask.utils import ensure_dict
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.compact import compact
+from xdask_pipelines.placement.decide import topological
 from xdask_pipelines.placement.homes import (
     NOWHERE,
     PIN,
@@ -71,9 +72,9 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, **_: Any) -> Gr
     layered = optimize_blockwise(_labelled(graph), keys=wanted).cull(set(wanted))
     tasks: Graph = convert_legacy_graph(ensure_dict(layered))
     tasks, users = _inline_constants(tasks, set(wanted))
-    order = _topological(tasks, users)
-    homes, own = _homes(order, tasks)
     needs = {key: task.dependencies for key, task in tasks.items()}
+    order = topological(needs, users)
+    homes, own = _homes(order, tasks)
     if away := moved(
         order, needs, users, homes, {*(k for k, m in own.items() if any(m)), *wanted}, Sizes([graph]).of_key
     ):
@@ -125,17 +126,6 @@ def _users(tasks: Mapping[Key, GraphNode]) -> dict[Key, list[Key]]:
             if dependency in users:
                 users[dependency].append(key)
     return users
-
-
-def _topological(tasks: Graph, users: Mapping[Key, list[Key]]) -> list[Key]:
-    waiting = {key: sum(d in tasks for d in task.dependencies) for key, task in tasks.items()}
-    ready = [key for key, count in waiting.items() if not count]
-    for key in ready:  # grows while it is walked
-        for user in users[key]:
-            waiting[user] -= 1
-            if not waiting[user]:
-                ready.append(user)
-    return ready
 
 
 def _inline_constants(tasks: Graph, wanted: set[Key]) -> tuple[Graph, dict[Key, list[Key]]]:

@@ -115,11 +115,11 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
     lazy = [x for x in xs if is_dask_collection(x)]
     wanted = {key for x in lazy for key in flatten(x.__dask_keys__())}
     tasks = _optimised(lazy) if lazy else {}
-    order = topological({key: tasks[key].dependencies for key in tasks})
     users: dict[Key, list[Key]] = defaultdict(list)
-    for key in order:
-        for d in tasks[key].dependencies:
+    for key, task in tasks.items():
+        for d in task.dependencies:
             users[d].append(key)
+    order = topological({key: task.dependencies for key, task in tasks.items()}, users)
     homes = decide({key: _node(key, tasks[key], users) for key in order}, wanted)
     sizes = Sizes([x.__dask_graph__() for x in lazy])
     nbytes, guessed = estimated(order, tasks, sizes, users)

@@ -158,17 +158,17 @@ class PlacementPlugin(SchedulerPlugin):
 
     def _place(self, new: list[TaskState], computation: Computation, wanted: set[Key]) -> None:
         tasks = {ts.key: ts for ts in new}
-        order = topological({key: [d.key for d in ts.dependencies if d.key in tasks] for key, ts in tasks.items()})
+        needs = {key: tuple([d.key for d in ts.dependencies]) for key, ts in tasks.items()}
+        users = {key: tuple([u.key for u in ts.dependents]) for key, ts in tasks.items()}
         nodes: dict[Key, Node] = {}
-        for key in order:
+        for key in topological(needs, users):
             ts = tasks[key]
             reads, pins = marks(key, ts.run_spec)
             if len(reads | pins) > 1:
                 message = describe_mixture(key, reads | pins)
                 computation.problems.append(message)
                 ts.run_spec = Task(key, _refuse, message)
-            needs, users = (tuple([other.key for other in others]) for others in (ts.dependencies, ts.dependents))
-            nodes[key] = Node(reads, pins, needs, users)
+            nodes[key] = Node(reads, pins, needs[key], users[key])
         for key, home in decide(nodes, wanted, self._decided.get).items():
             self._decided[key] = home
             if home.region:
