@@ -22,7 +22,7 @@ PORT = 8000
 
 @dataclass(frozen=True)
 class Input:
-    """One store: its Region, shape (time, lat, lon) and chunks; values are multiples of 1/32."""
+    """One store: its Region, shape (time, lat, lon) and chunks; values are multiples of 1/512."""
 
     region: str
     shape: tuple[int, int, int]
@@ -62,8 +62,8 @@ def write(root: Path, wanted: Mapping[str, Input]) -> None:
         lat, lon = np.linspace(90, -90, rows), 360.0 / columns * np.arange(columns)
         warm = one.mean - 40 * np.sin(np.deg2rad(lat))[:, None] ** 2 + 5 * np.cos(np.deg2rad(lon))
         values = np.empty(one.shape, np.float32)
-        for step in range(steps):  # noise of 2 K: files compress to two thirds, as reanalyses do
-            values[step] = np.round(32 * (warm + noise.uniform(-2, 2, (rows, columns)))) / 32
+        for step in range(steps):  # noise of 4 K: files compress to three fifths
+            values[step] = np.round(512 * (warm + noise.uniform(-4, 4, (rows, columns)))) / 512
         field = xr.DataArray(values, {"lat": lat, "lon": lon}, ("time", "lat", "lon"), "field", {"units": "K"})
         encoding = {"field": {"chunks": one.chunks}}
         field.to_dataset().to_zarr(path, zarr_format=2, consolidated=True, mode="w", encoding=encoding)
