@@ -105,7 +105,8 @@ def test_computations_that_nobody_asks_for_are_bounded(cluster: Cluster) -> None
 
 
 _OTHER = """
-import json, sys
+import json, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs the tests in the background ignores it
 from distributed import Client
 from test_placement_state import slow_array
 from xdask_pipelines.placement import compute
@@ -216,7 +217,8 @@ def test_a_client_that_is_closed_in_mid_run_ends_its_computation(cluster: Cluste
 
 
 _INTERRUPTED = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from distributed import Client
 from test_placement_state import slow_array
 from xdask_pipelines.placement import compute
