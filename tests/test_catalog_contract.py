@@ -1,6 +1,7 @@
 """What every store of the catalog must do; one suite, a fixture for each store."""
 
 import multiprocessing
+import multiprocessing.pool
 import os
 import pickle
 import threading
@@ -455,6 +456,12 @@ def _write_many(address: str, writer: int, commits: int) -> list[int]:
     ]
 
 
+def _end(pool: multiprocessing.pool.Pool) -> None:
+    """Let its processes end by themselves: one that is terminated while it measures coverage may hang."""
+    pool.close()
+    pool.join()
+
+
 def _count_up(address: str, times: int) -> int:
     """Add one to a number kept in the catalog, as often as asked, and retry whenever another was faster."""
     catalog, stale = open_catalog(address), 0
@@ -476,6 +483,7 @@ def _count_up(address: str, times: int) -> int:
 def test_four_processes_with_a_thousand_commits_each_lose_none(address: str):
     with SPAWN.Pool(4) as pool:
         generations = pool.starmap(_write_many, [(address, writer, 1000) for writer in range(4)])
+        _end(pool)
     catalog = open_catalog(address)
     assert sorted(g for one in generations for g in one) == list(range(1, 4001)), "each commit its own generation"
     assert all(one == sorted(one) for one in generations)
@@ -489,6 +497,7 @@ def test_read_modify_write_by_three_processes_loses_no_update(address: str):
     catalog.apply([era5("2011-07", dataset="counter", region="r", attributes={"n": "0"})])
     with SPAWN.Pool(3) as pool:
         pool.starmap(_count_up, [(address, 40)] * 3)
+        _end(pool)
     assert catalog.search(dataset="counter")[0].attributes["n"] == "120"
 
 
