@@ -13,7 +13,8 @@ import dagster as dg
 
 from xdask_pipelines.errors import LostComputation, StaleWriter, XdaskError
 
-_RETRIES, _WAIT_SECONDS = 3, 5
+#: Starting pools takes half a minute on a slow machine.
+_RETRIES, _WAIT_SECONDS = 4, 10
 
 
 @contextmanager
