@@ -28,6 +28,7 @@ def test_nothing_read_means_nothing_avoided_and_losses_add_up_as_losses() -> Non
     assert footprint(SETTINGS, {}, {}, {})["avoided"] == {}
     worse = footprint(SETTINGS, {}, {EAST: 10}, {f"{EAST}->{CLIENT_REGION}": 100})
     assert worse["avoided"]["bytes"] == -90
+    assert "would have sent 90 B less" in in_words(worse)
     assert Evidence.total([Evidence(avoided=worse["avoided"])] * 2).avoided["bytes"] == -180
 
 

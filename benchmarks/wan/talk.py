@@ -19,7 +19,7 @@ class Talk:
     """A process that is talked with."""
 
     def __init__(self, command: list[str], where_to_look: str) -> None:
-        self._where_to_look = where_to_look
+        self._ended = f"{command[-1]} ended; what it said is above. {where_to_look}"
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
         )
@@ -41,7 +41,7 @@ class Talk:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise SystemExit(f"{self._process.args[-1]} ended; what it said is above. {self._where_to_look}")  # type: ignore[index]
+            raise SystemExit(self._ended)
         return json.loads(line)
 
     def end(self) -> None:

@@ -80,8 +80,9 @@ def in_words(values: Mapping[str, Any]) -> str:
     usd, kwh, kg = (sum(values[name].values()) for name in ("cost_usd", "kwh_by_region", "co2e_kg_by_region"))
     text = f"{usd:.6f} USD, {1000 * kwh:.4f} Wh, {1000 * kg:.4f} g CO2e"
     if avoided := values["avoided"]:
+        more = "more" if avoided["bytes"] >= 0 else "less"
         text += (
-            f"; hauling the inputs would have sent {avoided['bytes']:,.0f} B more ({avoided['cost_usd']:.6f} USD, "
-            f"{1000 * avoided['co2e_kg']:.4f} g CO2e)"
+            f"; hauling the inputs would have sent {abs(avoided['bytes']):,.0f} B {more} ({avoided['cost_usd']:+.6f} USD, "
+            f"{1000 * avoided['co2e_kg']:+.4f} g CO2e)"
         )
     return text + " (estimates)"

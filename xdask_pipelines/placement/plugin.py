@@ -309,8 +309,7 @@ class PlacementPlugin(SchedulerPlugin):
     def _region(self, worker: str | None) -> str:
         """Region of a worker; a worker without a pool counts as the client's Region."""
         state = self.scheduler.workers.get(worker) if worker else None
-        pools = [r for r in state.resources if r.startswith(POOL_PREFIX)] if state else []
-        return pools[0].removeprefix(POOL_PREFIX) if pools else self.client_region
+        return (backlog.pool_of(state) if state else None) or self.client_region
 
     def _held(self, ts: TaskState) -> set[str]:
         return {self._region(ws.address) for ws in ts.who_has or ()}
