@@ -5,6 +5,7 @@ Belongs here: from an asset's name to its lazy graph. Does not belong here: pred
 
 from __future__ import annotations
 
+import sysconfig
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -61,7 +62,9 @@ def plan_asset(
     except XdaskError:
         raise
     except Exception as error:  # of the user's own function
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        libraries = sysconfig.get_path("purelib")
+        place = [f for f in frames if not f.filename.startswith(libraries)][-1]  # this file's own frame is always there
         raise XdaskError(f"{name}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})") from error
     prepared = results.prepare(
         Label(name, "plan"),
