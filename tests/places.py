@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic, sleep
 
 from distributed import Client
 from recorder import Recorder
@@ -30,3 +32,11 @@ class Cluster:
     data: dict[str, Path]
     results: dict[str, Path]
     recorder: Recorder
+
+
+def eventually(check: Callable[[], bool], seconds: float = 10.0) -> bool:
+    """Whether something becomes true in time."""
+    deadline = monotonic() + seconds
+    while not check() and monotonic() < deadline:
+        sleep(0.05)
+    return check()

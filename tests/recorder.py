@@ -16,6 +16,8 @@ from typing import Any
 
 from dask.distributed import Client, Scheduler, Worker, get_worker
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
+from distributed.protocol.serialize import Serialized, deserialize
+from distributed.sizeof import sizeof
 
 SCHEDULER_PLUGIN = "test-recorder"
 _POOL = "pool-"
@@ -67,6 +69,16 @@ class Opened(WorkerPlugin):
             return opened
 
         h5py.h5f.open = open_noted
+        self.ahead: list[int] = []
+        worker.sent_ahead = self.ahead
+        send = worker.batched_send
+
+        def send_noted(message: dict[str, Any]) -> None:
+            if isinstance(data := message.get("data"), Serialized):
+                self.ahead.append(sizeof(deserialize(data.header, data.frames)))
+            send(message)
+
+        worker.batched_send = send_noted
         sys.addaudithook(lambda event, args: note(args[0]) if event == "open" else None)
 
 
@@ -75,10 +87,10 @@ def _finished(since: int, dask_scheduler: Scheduler | None = None) -> tuple[list
     return plugin.finished[since:], dict(plugin.regions)
 
 
-def _looked(dask_worker: Worker | None = None) -> tuple[list[str], list[tuple[str, int]]]:
+def _looked(dask_worker: Worker | None = None) -> tuple[list[str], list[tuple[str, int]], list[int]]:
     worker = dask_worker or get_worker()
     sent = [(str(entry["who"]), entry["total"]) for entry in worker.transfer_outgoing_log]
-    return list(getattr(worker, "opened_paths", [])), sent
+    return list(getattr(worker, "opened_paths", [])), sent, list(getattr(worker, "sent_ahead", []))
 
 
 @dataclass
@@ -128,14 +140,16 @@ class Recorder:
         finished, regions = self.client.run_on_scheduler(_finished, before)
         for key, worker in finished:
             recording.ran.setdefault(regions[worker], []).append(key)
-        for worker, (paths, sent) in self.client.run(_looked).items():
-            old_paths, old_sent = looked.get(worker, ([], []))
+        for worker, (paths, sent, ahead) in self.client.run(_looked).items():
+            old_paths, old_sent, old_ahead = looked.get(worker, ([], [], []))
             if new := paths[len(old_paths) :]:
                 recording.opened.setdefault(regions[worker], []).extend(new)
             for who, nbytes in sent[len(old_sent) :]:
                 pair = f"{regions[worker]}->{regions.get(who, self.client_region)}"
                 if pair.split("->")[0] != pair.split("->")[1]:
                     recording.moved[pair] += nbytes
+            if ahead[len(old_ahead) :]:
+                recording.moved[f"{regions[worker]}->{self.client_region}"] += sum(ahead[len(old_ahead) :])
 
     def region_of_path(self, path: str) -> str:
         """Region below whose root a path is."""

@@ -15,8 +15,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client, Scheduler, futures_of, wait
-from places import EAST, WEST
-from test_placement_state import eventually
+from places import EAST, WEST, eventually
 
 from xdask_pipelines.placement import PlacementError, compute, drain, pin
 from xdask_pipelines.placement.cluster import Pool, start

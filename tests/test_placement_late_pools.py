@@ -13,8 +13,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client
-from places import EAST, WEST
-from test_placement_state import eventually
+from places import EAST, WEST, eventually
 
 from xdask_pipelines.errors import EmptyPool
 from xdask_pipelines.placement import compute, pin

@@ -18,7 +18,7 @@ from xdask_pipelines.placement.fence import fenced
 
 RNG = np.random.default_rng(3)
 # Multiples of 1/32, so that sums in any order are equal.
-VALUES = {region: RNG.integers(0, 320, (24, 12)) / 32 for region in (EAST, WEST)}
+VALUES = {region: RNG.integers(0, 320, (24, 12)) / 32 for region in (EAST, WEST, CENTRAL)}
 
 
 def block(values: np.ndarray, block_info: Any = None) -> np.ndarray:
@@ -178,6 +178,27 @@ def test_what_may_run_side_by_side_is_not_fused() -> None:
     graph["sum"] = Task("sum", np.add, TaskRef("x"), one.ref())
     del graph["two"]
     assert set(fenced(graph, ["sum"])) == {"sum"}
+
+
+def test_joins_one_after_the_other_are_one_task_where_that_is_no_dearer(cluster: Cluster) -> None:
+    one, two, three = (leaf(r, (24, 12)) for r in (EAST, WEST, CENTRAL))
+    lazy = (one + two) / 2 + three
+    foretold = plan(lazy, settings=SETTINGS)
+    (result,), evidence = compute(cluster.client, lazy)
+    np.testing.assert_array_equal(result, (VALUES[EAST] + VALUES[WEST]) / 2 + VALUES[CENTRAL])
+    assert sum(evidence.tasks_by_region.values()) == sum(foretold.tasks_by_region.values()) == 4
+    moved = {pair: n for pair, n in evidence.bytes_across.items() if "eu-west-2" not in pair}
+    assert sum(moved.values()) == 2 * one.nbytes
+    assert evidence.bytes_across == foretold.bytes_across
+    assert fenced_tasks((one + two) * three.mean()) == 4
+
+
+def test_joins_that_would_ship_more_as_one_stay_apart() -> None:
+    one, two, three = (leaf(r, (24, 12)) for r in (EAST, WEST, CENTRAL))
+    # What crosses to the third is a number, and not a field.
+    assert fenced_tasks((one + two).sum() + three) == 5
+    many = (leaf(EAST) + leaf(WEST)).sum()  # six pairs of blocks meet side by side, and not in one task
+    assert fenced_tasks(many) > 6
 
 
 def test_what_grows_is_made_where_it_is_needed(cluster: Cluster) -> None:

@@ -10,14 +10,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
-from time import monotonic, sleep
+from time import sleep
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client, Scheduler, wait
-from places import EAST, WEST, Cluster
+from places import EAST, WEST, Cluster, eventually
 
 from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement import compute, pin
@@ -47,13 +47,6 @@ def _state(dask_scheduler: Scheduler | None = None) -> dict[str, int]:
         "keys": len(plugin.computations._by_key),
         "wanted": sum(len(c.wants_what) for c in dask_scheduler.clients.values()),  # type: ignore[union-attr]
     }
-
-
-def eventually(check: Callable[[], bool], seconds: float = 10.0) -> bool:
-    deadline = monotonic() + seconds
-    while not check() and monotonic() < deadline:
-        sleep(0.05)
-    return check()
 
 
 def nothing_left(client: Client) -> bool:

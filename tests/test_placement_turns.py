@@ -8,8 +8,7 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from distributed import Client, Scheduler
-from places import EAST, WEST, Cluster
-from test_placement_state import eventually
+from places import EAST, WEST, Cluster, eventually
 
 from xdask_pipelines.placement import compute, pin
 from xdask_pipelines.placement.turns import Turns

@@ -6,6 +6,7 @@ Belongs here: which processes a way needs and how it computes. Does not belong h
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import dask
@@ -114,8 +115,9 @@ class Multi(Way):
 
     def compute(self, job: Job, fields: Fields) -> xr.DataArray:
         def run(parts: Parts) -> Parts:
-            futures = {r: self.clients[r].compute(part) for r, part in parts.items()}  # all at once
-            return {r: future.result() for r, future in futures.items()}
+            futures = {r: self.clients[r].compute(part) for r, part in parts.items()}  # all at once,
+            with ThreadPoolExecutor(len(futures)) as pool:  # and their results come side by side
+                return dict(zip(futures, pool.map(lambda future: future.result(), futures.values()), strict=True))
 
         return job.by_hand(fields, run)
 

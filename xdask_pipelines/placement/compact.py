@@ -6,6 +6,7 @@ specifications out.
 
 from __future__ import annotations
 
+import lzma
 import zlib
 from typing import Any
 
@@ -23,6 +24,9 @@ _WORDS = (
 )
 
 
+#: Beyond this many bytes lzma is worth its time: it finds what repeats far apart, and takes a quarter more away.
+_LONG = 16_384
+_LZMA: list[dict[str, int]] = [{"id": lzma.FILTER_LZMA2, "preset": 6}]
 _SLOTS: tuple[str, ...] = tuple(Task.get_all_slots())
 
 
@@ -41,6 +45,8 @@ class Fused(Task):
     def __reduce__(self) -> tuple[Any, ...]:
         buffers: list[Any] = []
         state = dumps(_state(self), buffer_callback=buffers.append)
+        if len(state) > _LONG:
+            return _arrived, (lzma.compress(state, lzma.FORMAT_RAW, filters=_LZMA), buffers, True)
         packer = zlib.compressobj(wbits=-15, zdict=_WORDS)
         return _arrived, (packer.compress(state) + packer.flush(), buffers)
 
@@ -61,8 +67,11 @@ def _state(task: Task) -> tuple[Any, ...]:
     return tuple([getattr(task, slot) for slot in _SLOTS])
 
 
-def _arrived(state: bytes, buffers: list[Any]) -> Task:
+def _arrived(state: bytes, buffers: list[Any], long: bool = False) -> Task:
     task = Task.__new__(Task)
-    unpacked = zlib.decompressobj(wbits=-15, zdict=_WORDS).decompress(state)
+    if long:
+        unpacked = lzma.decompress(state, lzma.FORMAT_RAW, filters=_LZMA)
+    else:
+        unpacked = zlib.decompressobj(wbits=-15, zdict=_WORDS).decompress(state)
     task.__setstate__(loads(unpacked, buffers=buffers))
     return task

@@ -89,6 +89,7 @@ def _run(
     if len(outputs) > max_tasks:  # telling of 40,001 failed results takes Dask 70 s
         raise too_many_tasks(len(outputs), max_tasks)
     futures: list[Future[Any]] = []
+    ask(client, "expect", client=client.id, keys=outputs)
     try:
         futures = list({f.key: f for f in futures_of(client.persist(lazy))}.values())
         _wait(client, futures, outputs, progress)

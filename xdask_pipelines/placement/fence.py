@@ -36,8 +36,9 @@ from xdask_pipelines.placement.homes import (
     mark_of,
     marks,
 )
+from xdask_pipelines.placement.joins import one_join
 from xdask_pipelines.placement.sizes import Sizes
-from xdask_pipelines.placement.smaller_side import moved
+from xdask_pipelines.placement.smaller_side import Size, moved
 
 MAX_TASKS = 40_000
 #: A constant up to this size is copied into each of its users: a round trip over a WAN costs more than these bytes.
@@ -75,12 +76,11 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, **_: Any) -> Gr
     needs = {key: task.dependencies for key, task in tasks.items()}
     order = topological(needs, users)
     homes, own = _homes(order, tasks)
-    if away := moved(
-        order, needs, users, homes, {*(k for k, m in own.items() if any(m)), *wanted}, Sizes([graph]).of_key
-    ):
+    size = Sizes([graph]).of_key
+    if away := moved(order, needs, users, homes, {*(k for k, m in own.items() if any(m)), *wanted}, size):
         tasks |= {key: _pinned(tasks[key], region) for key, region in away.items()}
         homes, own = _homes(order, tasks)
-    tasks = _fuse_chains(order, tasks, users, homes, own, set(wanted))
+    tasks = _fuse_chains(order, tasks, users, homes, own, set(wanted), size)
     if len(tasks) > max_tasks:
         raise too_many_tasks(len(tasks), max_tasks)
     return tasks
@@ -185,11 +185,12 @@ def _fuse_chains(
     homes: Mapping[Key, Homes],
     own: Mapping[Key, Marks],
     wanted: set[Key],
+    size: Size,
 ) -> Graph:
     """Fuse what must run one after the other anyway and has one set of homes; what is fused keeps the last task's key.
 
     That is a task whose only input is made for it alone, and one that needs both a task and what is made of that task for
-    it alone (``x - x.mean()``).
+    it alone (``x - x.mean()``). And joins over Regions, one after the other, where they are no dearer as one.
     """
     chains: dict[Key, list[Key]] = {}
     needed: dict[Key, frozenset[Key]] = {}
@@ -207,15 +208,20 @@ def _fuse_chains(
         while not task.block_fusion:
             # Of several inputs that are made of others none: they may run side by side.
             before = [d for d in needs if len(needs) == 1 or (needed.get(d) and needed[d] <= needs - {d})]
-            below = before[0] if len(before) == 1 else None
+            joined = [d for d in needs if len(homes.get(d, NOWHERE)) > 1]
+            below = before[0] if len(before) == 1 else joined[0] if len(joined) == 1 else None
             if (
                 below not in chains
                 or below in wanted
                 or tasks[below].block_fusion
-                or homes[below] != homes[key]
                 or any(end(user) != key for user in users[below])
             ):
                 break
+            if below not in before or homes[below] != homes[key]:
+                if len(homes[key]) == 1 or below not in joined:
+                    break
+                if not one_join(needed[below], below, needs - {below}, homes, size):
+                    break
             last[below] = key
             needs = needs - {below} | needed[below]
             chains[below].extend(links)

@@ -30,6 +30,7 @@ from xdask_pipelines.names import POOL_PREFIX, pool_name
 from xdask_pipelines.placement import backlog
 from xdask_pipelines.placement.computation import Computation, Computations
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
+from xdask_pipelines.placement.deliveries import Deliveries
 from xdask_pipelines.placement.draining import Workers, drain_on_scheduler
 from xdask_pipelines.placement.empty_pools import EmptyPools
 from xdask_pipelines.placement.homes import describe_mixture, marks
@@ -81,6 +82,7 @@ class PlacementPlugin(SchedulerPlugin):
         self.empty_pools = EmptyPools(settings.empty_pool_seconds, settings.mend, settings.scale_up_seconds)
         self.computations = Computations()
         self.totals = Totals()
+        self.deliveries = Deliveries()
         self._turns = Turns()
         self._decided: dict[Key, Home] = {}
         self._restrictions = _OnePool()
@@ -96,12 +98,14 @@ class PlacementPlugin(SchedulerPlugin):
         scheduler.stream_handlers["xdask-read"] = self._on_read
         scheduler.stream_handlers["xdask-received"] = self._on_received
         scheduler.stream_handlers["xdask-sent"] = self._on_sent
+        scheduler.stream_handlers["xdask-delivered"] = self._on_delivered
         scheduler.stream_handlers["xdask-shuffled"] = self._on_shuffled
         scheduler.stream_handlers["xdask-violation"] = self._on_violation
         watch = PeriodicCallback(lambda: self.empty_pools.look(scheduler, self._region_of), 500)
         scheduler.periodic_callbacks["xdask-empty-pools"] = watch
         watch.start()
         keep_home(scheduler)
+        self.deliveries.start(scheduler)
 
     # ---- what clients ask -------------------------------------------------------------------------------------
 
@@ -114,7 +118,7 @@ class PlacementPlugin(SchedulerPlugin):
         if found is None:
             return None
         if delivered:
-            # Workers tell what they sent after they have sent it: the client may be quicker.
+            # What workers tell of it goes another way than the data, which may be quicker.
             deadline = monotonic() + DELIVERY_SECONDS
             while found.outputs - found.delivered.keys() and monotonic() < deadline:
                 await sleep(0.005)
@@ -147,6 +151,7 @@ class PlacementPlugin(SchedulerPlugin):
             new = [ts for ts in touched if ts.key not in self._decided]
             self._place(new, computation, wanted=keys)
             self._give_turns(new, computation, own)
+            self.deliveries.mark(client, computation.outputs, touched)
             for ts in touched:
                 if ts.who_has:
                     computation.reused.add(ts.key)
@@ -227,6 +232,8 @@ class PlacementPlugin(SchedulerPlugin):
         elif finish == "forgotten":
             self._decided.pop(key, None)
             self.computations.forget(key)
+        if start == "memory" or finish == "forgotten":
+            self.deliveries.forget(key)
 
     # ---- the ledger -------------------------------------------------------------------------------------------
 
@@ -281,14 +288,17 @@ class PlacementPlugin(SchedulerPlugin):
             if owner := next(owners, None):
                 owner.across[f"{src}->{dst}"] += nbytes
 
-    def _on_sent(self, keys: list[tuple[Key, int]], peer: str | None, worker: str) -> None:
-        """Data of ``keys`` went from ``worker`` to ``peer``, which is the client if it is no worker."""
-        if peer in self.scheduler.workers:
-            return
+    def _on_sent(self, keys: list[tuple[Key, int]], worker: str) -> None:
+        """Data of ``keys`` are on their way from ``worker`` to the client."""
         for key, nbytes in keys:
             self.totals.moved(self._region(worker), self.client_region, nbytes)
             for computation in self.computations.of(key):
                 computation.delivered[key] = (self._region(worker), nbytes)
+
+    def _on_delivered(self, key: Key, nbytes: int, data: Any, worker: str) -> None:
+        """A small result came without having been asked for; it precedes the message that its task is done."""
+        self.deliveries.keep(key, data)
+        self._on_sent([(key, nbytes)], worker)
 
     def _on_shuffled(self, key: Key, peer: str, nbytes: int, worker: str) -> None:
         """A P2P shuffle, told by its barrier's key, sent a piece from ``worker`` to the worker ``peer``."""
@@ -331,6 +341,7 @@ class PlacementPlugin(SchedulerPlugin):
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
         """Forget the computations of a client that left."""
         self.computations.drop_client(client)
+        self.deliveries.drop_client(client)
 
     def restart(self, scheduler: Scheduler) -> None:
         """Forget all: a restart drops tasks without telling."""

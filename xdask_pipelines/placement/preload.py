@@ -11,7 +11,8 @@ import psutil
 from distributed import Nanny, Scheduler, Worker
 from tornado.ioloop import PeriodicCallback
 
-from xdask_pipelines.placement.frozen import give_up_frozen
+from xdask_pipelines.placement.deliveries import Deliver
+from xdask_pipelines.placement.frozen import give_up_frozen, seldom_heartbeats
 from xdask_pipelines.placement.guard import guarded_roots, install
 from xdask_pipelines.placement.plugin import PlacementPlugin
 from xdask_pipelines.placement.reporting import report_transfers
@@ -36,6 +37,7 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
         plugin = PlacementPlugin(settings)
         server.add_plugin(plugin)
         await plugin.start(server)
+        seldom_heartbeats()
         give_up_frozen(server, settings.worker_ttl_seconds)
         if server.http_application.applications:  # none without a dashboard
             from xdask_pipelines.placement.dashboard import add_page  # imports Bokeh, which workers do without
@@ -46,6 +48,7 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
             server.start_periodic_callbacks()
     elif isinstance(server, Worker):
         report_transfers(server)
+        await server.plugin_add(Deliver())
         install(server, guarded_roots())
 
 

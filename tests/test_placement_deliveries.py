@@ -1,0 +1,100 @@
+"""Small results go ahead to the scheduler; larger ones, and those that nobody gathers, do not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+from distributed import Client, Scheduler, Worker, wait
+from places import EAST, WEST, Cluster, eventually
+
+from xdask_pipelines.placement import compute, deliveries, pin
+
+
+def _kept(dask_scheduler: Scheduler | None = None) -> tuple[int, int]:
+    plugin = dask_scheduler.plugins["xdask-placement"]  # type: ignore[union-attr]
+    return len(plugin.deliveries), len(plugin.deliveries._expected)
+
+
+def _asked(client: Client) -> int:
+    """How often workers were asked for data."""
+
+    def count(dask_worker: Worker | None = None) -> int:
+        return dask_worker.transfer_outgoing_count_total  # type: ignore[union-attr]
+
+    return sum(client.run(count).values())
+
+
+def ones(region: str, nbytes: int, token: str, blocks: int = 1) -> da.Array:
+    one = nbytes // 8 // blocks
+    return pin(da.ones(one * blocks, chunks=one, name=f"ones-{token}"), region) + 1
+
+
+@pytest.mark.parametrize(
+    ("nbytes", "blocks", "asked"),
+    [(deliveries.MAX_BYTES, 1, 0), (deliveries.MAX_BYTES + 8, 1, 1), (8000, 8, 0), (9000, 9, 1)],
+)
+def test_only_few_and_small_results_go_ahead(cluster: Cluster, nbytes: int, blocks: int, asked: int) -> None:
+    client, before = cluster.client, _asked(cluster.client)
+    (got,), evidence = compute(client, ones(EAST, nbytes, f"sized-{nbytes}", blocks))
+    np.testing.assert_array_equal(got, np.full(nbytes // 8, 2.0))
+    assert evidence.bytes_across == {f"{EAST}->eu-west-2": nbytes}
+    assert _asked(client) - before == asked
+    assert client.run_on_scheduler(_kept) == (0, 0)
+
+
+def test_some_results_go_ahead_and_others_are_asked_for(cluster: Cluster) -> None:
+    before = _asked(cluster.client)
+    lazy = ones(EAST, 800, "little"), ones(WEST, 2 * deliveries.MAX_BYTES, "much")
+    (little, much), evidence = compute(cluster.client, *lazy)
+    assert (little.sum(), much.sum()) == (200, deliveries.MAX_BYTES / 2)
+    assert evidence.bytes_across == {f"{EAST}->eu-west-2": 800, f"{WEST}->eu-west-2": 2 * deliveries.MAX_BYTES}
+    assert _asked(cluster.client) - before == 1
+
+
+def test_what_is_kept_on_workers_does_not_go_ahead(cluster: Cluster) -> None:
+    held = ones(EAST, 800, "held").persist()
+    wait(held)
+    assert cluster.client.run_on_scheduler(_kept) == (0, 0)
+    before = _asked(cluster.client)
+    (got,), evidence = compute(cluster.client, held)
+    assert got.sum() == 200
+    assert _asked(cluster.client) - before == 1
+    assert evidence.bytes_across == {f"{EAST}->eu-west-2": 800}
+
+
+def test_a_result_that_was_made_again_is_the_new_one(cluster: Cluster) -> None:
+    for value in (1.0, 2.0):
+        (got,), _ = compute(cluster.client, pin(da.full(5, value, name="again"), EAST))
+        assert got.sum() == 5 * value
+    assert cluster.client.run_on_scheduler(_kept) == (0, 0)
+
+
+def test_what_fails_leaves_nothing_behind(cluster: Cluster) -> None:
+    def fail(block: Any) -> Any:
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        compute(cluster.client, ones(EAST, 800, "good"), ones(WEST, 800, "bad").map_blocks(fail, dtype=float))
+    assert eventually(lambda: cluster.client.run_on_scheduler(_kept) == (0, 0))
+
+
+def test_results_that_nothing_can_pickle_are_told_as_such(cluster: Cluster) -> None:
+    @dask.delayed
+    def stuck() -> Any:
+        return (i for i in range(3))
+
+    with pytest.raises(TypeError, match="generator"):
+        compute(cluster.client, stuck())
+    (got,), _ = compute(cluster.client, ones(EAST, 800, "after"))  # the worker's stream is sound
+    assert got.sum() == 200
+
+
+def test_workers_say_seldom_that_they_live(cluster: Cluster) -> None:
+    def interval(dask_worker: Worker | None = None) -> float:
+        return float(dask_worker.periodic_callbacks["heartbeat"].callback_time)  # type: ignore[union-attr]
+
+    assert set(cluster.client.run(interval).values()) == {2000.0}

@@ -1,0 +1,93 @@
+"""Small results go to the client's Region as soon as they are made, so that nobody there need ask: a round trip saved.
+
+Belongs here: which results go ahead, and keeping them on the scheduler until the client gathers. Does not belong here:
+results that are larger, which the client asks for as with plain Dask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from dask.typing import Key
+from distributed import Scheduler, Worker, WorkerPlugin
+from distributed.protocol.serialize import Serialized, serialize
+from distributed.scheduler import TaskState
+
+#: Largest result that goes ahead, and most results of one computation: they are the scheduler's to keep meanwhile.
+MAX_BYTES = 1_000_000
+MAX_RESULTS = 8
+_ANNOTATION = "xdask_deliver"
+
+
+class Deliveries:
+    """Results on the scheduler that their client has not gathered yet."""
+
+    def __init__(self) -> None:
+        self._expected: set[tuple[str, frozenset[Key]]] = set()
+        self._here: dict[Key, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self._here)
+
+    def start(self, scheduler: Scheduler) -> None:
+        """Let clients say what they will gather, and gather what is here from here."""
+        gather = scheduler.handlers["gather"]
+
+        async def gather_here_first(keys: Collection[Key], serializers: list[str] | None = None) -> Any:
+            here = {key: self._here.pop(key) for key in keys if key in self._here}
+            if len(here) == len(keys):
+                return {"status": "OK", "data": here}
+            answer = await gather(keys=[key for key in keys if key not in here], serializers=serializers)
+            return {**answer, "data": {**here, **answer["data"]}} if answer["status"] == "OK" else answer
+
+        scheduler.handlers["gather"] = gather_here_first
+        scheduler.handlers["xdask_expect"] = self._expect
+
+    def mark(self, client: str, outputs: frozenset[Key], tasks: Iterable[TaskState]) -> None:
+        """Ask the workers of a new computation to send its results, if its client will gather them."""
+        if (client, outputs) not in self._expected:
+            return
+        self._expected.discard((client, outputs))
+        for ts in tasks:
+            if ts.key in outputs:
+                ts.annotations = {**(ts.annotations or {}), _ANNOTATION: True}
+
+    def keep(self, key: Key, data: Any) -> None:
+        """A result came from a worker."""
+        self._here[key] = data
+
+    def forget(self, key: Key) -> None:
+        """A result is no longer wanted, or is lost and will be made again."""
+        self._here.pop(key, None)
+
+    def drop_client(self, client: str) -> None:
+        """A client left."""
+        self._expected = {(c, outputs) for c, outputs in self._expected if c != client}
+
+    def _expect(self, client: str, keys: Iterable[Key]) -> None:
+        if 0 < len(outputs := frozenset(keys)) <= MAX_RESULTS:
+            self._expected.add((client, outputs))
+
+
+class Deliver(WorkerPlugin):
+    """Sends small results to the scheduler when they are made, in the same message that says so."""
+
+    name = "xdask-deliver"
+
+    def setup(self, worker: Worker) -> None:
+        """Remember the worker."""
+        self._worker = worker
+
+    def transition(self, key: Key, start: str, finish: str, **kwargs: Any) -> None:
+        """Called for each change of a task's state."""
+        if finish != "memory" or start not in ("executing", "long-running"):
+            return
+        ts = self._worker.state.tasks[key]
+        if (ts.annotations or {}).get(_ANNOTATION) and (nbytes := ts.nbytes or 0) <= MAX_BYTES:
+            header, frames = serialize(self._worker.data[key], on_error="message")
+            if (
+                header["serializer"] != "error"
+            ):  # else who asks for it is told: here it would end the worker's connection
+                message = {"key": key, "nbytes": nbytes, "data": Serialized(header, frames)}
+                self._worker.batched_send({"op": "xdask-delivered", **message})
