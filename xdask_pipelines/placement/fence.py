@@ -208,7 +208,7 @@ def _fuse_chains(
         while not task.block_fusion:
             # Of several inputs that are made of others none: they may run side by side.
             before = [d for d in needs if len(needs) == 1 or (needed.get(d) and needed[d] <= needs - {d})]
-            joined = [d for d in needs if len(homes.get(d, NOWHERE)) > 1]
+            joined = [d for d in needs if len(homes.get(d, NOWHERE)) > 1] if len(homes[key]) > 1 else []
             below = before[0] if len(before) == 1 else joined[0] if len(joined) == 1 else None
             if (
                 below not in chains
@@ -217,11 +217,9 @@ def _fuse_chains(
                 or any(end(user) != key for user in users[below])
             ):
                 break
-            if below not in before or homes[below] != homes[key]:
-                if len(homes[key]) == 1 or below not in joined:
-                    break
-                if not one_join(needed[below], below, needs - {below}, homes, size):
-                    break
+            alike = below in before and homes[below] == homes[key]
+            if not alike and (below not in joined or not one_join(needed[below], below, needs - {below}, homes, size)):
+                break
             last[below] = key
             needs = needs - {below} | needed[below]
             chains[below].extend(links)

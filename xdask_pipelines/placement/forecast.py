@@ -15,6 +15,7 @@ from heapq import heapify, heappop, heappush
 
 from dask.typing import Key
 
+from xdask_pipelines.placement.deliveries import MAX_BYTES, MAX_RESULTS
 from xdask_pipelines.placement.settings import Settings
 
 #: Stored bytes that a thread reads and decompresses in a second, and bytes in memory that it works through.
@@ -94,7 +95,7 @@ def forecast(steps: Mapping[Key, Step], order: Sequence[Key], wanted: Collection
             if not waiting[user]:
                 heappush(ready, (max(known[d] for d in steps[user].needs if d in known), priority[user], user))
     done = max((known[key] for key in steps), default=0.0)
-    done += max((run.brought(key, settings.client_region, done) for key in wanted if key in steps), default=0.0)
+    done += max((run.delivered(key, done, len(wanted)) for key in wanted if key in steps), default=0.0)
     return Forecast(done, dict(run.worker_seconds), _peaks(steps, users, wanted, run), run.levels())
 
 
@@ -141,6 +142,13 @@ class _Run:
         free = max(at, self._link_free[src, dst]) + self.steps[key].nbytes / rate
         self._link_free[src, dst] = free
         return free - at + self._rtt(src, dst)
+
+    def delivered(self, key: Key, at: float, results: int) -> float:
+        """Seconds until a result of so many is on the client; small ones come with the word that they are done."""
+        step, client = self.steps[key], self.settings.client_region
+        seconds = self.brought(key, client, at)
+        ahead = seconds and results <= MAX_RESULTS and step.nbytes <= MAX_BYTES
+        return seconds - self._rtt(step.region or client, client) if ahead else seconds
 
     def levels(self) -> dict[str, int]:
         """Longest chain that ends in each Region."""
