@@ -5,7 +5,7 @@ READY := .venv/.ready
 # CI measures coverage with "coverage run -m pytest".
 PYTEST_RUN ?= pytest
 
-.PHONY: demo ui test damage browser wan lint bench bench-wan clean
+.PHONY: demo ui test damage browser wan opensearch opensearch-stop opensearch-test lint bench bench-wan clean
 
 demo: $(READY)  ## The main job on the data in data/, with two Regions on this machine
 	$(BIN)/xdask demo
@@ -25,6 +25,15 @@ browser: $(READY)  ## Tests in headless Chromium (Debian: apt-get install chromi
 wan: $(READY)  ## Placement over a network of namespaces: bytes, outages (root, Linux, /dev/net/tun, iproute2)
 	$(BIN)/python -m $(PYTEST_RUN) -m wan tests/wan
 
+opensearch: $(READY)  ## A real OpenSearch node on loopback (Debian: apt-get install maven)
+	$(BIN)/xdask opensearch up
+
+opensearch-stop: $(READY)  ## Stop it; what it holds stays
+	$(BIN)/xdask opensearch down
+
+opensearch-test: $(READY)  ## The catalog's tests on a real node; XDASK_OPENSEARCH_URL names another one
+	$(BIN)/python -m $(PYTEST_RUN) -m opensearch tests
+
 lint: $(READY)  ## Style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -38,6 +47,7 @@ bench-wan: $(READY)  ## Placement over a WAN made of network namespaces, beside 
 
 clean:  ## Stop the pools; remove results and the environment, keep data/
 	-[ ! -x $(BIN)/xdask ] || $(BIN)/xdask pools down
+	-[ ! -x $(BIN)/xdask ] || $(BIN)/xdask opensearch down
 	rm -rf var .venv
 
 $(READY): requirements.lock pyproject.toml

@@ -14,6 +14,7 @@ from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster
 from recorder import Recorder
 
 from xdask_pipelines.placement import local_regions
+from xdask_pipelines.resources.search_node import SearchNode
 
 # Processes that tests start import helpers by name, as this one does.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
@@ -44,3 +45,16 @@ def cluster(running: Cluster) -> Cluster:
 
 def _count_tasks(dask_scheduler: Scheduler | None = None) -> int:
     return len(dask_scheduler.tasks)  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="session")
+def search_node() -> Iterator[str]:
+    """Address of a real OpenSearch node: the one that is named, or one that is started here."""
+    if named := os.environ.get("XDASK_OPENSEARCH_URL"):
+        yield named
+        return
+    node = SearchNode(Path(__file__).parents[1] / "var" / "opensearch")
+    was_up = node.url() is not None
+    yield node.up(print)
+    if not was_up:
+        node.down()

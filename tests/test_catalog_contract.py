@@ -4,6 +4,7 @@ import multiprocessing
 import multiprocessing.pool
 import os
 import pickle
+import secrets
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +20,12 @@ ERA5 = {"dataset": "era5", "region": "us-east-1"}
 MONTHS = [f"2011-{m:02}" for m in range(1, 13)]
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", pytest.param("opensearch", marks=pytest.mark.opensearch)])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return {"sqlite": f"sqlite://{tmp_path}/a folder/100%?.sqlite"}[request.param]
+    """Of a catalog that does not exist yet."""
+    if request.param == "sqlite":
+        return f"sqlite://{tmp_path}/a folder/100%?.sqlite"
+    return f"{request.getfixturevalue('search_node')}/t{secrets.token_hex(8)}"
 
 
 @pytest.fixture

@@ -271,7 +271,7 @@ def _pools(topology: Topology) -> Iterator[Finding]:
 
 
 def _port(topology: Topology) -> Iterator[Finding]:
-    from xdask_pipelines.local import port_problem
+    from xdask_pipelines.placement.ports import port_problem
     from xdask_pipelines.ui import PORT, running_ui
 
     if ui := running_ui(topology):

@@ -24,8 +24,8 @@ import dagster as dg
 import psutil
 
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.local import interrupted_by_signals, port_problem, uninterrupted
-from xdask_pipelines.placement.cluster import LOOPBACK
+from xdask_pipelines.local import interrupted_by_signals, uninterrupted
+from xdask_pipelines.placement.ports import LOOPBACK, port_problem
 from xdask_pipelines.placement.processes import is_alive
 from xdask_pipelines.project import dagster_home, instance
 from xdask_pipelines.resources.pools import Pools

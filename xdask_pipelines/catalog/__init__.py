@@ -22,8 +22,10 @@ def open_catalog(url: str) -> Catalog:
     Parameters
     ----------
     url
-        ``sqlite:///absolute/path/catalog.sqlite``; the path is taken as it is, without percent-encoding. A file that
-        does not exist yet is an empty catalog, and is made by the first write.
+        ``sqlite:///absolute/path/catalog.sqlite``; the path is taken as it is, without percent-encoding. Or
+        ``opensearch+https://host:9200/name`` of an OpenSearch node or domain, where ``name`` begins the names of all
+        indices; ``?aws_region=REGION`` signs requests, ``?ca=FILE`` names an authority to trust. What does not
+        exist yet is an empty catalog, and is made by the first write.
 
     Raises
     ------
@@ -36,7 +38,14 @@ def open_catalog(url: str) -> Catalog:
     >>> catalog.search(dataset="era5")
     []
     """
+    if url.startswith("opensearch+"):
+        from xdask_pipelines.catalog.opensearch import OpenSearchBackend  # imports boto3 and pyarrow
+
+        return Catalog(OpenSearchBackend(url))
     path = url.removeprefix(_SQLITE)
     if not url.startswith(_SQLITE) or not path.startswith("/"):
-        raise CatalogError(f"{url!r} is not a catalog address; write sqlite:///absolute/path/catalog.sqlite")
+        raise CatalogError(
+            f"{url!r} is not a catalog address; write sqlite:///absolute/path/catalog.sqlite, or "
+            f"opensearch+https://host:9200/xdask"
+        )
     return Catalog(SqliteBackend("/" + path.lstrip("/")))

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from xdask_pipelines.catalog import bitmaps
 from xdask_pipelines.catalog.backend import Change, Committed, Lease, Query, Tombstone
+from xdask_pipelines.catalog.claims import being_synced
 from xdask_pipelines.catalog.entry import FIELDS, Entry
 from xdask_pipelines.catalog.listing import StoredObject
 from xdask_pipelines.catalog.sqlite_file import SqliteFile
 from xdask_pipelines.catalog.sqlite_query import generation_of, matching
-from xdask_pipelines.catalog.sqlite_write import NO_LEASE, Writer, check_current, check_lease
-from xdask_pipelines.errors import StaleWriter
+from xdask_pipelines.catalog.sqlite_write import NO_LEASE, Writer, check_current, check_held
 
 
 class SqliteBackend:
@@ -138,17 +138,13 @@ class SqliteBackend:
                 change, values = "lease_challenger = ?", [owner]
             db.execute(f"UPDATE places SET {change} WHERE dataset = ? AND region = ?", [*values, dataset, region])
         if not granted:
-            raise StaleWriter(
-                f"{dataset} in {region} is being synced by {holder}, from generation {generation}. Wait for it; if it "
-                f"has died, sync again: the next request takes over unless {holder} shows life until then",
-                holder=holder,
-            )
+            raise being_synced(dataset, region, holder, generation)
         return Lease(dataset=dataset, region=region, owner=owner, generation=generation, token=token)
 
     def renew(self, lease: Lease) -> None:
         """Show life."""
         with self._file.writing() as db:
-            check_lease(db, lease)
+            check_held(db, lease)
             db.execute("UPDATE places SET lease_challenger = NULL WHERE lease_token = ?", (lease.token,))
 
     def release(self, lease: Lease) -> None:

@@ -12,10 +12,10 @@ from collections import defaultdict
 
 from xdask_pipelines.catalog import bitmaps
 from xdask_pipelines.catalog.backend import Change, Lease, Query
+from xdask_pipelines.catalog.claims import check_base, check_count, check_lease, check_removal
 from xdask_pipelines.catalog.entry import FIELDS, Entry, version_order
 from xdask_pipelines.catalog.sqlite_file import ALL, SUPERSEDED
 from xdask_pipelines.catalog.sqlite_query import by_block, generation_of, matching
-from xdask_pipelines.errors import CatalogError, StaleWriter
 
 NO_LEASE = "lease_owner = NULL, lease_token = NULL, lease_challenger = NULL"
 
@@ -61,15 +61,10 @@ class Writer:
         row = self._db.execute(
             "DELETE FROM entries WHERE id = ? RETURNING slot, document, series, superseded", (identity,)
         ).fetchone()
-        if row is None:
-            raise CatalogError(
-                f"Entry {identity} cannot be removed: it is not in the catalog. Nothing was written; "
-                f"search again and retry"
-            )
-        slot, document, series, superseded = row
-        entry = Entry.from_json(document)
-        if change.dataset is not None and (entry.dataset, entry.region) != (change.dataset, change.region):
-            raise CatalogError(f"{entry} is not in {change.dataset} {change.region}; nothing was written")
+        entry = Entry.from_json(row[1]) if row else None
+        check_removal(change, identity, entry)
+        assert entry is not None
+        slot, _, series, superseded = row
         for name, value in _terms(entry).items():
             self._drop[self._term(entry, name, value)].append(slot)
         self._drop[ALL].append(slot)
@@ -200,11 +195,7 @@ class Writer:
             return
         query = Query(terms={"dataset": (change.dataset,), "region": (change.region,)}, superseded=True)
         held = bitmaps.count(matching(self._db, query))
-        if held != change.expected_entries:
-            raise CatalogError(
-                f"{change.dataset} in {change.region} would hold {held} entries where {change.expected_entries} were "
-                f"listed; nothing was written. Entries were written besides the sync: give those another dataset name"
-            )
+        check_count(change, held)
 
 
 def _terms(entry: Entry) -> dict[str, str]:
@@ -216,27 +207,14 @@ def _terms(entry: Entry) -> dict[str, str]:
 def check_current(db: sqlite3.Connection, change: Change) -> None:
     """Refuse a change that builds on what is no longer current."""
     if change.lease is not None:
-        check_lease(db, change.lease)
-    if change.base_generation is None or change.dataset is None or change.region is None:
-        return
-    now = generation_of(db, change.dataset, change.region)
-    if now != change.base_generation:
-        raise StaleWriter(
-            f"{change.dataset} in {change.region} is at generation {now}, not {change.base_generation} that this "
-            f"commit builds on: another one came first. Nothing was written; start again from the current catalog",
-            generation=now,
-        )
+        check_held(db, change.lease)
+    if change.dataset is not None and change.region is not None:
+        check_base(change, generation_of(db, change.dataset, change.region))
 
 
-def check_lease(db: sqlite3.Connection, lease: Lease) -> None:
+def check_held(db: sqlite3.Connection, lease: Lease) -> None:
     """Refuse a lease that ended or passed to another owner."""
     row = db.execute(
-        "SELECT lease_owner, lease_token, generation FROM places WHERE dataset = ? AND region = ?",
-        (lease.dataset, lease.region),
+        "SELECT lease_owner, lease_token FROM places WHERE dataset = ? AND region = ?", (lease.dataset, lease.region)
     ).fetchone()
-    if row is None or row[1] != lease.token:
-        holder = f"{row[0]} holds it now" if row and row[0] else "a commit ended it"
-        raise StaleWriter(
-            f"{lease.owner} has lost its lease on {lease.dataset} in {lease.region}: {holder}. Nothing was written; "
-            f"stop, or start the sync again"
-        )
+    check_lease(lease, *(row or (None, None)))

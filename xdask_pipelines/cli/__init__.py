@@ -30,6 +30,7 @@ for _command in (
     jobs.run_one,
     machine.pools,
     machine.certs,
+    machine.opensearch,
     machine.ui,
     machine.doctor,
     catalog.sync,

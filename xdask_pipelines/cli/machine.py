@@ -70,6 +70,32 @@ def pools_down(as_json: bool) -> None:
     give(as_json, {"stopped": stopped}, lambda: click.echo("stopped" if stopped else "nothing was running"))
 
 
+@click.group(cls=Group)
+def opensearch() -> None:
+    """A real OpenSearch node on this machine, for a catalog as on AWS."""
+
+
+@opensearch.command("up")
+@JSON
+def opensearch_up(as_json: bool) -> None:
+    """Put the node together (once), start it, wait until it answers."""
+    from xdask_pipelines.resources.search_node import SearchNode
+    from xdask_pipelines.resources.var import writable
+
+    url = SearchNode(writable(topology(), "opensearch")).up(tell(as_json))
+    give(as_json, {"url": url}, lambda: click.echo(f"catalogs are at {url}/NAME"))
+
+
+@opensearch.command("down")
+@JSON
+def opensearch_down(as_json: bool) -> None:
+    """Stop the node; what it holds stays in var/opensearch."""
+    from xdask_pipelines.resources.search_node import SearchNode
+
+    stopped = SearchNode(topology().var / "opensearch").down()
+    give(as_json, {"stopped": stopped}, lambda: click.echo("stopped" if stopped else "nothing was running"))
+
+
 @click.command()
 @click.option("--host", "hosts", multiple=True, help="Name or address of a machine besides this one; may be repeated.")
 @JSON

@@ -21,13 +21,13 @@ from xdask_pipelines.placement import tls
 from xdask_pipelines.placement.compute import check_scheduler
 from xdask_pipelines.placement.connect import connect
 from xdask_pipelines.placement.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE
+from xdask_pipelines.placement.ports import LOOPBACK
 from xdask_pipelines.placement.processes import is_alive, spawn, stop_processes
 from xdask_pipelines.placement.samples import PAGE
 from xdask_pipelines.placement.settings import Settings
 
 START_SECONDS = 60.0
 _PRELOAD = "xdask_pipelines.placement.preload"
-LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,118 @@
+"""A proxy before a real OpenSearch node that speaks TLS, checks signatures, and misbehaves when it is told to.
+
+Belongs here: standing between client and node. Does not belong here: any test.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+#: What to do with a request, told by its method, path and number: answer this status instead, lose the answer of the
+#: node ("lose"), or pass it on (None).
+Fault = Callable[[str, str, int], int | str | None]
+
+
+@dataclass
+class Proxy:
+    """What a running proxy saw, and how it should behave."""
+
+    url: str
+    fault: Fault = lambda method, path, number: None
+    seen: list[tuple[str, str]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def proxied(
+    node: str, *, certificate: Path | None = None, signed_with: Credentials | None = None, region: str = "eu-west-2"
+) -> Iterator[Proxy]:
+    """Run a proxy before the node at an address such as ``opensearch+http://127.0.0.1:9201``."""
+    behind = urlsplit(node.removeprefix("opensearch+"))
+    state = Proxy("")
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def _serve(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            with lock:
+                state.seen.append((self.command, self.path))
+                number = len(state.seen)
+            if signed_with is not None and not self._is_signed(body):
+                state.refused.append(self.path)
+                self._answer(403, b'{"message": "The request signature does not match"}', "application/json")
+                return
+            fault = state.fault(self.command, self.path, number)
+            if isinstance(fault, int):
+                self._answer(fault, b'{"error": {"reason": "told to"}}', "application/json")
+                return
+            connection = http.client.HTTPConnection(behind.hostname or "", behind.port or 9200, timeout=60)
+            kept = {k: v for k, v in self.headers.items() if k.lower() in ("content-type", "accept")}
+            connection.request(self.command, self.path, body or None, kept)
+            answer = connection.getresponse()
+            content = answer.read()
+            connection.close()
+            if fault == "lose":
+                self.close_connection = True
+                self.connection.close()
+                return
+            self._answer(answer.status, content, answer.getheader("Content-Type") or "application/json")
+
+        do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _serve
+
+        def _answer(self, status: int, content: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(content)
+
+        def _is_signed(self, body: bytes) -> bool:
+            """Whether the signature is the one that the same credentials would give."""
+            given = self.headers.get("Authorization") or ""
+            if "SignedHeaders=" not in given:
+                return False
+            names = given.split("SignedHeaders=")[1].split(",")[0].split(";")
+            scheme = "https" if certificate else "http"
+            request = AWSRequest(
+                self.command,
+                f"{scheme}://{self.headers['Host']}{self.path}",
+                {name: self.headers[name] for name in names if name != "host"},
+                body,
+            )
+            request.context["timestamp"] = self.headers["X-Amz-Date"]
+            signer = SigV4Auth(signed_with, "es", region)
+            text = signer.string_to_sign(request, signer.canonical_request(request))
+            return given.endswith("Signature=" + signer.signature(text, request))
+
+        def log_message(self, *args: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    state.url = f"opensearch+http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield state
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,58 @@
+"""What stops a writer that builds on what is no longer true: the same words for every store.
+
+Belongs here: comparing a change with what is current. Does not belong here: how a store knows what is current.
+"""
+
+from __future__ import annotations
+
+from xdask_pipelines.catalog.backend import Change, Lease
+from xdask_pipelines.catalog.entry import Entry
+from xdask_pipelines.errors import CatalogError, StaleWriter
+
+
+def check_base(change: Change, now: int) -> None:
+    """Refuse a change whose place has moved on to generation ``now``."""
+    if change.base_generation is not None and now != change.base_generation:
+        raise StaleWriter(
+            f"{change.dataset} in {change.region} is at generation {now}, not {change.base_generation} that this "
+            f"commit builds on: another one came first. Nothing was written; start again from the current catalog",
+            generation=now,
+        )
+
+
+def check_lease(lease: Lease, owner: str | None, token: str | None) -> None:
+    """Refuse a lease that ended or passed to another owner; ``owner`` and ``token`` are those of the current one."""
+    if token != lease.token:
+        holder = f"{owner} holds it now" if owner else "a commit ended it"
+        raise StaleWriter(
+            f"{lease.owner} has lost its lease on {lease.dataset} in {lease.region}: {holder}. Nothing was written; "
+            f"stop, or start the sync again"
+        )
+
+
+def check_count(change: Change, held: int) -> None:
+    """Refuse a commit that leaves its place with another number of entries than were listed."""
+    if change.expected_entries is not None and held != change.expected_entries:
+        raise CatalogError(
+            f"{change.dataset} in {change.region} would hold {held} entries where {change.expected_entries} were "
+            f"listed; nothing was written. Entries were written besides the sync: give those another dataset name"
+        )
+
+
+def check_removal(change: Change, identity: str, entry: Entry | None) -> None:
+    """Refuse to remove what is not there, or in another place."""
+    if entry is None:
+        raise CatalogError(
+            f"Entry {identity} cannot be removed: it is not in the catalog. Nothing was written; search again and retry"
+        )
+    if change.dataset is not None and (entry.dataset, entry.region) != (change.dataset, change.region):
+        raise CatalogError(f"{entry} is not in {change.dataset} {change.region}; nothing was written")
+
+
+def being_synced(dataset: str, region: str, holder: str | None, generation: int) -> StaleWriter:
+    """The error for a second sync."""
+    return StaleWriter(
+        f"{dataset} in {region} is being synced by {holder}, from generation {generation}. Wait for it; if it "
+        f"has died, sync again: the next request takes over unless {holder} shows life until then",
+        holder=holder,
+    )

@@ -1,0 +1,209 @@
+"""The head of a catalog in OpenSearch: one document that says which commits are true, changed only as a whole.
+
+Entries carry the generations from and until which they hold; the head says up to which generation readers look. So a commit
+of a million documents becomes visible in the one moment in which the head changes, and one that dies before was never there.
+
+Belongs here: the head, who may write, and leases on places. Does not belong here: entries.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from typing import Any
+
+from opensearchpy import OpenSearch
+
+from xdask_pipelines.catalog.opensearch_node import Conflict, Node, pause
+from xdask_pipelines.errors import CatalogError, StaleWriter
+
+#: A writer that shows no life for so long, by the clock of the one who waits, is taken to be dead.
+PATIENCE_SECONDS = 10.0
+_SETTINGS = {"index": {"number_of_shards": 1, "auto_expand_replicas": "0-1"}}
+_MAPPING = {"dynamic": "strict", "properties": {"head": {"type": "keyword", "index": False, "doc_values": False}}}
+
+
+@dataclass(frozen=True)
+class Place:
+    """One (dataset, Region): its last commit, and who may sync it."""
+
+    generation: int = 0
+    owner: str | None = None
+    token: str | None = None
+    challenger: str | None = None
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A commit under way: its number, the token of its writer, and a count that grows while the writer lives."""
+
+    number: int
+    token: str
+    life: int = 0
+
+
+@dataclass(frozen=True)
+class Head:
+    """What is true now.
+
+    ``aborted`` are numbers of commits that died: what they wrote never counts. ``purged``: documents that ended at
+    or before this generation may be gone. ``closed``: how many documents ended since.
+    """
+
+    generation: int = 0
+    attempt: Attempt | None = None
+    aborted: tuple[int, ...] = ()
+    purged: int = 0
+    closed: int = 0
+    places: Mapping[str, Place] = field(default_factory=dict)
+
+    def place(self, dataset: str, region: str) -> Place:
+        """What is known of (dataset, Region)."""
+        return self.places.get(place_name(dataset, region), Place())
+
+    def with_place(self, dataset: str, region: str, place: Place) -> Head:
+        """The same head with another place."""
+        return replace(self, places={**self.places, place_name(dataset, region): place})
+
+    def to_json(self) -> str:
+        """The document."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Head:
+        """What :meth:`to_json` wrote."""
+        known = json.loads(text)
+        known["attempt"] = Attempt(**known["attempt"]) if known["attempt"] else None
+        known["aborted"] = tuple(known["aborted"])
+        known["places"] = {name: Place(**place) for name, place in known["places"].items()}
+        return cls(**known)
+
+
+def place_name(dataset: str, region: str) -> str:
+    """Name of a place in the head."""
+    return json.dumps([dataset, region], ensure_ascii=False)
+
+
+def _claimed(head: Head, *, token: str, dead: Attempt | None) -> Head:
+    """The head with an attempt of one's own, if there is none but that of a dead writer; else the same head."""
+    if head.attempt is not None:
+        if head.attempt.token == token or head.attempt != dead:
+            return head
+        head = replace(head, aborted=(*head.aborted, head.attempt.number))
+    return replace(head, attempt=Attempt(max(head.generation, *head.aborted, 0) + 1, token))
+
+
+class HeadDocument:
+    """The head on a node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._index = f"{node.address.name}-head"
+
+    def load(self) -> Head:
+        """The head; an empty one if there is none yet."""
+        return self._load()[0]
+
+    def change(self, edit: Callable[[Head], Head]) -> Head:
+        """Replace the head by what ``edit`` makes of it.
+
+        ``edit`` runs again whenever another writer was faster, and also where only the answer was lost: it must then see
+        that its work is done. What it raises leaves the head as it is; returning the same head writes nothing.
+        """
+        for i in range(1_000):
+            head, at = self._load()
+            wanted = edit(head)
+            if wanted == head and at is not None:
+                return head
+            try:
+                self._write(wanted, at)
+            except Conflict:
+                pause(min(i, 3))
+            else:
+                return wanted
+        raise CatalogError(f"The catalog at {self._node.address} changes too fast to be written to; try again")
+
+    def begin(self) -> tuple[Head, Attempt]:
+        """Become the one writer. A dead one's commit is aborted, after a wait in which it could have shown life."""
+        token = secrets.token_hex(16)
+        head, since, tries = self.load(), time.monotonic(), 0
+        while True:
+            stuck = head.attempt if time.monotonic() - since > PATIENCE_SECONDS else None
+            now = self.change(partial(_claimed, token=token, dead=stuck))
+            if now.attempt is not None and now.attempt.token == token:
+                return now, now.attempt
+            if now.attempt != head.attempt:
+                since, tries = time.monotonic(), 0
+            head = now
+            pause(min(tries, 2))
+            tries += 1
+
+    def live(self, attempt: Attempt) -> None:
+        """Show life during a long commit."""
+
+        def edit(head: Head) -> Head:
+            self._own(head, attempt)
+            assert head.attempt is not None
+            return replace(head, attempt=replace(head.attempt, life=head.attempt.life + 1))
+
+        self.change(edit)
+
+    def finish(self, attempt: Attempt, edit: Callable[[Head], Head]) -> Head:
+        """Make a commit true, with what else changes in the same moment."""
+
+        def done(head: Head) -> Head:
+            if head.generation >= attempt.number and attempt.number not in head.aborted:
+                return head  # only the answer was lost
+            self._own(head, attempt)
+            return replace(edit(head), generation=attempt.number, attempt=None)
+
+        return self.change(done)
+
+    def abort(self, attempt: Attempt, *, written: bool) -> None:
+        """Give up a commit; its number is used again unless something was written with it."""
+
+        def edit(head: Head) -> Head:
+            if head.attempt is None or head.attempt.token != attempt.token:
+                return head
+            aborted = (*head.aborted, attempt.number) if written else head.aborted
+            return replace(head, attempt=None, aborted=aborted)
+
+        self.change(edit)
+
+    def _own(self, head: Head, attempt: Attempt) -> None:
+        if head.attempt is None or head.attempt.token != attempt.token:
+            raise StaleWriter(
+                "This commit took so long without a sign of life that another writer took over. Nothing was written; "
+                "start again from the current catalog"
+            )
+
+    def _load(self) -> tuple[Head, tuple[int, int] | None]:
+        def get(client: OpenSearch) -> dict[str, Any]:
+            return dict(client.get(index=self._index, id="head"))
+
+        nothing: dict[str, Any] = {}
+        found = self._node.ask(get, missing=nothing)
+        if not found.get("found"):
+            return Head(), None
+        return Head.from_json(found["_source"]["head"]), (found["_seq_no"], found["_primary_term"])
+
+    def _write(self, head: Head, at: tuple[int, int] | None) -> None:
+        body = {"head": head.to_json()}
+        if at is None:
+            self._create_index()
+            self._node.ask(lambda c: c.create(index=self._index, id="head", body=body))
+            return
+        condition = {"if_seq_no": at[0], "if_primary_term": at[1]}
+        self._node.ask(lambda c: c.index(index=self._index, id="head", body=body, params=condition))
+
+    def _create_index(self) -> None:
+        def create(client: OpenSearch) -> None:
+            if not client.indices.exists(index=self._index):
+                body = {"settings": _SETTINGS, "mappings": _MAPPING}
+                client.indices.create(index=self._index, body=body, params={"wait_for_active_shards": 1}, ignore=400)
+
+        self._node.ask(create, missing=None)

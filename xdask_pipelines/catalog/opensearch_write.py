@@ -1,0 +1,188 @@
+"""One commit to the catalog in OpenSearch: documents that nobody sees until the head says that they are true.
+
+Belongs here: which documents begin and end with a commit. Does not belong here: the head, requests, queries.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import TypeVar
+
+from xdask_pipelines.catalog.backend import Change
+from xdask_pipelines.catalog.claims import check_count, check_removal
+from xdask_pipelines.catalog.entry import Entry, version_order
+from xdask_pipelines.catalog.opensearch_head import Head, Place
+from xdask_pipelines.catalog.opensearch_index import Document, Documents
+from xdask_pipelines.catalog.opensearch_manifest import changed, packed, touched, unpacked
+from xdask_pipelines.catalog.opensearch_query import OPEN, entry_fields, of_place, true_at
+
+T = TypeVar("T")
+_CHUNK = 1_000
+_LIFE_SECONDS = 2.0
+
+
+class Writer:
+    """One commit.
+
+    Parameters
+    ----------
+    documents
+        Where they are written.
+    head
+        What is true before the commit.
+    number
+        Generation of the commit.
+    live
+        Called every other second while it lasts.
+    """
+
+    def __init__(self, documents: Documents, head: Head, number: int, live: Callable[[], None]) -> None:
+        self._documents, self._head, self._number, self._live = documents, head, number, live
+        self._lived = time.monotonic()
+        self._ended = 0
+        self.written = False
+
+    def write(self, change: Change) -> Callable[[Head], Head]:
+        """Write all documents; how the head is to change for them to become true."""
+        before = self._before(change)
+        for identity in change.removals:
+            check_removal(change, identity, before.get(identity))
+        above, turned = self._superseded(change, before)
+        self._send(self._changes(change, before, above, turned))
+        if change.manifest is not None:
+            self._send(self._pieces(change))
+        self._documents.refresh()
+        self._check_count(change)
+        gone = [before[identity] for identity in change.removals]
+        places = {(e.dataset, e.region) for e in (*change.upserts, *gone)}
+        if change.dataset is not None and change.region is not None:
+            places.add((change.dataset, change.region))
+
+        def edit(head: Head) -> Head:
+            for dataset, region in sorted(places):
+                head = head.with_place(dataset, region, Place(generation=self._number))
+            return replace(head, closed=head.closed + self._ended)
+
+        return edit
+
+    def _before(self, change: Change) -> dict[str, Entry]:
+        """Entries that the change replaces or removes, as they are now."""
+        ids = [*(e.id for e in change.upserts if self._head.place(e.dataset, e.region).generation), *change.removals]
+        return {d["id"]: Entry.from_json(d["document"], generation=d["generation"]) for d in self._true("id", ids)}
+
+    def _superseded(self, change: Change, before: dict[str, Entry]) -> tuple[set[str], dict[str, bool]]:
+        """Ids among the upserts that a higher version supersedes, and other entries whose flag turns."""
+        members: defaultdict[str, list[tuple[tuple[tuple[int, str], ...], str, bool | None]]] = defaultdict(list)
+        for entry in change.upserts:
+            if entry.series:
+                members[entry.series].append((version_order(entry.version), entry.id, None))
+        named = {e.id for e in change.upserts} | set(change.removals)
+        series = {s for s in members if self._head.places} | {e.series for e in before.values() if e.series}
+        for d in self._true("series", sorted(series), ["id", "series", "version", "superseded"]):
+            if d["id"] not in named:
+                members[d["series"]].append((version_order(d["version"]), d["id"], d["superseded"]))
+        above: set[str] = set()
+        turned: dict[str, bool] = {}
+        for versions in members.values():
+            highest = max(order for order, _, _ in versions)
+            for order, identity, was in versions:
+                if was is None and order < highest:
+                    above.add(identity)
+                elif was is not None and was != (order < highest):
+                    turned[identity] = order < highest
+        return above, turned
+
+    def _changes(
+        self, change: Change, before: dict[str, Entry], above: set[str], turned: dict[str, bool]
+    ) -> Iterator[tuple[str, Document]]:
+        """Documents of entries and tombstones: those that end, and those that begin."""
+        begin = {"from": self._number, "until": OPEN}
+        for old in self._true("id", [e.id for e in change.upserts if e.id in before]):
+            yield self._end(old)
+        stoned = [
+            e.id for e in change.upserts if self._head.place(e.dataset, e.region).generation and e.id not in before
+        ]
+        for old in self._true("id", stoned, kind="tombstone"):
+            yield self._end(old)
+        for entry in change.upserts:
+            fields = entry_fields(entry, superseded=entry.id in above, generation=self._number)
+            yield f"{entry.id}-{self._number}", {**fields, **begin}
+        for old in self._true("id", list(turned)):
+            yield self._end(old)
+            yield f"{old['id']}-{self._number}", {**old, "superseded": turned[old["id"]], **begin}
+        for old in self._true("id", list(change.removals)):
+            yield self._end(old)
+            stone = {name: old[name] for name in ("id", "dataset", "region", "key", "part")}
+            stone |= {"kind": "tombstone", "generation": self._number, **begin}
+            yield f"{old['id']}-{self._number}-t", stone
+
+    def _pieces(self, change: Change) -> Iterator[tuple[str, Document]]:
+        """Pieces of the manifest that end, and those that begin."""
+        assert change.manifest is not None
+        assert change.dataset is not None
+        assert change.region is not None
+        place = of_place(change.dataset, change.region)
+        kept = {"bool": {"filter": [*true_at(self._head, "manifest"), *place]}}
+        old = list(self._documents.found(kept, ["key"], ["key", "id", "from"]))
+        stem = hashlib.blake2b(f"{change.dataset}\0{change.region}".encode(), digest_size=16).hexdigest()
+        count = 0
+        for i, part in touched([d["key"] for d in old], change.manifest).items():
+            before = []
+            if old:
+                (piece,) = self._true("id", [old[i]["id"]], kind="manifest")
+                before = unpacked(piece["rows"])
+                yield self._end(piece)
+            for objects in changed(before, part):
+                identity = f"{stem}-{self._number}-{count}"
+                fields: Document = {
+                    "kind": "manifest",
+                    "id": identity,
+                    "dataset": change.dataset,
+                    "region": change.region,
+                }
+                fields |= {"key": objects[0].key, "rows": packed(objects), "from": self._number, "until": OPEN}
+                yield identity, fields
+                count += 1
+
+    def _end(self, old: Document) -> tuple[str, Document]:
+        """A document that holds until this commit."""
+        self._ended += 1
+        suffix = {"entry": "", "tombstone": "-t"}.get(old["kind"])
+        identity = old["id"] if suffix is None else f"{old['id']}-{old['from']}{suffix}"
+        return identity, {**old, "until": self._number}
+
+    def _true(
+        self, field: str, values: Sequence[str], fields: Sequence[str] | bool = True, kind: str = "entry"
+    ) -> Iterator[Document]:
+        """Documents that are true before the commit, by one of their fields."""
+        for some in _chunks(values):
+            query = {"bool": {"filter": [*true_at(self._head, kind), {"terms": {field: some}}]}}
+            yield from self._documents.found(query, ["id"], fields, limit=None if field == "series" else len(some))
+
+    def _send(self, documents: Iterable[tuple[str, Document]]) -> None:
+        for some in _chunks(documents):
+            self.written = True
+            self._documents.write(some, self._number)
+            if time.monotonic() - self._lived > _LIFE_SECONDS:
+                self._live()
+                self._lived = time.monotonic()
+
+    def _check_count(self, change: Change) -> None:
+        if change.expected_entries is not None and change.dataset is not None and change.region is not None:
+            filters = [*true_at(self._head, "entry", self._number), *of_place(change.dataset, change.region)]
+            check_count(change, self._documents.count(filters))
+
+
+def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+    chunk: list[T] = []
+    for item in items:
+        chunk.append(item)
+        if len(chunk) == _CHUNK:
+            yield chunk
+            chunk = []
+    if chunk:
+        yield chunk
