@@ -484,15 +484,16 @@ def _count_up(address: str, times: int) -> int:
     return stale
 
 
-def test_four_processes_with_a_thousand_commits_each_lose_none(address: str):
+def test_four_processes_with_many_commits_each_lose_none(address: str):
+    commits = 1000 if address.startswith("sqlite") else 50  # each commit of a node is a dozen requests
     with SPAWN.Pool(4) as pool:
-        generations = pool.starmap(_write_many, [(address, writer, 1000) for writer in range(4)])
+        generations = pool.starmap(_write_many, [(address, writer, commits) for writer in range(4)])
         _end(pool)
     catalog = open_catalog(address)
-    assert sorted(g for one in generations for g in one) == list(range(1, 4001)), "each commit its own generation"
+    assert sorted(g for one in generations for g in one) == list(range(1, 4 * commits + 1)), "each its own generation"
     assert all(one == sorted(one) for one in generations)
-    assert catalog.count() == 4000
-    assert catalog.facets("variable") == {"variable": {f"v{writer}": 1000 for writer in range(4)}}
+    assert catalog.count() == 4 * commits
+    assert catalog.facets("variable") == {"variable": {f"v{writer}": commits for writer in range(4)}}
     assert set(catalog.facets("turn")["turn"].values()) == {4}
 
 

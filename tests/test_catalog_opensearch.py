@@ -57,7 +57,7 @@ def test_an_address_says_where_and_how() -> None:
 
 
 def test_a_node_that_is_not_there_is_told_as_such(quick: None) -> None:
-    with pytest.raises(CatalogError, match="does not answer .*make opensearch"):
+    with pytest.raises(CatalogError, match=r"does not answer .*make opensearch"):
         open_catalog("opensearch+http://127.0.0.1:9/xdask").count()
 
 
@@ -137,7 +137,7 @@ def test_a_writer_that_slept_too_long_can_write_no_more_and_nobody_sees_what_it_
     assert isinstance(store, opensearch.OpenSearchBackend)
     head, sleeper = store._heads.begin()
     catalog.apply([era5("2014-01")])  # waits in vain for a sign of life, and takes over
-    writer = opensearch.Writer(store._documents, head, sleeper.number, lambda: None)
+    writer = opensearch.Writer(store._documents, head, sleeper.number)
     edit = writer.write(opensearch.Change(upserts=(era5("2015-01"), era5("2011-05", etag="sleeper"))))
     before = _state(catalog)
     with pytest.raises(StaleWriter, match="another writer took over"):

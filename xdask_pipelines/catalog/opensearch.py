@@ -41,10 +41,11 @@ class OpenSearchBackend:
     def commit(self, change: Change) -> int:
         """Write all of a change or nothing."""
         head, attempt = self._heads.begin()
-        writer = Writer(self._documents, head, attempt.number, lambda: self._heads.live(attempt))
+        writer = Writer(self._documents, head, attempt.number)
         try:
             _check_current(head, change)
-            edit = writer.write(change)
+            with self._heads.alive(attempt):
+                edit = writer.write(change)
             head = self._heads.finish(attempt, lambda now: edit(_checked(now, change)))
         except BaseException:
             with suppress(CatalogError):  # the first error tells more; the next writer aborts what is left

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import json
 import secrets
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -23,6 +25,8 @@ from xdask_pipelines.errors import CatalogError, StaleWriter
 
 #: A writer that shows no life for so long, by the clock of the one who waits, is taken to be dead.
 PATIENCE_SECONDS = 10.0
+_LIFE_SECONDS = 2.0
+_TURN_SECONDS = 0.01
 _SETTINGS = {"index": {"number_of_shards": 1, "auto_expand_replicas": "0-1"}}
 _MAPPING = {"dynamic": "strict", "properties": {"head": {"type": "keyword", "index": False, "doc_values": False}}}
 
@@ -122,7 +126,7 @@ class HeadDocument:
             try:
                 self._write(wanted, at)
             except Conflict:
-                pause(min(i, 3))
+                pause(min(i, 4), _TURN_SECONDS)
             else:
                 return wanted
         raise CatalogError(f"The catalog at {self._node.address} changes too fast to be written to; try again")
@@ -139,12 +143,28 @@ class HeadDocument:
             if now.attempt != head.attempt:
                 since, tries = time.monotonic(), 0
             head = now
-            pause(min(tries, 2))
+            pause(min(tries, 4), _TURN_SECONDS)
             tries += 1
 
-    def live(self, attempt: Attempt) -> None:
-        """Show life during a long commit."""
+    @contextmanager
+    def alive(self, attempt: Attempt) -> Iterator[None]:
+        """Show life for the block, however long it takes."""
+        over = threading.Event()
 
+        def beat() -> None:
+            with suppress(CatalogError):  # a lost attempt is told when it is to be finished
+                while not over.wait(_LIFE_SECONDS):
+                    self._live(attempt)
+
+        thread = threading.Thread(target=beat, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _live(self, attempt: Attempt) -> None:
         def edit(head: Head) -> Head:
             self._own(head, attempt)
             assert head.attempt is not None

@@ -180,9 +180,9 @@ class Conflict(Exception):
     """Another writer changed the same document first."""
 
 
-def pause(i: int) -> None:
+def pause(i: int, first: float | None = None) -> None:
     """Wait before the ``i``-th further try: twice as long each time, and never as long as others do."""
-    time.sleep(min(5.0, _FIRST_WAIT_SECONDS * 2**i) * random.uniform(0.5, 1.5))
+    time.sleep(min(5.0, (first or _FIRST_WAIT_SECONDS) * 2**i) * random.uniform(0.5, 1.5))
 
 
 def _passes(error: OpenSearchException) -> bool:

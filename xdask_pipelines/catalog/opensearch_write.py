@@ -6,7 +6,6 @@ Belongs here: which documents begin and end with a commit. Does not belong here:
 from __future__ import annotations
 
 import hashlib
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -22,7 +21,6 @@ from xdask_pipelines.catalog.opensearch_query import OPEN, entry_fields, of_plac
 
 T = TypeVar("T")
 _CHUNK = 1_000
-_LIFE_SECONDS = 2.0
 
 
 class Writer:
@@ -36,13 +34,10 @@ class Writer:
         What is true before the commit.
     number
         Generation of the commit.
-    live
-        Called every other second while it lasts.
     """
 
-    def __init__(self, documents: Documents, head: Head, number: int, live: Callable[[], None]) -> None:
-        self._documents, self._head, self._number, self._live = documents, head, number, live
-        self._lived = time.monotonic()
+    def __init__(self, documents: Documents, head: Head, number: int) -> None:
+        self._documents, self._head, self._number = documents, head, number
         self._ended = 0
         self.written = False
 
@@ -167,9 +162,6 @@ class Writer:
         for some in _chunks(documents):
             self.written = True
             self._documents.write(some, self._number)
-            if time.monotonic() - self._lived > _LIFE_SECONDS:
-                self._live()
-                self._lived = time.monotonic()
 
     def _check_count(self, change: Change) -> None:
         if change.expected_entries is not None and change.dataset is not None and change.region is not None:
