@@ -16,7 +16,7 @@ from xdask_pipelines.placement import compute, deliveries, pin
 
 def _kept(dask_scheduler: Scheduler | None = None) -> tuple[int, int]:
     plugin = dask_scheduler.plugins["xdask-placement"]  # type: ignore[union-attr]
-    return len(plugin.deliveries), len(plugin.deliveries._expected)
+    return len(plugin.ledger.deliveries), len(plugin.ledger.deliveries._expected)
 
 
 def _asked(client: Client) -> int:
