@@ -97,4 +97,4 @@ def test_workers_say_seldom_that_they_live(cluster: Cluster) -> None:
     def interval(dask_worker: Worker | None = None) -> float:
         return float(dask_worker.periodic_callbacks["heartbeat"].callback_time)  # type: ignore[union-attr]
 
-    assert set(cluster.client.run(interval).values()) == {2000.0}
+    assert set(cluster.client.run(interval).values()) == {5000.0}
