@@ -16,7 +16,7 @@ from xdask_pipelines.placement import compute, deliveries, pin
 
 def _kept(dask_scheduler: Scheduler | None = None) -> tuple[int, int]:
     plugin = dask_scheduler.plugins["xdask-placement"]  # type: ignore[union-attr]
-    return len(plugin.deliveries), len(plugin.deliveries._expected)
+    return len(plugin.ledger.deliveries), len(plugin.ledger.deliveries._expected)
 
 
 def _asked(client: Client) -> int:
@@ -97,4 +97,4 @@ def test_workers_say_seldom_that_they_live(cluster: Cluster) -> None:
     def interval(dask_worker: Worker | None = None) -> float:
         return float(dask_worker.periodic_callbacks["heartbeat"].callback_time)  # type: ignore[union-attr]
 
-    assert set(cluster.client.run(interval).values()) == {2000.0}
+    assert set(cluster.client.run(interval).values()) == {5000.0}

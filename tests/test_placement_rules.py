@@ -215,7 +215,7 @@ def _break(what: str, dask_scheduler: Scheduler | None = None) -> None:
     else:
         plugin.__dict__.pop("_place", None)
         plugin.__dict__.pop("_assign", None)
-        dask_scheduler.handlers["xdask_report"] = plugin._answer_report  # type: ignore[union-attr]
+        dask_scheduler.handlers["xdask_report"] = plugin.ledger._answer_report  # type: ignore[union-attr]
         dask_scheduler.handlers["xdask_version"] = plugin._answer_version  # type: ignore[union-attr]
 
 

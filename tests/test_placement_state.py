@@ -43,8 +43,8 @@ def _state(dask_scheduler: Scheduler | None = None) -> dict[str, int]:
     return {
         "tasks": len(dask_scheduler.tasks),  # type: ignore[union-attr]
         "decided": len(plugin._decided),
-        "computations": len(plugin.computations),
-        "keys": len(plugin.computations._by_key),
+        "computations": len(plugin.ledger.computations),
+        "keys": len(plugin.ledger.computations._by_key),
         "wanted": sum(len(c.wants_what) for c in dask_scheduler.clients.values()),  # type: ignore[union-attr]
     }
 
@@ -81,7 +81,7 @@ def test_nothing_is_left_after_a_failure(cluster: Cluster) -> None:
 
 
 def _limit(limit: int, dask_scheduler: Scheduler | None = None) -> None:
-    dask_scheduler.plugins["xdask-placement"].computations._limit = limit  # type: ignore[union-attr]
+    dask_scheduler.plugins["xdask-placement"].ledger.computations._limit = limit  # type: ignore[union-attr]
 
 
 def test_computations_that_nobody_asks_for_are_bounded(cluster: Cluster) -> None:

@@ -23,7 +23,7 @@ from xdask_pipelines.synthetic import write_era5_month
 def _look(dask_scheduler: Scheduler | None = None) -> dict[str, Any]:
     """Totals of the plugin, and the pools as the panels see them."""
     plugin = dask_scheduler.plugins["xdask-placement"]  # type: ignore[union-attr]
-    totals = plugin.totals
+    totals = plugin.ledger.totals
     pools = look(dask_scheduler, totals, plugin.settings.pools).pools
     return {
         **{name: dict(getattr(totals, name)) for name in ("tasks", "read", "across", "waiting")},

@@ -33,7 +33,7 @@ def add_page(scheduler: Scheduler, plugin: PlacementPlugin) -> None:
     if bokeh is None:
         return
     pooled = [region for region, rates in plugin.settings.pools.items() if rates.threads]
-    samples = Samples(scheduler, plugin.totals, pooled)
+    samples = Samples(scheduler, plugin.ledger.totals, pooled)
     clock = PeriodicCallback(samples.take, _MILLISECONDS)
     scheduler.periodic_callbacks["xdask-samples"] = clock
     clock.start()

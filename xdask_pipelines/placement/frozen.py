@@ -13,7 +13,7 @@ from tornado.ioloop import PeriodicCallback
 
 _LOOKS = 10
 #: Dask's few workers speak twice a second: over a WAN, 2 kB/s each, which cross Regions day and night.
-_HEARTBEAT_SECONDS = 2.0
+_HEARTBEAT_SECONDS = 5.0
 
 
 def seldom_heartbeats() -> None:

@@ -1,7 +1,7 @@
 """The scheduler plugin: every task is home, late, neutral or refused.
 
-Belongs here: telling the scheduler in which pool a task may run, and what ran where. Does not belong here: the rules
-(decide), graph optimisation (fence), bookkeeping (computation), what leaves check on workers (guard).
+Belongs here: telling the scheduler in which pool a task may run. Does not belong here: the rules (decide), graph
+optimisation (fence), what ran and what crossed (ledger), what leaves check on workers (guard).
 
 Dask's own annotations restrict nothing on today's Dask (0 of 250 tasks, measured): optimisation runs inside the
 scheduler and drops them. This plugin looks at the optimised tasks instead. Restrictions use resource quantity 0,
@@ -11,10 +11,8 @@ membership without consumption: quantity 1 lost 37 % throughput.
 from __future__ import annotations
 
 import logging
-from asyncio import sleep
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from time import monotonic
+from collections.abc import Mapping
 from typing import Any
 
 from dask._task_spec import Task
@@ -28,21 +26,20 @@ from xdask_pipelines import __version__
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.names import POOL_PREFIX, pool_name
 from xdask_pipelines.placement import backlog
-from xdask_pipelines.placement.computation import Computation, Computations
+from xdask_pipelines.placement.computation import Computation
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
-from xdask_pipelines.placement.deliveries import Deliveries
 from xdask_pipelines.placement.draining import Workers, drain_on_scheduler
 from xdask_pipelines.placement.empty_pools import EmptyPools
 from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.keep_home import keep_home
+from xdask_pipelines.placement.ledger import Ledger
 from xdask_pipelines.placement.settings import Settings
-from xdask_pipelines.placement.totals import WAITING, Totals
+from xdask_pipelines.placement.totals import WAITING
 from xdask_pipelines.placement.turns import Turns
 
 logger = logging.getLogger("xdask.placement")
 
 NAME = "xdask-placement"
-DELIVERY_SECONDS = 5.0
 
 
 def _refuse(message: str, *_: Any) -> None:
@@ -80,9 +77,7 @@ class PlacementPlugin(SchedulerPlugin):
         self.settings = settings
         self.client_region = settings.client_region
         self.empty_pools = EmptyPools(settings.empty_pool_seconds, settings.mend, settings.scale_up_seconds)
-        self.computations = Computations()
-        self.totals = Totals()
-        self.deliveries = Deliveries()
+        self.ledger = Ledger(settings, self._region)
         self._turns = Turns()
         self._decided: dict[Key, Home] = {}
         self._restrictions = _OnePool()
@@ -91,48 +86,18 @@ class PlacementPlugin(SchedulerPlugin):
         """Answer clients and workers, watch for empty pools, keep results in theirs."""
         self.scheduler = scheduler
         scheduler.handlers["xdask_version"] = self._answer_version
-        scheduler.handlers["xdask_report"] = self._answer_report
-        scheduler.handlers["xdask_progress"] = self._answer_progress
         scheduler.handlers["xdask_backlog"] = lambda: backlog.count(scheduler, self._region_of)
         scheduler.handlers["xdask_drain"] = self._answer_drain
-        scheduler.stream_handlers["xdask-read"] = self._on_read
-        scheduler.stream_handlers["xdask-received"] = self._on_received
-        scheduler.stream_handlers["xdask-sent"] = self._on_sent
-        scheduler.stream_handlers["xdask-delivered"] = self._on_delivered
-        scheduler.stream_handlers["xdask-shuffled"] = self._on_shuffled
-        scheduler.stream_handlers["xdask-violation"] = self._on_violation
         watch = PeriodicCallback(lambda: self.empty_pools.look(scheduler, self._region_of), 500)
         scheduler.periodic_callbacks["xdask-empty-pools"] = watch
         watch.start()
         keep_home(scheduler)
-        self.deliveries.start(scheduler)
+        self.ledger.start(scheduler)
 
     # ---- what clients ask -------------------------------------------------------------------------------------
 
     def _answer_version(self) -> dict[str, Any]:
         return {"version": __version__, "client_region": self.client_region, "pools": self._workers_by_region()}
-
-    async def _answer_report(self, client: str, keys: Iterable[Key], delivered: bool) -> dict[str, Any] | None:
-        """Report of the newest computation of a client with these outputs, which ends it."""
-        found = self.computations.find(client, keys)
-        if found is None:
-            return None
-        if delivered:
-            # What workers tell of it goes another way than the data, which may be quicker.
-            deadline = monotonic() + DELIVERY_SECONDS
-            while found.outputs - found.delivered.keys() and monotonic() < deadline:
-                await sleep(0.005)
-            for region, nbytes in found.delivered.values():
-                if region != self.client_region:
-                    found.across[f"{region}->{self.client_region}"] += nbytes
-            if missing := found.outputs - found.delivered.keys():
-                found.problems.append(f"No worker told that it sent {min(missing, key=str)!r} to the client.")
-        self.computations.drop(found)
-        return found.report(self.settings)
-
-    def _answer_progress(self, client: str, keys: Iterable[Key]) -> dict[str, Any] | None:
-        found = self.computations.find(client, keys)
-        return found.progress() if found else None
 
     async def _answer_drain(self, region: str, workers: Workers) -> dict[str, Any]:
         return await drain_on_scheduler(self.scheduler, region, workers)
@@ -145,13 +110,13 @@ class PlacementPlugin(SchedulerPlugin):
         """Decide for every new task; what goes wrong here is part of the report, for Dask would swallow it."""
         touched = [scheduler.tasks[key] for key in tasks]
         computation = Computation(client, kwargs["stimulus_id"], frozenset(keys), frozenset(tasks))
-        own = self.computations.last_turns(client)
-        self.computations.add(computation)
+        own = self.ledger.computations.last_turns(client)
+        self.ledger.computations.add(computation)
         try:
             new = [ts for ts in touched if ts.key not in self._decided]
             self._place(new, computation, wanted=keys)
             self._give_turns(new, computation, own)
-            self.deliveries.mark(client, computation.outputs, touched)
+            self.ledger.deliveries.mark(client, computation.outputs, touched)
             for ts in touched:
                 if ts.who_has:
                     computation.reused.add(ts.key)
@@ -219,11 +184,11 @@ class PlacementPlugin(SchedulerPlugin):
         """Count what ran and what waits, bind what became ready, forget what is gone."""
         if start in WAITING or finish in WAITING:
             home = self._decided.get(key)
-            self.totals.step(key, start, finish, home.region if home else None)
+            self.ledger.totals.step(key, start, finish, home.region if home else None)
         if finish == "memory":
             ts = self.scheduler.tasks[key]
             if start == "processing":
-                self._count(ts, kwargs.get("worker"), kwargs.get("startstops") or ())
+                self.ledger.ran(ts, self._decided.get(key), kwargs.get("worker"), kwargs.get("startstops") or ())
                 if ts.priority:
                     self._turns.ran(self._region_of(ts), ts.priority[1])
             for user in ts.dependents:
@@ -231,88 +196,8 @@ class PlacementPlugin(SchedulerPlugin):
                     self._bind_when_ready(user)
         elif finish == "forgotten":
             self._decided.pop(key, None)
-            self.computations.forget(key)
         if start == "memory" or finish == "forgotten":
-            self.deliveries.forget(key)
-
-    # ---- the ledger -------------------------------------------------------------------------------------------
-
-    def _count(self, ts: TaskState, worker: str | None, startstops: Iterable[Mapping[str, Any]]) -> None:
-        region, home = self._region(worker), self._decided.get(ts.key)
-        if home is not None and (home.region or home.late):
-            self.totals.tasks[region] += 1
-        owner = self._owner(ts.key)
-        if owner is None:
-            return
-        for other in self.computations.of(ts.key):
-            if other is not owner:
-                other.reused.add(ts.key)
-        owner.ran_keys.add(ts.key)
-        if home is None:
-            owner.problems.append(f"Task {str(ts.key)!r} ran without having been placed.")
-        elif home.region is None and not home.late:
-            owner.neutral += 1
-        else:
-            owner.ran[region] += 1
-            owner.time(region, startstops)
-            if region != home.region:
-                owner.misplaced.append(f"Task {str(ts.key)!r} belongs in {home.region} and ran in {region}.")
-
-    def _owner(self, key: Key) -> Computation | None:
-        """Oldest computation that needs a key and that its client still wants: what runs is credited to that one."""
-        sharers = self.computations.of(key)
-        if len(sharers) > 1:
-            sharers = tuple([c for c in sharers if self._is_wanted(c)]) or sharers
-        return sharers[0] if sharers else None
-
-    def _is_wanted(self, computation: Computation) -> bool:
-        client = self.scheduler.clients.get(computation.client)
-        tasks = map(self.scheduler.tasks.get, computation.outputs)
-        return client is not None and any(ts in client.wants_what for ts in tasks if ts)
-
-    def _on_read(self, key: Key | None, region: str, nbytes: int, worker: str) -> None:
-        self.totals.read[region] += nbytes
-        if key is not None and (owner := self._owner(key)):
-            owner.read[region] += nbytes
-
-    def _on_received(self, keys: list[tuple[Key, int]], peer: str, worker: str) -> None:
-        """Data of ``keys`` came from the worker ``peer`` to ``worker``."""
-        src, dst = self._region(peer), self._region(worker)
-        if src == dst:
-            return
-        for key, nbytes in keys:
-            self.totals.moved(src, dst, nbytes)
-            ts = self.scheduler.tasks.get(key)
-            users = [u for u in ts.dependents if u.processing_on and u.processing_on.address == worker] if ts else []
-            owners = filter(None, (self._owner(k) for k in [*(u.key for u in users), key]))
-            if owner := next(owners, None):
-                owner.across[f"{src}->{dst}"] += nbytes
-
-    def _on_sent(self, keys: list[tuple[Key, int]], worker: str) -> None:
-        """Data of ``keys`` are on their way from ``worker`` to the client."""
-        for key, nbytes in keys:
-            self.totals.moved(self._region(worker), self.client_region, nbytes)
-            for computation in self.computations.of(key):
-                computation.delivered[key] = (self._region(worker), nbytes)
-
-    def _on_delivered(self, key: Key, nbytes: int, data: Any, worker: str) -> None:
-        """A small result came without having been asked for; it precedes the message that its task is done."""
-        self.deliveries.keep(key, data)
-        self._on_sent([(key, nbytes)], worker)
-
-    def _on_shuffled(self, key: Key, peer: str, nbytes: int, worker: str) -> None:
-        """A P2P shuffle, told by its barrier's key, sent a piece from ``worker`` to the worker ``peer``."""
-        src, dst = self._region(worker), self._region(peer)
-        self.totals.moved(src, dst, nbytes)
-        if src != dst and (owner := self._owner(key)):
-            owner.across[f"{src}->{dst}"] += nbytes
-
-    def _on_violation(self, key: Key | None, problem: str, worker: str) -> None:
-        """Code opened data by itself: who shares the task is refused, or all on the worker if nobody knows whose."""
-        state = self.scheduler.workers.get(worker)
-        blamed = [key] if key is not None else [ts.key for ts in state.processing] if state else []
-        for computation in {c for k in blamed for c in self.computations.of(k)}:
-            computation.problems.append(problem)
+            self.ledger.left(key, forgotten=finish == "forgotten")
 
     # ---- pools ------------------------------------------------------------------------------------------------
 
@@ -340,11 +225,9 @@ class PlacementPlugin(SchedulerPlugin):
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
         """Forget the computations of a client that left."""
-        self.computations.drop_client(client)
-        self.deliveries.drop_client(client)
+        self.ledger.drop_client(client)
 
     def restart(self, scheduler: Scheduler) -> None:
         """Forget all: a restart drops tasks without telling."""
         self._decided.clear()
-        self.computations = Computations()
-        self.totals.restart()
+        self.ledger.restart()
