@@ -68,6 +68,8 @@ def test_derived_names_are_defined_once(topology: Topology, tmp_path: Path):
     assert topology.data_folder("us-west-2") == tmp_path / "data" / "us-west-2"
     assert topology.results_folder("eu-west-2") == tmp_path / "var" / "regions" / "eu-west-2"
     assert topology.catalog_url == f"sqlite://{tmp_path}/var/catalog.sqlite"
+    named = topology.model_copy(update={"catalog": "opensearch+https://search.example.org/xdask"})
+    assert named.catalog_url == "opensearch+https://search.example.org/xdask"
     assert topology.parameter_name("us-east-1", "scheduler-address") == "/xdask/us-east-1/scheduler-address"
     assert topology.cluster_name("eu-west-2") == "xdask-eu-west-2"
     assert topology.index_name("us-east-1") == "xdask-entries-us-east-1"

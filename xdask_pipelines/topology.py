@@ -32,6 +32,7 @@ class Topology(Stanza):
     client: Client
     workers: Annotated[tuple[Worker, ...], Field(strict=False, min_length=1)]
     links: Annotated[tuple[Link, ...], Field(strict=False)] = ()
+    catalog: str | None = None
     _root: Path | None = PrivateAttr(default=None)
 
     @classmethod
@@ -50,6 +51,14 @@ class Topology(Stanza):
     @model_validator(mode="after")
     def _check(self) -> Self:
         problems = [*self._region_problems(), *self._dataset_problems(), *self._link_problems()]
+        if self.catalog is not None and not re.match(r"sqlite:///|opensearch\+https?://", self.catalog):
+            problems.append(
+                (
+                    ("catalog",),
+                    f"{self.catalog!r} is not the address of a catalog; write opensearch+https://host:9200/xdask, or leave "
+                    f"it out for a file in var/",
+                )
+            )
         if problems:
             raise ProblemsError(problems)
         return self
@@ -141,8 +150,8 @@ class Topology(Stanza):
 
     @property
     def catalog_url(self) -> str:
-        """Address of the catalog of a local run, for ``catalog.open_catalog``."""
-        return f"sqlite://{(self.var / 'catalog.sqlite').as_posix()}"
+        """Address of the catalog, for ``catalog.open_catalog``: the one that is named, or a file in `var`."""
+        return self.catalog or f"sqlite://{(self.var / 'catalog.sqlite').as_posix()}"
 
     @property
     def worker_regions(self) -> tuple[str, ...]:
