@@ -18,7 +18,7 @@ from xdask_pipelines.errors import CatalogError, StaleWriter
 from xdask_pipelines.placement.certificates import make_certificates
 from xdask_pipelines.placement.tls import AUTHORITY, NODE, NODE_KEY
 
-SPAWN = multiprocessing.get_context("spawn")
+FORK = multiprocessing.get_context("fork")
 ERA5 = {"dataset": "era5", "region": "us-east-1"}
 
 
@@ -113,7 +113,7 @@ def test_a_sync_that_is_killed_anywhere_leaves_the_old_state_and_a_rerun_the_new
     for request in range(200):
         catalog = open_catalog(f"{address}-{request}")
         _first(catalog)
-        process = SPAWN.Process(target=_die_at, args=(f"{address}-{request}", request))
+        process = FORK.Process(target=_die_at, args=(f"{address}-{request}", request))
         process.start()
         process.join(60)
         if process.exitcode == 0:
