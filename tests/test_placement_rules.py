@@ -259,8 +259,11 @@ def test_a_region_without_any_pool_is_named_with_what_waits_for_it(cluster: Clus
     try:
         lazy = array("sa-east-1", (4, 4), (1, 4)).sum() + array(EAST, (4,)).sum()
         for attempt in (lambda: compute(cluster.client, lazy), lambda: lazy.compute()):
-            with pytest.raises(EmptyPool, match=r"pool-sa-east-1 .*has no worker, and \d tasks have waited 1 s"):
+            with pytest.raises(
+                EmptyPool, match=r"pool-sa-east-1 .*has no worker, and \d tasks have waited 1 s"
+            ) as told:
                 attempt()
+            assert "No such Region is set up, there are us-east-1, us-west-2" in str(told.value)
     finally:
         cluster.client.run_on_scheduler(_be_patient, before)
 

@@ -6,7 +6,7 @@ Belongs here: how long is waited, and what the error says. Does not belong here:
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from time import monotonic
 
 from distributed import Scheduler
@@ -28,9 +28,14 @@ class EmptyPools:
         Command that starts the pools, for the message.
     scale_up_seconds
         How long they wait instead where an empty pool is scaled up; None where it is not.
+    regions
+        Regions that should have a pool, for the message; none if that is not known.
     """
 
-    def __init__(self, seconds: float, mend: str, scale_up_seconds: float | None) -> None:
+    def __init__(
+        self, seconds: float, mend: str, scale_up_seconds: float | None, regions: Collection[str] = ()
+    ) -> None:
+        self._regions = sorted(regions)
         self.seconds = seconds if scale_up_seconds is None else scale_up_seconds
         self._why = "" if scale_up_seconds is None else " It should have been scaled up, and was not in that time."
         self._mend = mend
@@ -49,11 +54,16 @@ class EmptyPools:
                 continue
             error = EmptyPool(
                 f"The pool {pool_name(region)} of Region {region} has no worker, and {len(waiting[region])} tasks have "
-                f"waited {self.seconds:.0f} s for one.{self._why} Start it with `{self._mend}`, then run again.",
+                f"waited {self.seconds:.0f} s for one.{self._remedy(region)}, then run again.",
                 region=region,
             )
             for ts in waiting[region]:
                 _fail(scheduler, ts, error)
+
+    def _remedy(self, region: str) -> str:
+        if self._regions and region not in self._regions:
+            return f" No such Region is set up, there are {', '.join(self._regions)}: name one of them, or add it"
+        return f"{self._why} Start it with `{self._mend}`"
 
 
 def _fail(scheduler: Scheduler, ts: TaskState, error: Exception) -> None:

@@ -76,7 +76,8 @@ class PlacementPlugin(SchedulerPlugin):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.client_region = settings.client_region
-        self.empty_pools = EmptyPools(settings.empty_pool_seconds, settings.mend, settings.scale_up_seconds)
+        pooled = settings.pools.keys() - {settings.client_region}
+        self.empty_pools = EmptyPools(settings.empty_pool_seconds, settings.mend, settings.scale_up_seconds, pooled)
         self.ledger = Ledger(settings, self._region)
         self._turns = Turns()
         self._decided: dict[Key, Home] = {}
