@@ -37,15 +37,15 @@ def test_asset_graph_is_the_one_agreed(topology: Topology) -> None:
         for key in graph.get_all_asset_keys()
     }
     assert parents == {
-        "era5_lustre": [],
-        "cmip6_lustre": [],
-        "era5_catalog": ["era5_lustre"],
-        "cmip6_catalog": ["cmip6_lustre"],
+        "era5__us_east_1__lustre": [],
+        "cmip6__us_west_2__lustre": [],
+        "era5__us_east_1__catalog": ["era5__us_east_1__lustre"],
+        "cmip6__us_west_2__catalog": ["cmip6__us_west_2__lustre"],
         "results_stores": [],
-        "era5_monthly_mean": ["era5_catalog"],
-        "era5_historic_temp_regridded": ["cmip6_catalog", "era5_monthly_mean"],
-        "cmip6_predicted_tas_regridded": ["cmip6_catalog"],
-        "cmip6_reference_tas_regridded": ["cmip6_catalog"],
+        "era5_monthly_mean": ["era5__us_east_1__catalog"],
+        "era5_historic_temp_regridded": ["cmip6__us_west_2__catalog", "era5_monthly_mean"],
+        "cmip6_predicted_tas_regridded": ["cmip6__us_west_2__catalog"],
+        "cmip6_reference_tas_regridded": ["cmip6__us_west_2__catalog"],
         "temperature_difference": ["cmip6_predicted_tas_regridded", "era5_historic_temp_regridded"],
         "model_bias": ["cmip6_reference_tas_regridded", "era5_historic_temp_regridded"],
         "climate_signal": ["cmip6_predicted_tas_regridded", "cmip6_reference_tas_regridded"],

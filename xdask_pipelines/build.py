@@ -10,19 +10,18 @@ from typing import Any
 
 import dagster as dg
 
-from xdask_pipelines.access import call_at_home
-from xdask_pipelines.access.sync import stat_at_home
 from xdask_pipelines.assets import datasets, temperature, upkeep
-from xdask_pipelines.assets.analysis import analysis_of
+from xdask_pipelines.assets.analysis import analysis_of, following
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.checks import checks_of, closure_check
-from xdask_pipelines.lustre import FolderLustre
 from xdask_pipelines.own import own_assets
 from xdask_pipelines.partitions import months_of
 from xdask_pipelines.resources.io_manager import ResultsIOManager
+from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import Results
 from xdask_pipelines.schedules import nightly_sync
+from xdask_pipelines.sensors import NewMonths, failed_syncs, new_months
 from xdask_pipelines.topology import Topology
 
 
@@ -42,16 +41,11 @@ def build_resources(topology: Topology, overrides: Mapping[str, Any] | None = No
         raise dg.DagsterInvalidDefinitionError(f"no such resource to override: {', '.join(unknown)}")
     catalog = given.get("catalog") or open_catalog(topology.catalog_url)
     pools = given.get("pools") or Pools(topology)
-
-    def stat_mount(region: str, mount: str) -> list[tuple[str, int, int]]:
-        (files,), _ = pools.compute(call_at_home("stat", region, stat_at_home, mount))
-        return list(files)
-
     return {
         "topology": topology,
         "catalog": catalog,
         "pools": pools,
-        "lustre": given.get("lustre") or FolderLustre(stat_mount),
+        "lustre": given.get("lustre") or lustre_of(topology),
         "results": given.get("results") or ResultsIOManager(Results(topology, catalog, pools)),
     }
 
@@ -71,18 +65,23 @@ def build_definitions(
         Further assets, beside those of the folder ``analyses``.
     """
     resources = build_resources(topology, overrides)
-    assets = [
-        *datasets.dataset_assets(topology),
-        upkeep.results_stores,
+    made = [
         *temperature.temperature_assets(months_of(resources["catalog"], "era5")),
         *own_assets(topology.root),
         *extra_assets,
     ]
-    analyses = [made for asset in assets if (made := analysis_of(asset))]
+    analyses = [each for asset in made if (each := analysis_of(asset))]
+    condition = NewMonths(resources["catalog"])
     return dg.Definitions(
-        assets=assets,
+        assets=[
+            *datasets.dataset_assets(topology),
+            upkeep.results_stores,
+            *(following(each, topology, condition if each.partitioned else None) for each in analyses),
+            *(asset for asset in made if analysis_of(asset) is None),
+        ],
         asset_checks=[*map(checks_of, analyses), closure_check()],
         resources=resources,
         schedules=[nightly_sync(datasets.GROUP)],
+        sensors=[new_months(analyses), failed_syncs(topology)],
         executor=dg.in_process_executor,
     )

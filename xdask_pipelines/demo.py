@@ -16,6 +16,7 @@ from typing import Any
 import dagster as dg
 
 from xdask_pipelines.assets.analysis import Analysis, analysis_of
+from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.assets.reuse import Due, due
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.placement import Evidence
@@ -49,13 +50,12 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
     warnings: list[str] = []
     configs = {"cmip6_predicted_tas_regridded": {"experiment_id": experiment}}
     with instance(topology) as history:
-        upkeep = [f"{name}_{kind}" for name in topology.dataset_names for kind in ("lustre", "catalog")]
+        upkeep = [make(*place).to_user_string() for place in topology.places for make in (lustre_key, catalog_key)]
         synced = run_assets(topology, pools, history, upkeep)
-        for name in topology.dataset_names:
-            counts = synced.metadata[f"{name}_catalog"]["counts"]
-            for region, found in counts.items():
-                tell(f"catalog: {name} in {region}: " + ", ".join(f"{found[k]} {k}" for k in _SAID))
-            for bad in synced.metadata[f"{name}_catalog"]["quarantined"].records:
+        for name, region in topology.places:
+            found = synced.metadata[catalog_key(name, region).to_user_string()]
+            tell(f"catalog: {name} in {region}: " + ", ".join(f"{found[k]} {k}" for k in _SAID))
+            for bad in found["quarantine"].records:
                 warnings.append(f"not catalogued, of {name}: {bad.data['key']}: {bad.data['reason']}")
         definitions = build_definitions(topology, {"pools": pools})
         results = definitions.resources["results"].results  # type: ignore[index]

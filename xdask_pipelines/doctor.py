@@ -208,17 +208,17 @@ def _dagster(topology: Topology) -> Iterator[Finding]:
         yield Finding("dagster", "note", f"{home}: no history yet", "`make demo` makes one.")
         return
     with instance(topology) as history:
-        syncs = [_last(history, f"{name}_catalog") for name in topology.dataset_names]
+        syncs = [_last(history, *place, "catalog") for place in topology.places]
         last = max((s for s in syncs if s), default=None)
         said = f"{home}: {history.get_runs_count()} runs"
     synced = f"; datasets last synced {datetime.fromtimestamp(last, UTC):%Y-%m-%d %H:%M} UTC" if last else ""
     yield Finding("dagster", "ok", said + synced)
 
 
-def _last(history: Any, asset: str) -> float | None:
+def _last(history: Any, *key: str) -> float | None:
     import dagster as dg
 
-    event = history.get_latest_materialization_event(dg.AssetKey(asset))
+    event = history.get_latest_materialization_event(dg.AssetKey(key))
     return float(event.timestamp) if event else None
 
 

@@ -4,6 +4,8 @@ Belongs here: names made from a Region alone. Does not belong here: names that d
 """
 
 POOL_PREFIX = "pool-"
+#: Folder of a bucket in which FSx leaves its reports of files that it could not import.
+IMPORT_REPORTS = ".xdask-imports"
 
 
 def pool_name(region: str) -> str:

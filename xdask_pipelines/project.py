@@ -98,7 +98,11 @@ def run_assets(
     for name in chosen:
         _check_request(definitions, name, (configs or {}).get(name, {}), partitions)
     job = definitions.resolve_implicit_global_asset_job_def()
-    config = {name: {"config": dict(values)} for name, values in (configs or {}).items() if name in chosen}
+    config = {
+        definitions.resolve_assets_def(_key(name)).op.name: {"config": dict(values)}
+        for name, values in (configs or {}).items()
+        if name in chosen
+    }
     tags = {}
     if partitions:
         tags = {
@@ -107,7 +111,7 @@ def run_assets(
         }
     result = job.execute_in_process(
         instance=history,
-        asset_selection=[dg.AssetKey(name) for name in chosen],
+        asset_selection=[_key(name) for name in chosen],
         run_config={**_QUIET, "ops": config},
         tags=tags,
         raise_on_error=False,
@@ -123,13 +127,17 @@ def run_assets(
     return Done(result.run_id, metadata, warnings)
 
 
+def _key(name: str) -> dg.AssetKey:
+    return dg.AssetKey.from_user_string(name)
+
+
 def _check_request(
     definitions: dg.Definitions, name: str, config: Mapping[str, Any], partitions: Sequence[str]
 ) -> None:
     """Refuse partitions and config values that an asset does not have, naming those that it has."""
     if made := analysis_named(name):
         made.config(config)
-    there_are = definitions.resolve_assets_def(dg.AssetKey(name)).partitions_def
+    there_are = definitions.resolve_assets_def(_key(name)).partitions_def
     if there_are is None:
         if partitions:
             raise XdaskError(f"{name} has no partitions; leave out {', '.join(partitions)}.")

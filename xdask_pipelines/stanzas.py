@@ -73,6 +73,13 @@ def _s3_url(url: str) -> str:
     return url
 
 
+def alert_address(address: str) -> str:
+    """Check where alerts go: a topic of SNS, or a URL that takes a JSON document by POST."""
+    if not re.fullmatch(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+|https?://[^\s]+", address):
+        raise ValueError(f"{address!r} is neither arn:aws:sns:REGION:ACCOUNT:TOPIC nor https://…")
+    return address
+
+
 def _capacity(gib: int) -> int:
     if gib != 1200 and (gib <= 0 or gib % 2400):
         raise ValueError(f"{gib} GiB cannot be had from FSx for Lustre; write 1200 or a multiple of 2400")
@@ -138,14 +145,17 @@ class Lustre(Stanza):
 class Dataset(Stanza):
     """One mount of a dataset in one Region. A dataset may have several, also within one Region.
 
-    ``source`` is the bucket that the mount is imported from; a folder of one's own has none. ``excerpt`` says
-    that the data are knowingly incomplete, so that completeness warns instead of blocking.
+    ``source`` is the bucket that the mount is imported from; a folder of one's own has none. ``anonymous`` asks it
+    without credentials. ``inventory`` is the folder of its S3 Inventory, to be read instead of listing it. ``excerpt``
+    says that the data are knowingly incomplete, so that completeness warns instead of blocking.
     """
 
     name: Annotated[str, AfterValidator(_dataset_name)]
     layout: Annotated[str, AfterValidator(_known_layout)]
     mount: Annotated[str, AfterValidator(_relative_mount)]
     source: Annotated[str, AfterValidator(_s3_url)] | None = None
+    anonymous: bool = False
+    inventory: Annotated[str, AfterValidator(_s3_url)] | None = None
     excerpt: bool = False
     license: str | None = None
     attribution: str | None = None

@@ -11,19 +11,22 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PrivateAttr, model_validator
+from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from xdask_pipelines.aws_facts import egress_usd_per_gb, region_partitions
 from xdask_pipelines.errors import TopologyError
 from xdask_pipelines.names import pool_name
-from xdask_pipelines.stanzas import Client, Dataset, Link, Stanza, Worker
+from xdask_pipelines.stanzas import Client, Dataset, Link, Stanza, Worker, alert_address
 from xdask_pipelines.strict_yaml import Location, ProblemsError, load_model
 
 
 class Topology(Stanza):
     """The client Region, the worker Regions, and every name derived from them.
+
+    ``profile`` says how Regions are reached: ``local`` as folders and processes of this machine, ``aws`` as buckets and
+    file systems. ``alerts`` is told of syncs that failed.
 
     Read it with :func:`find_topology` or :meth:`Topology.load`; both raise :class:`TopologyError`. Methods
     that take a ``region`` raise it too, for a Region that has no such thing.
@@ -33,6 +36,8 @@ class Topology(Stanza):
     workers: Annotated[tuple[Worker, ...], Field(strict=False, min_length=1)]
     links: Annotated[tuple[Link, ...], Field(strict=False)] = ()
     catalog: str | None = None
+    profile: Literal["local", "aws"] = "local"
+    alerts: Annotated[str, AfterValidator(alert_address)] | None = None
     _root: Path | None = PrivateAttr(default=None)
 
     @classmethod
@@ -112,6 +117,12 @@ class Topology(Stanza):
                             f"{key} of {dataset.name} differs between its mounts {first.mount} and "
                             f"{dataset.mount} in {worker.region}; write the same, or give the data another name",
                         )
+                if dataset.source is None and (dataset.inventory or dataset.anonymous):
+                    key = "inventory" if dataset.inventory else "anonymous"
+                    yield (
+                        (*at, key),
+                        f"{key} is about a bucket, and {dataset.mount} has no source; name it or leave {key} out",
+                    )
                 for mount in mounts:
                     if f"{mount}/".startswith(f"{dataset.mount}/") or f"{dataset.mount}/".startswith(f"{mount}/"):
                         yield (
@@ -152,6 +163,23 @@ class Topology(Stanza):
     def catalog_url(self) -> str:
         """Address of the catalog, for ``catalog.open_catalog``: the one that is named, or a file in `var`."""
         return self.catalog or f"sqlite://{(self.var / 'catalog.sqlite').as_posix()}"
+
+    @property
+    def places(self) -> tuple[tuple[str, str], ...]:
+        """Every (dataset, Region) that there is, by dataset and then in the file's order: what a sync is of."""
+        return tuple((name, region) for name in self.dataset_names for region in self.regions_of(name))
+
+    def regions_of(self, dataset: str) -> tuple[str, ...]:
+        """Regions that hold a dataset, in the file's order."""
+        return tuple(dict.fromkeys(region for region, _ in self.datasets(dataset)))
+
+    def mounts(self, dataset: str, region: str) -> tuple[Dataset, ...]:
+        """Mounts of a dataset in one Region, in the file's order."""
+        found = tuple(mount for where, mount in self.datasets(dataset) if where == region)
+        if not found:
+            places = ", ".join(self.regions_of(dataset))
+            raise TopologyError(f"Dataset {dataset} has no mount in {region}; it lies in {places}")
+        return found
 
     @property
     def worker_regions(self) -> tuple[str, ...]:

@@ -5,15 +5,16 @@ Belongs here: running syncs with or without standing pools. Does not belong here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from xdask_pipelines.access.sync import Compute, Synced, sync
+from xdask_pipelines.access.remote import Compute
+from xdask_pipelines.access.sync import Synced, sync
 from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
 from xdask_pipelines.errors import CatalogError, TopologyError
-from xdask_pipelines.placement import compute, local_regions
+from xdask_pipelines.lustre import Lustre
+from xdask_pipelines.resources.lending import lent
+from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import LAYOUT
 from xdask_pipelines.topology import Topology
@@ -43,25 +44,49 @@ def sync_datasets(
     unknown = sorted(set(names) - set(topology.dataset_names))
     if unknown:
         raise TopologyError(f"No such dataset: {', '.join(unknown)}. There are {', '.join(topology.dataset_names)}.")
-    chosen = names or topology.dataset_names
-    places = [(n, r) for n in chosen for r in dict.fromkeys(r for r, _ in topology.datasets(n))]
-    catalog = open_catalog(topology.catalog_url)
+    places = [(name, region) for name, region in topology.places if not names or name in names]
+    catalog, pools = open_catalog(topology.catalog_url), Pools(topology)
     done = []
-    with _computing(topology, sorted({r for _, r in places}), tell) as run:
-        for name, region in places:
-            result = sync(topology, catalog, run, name, region, accept=accept, dry_run=dry_run)
-            synced = isinstance(result, Synced)
-            done.append(
-                {
-                    "dataset": name,
-                    "region": region,
-                    "counts": dict(result.counts if isinstance(result, Synced) else result.summary()),
-                    "quarantined": {q.key: q.reason for q in result.quarantined},
-                    **({"generation": result.generation} if isinstance(result, Synced) else {"plan": result.digest}),
-                }
-            )
-            tell(f"{name} in {region}: {'synced' if synced else 'planned'}")
+    try:
+        with lent(pools, sorted({r for _, r in places}), tell) as compute:
+            lustre = lustre_of(topology)(compute)
+            for name, region in places:
+                done.append(_synced(topology, catalog, compute, lustre, name, region, accept, dry_run, tell))
+                tell(f"{name} in {region}: {'planned' if dry_run else 'synced'}")
+    finally:
+        pools.close()
     return done
+
+
+def _synced(
+    topology: Topology,
+    catalog: Catalog,
+    compute: Compute,
+    lustre: Lustre,
+    name: str,
+    region: str,
+    accept: str | None,
+    dry_run: bool,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    if not dry_run and topology.profile != "local":
+        for mount in topology.mounts(name, region):
+            lustre.import_changes(region, mount.mount, mount.source, tell)
+    done = sync(topology, catalog, compute, lustre, name, region, accept=accept, dry_run=dry_run)
+    document: dict[str, Any] = {
+        "dataset": name,
+        "region": region,
+        "counts": dict(done.counts if isinstance(done, Synced) else done.summary()),
+        "quarantined": {q.key: q.reason for q in done.quarantined},
+    }
+    if isinstance(done, Synced):
+        return document | {"generation": done.generation, "as_of": done.as_of.isoformat() if done.as_of else None}
+    return document | {
+        "plan": done.digest,
+        "added": [e.key for e in done.added],
+        "changed": [e.key for e in done.changed],
+        "removed": list(done.removed),
+    }
 
 
 def unnamed_places(topology: Topology, catalog: Catalog) -> dict[tuple[str, str], int]:
@@ -105,19 +130,3 @@ def forget_dataset(topology: Topology, name: str) -> dict[str, int]:
             expected_entries=0,
         )
     return gone
-
-
-@contextmanager
-def _computing(topology: Topology, regions: list[str], tell: Callable[[str], None]) -> Iterator[Compute]:
-    """The standing pools, or for the time being one worker in each Region that is synced."""
-    pools = Pools(topology)
-    if pools.status().up:
-        try:
-            yield pools.compute
-        finally:
-            pools.close()
-        return
-    tell(f"the pools are down: starting one worker each in {', '.join(regions)}, for this sync only")
-    data = {r: topology.data_folder(r) for r in regions}
-    with local_regions(regions, data=data) as client:
-        yield partial(compute, client)

@@ -12,8 +12,12 @@ from uuid import uuid4
 
 from dask.delayed import Delayed, delayed
 
+from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.guard import at_home
 from xdask_pipelines.placement.homes import layer_name
+
+#: Computes lazy calls: `placement.compute` bound to a client.
+Compute = Callable[..., tuple[tuple[Any, ...], Evidence]]
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,27 @@ Belongs here: the order of the steps and who does each. Does not belong here: pl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
 from xdask_pipelines.access.header import describe
-from xdask_pipelines.access.remote import call_at_home
+from xdask_pipelines.access.remote import Compute, call_at_home
 from xdask_pipelines.catalog import Catalog
+from xdask_pipelines.catalog.bucket import Bucket, list_bucket
+from xdask_pipelines.catalog.inventory import read_inventory
 from xdask_pipelines.catalog.layouts import Holding, Quarantined
-from xdask_pipelines.catalog.listing import StoredObject, list_folder
+from xdask_pipelines.catalog.listing import StoredObject, list_folder, packed, unpacked
 from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.lustre import Lustre
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.guard import region_path
+from xdask_pipelines.stanzas import Dataset
 from xdask_pipelines.topology import Topology
 
-#: Computes lazy calls: `placement.compute` bound to a client.
-Compute = Callable[..., tuple[tuple[Any, ...], Evidence]]
 _HEADERS_A_CALL = 50
 
 
@@ -45,6 +48,8 @@ class Synced:
         Files listed, their size, and a digest of the state of the mount.
     evidence
         Where listing and headers were read.
+    as_of
+        Time of the oldest inventory that stood for a listing; None if all was listed now.
     """
 
     dataset: str
@@ -56,12 +61,14 @@ class Synced:
     size_bytes: int
     digest: str
     evidence: Evidence
+    as_of: datetime | None = None
 
 
 def sync(
     topology: Topology,
     catalog: Catalog,
     compute: Compute,
+    lustre: Lustre,
     dataset: str,
     region: str,
     *,
@@ -76,6 +83,8 @@ def sync(
         Where the mounts are, what is known.
     compute
         Runs lazy calls in the pools.
+    lustre
+        Removes from the mounts what is gone from the buckets.
     dataset, region
         What to sync.
     accept
@@ -90,19 +99,19 @@ def sync(
     CatalogError, PlacementError
         If the mount cannot be listed, or another sync has the lease; nothing is changed then.
     """
-    holdings = [_holding(topology, region, d) for r, d in topology.datasets(dataset) if r == region]
-    if not holdings:
-        places = ", ".join(r for r, _ in topology.datasets(dataset))
-        raise XdaskError(f"Dataset {dataset} has no mount in {region}; it lies in {places}.")
+    holdings = [_holding(region, mount) for mount in topology.mounts(dataset, region)]
+    buckets = [_bucket(topology, region, mount) for mount in topology.mounts(dataset, region)]
     lease = None if dry_run else catalog.lease(dataset, region, owner=uuid4().hex)
     try:
         committed = catalog.manifest(dataset, region)
-        listed, listing_evidence = _list(holdings, region, committed.objects, compute)
+        listed, as_of, listing_evidence = _list(holdings, buckets, region, committed.objects, compute)
         plan = plan_sync(zip(holdings, listed, strict=True), committed, accept=accept)
         if dry_run:
             return plan
         if lease is not None:
             catalog.renew(lease)  # shows that this sync lives; listing and headers may each take long
+        # Before the commit: a sync that is killed here finds the same again. A chunk that stayed would be read as data.
+        lustre.forget(region, plan.manifest.drop)
         headers, rejected, header_evidence = _headers(plan, region, compute)
         generation = commit_sync(catalog, plan, headers, rejected=rejected, lease=lease)
     except BaseException:
@@ -119,11 +128,12 @@ def sync(
         objects=sum(map(len, listed)),
         size_bytes=sum(o.size_bytes for group in listed for o in group),
         digest=_state_digest(catalog, dataset, region),
+        as_of=as_of,
         evidence=Evidence.total([listing_evidence, header_evidence]),
     )
 
 
-def _holding(topology: Topology, region: str, mount: Any) -> Holding:
+def _holding(region: str, mount: Dataset) -> Holding:
     said = {"license": mount.license, "attribution": mount.attribution}
     return Holding(
         dataset=mount.name,
@@ -135,16 +145,43 @@ def _holding(topology: Topology, region: str, mount: Any) -> Holding:
     )
 
 
+def _bucket(topology: Topology, region: str, mount: Dataset) -> Bucket | None:
+    """The bucket that says what there is; None where the mount itself does."""
+    if topology.profile == "local" or mount.source is None:
+        return None
+    return Bucket(url=mount.source, region=region, anonymous=mount.anonymous, inventory=mount.inventory or "")
+
+
 def _list(
-    holdings: Sequence[Holding], region: str, known: Sequence[StoredObject], compute: Compute
-) -> tuple[tuple[list[StoredObject], ...], Evidence]:
-    by_key = {o.key: o for o in known}
-    return compute(*(call_at_home("list", region, list_at_home, h.mount, by_key) for h in holdings))
+    holdings: Sequence[Holding],
+    buckets: Sequence[Bucket | None],
+    region: str,
+    known: Sequence[StoredObject],
+    compute: Compute,
+) -> tuple[list[list[StoredObject]], datetime | None, Evidence]:
+    by_key = {o.key: o for o in known} if None in buckets else {}
+    calls = [
+        call_at_home("list", region, list_bucket_at_home, bucket, holding.mount)
+        if bucket
+        else call_at_home("list", region, list_at_home, holding.mount, by_key)
+        for holding, bucket in zip(holdings, buckets, strict=True)
+    ]
+    answers, evidence = compute(*calls)
+    taken = [when for _, when in answers if when is not None]
+    return [unpacked(data) for data, _ in answers], min(taken, default=None), evidence
 
 
-def list_at_home(mount: str, known: Mapping[str, StoredObject]) -> list[StoredObject]:
-    """Objects of a mount, listed on a worker of its Region."""
-    return list_folder(region_path(""), mount, known)
+def list_at_home(mount: str, known: Mapping[str, StoredObject]) -> tuple[bytes, None]:
+    """Objects of a mount, packed, listed on a worker of its Region."""
+    return packed(list_folder(region_path(""), mount, known)), None
+
+
+def list_bucket_at_home(bucket: Bucket, mount: str) -> tuple[bytes, datetime | None]:
+    """Objects of a bucket, packed, listed on a worker of its Region; and the time of the inventory if one was read."""
+    if bucket.inventory:
+        objects, taken = read_inventory(bucket, mount)
+        return packed(objects), taken
+    return packed(list_bucket(bucket, mount)), None
 
 
 def _headers(
@@ -193,10 +230,3 @@ def _state_digest(catalog: Catalog, dataset: str, region: str) -> str:
     for identity, entry_digest in sorted(catalog.manifest(dataset, region).digests.items()):
         digest.update(f"{identity}{entry_digest}".encode())
     return digest.hexdigest()
-
-
-def stat_at_home(mount: str) -> list[tuple[str, int, int]]:
-    """``(path, size in bytes, modification time in ns)`` of every file of a mount, on a worker of its Region."""
-    top = region_path(mount)
-    files = sorted(f for f in top.rglob("*") if f.is_file())
-    return [(f.relative_to(top).as_posix(), (s := f.stat()).st_size, s.st_mtime_ns) for f in files]

@@ -20,12 +20,14 @@ import xarray as xr
 
 from xdask_pipelines.access import open_entries
 from xdask_pipelines.access.completeness import steps_of
+from xdask_pipelines.assets.datasets import catalog_key
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.climate import with_bounds
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.io_manager import Result, entries_of
 from xdask_pipelines.resources.results import PARTITION
+from xdask_pipelines.topology import Topology
 
 warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill policies and data versions, used on purpose
 
@@ -86,11 +88,17 @@ class Analysis:
     config_type: type[dg.Config] | None
     config_name: str
     code_version: str
-    partitioned: bool
+    partitions_def: dg.PartitionsDefinition[str] | None
+    group_name: str
     preview: Callable[[Any], xr.DataArray]
     units: str | None
     valid_range: tuple[float, float] | None
     caveat: str
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether it is made partition by partition."""
+        return self.partitions_def is not None
 
     def config(self, values: Mapping[str, Any] | None) -> Any:
         """Typed config from a run's values.
@@ -192,13 +200,14 @@ def analysis(
         made = _analysis_from(
             function,
             sources or {},
-            partitions_def is not None,
             preview,
+            partitions_def=partitions_def,
+            group_name=group_name,
             units=units,
             valid_range=valid_range,
             caveat=caveat,
         )
-        asset = _asset_from(made, partitions_def, group_name)
+        asset = _asset_from(made, ())
         _ANALYSES[asset.key] = made
         _send_by_value(function)
         return asset
@@ -218,9 +227,8 @@ def _send_by_value(function: Callable[..., Any]) -> None:
 def _analysis_from(
     function: Callable[..., Any],
     sources: Mapping[str, Source],
-    partitioned: bool,
     preview: Callable[[Any], xr.DataArray],
-    **judged: Any,
+    **said: Any,
 ) -> Analysis:
     hints = inspect.get_annotations(function, eval_str=True)
     parameters = list(inspect.signature(function).parameters)
@@ -238,29 +246,46 @@ def _analysis_from(
         config_type=hints[configs[0]] if configs else None,
         config_name=configs[0] if configs else "",
         code_version=_digest(inspect.getsource(function)),
-        partitioned=partitioned,
         preview=preview,
-        **judged,
+        **said,
     )
 
 
+def following(
+    made: Analysis, topology: Topology, condition: dg.AutomationCondition[dg.AssetKey] | None = None
+) -> dg.AssetsDefinition:
+    """The asset of an analysis in the graph of a topology: after the syncs of what it reads, in all their Regions.
+
+    Parameters
+    ----------
+    made
+        The analysis; a dataset that the topology does not name is left out, and is told of when it is read.
+    topology
+        Which Regions hold which datasets.
+    condition
+        When Dagster launches it by itself.
+    """
+    datasets = sorted({source.dataset for source in made.sources.values()} & set(topology.dataset_names))
+    keys = [catalog_key(name, region) for name in datasets for region in topology.regions_of(name)]
+    return _asset_from(made, keys, condition)
+
+
 def _asset_from(
-    made: Analysis,
-    partitions_def: dg.PartitionsDefinition[str] | None,
-    group_name: str,
+    made: Analysis, after: Sequence[dg.AssetKey], condition: dg.AutomationCondition[dg.AssetKey] | None = None
 ) -> dg.AssetsDefinition:
     @dg.asset(
         name=made.name,
         ins={name: dg.AssetIn(key=name) for name in made.upstream},
-        deps=sorted({f"{source.dataset}_catalog" for source in made.sources.values()}),
+        deps=after,
         config_schema=made.config_type.to_config_schema().as_field() if made.config_type else None,
         required_resource_keys={"catalog"},
         io_manager_key="results",
-        partitions_def=partitions_def,
-        backfill_policy=dg.BackfillPolicy.single_run() if partitions_def else None,
+        partitions_def=made.partitions_def,
+        backfill_policy=dg.BackfillPolicy.single_run() if made.partitioned else None,
+        automation_condition=condition,
         code_version=made.code_version,
         description=inspect.getdoc(made.function),
-        group_name=group_name,
+        group_name=made.group_name,
         kinds={"xarray", "dask"},
     )
     def compute(context: dg.AssetExecutionContext, **inputs: Any) -> dg.Output[Result]:

@@ -1,97 +1,160 @@
-"""Per dataset: the asset that keeps its Lustre mount true, and the asset that keeps the catalog true.
+"""Per dataset and Region: the asset that keeps its Lustre mounts true, and the asset that keeps the catalog true.
 
-Belongs here: nightly upkeep as assets. Does not belong here: how a sync works (access), analyses.
+Belongs here: the nightly sync as assets. Does not belong here: how a sync works (access), analyses.
 """
 
-import hashlib
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from xdask_pipelines.access.sync import Synced, sync
 from xdask_pipelines.catalog import Catalog
-from xdask_pipelines.lustre import Lustre
+from xdask_pipelines.catalog.sync import SyncPlan
 from xdask_pipelines.resources.failures import explained
+from xdask_pipelines.resources.lending import lent
+from xdask_pipelines.resources.mounts import LustreWith
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology
 
 GROUP = "datasets"
+#: Nights are 24 h apart; a sync that began at midnight may take until morning, one missed night is told, two are bad.
+_FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=32), fail_window=timedelta(hours=56))
+_FEW = 1000  # rows of a table in the UI; more make its page slow
+
+
+class SyncConfig(dg.Config):
+    """How a sync is to be done, from the launchpad."""
+
+    accept: str = Field("", description="Digest of a suspicious plan that you have looked at, as the refusal names it.")
+    dry_run: bool = Field(False, description="Show the plan and change nothing.")
+
+
+def lustre_key(dataset: str, region: str) -> dg.AssetKey:
+    """Key of the asset that keeps a dataset's mounts in a Region true."""
+    return dg.AssetKey([dataset, region, "lustre"])
+
+
+def catalog_key(dataset: str, region: str) -> dg.AssetKey:
+    """Key of the asset that keeps the catalog's entries of a dataset in a Region true."""
+    return dg.AssetKey([dataset, region, "catalog"])
 
 
 def dataset_assets(topology: Topology) -> list[dg.AssetsDefinition]:
-    """A Lustre asset and a catalog asset for every dataset of the topology."""
-    return [make(topology, name) for name in topology.dataset_names for make in (_lustre_asset, _catalog_asset)]
+    """A Lustre asset and a catalog asset for every dataset and Region of the topology."""
+    return [make(topology, *place) for place in topology.places for make in (_lustre_asset, _catalog_asset)]
 
 
-def _regions(topology: Topology, name: str) -> list[str]:
-    return list(dict.fromkeys(region for region, _ in topology.datasets(name)))
-
-
-def _lustre_asset(topology: Topology, name: str) -> dg.AssetsDefinition:
-    where = ", ".join(_regions(topology, name))
+def _lustre_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefinition:
+    mounts = topology.mounts(name, region)
 
     @dg.asset(
-        name=f"{name}_lustre",
+        key=lustre_key(name, region),
         group_name=GROUP,
-        description=f"Lustre mounts of {name} in {where}, brought up to date with their buckets.",
+        description=f"Mounts of {name} in {region}, brought up to date with their buckets: "
+        + ", ".join(f"{m.mount} from {m.source or 'nowhere: a folder of its own'}" for m in mounts),
         kinds={"lustre"},
+        pool=_slot(region),
+        freshness_policy=_FRESHNESS,
+        op_tags=_tags(name, region),
     )
-    def lustre(context: dg.AssetExecutionContext, lustre: dg.ResourceParam[Lustre]) -> dg.MaterializeResult[Any]:
-        with explained():
-            reports = [
-                lustre.import_changes(region, mount.mount, mount.source, context.log.info)
-                for region, mount in topology.datasets(name)
-            ]
+    def lustre(
+        context: dg.AssetExecutionContext, lustre: dg.ResourceParam[LustreWith], pools: dg.ResourceParam[Pools]
+    ) -> dg.MaterializeResult[Any]:
+        with explained(), lent(pools, [region], context.log.info) as compute:
+            reports = [lustre(compute).import_changes(region, m.mount, m.source, context.log.info) for m in mounts]
+        for report in reports:
+            if report.failed:
+                context.log.warning(f"{report.failed} files of {report.mount} were not imported: {report.detail}")
         return dg.MaterializeResult(
             metadata={
-                "state": ", ".join(f"{r.region}:{r.mount} {r.state}" for r in reports),
+                "state": ", ".join(f"{r.mount} {r.state}" for r in reports),
                 "files": sum(r.files for r in reports),
-                "bytes": sum(r.size_bytes for r in reports),
-            },
-            data_version=dg.DataVersion(_digest([r.digest for r in reports])),
+                "failed": sum(r.failed for r in reports),
+                "detail": "; ".join(r.detail for r in reports if r.detail) or "none",
+            }
         )
 
     return lustre
 
 
-def _catalog_asset(topology: Topology, name: str) -> dg.AssetsDefinition:
-    regions = _regions(topology, name)
-
+def _catalog_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefinition:
     @dg.asset(
-        name=f"{name}_catalog",
-        deps=[f"{name}_lustre"],
+        key=catalog_key(name, region),
+        deps=[lustre_key(name, region)],
         group_name=GROUP,
-        description=f"Entries of {name} in the catalog, as its files are in {', '.join(regions)}.",
+        description=f"Entries of {name} in the catalog, as its files are in {region}.",
         kinds={"catalog"},
+        pool=_slot(region),
+        freshness_policy=_FRESHNESS,
+        op_tags=_tags(name, region),
+        output_required=False,
     )
     def catalog_of(
-        context: dg.AssetExecutionContext, catalog: dg.ResourceParam[Catalog], pools: dg.ResourceParam[Pools]
-    ) -> dg.MaterializeResult[Any]:
-        with explained():
-            done = [sync(topology, catalog, pools.compute, name, region) for region in regions]
-        synced = [s for s in done if isinstance(s, Synced)]
-        for s in synced:
-            context.log.info(f"{name} in {s.region}: " + ", ".join(f"{n} {k}" for k, n in s.counts.items()))
-            for bad in s.quarantined:
-                context.log.warning(f"not catalogued: {bad.key}: {bad.reason}")
-        return dg.MaterializeResult(
-            metadata={
-                "counts": dg.MetadataValue.json({s.region: dict(s.counts) for s in synced}),
-                "entries": catalog.count(dataset=name) if synced else 0,
-                "generation": max(s.generation for s in synced),
-                "quarantined": dg.MetadataValue.table(
-                    [dg.TableRecord({"key": q.key, "reason": q.reason}) for s in synced for q in s.quarantined],
-                    dg.TableSchema([dg.TableColumn("key"), dg.TableColumn("reason")]),
-                ),
-                "bytes_read_by_region": dg.MetadataValue.json(
-                    {s.region: sum(s.evidence.bytes_read_by_region.values()) for s in synced}
-                ),
-            },
-            data_version=dg.DataVersion(_digest([s.digest for s in synced])),
-        )
+        context: dg.AssetExecutionContext,
+        config: SyncConfig,
+        catalog: dg.ResourceParam[Catalog],
+        pools: dg.ResourceParam[Pools],
+        lustre: dg.ResourceParam[LustreWith],
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        with explained(), lent(pools, [region], context.log.info) as compute:
+            done = sync(
+                topology,
+                catalog,
+                compute,
+                lustre(compute),
+                name,
+                region,
+                accept=config.accept or None,
+                dry_run=config.dry_run,
+            )
+        if isinstance(done, SyncPlan):
+            context.log.info("a dry run: nothing was changed, and nothing is materialized")
+            context.log_event(dg.AssetObservation(catalog_key(name, region), metadata=_plan_metadata(done)))
+            return
+        context.log.info(", ".join(f"{n} {k}" for k, n in done.counts.items()))
+        for bad in done.quarantined[:_FEW]:
+            context.log.warning(f"not catalogued: {bad.key}: {bad.reason}")
+        yield dg.MaterializeResult(metadata=_metadata(catalog, done), data_version=dg.DataVersion(done.digest))
 
     return catalog_of
 
 
-def _digest(parts: list[str]) -> str:
-    return hashlib.blake2b("\n".join(parts).encode(), digest_size=16).hexdigest()
+def _metadata(catalog: Catalog, done: Synced) -> dict[str, Any]:
+    return {
+        **done.counts,
+        "entries": catalog.count(dataset=done.dataset, region=done.region, superseded=True) if done.objects else 0,
+        "generation": done.generation,
+        "as_of": done.as_of.isoformat() if done.as_of else "listed now",
+        "quarantine": _quarantine(done.quarantined),
+        "bytes_read_by_region": dg.MetadataValue.json(dict(done.evidence.bytes_read_by_region)),
+        "bytes_across": dg.MetadataValue.json(done.evidence.as_dict()["bytes_across"]),
+    }
+
+
+def _plan_metadata(plan: SyncPlan) -> dict[str, Any]:
+    return {
+        **plan.summary(),
+        "digest": plan.digest,
+        "added_keys": dg.MetadataValue.json([e.key for e in plan.added[:_FEW]]),
+        "changed_keys": dg.MetadataValue.json([e.key for e in plan.changed[:_FEW]]),
+        "quarantine": _quarantine(plan.quarantined),
+    }
+
+
+def _quarantine(quarantined: Any) -> dg.TableMetadataValue:
+    return dg.MetadataValue.table(
+        [dg.TableRecord({"key": q.key, "reason": q.reason}) for q in quarantined[:_FEW]],
+        dg.TableSchema([dg.TableColumn("key"), dg.TableColumn("reason")]),
+    )
+
+
+def _slot(region: str) -> str:
+    """Concurrency pool: so many syncs at a time share a Region's file system and workers."""
+    return f"sync-{region}"
+
+
+def _tags(name: str, region: str) -> Mapping[str, str]:
+    return {"xdask/dataset": name, "xdask/region": region}

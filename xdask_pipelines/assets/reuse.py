@@ -3,13 +3,15 @@
 Belongs here: comparing the versions that a run would give with those that are kept. Does not belong here: running.
 """
 
+import hashlib
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from xdask_pipelines.assets.analysis import Analysis, analysis_named
 from xdask_pipelines.catalog import Catalog
-from xdask_pipelines.catalog.times import time_text
+from xdask_pipelines.catalog.times import time_range, time_text
 from xdask_pipelines.resources.results import Results
 
 
@@ -68,6 +70,30 @@ def source_months(asset: str, catalog: Catalog) -> list[str]:
     """Months of a partitioned asset for which there is source data; none for other assets."""
     made = analysis_named(asset)
     return _months(made, catalog) if made and made.partitioned else []
+
+
+def covered(made: Analysis, catalog: Catalog, keys: Sequence[str]) -> dict[str, str]:
+    """Partition keys that entries of every source cover whole, with a digest of these entries' versions.
+
+    Sources whose facets a run's config chooses say nothing of a partition before the run.
+    """
+    fixed = [(source, source.facets) for source in made.sources.values() if not callable(source.facets)]
+    versions: dict[str, list[str]] = {key: [] for key in keys} if fixed else {}
+    for source, facets in fixed:
+        entries = catalog.search(dataset=source.dataset, time=None, superseded=False, limit=None, **dict(facets))
+        timed = [(e.time_start, e.time_end, e) for e in entries if e.time_start is not None and e.time_end is not None]
+        timed.sort(key=lambda found: (found[0], found[2].id))
+        starts = [start for start, _, _ in timed]
+        longest = max((end - start for start, end, _ in timed), default=0)
+        for key, so_far in versions.items():
+            start, end = time_range(key)
+            near = timed[bisect_left(starts, end - longest) : bisect_right(starts, start)]
+            found = [source.version(entry) for _, its_end, entry in near if its_end >= end]
+            versions[key] = [*so_far, *found] if found else []
+        versions = {key: found for key, found in versions.items() if found}
+    return {
+        key: hashlib.blake2b("\n".join(found).encode(), digest_size=8).hexdigest() for key, found in versions.items()
+    }
 
 
 def _months(made: Analysis, catalog: Catalog) -> list[str]:

@@ -10,12 +10,12 @@ what changed since the last time (sync).
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Protocol
 
 from xdask_pipelines.errors import CatalogError
 
@@ -35,30 +35,25 @@ class StoredObject:
     problem: str = ""
 
 
-class Listing(Protocol):
-    """Source of the objects of one mount."""
+def packed(objects: Sequence[StoredObject]) -> bytes:
+    """Objects as a Parquet table, to cross Regions: some 20 bytes each."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    def objects(self, known: Mapping[str, StoredObject]) -> Iterable[StoredObject]:
-        """All objects, sorted by key; ``known`` (by key, from the last commit) saves digests that still hold.
-
-        Raises
-        ------
-        CatalogError
-            The mount cannot be listed: a missing mount must never look like an empty dataset.
-        """
-        ...
+    columns = {field.name: [getattr(item, field.name) for item in objects] for field in fields(StoredObject)}
+    types = {"size_bytes": pa.int64(), "modified_ns": pa.int64()}
+    table = pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()})
+    file = io.BytesIO()
+    pq.write_table(table, file, compression="zstd")
+    return file.getvalue()
 
 
-@dataclass(frozen=True)
-class FolderListing:
-    """Listing of a folder ``mount`` below ``root``."""
+def unpacked(data: bytes) -> list[StoredObject]:
+    """What `packed` wrote."""
+    import pyarrow.parquet as pq
 
-    root: Path
-    mount: str
-
-    def objects(self, known: Mapping[str, StoredObject]) -> list[StoredObject]:
-        """See :meth:`Listing.objects` and :func:`list_folder`."""
-        return list_folder(self.root, self.mount, known)
+    table = pq.read_table(io.BytesIO(data))
+    return [StoredObject(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
 
 
 def list_folder(root: str | Path, mount: str, known: Mapping[str, StoredObject]) -> list[StoredObject]:

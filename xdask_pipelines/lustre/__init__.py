@@ -1,9 +1,9 @@
 """Lustre: keeping a Region's mount in step with its bucket.
 
-Belongs here: the protocol of an import and its local stand-in. Does not belong here: what files mean (catalog).
+Belongs here: imports, and what of the files is there. Does not belong here: what files mean (catalog).
 """
 
 from xdask_pipelines.lustre.folder import FolderLustre
-from xdask_pipelines.lustre.imports import ImportReport, Lustre
+from xdask_pipelines.lustre.imports import ImportReport, Lustre, Residency
 
-__all__ = ["FolderLustre", "ImportReport", "Lustre"]
+__all__ = ["FolderLustre", "ImportReport", "Lustre", "Residency"]

@@ -5,33 +5,43 @@ Belongs here: what an import means where the folder is the data. Does not belong
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.lustre.imports import ImportReport
-
-#: ``stat_mount(region, mount)``: ``(path, size in bytes, modification time in ns)`` of every file, told by the Region.
-StatMount = Callable[[str, str], list[tuple[str, int, int]]]
+from xdask_pipelines.lustre.imports import ImportReport, Residency, Tell
+from xdask_pipelines.lustre.mount import Mount
 
 
 @dataclass(frozen=True)
 class FolderLustre:
-    """Nothing has to be moved: the folder is both bucket and mount. Its state is looked up where it lies."""
+    """Nothing has to be moved: the folder is both bucket and mount. It is looked at where it lies."""
 
-    stat_mount: StatMount
+    mount: Mount
 
-    def import_changes(self, region: str, mount: str, source: str | None, tell: Callable[[str], None]) -> ImportReport:
+    def import_changes(self, region: str, mount: str, source: str | None, tell: Tell) -> ImportReport:
         """Report what the folder holds."""
-        files = self.stat_mount(region, mount)
-        if not files:
+        found = self.mount.residency(region, [mount])
+        if not found.resident_files:
             raise XdaskError(
                 f"The folder {mount} of {region} holds no files. Put the data there, or take the dataset out "
                 "of regions.yaml."
             )
-        size = sum(n for _, n, _ in files)
         stands_for = f", standing in for {source}" if source else ""
-        tell(f"{region}: folder {mount}{stands_for} holds {len(files)} files, {size / 1e6:.1f} MB; nothing to import")
-        digest = hashlib.blake2b(repr(sorted(files)).encode(), digest_size=16).hexdigest()
-        return ImportReport(region, mount, "SUCCEEDED", len(files), size, digest)
+        size = f"{found.resident_files} files, {found.resident_bytes / 1e6:.1f} MB"
+        tell(f"{region}: folder {mount}{stands_for} holds {size}; nothing to import")
+        return ImportReport(region, mount, "SUCCEEDED", found.resident_files)
+
+    def forget(self, region: str, keys: Sequence[str]) -> int:
+        """Remove nothing: a file that is gone from the folder is gone."""
+        return 0
+
+    def residency(self, region: str, keys: Sequence[str]) -> Residency:
+        """All that is in the folder is there."""
+        return self.mount.residency(region, keys)
+
+    def warm(self, region: str, keys: Sequence[str], tell: Tell) -> Residency:
+        """Nothing has to be fetched."""
+        found = self.mount.residency(region, keys)
+        tell(f"{region}: {found.resident_files} files are in the folder already")
+        return found

@@ -1,0 +1,117 @@
+"""A real S3 server, SeaweedFS, on loopback for as long as a block of tests runs.
+
+Belongs here: starting and stopping it, and clients of it. Does not belong here: what is stored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import boto3
+from botocore.client import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+ACCESS, SECRET = "tester", "tester-secret"  # of a server that lives as long as the tests do
+_PATIENCE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running server."""
+
+    url: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes boto3 in any process use the server."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.url,
+            "AWS_ACCESS_KEY_ID": ACCESS,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def client(self) -> Any:
+        """A client that may do everything."""
+        return boto3.client(
+            "s3",
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id=ACCESS,
+            aws_secret_access_key=SECRET,
+            config=Config(retries={"max_attempts": 2}, s3={"addressing_style": "path"}),
+        )
+
+
+@contextmanager
+def s3_server(folder: Path) -> Iterator[S3Server]:
+    """SeaweedFS with one identity that may do all, and anonymous reading of the bucket ``open-data``."""
+    master, volume, filer, s3, *grpc = _free_ports(8)
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    identities = [
+        {"name": "tester", "credentials": [{"accessKey": ACCESS, "secretKey": SECRET}], "actions": actions},
+        {"name": "anonymous", "actions": ["Read:open-data", "List:open-data"]},
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    command = [
+        *(str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}", "-ip=127.0.0.1"),
+        *("-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.ip.bind=127.0.0.1", f"-s3.config={folder / 's3.json'}"),
+        *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}"),
+        *(f"-master.port.grpc={grpc[0]}", f"-volume.port.grpc={grpc[1]}", f"-filer.port.grpc={grpc[2]}"),
+        *(f"-s3.port.grpc={grpc[3]}", "-master.volumeSizeLimitMB=64", "-volume.max=20"),
+    ]
+    log = folder / "log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, cwd=folder, env={**os.environ, "HOME": str(folder)}
+        )
+    server = S3Server(f"http://127.0.0.1:{s3}")
+    try:
+        _await(server, process, log)
+        yield server
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(20)
+
+
+def _await(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = monotonic() + _PATIENCE_SECONDS
+    while True:
+        try:
+            server.client().put_object(Bucket="ready", Key="ready") if _has_bucket(server) else None
+            return
+        except (BotoCoreError, ClientError):
+            if process.poll() is not None or monotonic() > deadline:
+                raise RuntimeError(f"the S3 server did not start:\n{log.read_text()[-3000:]}") from None
+            sleep(0.2)
+
+
+def _has_bucket(server: S3Server) -> bool:
+    server.client().create_bucket(Bucket="ready")
+    return True
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()

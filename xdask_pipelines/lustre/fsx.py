@@ -1,0 +1,232 @@
+"""FSx for Lustre: imports from a linked bucket, through the AWS API; what is on the mount, through Lustre itself.
+
+Belongs here: associations, import tasks and their ends. Does not belong here: what files mean (catalog), the commands on
+the mount (mount).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from time import monotonic, sleep
+from typing import Any
+from uuid import uuid4
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.lustre.imports import ImportReport, Residency, Tell
+from xdask_pipelines.lustre.mount import Mount
+from xdask_pipelines.names import IMPORT_REPORTS
+
+_IMPORT = "IMPORT_METADATA_FROM_REPOSITORY"
+_UNFINISHED = ("PENDING", "EXECUTING", "CANCELING")
+#: Nothing moves for so long: an operator should look.
+_PATIENCE_SECONDS = 2 * 3600.0
+
+
+@dataclass(frozen=True)
+class FsxLustre:
+    """The file systems of worker Regions, each found by the bucket that is linked to it.
+
+    Parameters
+    ----------
+    client_of
+        ``client_of(region)``: client of the FSx API there.
+    mount
+        Reaches the files of a mount.
+    poll_seconds
+        Between two looks at a task.
+    wait
+        Waits some seconds.
+    """
+
+    client_of: Callable[[str], Any]
+    mount: Mount
+    poll_seconds: float = 15.0
+    wait: Callable[[float], None] = sleep
+
+    def import_changes(self, region: str, mount: str, source: str | None, tell: Tell) -> ImportReport:
+        """Run an import task to its end, or wait for one of the same bucket that runs already."""
+        if source is None:
+            return ImportReport(region, mount, "SUCCEEDED", 0, detail="no bucket is linked: the mount is the data")
+        client = self.client_of(region)
+        try:
+            association = self._association(client, region, mount, source)
+            task = self._unfinished(client, association) or self._begun(client, association, region, tell)
+            tell(f"{region}: import of {source} is task {task['TaskId']}")
+            return _report(region, mount, source, self._ended(client, task, region, tell))
+        except (BotoCoreError, ClientError) as error:
+            raise XdaskError(
+                f"FSx in {region} refused the import of {source}: {error}; nothing was changed. It needs "
+                "fsx:DescribeDataRepositoryAssociations, fsx:DescribeDataRepositoryTasks and "
+                "fsx:CreateDataRepositoryTask"
+            ) from error
+
+    def forget(self, region: str, keys: Sequence[str]) -> int:
+        """Remove files from the mount that are gone from the bucket; how many were there.
+
+        Raises
+        ------
+        XdaskError
+            The file system exports deletions: removing a file would remove an object that came back meanwhile.
+        """
+        if not keys:
+            return 0
+        for association in self._associations(self.client_of(region)):
+            folder = association["FileSystemPath"].strip("/") + "/"
+            exported = association.get("S3", {}).get("AutoExportPolicy", {}).get("Events", ())
+            if "DELETED" in exported and any(f"{key}/".startswith(folder) for key in keys):
+                raise XdaskError(
+                    f"{association['AssociationId']} in {region} exports deletions to {association['DataRepositoryPath']}, "
+                    f"so that nothing is removed from {folder}. Take DELETED out of its AutoExportPolicy: a mount that is "
+                    "read must not change its bucket"
+                )
+        return self.mount.unlink(region, keys)
+
+    def residency(self, region: str, keys: Sequence[str]) -> Residency:
+        """What of these is on the mount."""
+        return self.mount.residency(region, keys)
+
+    def warm(self, region: str, keys: Sequence[str], tell: Tell) -> Residency:
+        """Fetch what is not on the mount yet, and wait for it.
+
+        Raises
+        ------
+        XdaskError
+            Nothing moved for two hours.
+        """
+        before = left = self.residency(region, keys)
+        self.mount.restore(region, keys)
+        moved = monotonic()
+        while left.released_files:
+            tell(f"{region}: {left.released_files} files, {left.released_bytes / 1e9:.2f} GB still to be fetched")
+            self.wait(self.poll_seconds)
+            now = self.residency(region, keys)
+            moved = monotonic() if now != left else moved
+            left = now
+            if monotonic() - moved > _PATIENCE_SECONDS:
+                raise XdaskError(
+                    f"{left.released_files} files in {region} were asked for and did not come for "
+                    f"{_PATIENCE_SECONDS / 3600:g} hours. Look at `lfs hsm_action` on the mount, then run again"
+                )
+        tell(f"{region}: all {left.resident_files} files, {left.resident_bytes / 1e9:.2f} GB are on the mount")
+        return before
+
+    # ---- associations and tasks -------------------------------------------------------------------------------
+
+    def _associations(self, client: Any) -> Iterator[Mapping[str, Any]]:
+        asked: dict[str, str] = {}
+        while True:
+            page = client.describe_data_repository_associations(**asked)
+            yield from page["Associations"]
+            if not page.get("NextToken"):
+                return
+            asked = {"NextToken": page["NextToken"]}
+
+    def _association(self, client: Any, region: str, mount: str, source: str) -> Mapping[str, Any]:
+        there = list(self._associations(client))
+        fitting = [
+            a
+            for a in there
+            if a["FileSystemPath"].strip("/") == mount and a["DataRepositoryPath"].rstrip("/") == source.rstrip("/")
+        ]
+        if len(fitting) != 1:
+            links = ", ".join(
+                f"{a['DataRepositoryPath']} at {a['FileSystemPath']} of {a['FileSystemId']}" for a in there
+            )
+            how_many = "No file system" if not fitting else f"{len(fitting)} file systems"
+            raise XdaskError(
+                f"{how_many} in {region} link{'s' if not fitting else ''} {source} at /{mount}; exactly one must. There "
+                f"are: {links or 'none'}. Mend source or mount in regions.yaml, or the association"
+            )
+        (found,) = fitting
+        if found["Lifecycle"] not in ("AVAILABLE", "UPDATING"):
+            why = found.get("FailureDetails", {}).get("Message", "no reason is given")
+            raise XdaskError(
+                f"The link {found['AssociationId']} of {source} in {region} is {found['Lifecycle']} ({why}). Wait until it "
+                "is AVAILABLE, or mend it, then sync again"
+            )
+        return found
+
+    def _unfinished(self, client: Any, association: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """An import of the same bucket that runs already; what it may have passed by, the next sync finds."""
+        filters = [{"Name": "file-system-id", "Values": [association["FileSystemId"]]}]
+        asked: dict[str, Any] = {"Filters": filters}
+        while True:
+            page = client.describe_data_repository_tasks(**asked)
+            for task in page["DataRepositoryTasks"]:
+                paths = [path.rstrip("/") for path in task.get("Paths", ())]
+                same = task["Type"] == _IMPORT and association["DataRepositoryPath"].rstrip("/") in paths
+                if same and task["Lifecycle"] in ("PENDING", "EXECUTING"):
+                    found: Mapping[str, Any] = task
+                    return found
+            if not page.get("NextToken"):
+                return None
+            asked["NextToken"] = page["NextToken"]
+
+    def _begun(self, client: Any, association: Mapping[str, Any], region: str, tell: Tell) -> Mapping[str, Any]:
+        """A new import, once no other task keeps the file system busy."""
+        source = association["DataRepositoryPath"].rstrip("/")
+        began = monotonic()
+        token = uuid4().hex  # a request whose answer was lost, sent again, starts nothing twice
+        while True:
+            try:
+                answer = client.create_data_repository_task(
+                    Type=_IMPORT,
+                    FileSystemId=association["FileSystemId"],
+                    Paths=[source],
+                    Report=_report_wanted(association, source),
+                    ClientRequestToken=token,
+                )
+            except client.exceptions.DataRepositoryTaskExecuting:
+                if monotonic() - began > _PATIENCE_SECONDS:
+                    raise
+                tell(f"{region}: {association['FileSystemId']} is busy with another task; waiting for it")
+                self.wait(self.poll_seconds)
+                continue
+            task: Mapping[str, Any] = answer["DataRepositoryTask"]
+            return task
+
+    def _ended(self, client: Any, task: Mapping[str, Any], region: str, tell: Tell) -> Mapping[str, Any]:
+        moved, before = monotonic(), task
+        while task["Lifecycle"] in _UNFINISHED:
+            self.wait(self.poll_seconds)
+            (task,) = client.describe_data_repository_tasks(TaskIds=[task["TaskId"]])["DataRepositoryTasks"]
+            if (task["Lifecycle"], task.get("Status")) != (before["Lifecycle"], before.get("Status")):
+                moved, before = monotonic(), task
+                status = task.get("Status", {})
+                done = status.get("SucceededCount", 0) + status.get("FailedCount", 0)
+                tell(
+                    f"{region}: {task['TaskId']} is {task['Lifecycle']}, {done} of {status.get('TotalCount', 0)} files"
+                )
+            if monotonic() - moved > _PATIENCE_SECONDS:
+                raise XdaskError(
+                    f"Task {task['TaskId']} in {region} is {task['Lifecycle']} and shows no progress for "
+                    f"{_PATIENCE_SECONDS / 3600:g} hours. Look at it in the FSx console; the next sync waits for it again"
+                )
+        return task
+
+
+def _report_wanted(association: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Where the bucket may be written to, which only those who export to it may, a report of failed files is asked for."""
+    if not association.get("S3", {}).get("AutoExportPolicy", {}).get("Events"):
+        return {"Enabled": False}
+    where = f"{source}/{IMPORT_REPORTS}"
+    return {"Enabled": True, "Path": where, "Format": "REPORT_CSV_20191124", "Scope": "FAILED_FILES_ONLY"}
+
+
+def _report(region: str, mount: str, source: str, task: Mapping[str, Any]) -> ImportReport:
+    status = task.get("Status", {})
+    total, failed = status.get("TotalCount", 0), status.get("FailedCount", 0)
+    state = task["Lifecycle"]
+    why = task.get("FailureDetails", {}).get("Message", "")
+    lies = task.get("Report", {}).get("Path", "")
+    detail = f"task {task['TaskId']}" + (f": {why}" if why else "")
+    detail += f"; its report is {lies}/task-{task['TaskId']}/failures.csv" if lies and failed else ""
+    if state == "CANCELED" or (state == "FAILED" and not (failed and failed < total)):
+        raise XdaskError(
+            f"The import of {source} in {region} ended as {state} ({detail}); the catalog was not changed. Mend the "
+            "cause, then sync again"
+        )
+    return ImportReport(region, mount, state, total, failed, detail)

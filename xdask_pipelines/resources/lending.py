@@ -1,0 +1,42 @@
+"""Workers for a sync: the standing pools where they can take tasks, else one worker that is given back.
+
+Belongs here: borrowing for small work beside the data, so that no sync depends on pools that happen to be up. Does not
+belong here: standing pools (pools).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from xdask_pipelines.access.remote import Compute
+from xdask_pipelines.placement import compute, local_regions
+from xdask_pipelines.resources.pools import Pools, Tell
+
+
+@contextmanager
+def lent(pools: Pools, regions: Sequence[str], tell: Tell) -> Iterator[Compute]:
+    """What computes in some Regions, for as long as a block of code runs.
+
+    Parameters
+    ----------
+    pools
+        Used if each of the Regions has a worker there.
+    regions
+        Worker Regions.
+    tell
+        Is told if workers are started.
+    """
+    workers = pools.status().workers
+    if all(workers.get(region) for region in regions):
+        yield pools.compute
+        return
+    tell(f"pools are down: starting one worker in {', '.join(regions)}, for this sync only")
+    topology = pools.topology
+    data = {region: topology.data_folder(region) for region in regions}
+    results = {region: topology.results_folder(region) for region in regions}
+    for folder in results.values():
+        folder.mkdir(parents=True, exist_ok=True)
+    with local_regions(regions, data=data, results=results) as client:
+        yield partial(compute, client)

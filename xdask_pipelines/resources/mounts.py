@@ -1,0 +1,33 @@
+"""What stands for Lustre: folders on a laptop, FSx on AWS.
+
+Belongs here: the choice, and clients of AWS. Does not belong here: what an import is (lustre).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from xdask_pipelines.access.mount import MountAtHome
+from xdask_pipelines.access.remote import Compute
+from xdask_pipelines.lustre import FolderLustre, Lustre
+from xdask_pipelines.topology import Topology
+
+#: Lustre whose files are touched by what computes.
+LustreWith = Callable[[Compute], Lustre]
+
+
+def lustre_of(topology: Topology) -> LustreWith:
+    """Lustre as the topology's profile has it."""
+    if topology.profile == "local":
+        return lambda compute: FolderLustre(MountAtHome(compute))
+    from xdask_pipelines.lustre.fsx import FsxLustre  # imports botocore
+
+    return lambda compute: FsxLustre(_fsx, MountAtHome(compute, on_lustre=True))
+
+
+def _fsx(region: str) -> Any:
+    import boto3
+    from botocore.client import Config
+
+    return boto3.client("fsx", region_name=region, config=Config(retries={"mode": "standard", "max_attempts": 8}))

@@ -1,0 +1,93 @@
+"""Sensors: what runs, or is told, because something happened.
+
+Belongs here: launching what new data allow, and alerts of failed syncs. Does not belong here: what runs, the clock
+(schedules), where alerts go (resources.alerts).
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+from xdask_pipelines.assets.analysis import Analysis, analysis_named
+from xdask_pipelines.assets.reuse import covered
+from xdask_pipelines.catalog import Catalog
+from xdask_pipelines.resources.alerts import send_alert
+from xdask_pipelines.topology import Topology
+
+
+class NewMonths(dg.AutomationCondition[dg.AssetKey]):
+    """True of a partition when a sync brought its data: all of them for the first time, or another version of them.
+
+    It is true once for each version, and not as long as there is no result: what fails is not tried for ever, and what
+    fails because of a damaged file is tried again when that file is replaced. When it looks for the first time it only
+    remembers what there is; what was not materialized until then is a person's to launch.
+
+    Parameters
+    ----------
+    catalog
+        Says what there is.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+
+    @property
+    def description(self) -> str:
+        """What the UI shows."""
+        return "A sync brought the partition's data, or another version of them."
+
+    def evaluate(self, context: dg.AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
+        """Compare what the catalog holds now with what it held at the last look."""
+        made, partitions = analysis_named(context.key.to_user_string()), context.partitions_def
+        if made is None or partitions is None:
+            return dg.AutomationResult(context, context.get_empty_subset())
+        now = covered(made, self._catalog, partitions.get_partition_keys())
+        before = json.loads(context.cursor) if context.cursor else now
+        new = {key for key, version in now.items() if before.get(key) != version}
+        subset = context.asset_graph_view.get_subset_from_partition_keys(context.key, partitions, new)
+        return dg.AutomationResult(context, subset, cursor=json.dumps(now))
+
+
+def new_months(analyses: Sequence[Analysis]) -> dg.AutomationConditionSensorDefinition:
+    """Looks after each sync; to be switched on in the UI."""
+    return dg.AutomationConditionSensorDefinition(
+        "new_months",
+        target=dg.AssetSelection.assets(*(dg.AssetKey(made.name) for made in analyses if made.partitioned)),
+        use_user_code_server=True,
+        minimum_interval_seconds=60,
+        description="Launches partitions whose data a sync has brought.",
+    )
+
+
+def failed_syncs(topology: Topology) -> dg.SensorDefinition:
+    """Tells of syncs that failed, where the topology names somebody to tell."""
+    names = {f"{name}/{region}" for name, region in topology.places}
+    running = dg.DefaultSensorStatus.RUNNING if topology.alerts else dg.DefaultSensorStatus.STOPPED
+
+    @dg.run_failure_sensor(
+        name="failed_syncs",
+        default_status=running,
+        description=f"Tells {topology.alerts or 'nobody (name `alerts` in regions.yaml)'} of syncs that failed.",
+    )
+    def tell(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
+        failed = {
+            place: _said(event)
+            for event in context.get_step_failure_events()
+            if (place := "/".join((event.step_key or "").split("__")[:2])) in {n.replace("-", "_") for n in names}
+        }
+        if not failed or not topology.alerts:
+            return dg.SkipReason("no sync failed, or nobody is to be told")
+        subject = f"xdask: sync failed: {', '.join(sorted(failed))}"
+        send_alert(topology.alerts, subject, {"run_id": context.dagster_run.run_id, "failed": failed})
+        return None
+
+    return tell
+
+
+def _said(event: dg.DagsterEvent) -> str:
+    data: Any = event.step_failure_data
+    if data.user_failure_data and data.user_failure_data.description:
+        return str(data.user_failure_data.description)
+    return str(data.error.message if data.error else "failed")
