@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
+from uuid import uuid4
 
 import pytest
 from distributed import Scheduler
 from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster
 from recorder import Recorder
+from s3_server import S3Server, s3_server
 
 from xdask_pipelines.placement import local_regions
 from xdask_pipelines.resources.search_node import SearchNode
@@ -45,6 +47,27 @@ def cluster(running: Cluster) -> Cluster:
 
 def _count_tasks(dask_scheduler: Scheduler | None = None) -> int:
     return len(dask_scheduler.tasks)  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    """A real S3 server."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Makes an empty bucket, and makes boto3 of this process ask the server; its answer is the bucket's address."""
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def make(name: str = "") -> str:
+        name = name or f"b{uuid4().hex}"
+        s3.client().create_bucket(Bucket=name)
+        return f"s3://{name}"
+
+    return make
 
 
 @pytest.fixture(scope="session")

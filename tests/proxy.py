@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from botocore.auth import SigV4Auth
@@ -20,8 +21,8 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 #: What to do with a request, told by its method, path and number: answer this status instead, lose the answer of the
-#: node ("lose"), or pass it on (None).
-Fault = Callable[[str, str, int], int | str | None]
+#: node ("lose"), change the answer's content (a function), or pass it on (None).
+Fault = Callable[[str, str, int], int | str | Callable[[bytes], bytes] | None]
 
 
 @dataclass
@@ -38,13 +39,18 @@ class Proxy:
 def proxied(
     node: str, *, certificate: Path | None = None, signed_with: Credentials | None = None, region: str = "eu-west-2"
 ) -> Iterator[Proxy]:
-    """Run a proxy before the node at an address such as ``opensearch+http://127.0.0.1:9201``."""
+    """Run a proxy before the node at an address such as ``opensearch+http://127.0.0.1:9201``, or an S3 server.
+
+    An S3 server sees all headers, as it checks signatures by itself.
+    """
     behind = urlsplit(node.removeprefix("opensearch+"))
+    passed_on = ("content-type", "accept") if node.startswith("opensearch+") else None
     state = Proxy("")
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wanted: ClassVar[dict[str, str]] = {}
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -60,15 +66,18 @@ def proxied(
                 self._answer(fault, b'{"error": {"reason": "told to"}}', "application/json")
                 return
             connection = http.client.HTTPConnection(behind.hostname or "", behind.port or 9200, timeout=60)
-            kept = {k: v for k, v in self.headers.items() if k.lower() in ("content-type", "accept")}
+            kept = {k: v for k, v in self.headers.items() if passed_on is None or k.lower() in passed_on}
             connection.request(self.command, self.path, body or None, kept)
             answer = connection.getresponse()
             content = answer.read()
+            self.wanted = {k: v for k, v in answer.getheaders() if k.lower().startswith("x-amz-")}
             connection.close()
             if fault == "lose":
                 self.close_connection = True
                 self.connection.close()
                 return
+            if callable(fault):
+                content = fault(content)
             self._answer(answer.status, content, answer.getheader("Content-Type") or "application/json")
 
         do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = _serve
@@ -77,6 +86,8 @@ def proxied(
             self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content)))
+            for name, value in self.wanted.items():
+                self.send_header(name, value)
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content)
@@ -107,7 +118,8 @@ def proxied(
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate)
         server.socket = context.wrap_socket(server.socket, server_side=True)
-    state.url = f"opensearch+http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
+    scheme = "opensearch+" if passed_on else ""
+    state.url = f"{scheme}http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

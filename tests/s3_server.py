@@ -69,7 +69,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         *("-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.ip.bind=127.0.0.1", f"-s3.config={folder / 's3.json'}"),
         *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}"),
         *(f"-master.port.grpc={grpc[0]}", f"-volume.port.grpc={grpc[1]}", f"-filer.port.grpc={grpc[2]}"),
-        *(f"-s3.port.grpc={grpc[3]}", "-master.volumeSizeLimitMB=64", "-volume.max=20"),
+        *(f"-s3.port.grpc={grpc[3]}", "-master.volumeSizeLimitMB=64", "-volume.max=1000"),
     ]
     log = folder / "log"
     with log.open("wb") as out:
@@ -93,17 +93,14 @@ def _await(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> Non
     deadline = monotonic() + _PATIENCE_SECONDS
     while True:
         try:
-            server.client().put_object(Bucket="ready", Key="ready") if _has_bucket(server) else None
+            client = server.client()
+            client.create_bucket(Bucket="ready")
+            client.put_object(Bucket="ready", Key="ready")
             return
         except (BotoCoreError, ClientError):
             if process.poll() is not None or monotonic() > deadline:
                 raise RuntimeError(f"the S3 server did not start:\n{log.read_text()[-3000:]}") from None
             sleep(0.2)
-
-
-def _has_bucket(server: S3Server) -> bool:
-    server.client().create_bucket(Bucket="ready")
-    return True
 
 
 def _free_ports(count: int) -> list[int]:

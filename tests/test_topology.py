@@ -176,7 +176,7 @@ REFUSALS = {
         "excerpt: true",
         "colour: red",
         "regions.yaml:11: workers[0].datasets[0].colour: unknown key; known here: name, layout, mount, source, "
-        "excerpt, license, attribution",
+        "anonymous, inventory, excerpt, license, attribution",
     ),
     "unknown Region": (
         "region: us-east-1",

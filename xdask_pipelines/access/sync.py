@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.remote import Compute, call_at_home
-from xdask_pipelines.catalog import Catalog
+from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.bucket import Bucket, list_bucket
 from xdask_pipelines.catalog.inventory import read_inventory
 from xdask_pipelines.catalog.layouts import Holding, Quarantined
@@ -192,7 +192,10 @@ def _headers(
     groups = [wanted[i : i + _HEADERS_A_CALL] for i in range(0, len(wanted), _HEADERS_A_CALL)]
     calls = [
         call_at_home(
-            "describe", region, describe_at_home, [(e.id, e.key, e.format, e.time_start is None) for e in group]
+            "describe",
+            region,
+            describe_at_home,
+            [_asked(entry) for entry in group],
         )
         for group in groups
     ]
@@ -205,19 +208,34 @@ def _headers(
     return headers, rejected, evidence
 
 
+def _asked(entry: Entry) -> tuple[str, str, str, bool, int]:
+    return entry.id, entry.key, entry.format, entry.time_start is None, entry.size_bytes
+
+
 def describe_at_home(
-    entries: Sequence[tuple[str, str, str, bool]],
+    entries: Sequence[tuple[str, str, str, bool, int]],
 ) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Headers and rejections by entry id, read on a worker of the entries' Region.
 
-    Each entry is ``(id, key, format, wants_time)``; where the path does not tell the time, the header does.
+    Each entry is ``(id, key, format, wants_time, size_bytes)``; where the path does not tell the time, the header does.
     """
     headers, rejected = {}, {}
-    for identity, key, file_format, wants_time in entries:
+    for identity, key, file_format, wants_time, size in entries:
+        path = region_path(key)
+        if not path.exists():
+            rejected[identity] = "it is in the bucket and not on the mount: the import left it out; sync again"
+            continue
         try:
-            header = describe(region_path(key), file_format)
+            header = describe(path, file_format)
         except XdaskError as error:
             rejected[identity] = str(error)
+            continue
+        there = header.get("file", {"size_bytes": size})["size_bytes"]
+        if there != size:
+            rejected[identity] = (
+                f"it has {there} bytes on the mount and {size} where it was listed: it changed, or its import is not done; "
+                "sync again"
+            )
             continue
         if not wants_time:
             header.pop("time_range", None)

@@ -97,7 +97,7 @@ def list_bucket(bucket: Bucket, mount: str, *, page_keys: int = PAGE_KEYS) -> li
 
 def client_for(bucket: Bucket) -> Any:
     """A client of S3 in the bucket's Region. Retries, with jitter, what S3 asks to try again."""
-    import boto3
+    import boto3.session  # sessions are not shared between threads
     from botocore import UNSIGNED
     from botocore.client import Config
 
@@ -106,7 +106,7 @@ def client_for(bucket: Bucket) -> Any:
         max_pool_connections=_THREADS,
         **({"signature_version": UNSIGNED} if bucket.anonymous else {}),
     )
-    return boto3.client("s3", region_name=bucket.region, config=config)
+    return boto3.session.Session().client("s3", region_name=bucket.region, config=config)
 
 
 def stored(

@@ -236,7 +236,9 @@ def _suspicions(
     plan: SyncPlan, mounts: Sequence[tuple[Holding, Sequence[StoredObject]]], committed: Committed
 ) -> Iterable[str]:
     for holding, objects in mounts:
-        if not objects and any(item.key.startswith(f"{holding.mount}/") for item in committed.objects):
+        # Empty objects that stand for folders outlive the files in them.
+        empty = all(item.problem or item.key.endswith("/") for item in objects)
+        if empty and any(_is_file_of(item, holding) for item in committed.objects):
             yield f"{holding.mount} is empty, and was not at the last sync"
     held = len(committed.digests)
     if len(plan.removed) > max(_FEW_REMOVALS, _REMOVED_SHARE * held):
@@ -246,6 +248,10 @@ def _suspicions(
     holes = sum(_within(key, staying) for key in plan.manifest.drop)
     if holes > max(_FEW_REMOVALS, _REMOVED_SHARE * len(committed.objects)):
         yield f"{holes} of {len(committed.objects)} objects would be removed from within entries that stay"
+
+
+def _is_file_of(item: StoredObject, holding: Holding) -> bool:
+    return item.key.startswith(f"{holding.mount}/") and not item.key.endswith("/")
 
 
 def _within(key: str, folders: Set[str]) -> bool:

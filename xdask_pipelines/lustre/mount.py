@@ -20,7 +20,7 @@ from xdask_pipelines.lustre.imports import Residency
 
 _FILES_A_CALL = 500
 _STATE = re.compile(rb": \(0x([0-9a-f]+)\)")
-_RELEASED = 0x8
+_RELEASED = 0x4  # exists 0x1, dirty 0x2, archived 0x8
 
 
 class Mount(Protocol):

@@ -37,7 +37,7 @@ def send_alert(address: str, subject: str, document: Mapping[str, Any]) -> None:
             import boto3
 
             body = json.dumps(document, indent=2, ensure_ascii=False)
-            boto3.client("sns", region_name=address.split(":")[3]).publish(
+            boto3.session.Session().client("sns", region_name=address.split(":")[3]).publish(
                 TopicArn=address, Subject=subject[:100], Message=body
             )
             return

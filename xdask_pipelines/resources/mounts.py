@@ -30,4 +30,6 @@ def _fsx(region: str) -> Any:
     import boto3
     from botocore.client import Config
 
-    return boto3.client("fsx", region_name=region, config=Config(retries={"mode": "standard", "max_attempts": 8}))
+    return boto3.session.Session().client(
+        "fsx", region_name=region, config=Config(retries={"mode": "standard", "max_attempts": 8})
+    )

@@ -1,0 +1,196 @@
+"""A twin of the FSx API for tests: associations and import tasks with states, over HTTP as boto3 speaks it.
+
+It refuses what AWS refuses, as the API's own description says: unknown file systems and tasks, paths outside of any
+association, a second task while one executes, reports outside of the repository, one token for two requests. An import
+brings new and changed objects of a bucket into a folder, never deletions, as the real one does.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+Document = dict[str, Any]
+
+
+class Refused(Exception):
+    """What the API answers instead."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+@dataclass
+class FsxTwin:
+    """State of the twin. ``steps`` are the lives that a task still has to live: each description takes one."""
+
+    url: str = ""
+    s3: Any = None
+    root: Path = Path()
+    associations: list[Document] = field(default_factory=list)
+    tasks: list[Document] = field(default_factory=list)
+    created: int = 0
+    unreadable: Callable[[str], bool] = lambda key: False
+    outcome: str = "SUCCEEDED"
+    page: int = 2
+    _steps: dict[str, int] = field(default_factory=dict)
+    _tokens: dict[str, tuple[Document, str]] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=count)
+
+    def link(self, bucket: str, folder: str, file_system: str = "fs-0123456789abcdef0", **more: Any) -> Document:
+        """An association, as an operator makes them."""
+        made = {
+            "AssociationId": f"dra-{next(self._numbers):017x}",
+            "FileSystemId": file_system,
+            "Lifecycle": "AVAILABLE",
+            "FileSystemPath": folder,
+            "DataRepositoryPath": bucket,
+            **more,
+        }
+        self.associations.append(made)
+        return made
+
+    # ---- the API ----------------------------------------------------------------------------------------------
+
+    def DescribeDataRepositoryAssociations(self, asked: Document) -> Document:
+        return self._paged("Associations", self.associations, asked)
+
+    def DescribeDataRepositoryTasks(self, asked: Document) -> Document:
+        if "TaskIds" in asked:
+            found = [task for task in self.tasks if task["TaskId"] in asked["TaskIds"]]
+            if len(found) != len(asked["TaskIds"]):
+                raise Refused("DataRepositoryTaskNotFound", "there is no such task")
+        else:
+            wanted = {f["Name"]: f["Values"] for f in asked.get("Filters", ())}
+            found = [t for t in self.tasks if t["FileSystemId"] in wanted.get("file-system-id", [t["FileSystemId"]])]
+        answer = self._paged("DataRepositoryTasks", found, asked)
+        answer = json.loads(json.dumps(answer))  # as they are now; time passes afterwards
+        for task in found:
+            self._live(task)
+        return answer
+
+    def CreateDataRepositoryTask(self, asked: Document) -> Document:
+        token, same = asked["ClientRequestToken"], json.dumps(asked, sort_keys=True)
+        if token in self._tokens:
+            task, before = self._tokens[token]
+            if before != same:
+                raise Refused("IncompatibleParameterError", "the token was used for another request")
+            return {"DataRepositoryTask": task}
+        linked = [a for a in self.associations if a["FileSystemId"] == asked["FileSystemId"]]
+        if not linked:
+            raise Refused("FileSystemNotFound", f"{asked['FileSystemId']} is not there, or nothing is linked to it")
+        sources = [a["DataRepositoryPath"] for a in linked if a["Lifecycle"] == "AVAILABLE"]
+        for path in asked["Paths"]:
+            if not any(f"{path}/".startswith(f"{source.rstrip('/')}/") for source in sources):
+                raise Refused("BadRequest", f"{path} is in no repository that is linked")
+        report = asked["Report"]
+        if report["Enabled"] and not any(report["Path"].startswith(source) for source in sources):
+            raise Refused("BadRequest", "the report must lie in the repository")
+        if busy := [t for t in self.tasks if t["Lifecycle"] in ("PENDING", "EXECUTING")]:
+            self._live(busy[0])
+            raise Refused("DataRepositoryTaskExecuting", "a task is executing on the file system already")
+        self.created += 1
+        task = {
+            "TaskId": f"task-{next(self._numbers):017x}",
+            "Lifecycle": "PENDING",
+            "Type": asked["Type"],
+            "CreationTime": 1.7e9,
+            "FileSystemId": asked["FileSystemId"],
+            "Paths": asked["Paths"],
+            "Report": report,
+        }
+        self.tasks.append(task)
+        self._steps[task["TaskId"]] = 3
+        self._tokens[token] = (task, same)
+        return {"DataRepositoryTask": json.loads(json.dumps(task))}
+
+    # ---- a task's life ----------------------------------------------------------------------------------------
+
+    def _live(self, task: Document) -> None:
+        left = self._steps.get(task["TaskId"], 0)
+        if not left or task["Lifecycle"] not in ("PENDING", "EXECUTING"):
+            return
+        self._steps[task["TaskId"]] = left - 1
+        if left == 3:
+            task["Lifecycle"] = "EXECUTING"
+            task["Status"] = {"TotalCount": 0, "SucceededCount": 0, "FailedCount": 0}
+        elif left == 2:
+            done, failed = self._import(task)
+            task["Status"] = {"TotalCount": done + failed, "SucceededCount": done, "FailedCount": failed}
+        else:
+            failed = task["Status"]["FailedCount"]
+            task["Lifecycle"] = "FAILED" if failed else self.outcome
+            if task["Lifecycle"] == "FAILED":
+                task["FailureDetails"] = {"Message": f"{failed} files could not be imported"}
+
+    def _import(self, task: Document) -> tuple[int, int]:
+        done = failed = 0
+        for association in self.associations:
+            source = association["DataRepositoryPath"].rstrip("/")
+            if source not in [path.rstrip("/") for path in task["Paths"]]:
+                continue
+            bucket, _, prefix = source.removeprefix("s3://").partition("/")
+            prefix = prefix and f"{prefix}/"
+            pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            for item in (item for page in pages for item in page.get("Contents", ())):
+                if item["Key"].endswith("/"):
+                    continue
+                if self.unreadable(item["Key"]):
+                    failed += 1
+                    continue
+                path = self.root / association["FileSystemPath"].strip("/") / item["Key"][len(prefix) :]
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(self.s3.get_object(Bucket=bucket, Key=item["Key"])["Body"].read())
+                done += 1
+        return done, failed
+
+    def _paged(self, name: str, found: list[Document], asked: Document) -> Document:
+        start = int(asked.get("NextToken", 0))
+        end = start + self.page
+        more = {"NextToken": str(end)} if end < len(found) else {}
+        return {name: found[start:end], **more}
+
+
+@contextmanager
+def fsx_twin(s3: Any, root: Path) -> Iterator[FsxTwin]:
+    """The twin on loopback; ``root`` is the file system, ``s3`` a client of the server that holds the buckets."""
+    twin = FsxTwin(s3=s3, root=root)
+    lock = threading.Lock()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "{}")
+            name = self.headers["X-Amz-Target"].rpartition(".")[2]
+            with lock:
+                try:
+                    status, answer = 200, getattr(twin, name)(asked)
+                except Refused as error:
+                    status, answer = 400, {"__type": error.kind, "Message": str(error)}
+            content = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/x-amz-json-1.1")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *args: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    twin.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield twin
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
