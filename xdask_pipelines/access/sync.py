@@ -132,6 +132,9 @@ def _holding(topology: Topology, region: str, mount: Any) -> Holding:
         mount=mount.mount,
         excerpt=mount.excerpt,
         attributes={name: text for name, text in said.items() if text},
+        exclude=frozenset(mount.exclude),
+        pattern=mount.pattern or "",
+        variable=mount.variable or "",
     )
 
 
