@@ -57,7 +57,7 @@ def due(
         reuse: list[str] = []
         for key in _months(made, catalog) if made.partitioned else [""]:
             upstream = {name: versions[name] for name in made.upstream}
-            wanted = made.version(config, made.entries(catalog, config, key), upstream, key)
+            wanted = made.version(config, made.replicas(catalog, config, key), upstream, key)
             (reuse if kept.get(key) == wanted else run).append(key)
             versions[made.name][key] = wanted
         answer.append(Due(made.name, tuple(run), tuple(reuse)))

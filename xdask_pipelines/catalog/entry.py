@@ -19,7 +19,7 @@ Format = Literal["netcdf4", "zarr2", "zarr3", "grib"]
 
 # What search, facets and resolve know of every entry beside its own facets and attributes.
 FIELDS = ("dataset", "region", "layout", "format", "variable", "version", "part", "key")
-_RESERVED = frozenset({"superseded", "limit", "time", "times", "each", "id"})  # names that those functions take
+_RESERVED = frozenset({"superseded", "limit", "time", "times", "each", "near", "id"})  # names that those functions take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
