@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ import pytest
 import xarray as xr
 import zarr
 from access_helpers import Entry, described
+from grib_files import message as grib_message
+from grib_files import write_grib
 from places import EAST, WEST, Cluster
 
 from xdask_pipelines.access import open_entries
-from xdask_pipelines.access.header import describe
+from xdask_pipelines.access.header import describe, unpack
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement import PlacementError, compute
 from xdask_pipelines.synthetic import write_era5_month
@@ -177,6 +180,67 @@ def test_a_chunk_that_changed_in_a_store_is_refused(cluster: Cluster) -> None:
         compute(cluster.client, open_entries([entry]).t.mean())
 
 
+def test_a_file_is_compared_with_what_the_mount_said_and_not_with_the_time_that_s3_has(cluster: Cluster) -> None:
+    path = cluster.data[EAST] / "read/s3.nc"
+    netcdf(path, dataset())
+    (entry,) = described(cluster.client, EAST, "read/s3.nc")
+    assert entry.header["file"] == {"size_bytes": path.stat().st_size, "modified_ns": path.stat().st_mtime_ns}
+    listed = Entry(**{**vars(entry), "modified_ns": 1_500_000_000_000_000_000})
+    (got,), _ = compute(cluster.client, open_entries([listed]).t)
+    np.testing.assert_array_equal(got, FIELD)
+    with pytest.raises(ChangedEntry, match=r"was listed with 5 bytes, and had \d+ when its header was read"):
+        open_entries([Entry(**{**vars(entry), "size_bytes": 5})])
+
+
+def test_a_store_s_time_is_that_of_its_latest_file(cluster: Cluster) -> None:
+    path = cluster.data[WEST] / "read/latest.zarr"
+    dataset().to_zarr(path, zarr_format=3)
+    (entry,) = described(cluster.client, WEST, "read/latest.zarr", file_format="zarr3")
+    latest = max(f.stat().st_mtime_ns for f in path.rglob("*") if f.is_file())
+    assert entry.header["file"]["modified_ns"] == latest
+    (got,), _ = compute(cluster.client, open_entries([Entry(**{**vars(entry), "modified_ns": 1})]).t)
+    np.testing.assert_array_equal(got, FIELD)
+
+
+def test_a_sharded_store_counts_the_chunks_that_are_read_and_sees_a_shard_that_changed(cluster: Cluster) -> None:
+    path = cluster.data[WEST] / "read/sharded.zarr"
+    encoding = {"t": {"chunks": (5, 9, 10), "shards": (15, 18, 20), "compressors": None}}
+    dataset().to_zarr(path, zarr_format=3, encoding=encoding)
+    (entry,) = described(cluster.client, WEST, "read/sharded.zarr", file_format="zarr3")
+    (got,), evidence = compute(cluster.client, open_entries([entry]).t)
+    np.testing.assert_array_equal(got, FIELD)
+    shards = [f for f in (path / "t/c").rglob("*") if f.is_file()]
+    assert len(shards) == 2
+    assert evidence.bytes_read_by_region == {WEST: sum(f.stat().st_size for f in shards)}
+    os.utime(shards[0])
+    with pytest.raises(ChangedEntry):
+        compute(cluster.client, open_entries([entry]).t.mean())
+
+
+def test_decades_of_hours_in_one_cube_fit_the_catalog_and_uneven_ones_do_not(tmp_path: Path) -> None:
+    hours = np.arange(200_000)
+    cube = xr.Dataset(
+        {"t": ("time", np.zeros(len(hours), "f4"))}, {"time": ("time", hours, {"units": "hours since 1959-01-01"})}
+    )
+    cube.to_zarr(tmp_path / "even.zarr", zarr_format=3)
+    header = describe(tmp_path / "even.zarr", "zarr3")
+    assert len(json.dumps(header)) < 2000
+    np.testing.assert_array_equal(unpack(header["coords"]["time"]), hours)
+    cube.assign_coords(time=("time", hours**2, cube.time.attrs)).to_zarr(tmp_path / "uneven.zarr", zarr_format=3)
+    with pytest.raises(
+        AccessError, match=r"coordinate 'time' has 1600000 bytes.*unless they are whole numbers of even"
+    ):
+        describe(tmp_path / "uneven.zarr", "zarr3")
+
+
+def test_what_ncar_files_carry_beside_their_variable_is_a_coordinate(tmp_path: Path) -> None:
+    ncar = dataset().rename(t="VAR_2T").assign(utc_date=("time", np.arange(30, dtype="i4")))
+    ncar.to_netcdf(tmp_path / "a.nc")
+    header = describe(tmp_path / "a.nc", "netcdf4")
+    assert list(header["variables"]) == ["VAR_2T"]
+    assert "utc_date" in header["coords"]
+
+
 @pytest.mark.parametrize("part", ["chunk", "half", "gone"])
 def test_a_truncated_file_is_refused_with_what_to_do(cluster: Cluster, part: str) -> None:
     path = write_era5_month(cluster.data[EAST] / f"cut-{part}", 2011, 1, hours=24, shape=(19, 36))
@@ -188,7 +252,8 @@ def test_a_truncated_file_is_refused_with_what_to_do(cluster: Cluster, part: str
     else:
         os.truncate(path, size - 100 if part == "chunk" else size // 2)
         os.utime(path, ns=(entry.modified_ns, entry.modified_ns))
-        entry = Entry(**{**vars(entry), "size_bytes": path.stat().st_size})  # the size alone would tell
+        cut = {"size_bytes": path.stat().st_size, "modified_ns": entry.modified_ns}  # the size alone would tell
+        entry = Entry(**{**vars(entry), "size_bytes": cut["size_bytes"], "header": {**entry.header, "file": cut}})
     with pytest.raises(AccessError, match=rf"{T2M}.nc in {EAST} cannot be read.*xdask sync"):
         compute(cluster.client, open_entries([entry])[T2M].mean())
 
@@ -245,6 +310,22 @@ def _by_zarr(path: str) -> Any:
     return zarr.open_group(Path(path).with_name("guarded.zarr"), mode="r")["t"][:]
 
 
+def _by_cfgrib(path: str) -> Any:
+    return xr.open_dataset(Path(path).with_name("guarded.grib"), engine="cfgrib").load()
+
+
+def _by_eccodes(path: str) -> Any:
+    import eccodes
+
+    return eccodes.codes_index_new_from_file(path.replace(".nc", ".grib"), ["shortName"])
+
+
+def _by_eccodes_offsets(path: str) -> Any:
+    import eccodes
+
+    return list(eccodes.codes_extract_offsets(path.replace(".nc", ".grib"), eccodes.CODES_PRODUCT_GRIB))
+
+
 def _by_writing(path: str) -> Any:
     h5py.File(path + ".new", "w").close()
 
@@ -269,6 +350,7 @@ def _in_a_thread(path: str) -> Any:
 
 READERS = [
     *(_by_open, _by_os, _by_numpy, _by_h5py, _by_netcdf4, _by_xarray, _by_xarray_with_netcdf4, _by_zarr),
+    *(_by_cfgrib, _by_eccodes, _by_eccodes_offsets),
     *(_by_writing, _by_writing_netcdf4, _swallowing, _in_a_thread),
 ]
 
@@ -278,6 +360,7 @@ def guarded(running: Cluster) -> str:
     path = running.data[EAST] / "guarded/guarded.nc"
     netcdf(path, dataset())
     dataset().to_zarr(path.with_name("guarded.zarr"), zarr_format=2, consolidated=True)
+    write_grib(path.with_name("guarded.grib"), grib_message())
     return str(path)
 
 
@@ -288,7 +371,7 @@ def test_code_that_opens_data_by_itself_is_refused_though_a_library_swallows_the
 ) -> None:
     with cluster.client.as_current(), pytest.raises(PlacementError, match="by itself"):
         compute(cluster.client, _at(where, reader, guarded))
-    assert sorted(p.name for p in Path(guarded).parent.iterdir()) == ["guarded.nc", "guarded.zarr"]
+    assert sorted(p.name for p in Path(guarded).parent.iterdir()) == ["guarded.grib", "guarded.nc", "guarded.zarr"]
 
 
 def _at(region: str, function: Any, *args: Any) -> Any:

@@ -278,12 +278,50 @@ def test_a_request_that_fits_several_is_refused_with_what_would_settle_it(filled
         filled.resolve(dataset="era5", times=["2011-01"])
 
 
-def test_a_replica_in_another_region_is_ambiguous_unless_the_region_is_named(filled: Catalog):
-    filled.apply([era5("2011-01", region="us-west-2")])
-    with pytest.raises(AmbiguousEntries, match="region: us-east-1, us-west-2"):
-        filled.resolve(dataset="era5", variable="air_temperature", times=["2011-01"])
+def test_replicas_in_several_regions_count_as_one_the_nearest(filled: Catalog):
+    asked = {"dataset": "era5", "variable": "air_temperature", "times": ["2011-01", "2011-02"]}
+    filled.apply([era5("2011-01", region="us-west-2", key="other/path.nc"), era5("2011-01", region="eu-west-1")])
+    with pytest.raises(
+        AmbiguousEntries, match=r"held in eu-west-1 and us-east-1 and us-west-2; they are replicas.*near: the"
+    ):
+        filled.resolve(**asked)
+    with pytest.raises(AmbiguousEntries, match="near names none of them: ap-south-1"):
+        filled.resolve(**asked, near=["ap-south-1"])
+    for near, regions in (
+        (["us-west-2", "us-east-1"], ["us-west-2", "us-east-1"]),
+        (["ap-south-1", "us-east-1"], ["us-east-1", "us-east-1"]),
+        (["eu-west-1", "us-west-2"], ["eu-west-1", "us-east-1"]),
+    ):
+        assert [entry.region for entry in filled.resolve(**asked, near=near)] == regions, "February lies in one only"
     (found,) = filled.resolve(dataset="era5", variable="air_temperature", times=["2011-01"], region="us-west-2")
     assert found.region == "us-west-2"
+    for wrong in ("us-east-1", ["us-east-1", "us-east-1"]):
+        with pytest.raises(CatalogError, match=r"near = .* must be a list of Regions, each once"):
+            filled.resolve(**asked, near=wrong)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"region": "us-east-1", "key": "elsewhere.nc"},
+        {"region": "us-west-2", "excerpt": True},
+        {"region": "us-west-2", "time_end": 20110115000000, "time_start": 20101201000000},
+        {"region": "us-west-2", "facets": {"variable": "air_temperature", "year": "2011", "month": "01", "grid": "n"}},
+        {"region": "us-west-2", "version": "v2"},
+    ],
+)
+def test_what_differs_in_more_than_region_and_path_is_no_replica(filled: Catalog, other: dict):
+    filled.apply([era5("2011-01", **other)])
+    with pytest.raises(AmbiguousEntries, match="Name one value of"):
+        filled.resolve(
+            dataset="era5", variable="air_temperature", each={"month": ["01"]}, near=["us-west-2", "us-east-1"]
+        )
+
+
+def test_two_entries_in_one_region_stay_ambiguous_beside_a_replica(filled: Catalog):
+    filled.apply([era5("2011-01", key="elsewhere.nc"), era5("2011-01", region="us-west-2")])
+    with pytest.raises(AmbiguousEntries, match="fits 3 entries"):
+        filled.resolve(dataset="era5", variable="air_temperature", times=["2011-01"], near=["us-west-2"])
 
 
 def test_one_store_that_covers_several_periods_is_given_once(catalog: Catalog):

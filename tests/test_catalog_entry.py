@@ -135,7 +135,7 @@ def test_json_of_another_version_is_refused_by_the_name_of_its_field():
         ({"key": "/etc/passwd"}, "plain path relative to the Region's root"),
         ({"key": "a/../b"}, "plain path relative to the Region's root"),
         ({"dataset": ""}, "dataset must be text and not empty"),
-        ({"format": "grib"}, "'grib' is not one of netcdf4, zarr2, zarr3"),
+        ({"format": "hdf4"}, "'hdf4' is not one of netcdf4, zarr2, zarr3, grib"),
         ({"time_end": None}, "must both be set"),
         ({"time_end": 1}, "empty range"),
         ({"facets": {"year": 2011}}, "'year' = 2011 must be text"),

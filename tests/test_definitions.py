@@ -101,7 +101,7 @@ def test_two_own_analyses_of_one_name_are_refused(topology: Topology) -> None:
 
 def test_floors_import_downwards_only() -> None:
     floors = [
-        {"topology", "stanzas", "errors", "names", "strict_yaml", "aws_facts"},
+        {"topology", "stanzas", "errors", "names", "strict_yaml", "aws_facts", "path_pattern"},
         {"placement", "catalog", "lustre", "climate"},
         {"access"},
         {"resources"},

@@ -175,8 +175,8 @@ REFUSALS = {
     "unknown key in a dataset": (
         "excerpt: true",
         "colour: red",
-        "regions.yaml:11: workers[0].datasets[0].colour: unknown key; known here: name, layout, mount, source, "
-        "anonymous, inventory, excerpt, license, attribution",
+        "regions.yaml:11: workers[0].datasets[0].colour: unknown key; known here: name, layout, mount, "
+        "pattern, variable, exclude, source, anonymous, inventory, excerpt, license, attribution",
     ),
     "unknown Region": (
         "region: us-east-1",

@@ -58,7 +58,7 @@ def plan_asset(
             results.find(upstream, (keys if made.partitioned else there) if there else [""])
         )
     try:
-        result = run(made, results.catalog, config, keys, inputs)
+        result = run(made, topology, results.catalog, config, keys, inputs)
     except XdaskError:
         raise
     except Exception as error:  # of the user's own function

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from xdask_pipelines.aws_facts import INSTANCE_TYPES, InstanceType, region_partitions
+from xdask_pipelines.path_pattern import read_pattern
 from xdask_pipelines.strict_yaml import close_names
 
-LAYOUTS = ("cmip6-pds", "era5-pds")
+LAYOUTS = ("arco-zarr", "cmip6-pds", "era5-pds", "generic", "grib", "ncar-era5")
 _THREADS_PER_PROCESS = 4
 _MEMORY_SHARE = 0.75  # of a process's share of the instance; the rest is for the system, Lustre's client and spilling
 
@@ -65,6 +67,20 @@ def _relative_mount(path: str) -> str:
             f"CMIP6/CMIP/MOHC: not absolute, without . or .., without a slash at the end"
         )
     return path
+
+
+def _excluded(path: str) -> str:
+    if "\\" in path or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError(
+            f"{path!r} must be the plain path of a file, store or folder below the mount: not absolute, without . or .., "
+            f"without a slash at the end"
+        )
+    return path
+
+
+def _readable_pattern(text: str) -> str:
+    read_pattern(text)
+    return text
 
 
 def _s3_url(url: str) -> str:
@@ -148,17 +164,38 @@ class Dataset(Stanza):
     ``source`` is the bucket that the mount is imported from; a folder of one's own has none. ``anonymous`` asks it
     without credentials. ``inventory`` is the folder of its S3 Inventory, to be read instead of listing it. ``excerpt``
     says that the data are knowingly incomplete, so that completeness warns instead of blocking.
+    ``pattern`` says what paths
+    look like, for the layout ``generic`` alone; ``variable`` is the variable, where the pattern has no ``{variable}``.
+    ``exclude`` are files, stores or folders below the mount that are known to be bad.
     """
 
     name: Annotated[str, AfterValidator(_dataset_name)]
     layout: Annotated[str, AfterValidator(_known_layout)]
     mount: Annotated[str, AfterValidator(_relative_mount)]
+    pattern: Annotated[str, AfterValidator(_readable_pattern)] | None = None
+    variable: Annotated[str, Field(min_length=1)] | None = None
+    exclude: Annotated[tuple[Annotated[str, AfterValidator(_excluded)], ...], Field(strict=False)] = ()
     source: Annotated[str, AfterValidator(_s3_url)] | None = None
     anonymous: bool = False
     inventory: Annotated[str, AfterValidator(_s3_url)] | None = None
     excerpt: bool = False
     license: str | None = None
     attribution: str | None = None
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Keys that do not go together, each with what is wrong and what to do."""
+        if self.layout != "generic":
+            for key in ("pattern", "variable"):
+                if getattr(self, key) is not None:
+                    yield key, f"only layout generic has a {key}, and this is {self.layout}; take away one of them"
+        elif self.pattern is None:
+            yield "layout", "generic needs a pattern, such as {model}/{year}/{variable}_{year}{month}.nc; add the key"
+        elif ("variable" in read_pattern(self.pattern).names) == (self.variable is not None):
+            yield (
+                "pattern",
+                f"{self.pattern!r} and the key variable must say the variable once: write {{variable}} in the pattern, or "
+                f"the key variable beside it",
+            )
 
 
 class Worker(Stanza):

@@ -102,6 +102,8 @@ class Topology(Stanza):
             stanzas: dict[str, Dataset] = {}
             for j, dataset in enumerate(worker.datasets):
                 at: Location = ("workers", i, "datasets", j)
+                for key, problem in dataset.problems():
+                    yield (*at, key), problem
                 layout, where = layouts.setdefault(dataset.name, (dataset.layout, worker.region))
                 if layout != dataset.layout:
                     yield (

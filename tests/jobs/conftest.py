@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 
 import dagster as dg
@@ -29,6 +30,9 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     mixed = folder / "data" / "us-east-1" / "mixed"
     write_era5_month(mixed, 2011, 4, shape=(19, 36), chunks=(48, 19, 36))
     write_era5_month(mixed, 2011, 5, shape=(19, 36), chunks=(48, 19, 36), fault=Fault.MISSING_STEP)
+    copied = folder / "data" / "us-east-1" / "copied"
+    write_era5_month(copied, 2011, 8, hours=24, shape=(19, 36), chunks=(24, 19, 36))
+    shutil.copytree(copied, folder / "data" / "us-west-2" / "another" / "place")
     models = folder / "data" / "us-west-2" / "models"
     for calendar, member in (("360_day", "r1i1p1f2"), ("noleap", "r2i1p1f2"), ("standard", "r3i1p1f2")):
         write_cmip6_member(models, member_id=member, calendar=calendar, shape=(18, 36), years=range(2015, 2018))

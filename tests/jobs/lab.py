@@ -14,9 +14,11 @@ HOURLY = """
       - {name: hourly, layout: era5-pds, mount: hourly}
       - {name: faulty, layout: era5-pds, mount: faulty}
       - {name: mixed, layout: era5-pds, mount: mixed}
+      - {name: copied, layout: era5-pds, mount: copied, excerpt: true}
 """
 MODELS = """
       - {name: models, layout: cmip6-pds, mount: models}
+      - {name: copied, layout: era5-pds, mount: another/place, excerpt: true}
 """
 ANALYSES = '''
 import dagster as dg
@@ -54,6 +56,24 @@ def mixed_mean(hourly: xr.DataArray) -> xr.Dataset:
 def hourly_long_mean(hourly_mean: xr.Dataset) -> xr.DataArray:
     """Mean of all months."""
     return climate.mean_of_partials(hourly_mean)
+
+
+MODEL = {"member_id": "r3i1p1f2", "variable_id": "tas"}
+
+
+@analysis(sources={"copied": Source("copied", TEMPERATURE), "models": Source("models", MODEL)}, units="K")
+def copied_beside_models(copied: xr.DataArray, models: xr.DataArray) -> xr.DataArray:
+    """Reads a dataset that two Regions hold, and one that only us-west-2 holds."""
+    return (copied.mean("time0") - models.mean()).assign_attrs(units="K")
+
+
+JANUARY = Source("hourly", {**TEMPERATURE, "month": "01"})
+
+
+@analysis(sources={"copied": Source("copied", TEMPERATURE), "hourly": JANUARY}, units="K")
+def copied_beside_hourly(copied: xr.DataArray, hourly: xr.DataArray) -> xr.DataArray:
+    """Reads the same beside one that only us-east-1 holds."""
+    return (copied.mean("time0") - hourly.mean("time0")).assign_attrs(units="K")
 
 
 @analysis(sources={"era5": Source("era5", TEMPERATURE)}, units="K")

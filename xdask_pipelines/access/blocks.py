@@ -22,6 +22,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from xdask_pipelines.access.grib import read_messages
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.guard import Ledger, at_home, region_path
 
@@ -42,7 +43,8 @@ class Source:
     dims, attrs
         Of the variable as stored, for CF decoding (fill values, scale and offset).
     etag, size_bytes, modified_ns
-        Of the entry when it was catalogued. A file is compared by size and modification time.
+        Of the entry when it was catalogued, size and time as the mount had them if its header says so. A file is compared
+        by both.
     """
 
     region: str
@@ -58,11 +60,15 @@ class Source:
 
 @dataclass(frozen=True)
 class Block:
-    """One part of a variable: ``slices`` in the file, and the stored bytes it is expected to read."""
+    """One part of a variable: ``slices`` in the file, and the stored bytes it is expected to read.
+
+    ``messages`` is for GRIB: offset and length of each message, of the shape of the block's leading dimensions and 2.
+    """
 
     source: Source
     slices: Slices
     stored_bytes: int
+    messages: np.ndarray | None = None
 
 
 def read_block(block: Block) -> np.ndarray:
@@ -85,8 +91,11 @@ def read_block(block: Block) -> np.ndarray:
     with at_home(source.region) as ledger:
         path = region_path(source.key)
         try:
-            if source.format == "netcdf4":
+            if source.format in ("netcdf4", "grib"):
                 _check_unchanged(path, source, path.stat().st_mtime_ns, exact_size=True)
+            if block.messages is not None:
+                raw = read_messages(path, block.messages, block.slices, ledger)
+            elif source.format == "netcdf4":
                 raw = _read_hdf5(path, source.variable, block.slices, ledger)
             else:
                 raw = _read_zarr(path, source, block.slices, ledger)
@@ -210,12 +219,21 @@ def _paste(
 
 def _read_zarr(path: Path, source: Source, slices: Slices, ledger: Ledger) -> np.ndarray:
     array = zarr.open_array(path / source.variable, mode="r")
-    keys = product(*(range(s.start // c, -(-s.stop // c)) for s, c in zip(slices, array.chunks, strict=True)))
-    for at in keys:
+    stored = array.shards or array.chunks  # what is one file
+    for at in product(*(range(s.start // c, -(-s.stop // c)) for s, c in zip(slices, stored, strict=True))):
         try:
             stat = (path / source.variable / array.metadata.encode_chunk_key(at)).stat()
         except FileNotFoundError:
             continue  # a chunk of fill values is not stored
         _check_unchanged(path, source, stat.st_mtime_ns, exact_size=False)
-        ledger.read(stat.st_size)
+        ledger.read(round(stat.st_size * _share(at, slices, array)) if array.shards else stat.st_size)
     return np.asarray(array[slices] if slices else array[()])
+
+
+def _share(shard: tuple[int, ...], slices: Slices, array: Any) -> float:
+    """Share of a shard's chunks that a block reads."""
+    share = 1.0
+    for i, s, size, chunk, n in zip(shard, slices, array.shards, array.chunks, array.shape, strict=True):
+        start, stop = max(s.start, i * size), min(s.stop, (i + 1) * size)
+        share *= (-(-stop // chunk) - start // chunk) / (-(-min((i + 1) * size, n) // chunk) - i * size // chunk)
+    return share

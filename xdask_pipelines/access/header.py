@@ -6,7 +6,9 @@ Belongs here: the header's form, and reading it from a file at home. Does not be
 from __future__ import annotations
 
 import base64
+import os
 import zlib
+from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,10 +18,15 @@ import h5py
 import numpy as np
 import zarr
 
+from xdask_pipelines.access.grib import describe_grib
 from xdask_pipelines.errors import AccessError
 
 #: Non-dimension variables up to this size (bounds, auxiliary coordinates) are part of the header.
 MAX_COORDINATE_BYTES = 1_000_000
+_MAX_READ_BYTES = 100_000_000
+Files = Mapping[str, os.stat_result]
+#: Time once more, as whole numbers for people, which NCAR's ERA5 files carry beside their one data variable.
+_BESIDE = {"utc_date"}
 _HDF5_ONLY = {
     "DIMENSION_LIST",
     "REFERENCE_LIST",
@@ -39,7 +46,7 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
     path
         NetCDF-4 file or Zarr store.
     file_format
-        ``netcdf4``, ``zarr2`` or ``zarr3``.
+        ``netcdf4``, ``zarr2``, ``zarr3`` or ``grib``.
     variables
         Names of the data variables, where they are known; else what is neither a dimension's coordinate nor bounds nor a
         scalar is data.
@@ -47,16 +54,19 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
     Returns
     -------
     ``{"attrs", "coords": {name: {dims, dtype, shape, attrs, data}}, "variables": {name: {dims, dtype, shape, chunks,
-    attrs, stored_bytes}}}`` with coordinates stored whole and still encoded as in the file.
+    attrs, stored_bytes}}, "file": {size_bytes, modified_ns}}`` with coordinates stored whole and still encoded as in the
+    file. ``file`` is as the Region's own mount had it before it was read: where S3 was listed, the catalog has S3's time of
+    modification, and the mount another.
 
     Raises
     ------
     AccessError
         If the file cannot be read, is truncated, or has a coordinate with missing values.
     """
-    reader = _describe_hdf5 if file_format == "netcdf4" else _describe_zarr
+    reader = {"netcdf4": _describe_hdf5, "grib": _describe_grib}.get(file_format, _describe_zarr)
     try:
-        header = reader(path, variables)
+        files = _files(path)
+        header = reader(path, variables, files)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise AccessError(
             f"{path.name} cannot be read as {file_format}: {error}. The file is damaged or not finished: fetch or write it "
@@ -71,7 +81,19 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
             )
     if times := _time_range(header):
         header["time_range"] = times
+    stats = files.values()
+    header["file"] = {
+        "size_bytes": sum(s.st_size for s in stats),
+        "modified_ns": max(s.st_mtime_ns for s in stats),
+    }
     return header
+
+
+def _files(path: Path) -> dict[str, os.stat_result]:
+    """The file, or each file of a store by its path in it, in one walk."""
+    if path.is_dir():
+        return {f.relative_to(path).as_posix(): f.stat() for f in path.rglob("*") if f.is_file()}
+    return {"": path.stat()}
 
 
 def _time_range(header: Mapping[str, Any]) -> list[int] | None:
@@ -115,6 +137,9 @@ def select_step(header: Mapping[str, Any], dim: str, index: int) -> dict[str, An
 
 def unpack(coordinate: Mapping[str, Any]) -> np.ndarray:
     """Values of a coordinate kept in a header, as stored in the file."""
+    if "step" in coordinate:
+        steps = np.arange(coordinate["shape"][0], dtype=coordinate["dtype"])
+        return np.asarray(steps * steps.dtype.type(coordinate["step"]) + steps.dtype.type(coordinate["start"]))
     raw = zlib.decompress(base64.b64decode(coordinate["data"]))
     return np.frombuffer(raw, np.dtype(coordinate["dtype"])).reshape(coordinate["shape"])
 
@@ -122,6 +147,9 @@ def unpack(coordinate: Mapping[str, Any]) -> np.ndarray:
 def pack(values: np.ndarray) -> dict[str, Any]:
     """Form in which a header keeps a coordinate's values."""
     little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
+    if little.nbytes > MAX_COORDINATE_BYTES and (step := _even_step(little)) is not None:
+        said = {"dtype": little.dtype.str, "shape": list(values.shape), "start": int(little[0]), "step": step}
+        return {**said, "data": f"{said['start']}+{step}"}
     return {
         "dtype": little.dtype.str,
         "shape": list(values.shape),
@@ -129,7 +157,15 @@ def pack(values: np.ndarray) -> dict[str, Any]:
     }
 
 
-def _describe_hdf5(path: Path, known: Collection[str] | None) -> dict[str, Any]:
+def _even_step(values: np.ndarray) -> int | None:
+    """Step of whole numbers that go on evenly, such as the hours of decades in one store; None for others."""
+    if values.ndim != 1 or values.dtype.kind not in "iu" or values.size < 2:
+        return None
+    steps = np.diff(values.astype("<i8"))
+    return int(steps[0]) if (steps == steps[0]).all() else None
+
+
+def _describe_hdf5(path: Path, known: Collection[str] | None, files: Files) -> dict[str, Any]:
     header: dict[str, Any] = {"coords": {}, "variables": {}}
     with h5py.File(path, "r") as file:
         header["attrs"] = plain(file.attrs)
@@ -154,9 +190,23 @@ def _hdf5_dims(item: h5py.Dataset, name: str) -> list[str]:
     return [d[0].name.rsplit("/", 1)[-1] for d in item.dims]
 
 
-def _describe_zarr(path: Path, known: Collection[str] | None) -> dict[str, Any]:
+def _describe_grib(path: Path, known: Collection[str] | None, files: Files) -> dict[str, Any]:
+    found = describe_grib(path)
+    coords = {name: {"dims": dims, "attrs": attrs, **pack(v)} for name, (dims, attrs, v) in found["coords"].items()}
+    variables = {
+        name: {**variable, "messages": pack(variable["messages"])}
+        for name, variable in found["variables"].items()
+        if known is None or name in known
+    }
+    return {"coords": coords, "variables": variables, "attrs": found["attrs"]}
+
+
+def _describe_zarr(path: Path, known: Collection[str] | None, files: Files) -> dict[str, Any]:
     group = zarr.open_group(path, mode="r")
     header: dict[str, Any] = {"coords": {}, "variables": {}, "attrs": plain(group.attrs)}
+    stored: Counter[str] = Counter()
+    for file, stat in files.items():
+        stored[file.partition("/")[0]] += stat.st_size
     for name, array in group.arrays():
         attrs = dict(array.attrs)
         names: Any = attrs.pop("_ARRAY_DIMENSIONS", None) or getattr(array.metadata, "dimension_names", None)
@@ -165,9 +215,7 @@ def _describe_zarr(path: Path, known: Collection[str] | None) -> dict[str, Any]:
         fill = array.metadata.fill_value
         if array.metadata.zarr_format == 2 and fill is not None and "_FillValue" not in attrs:
             attrs["_FillValue"] = fill
-        folder = path / name
-        stored = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file())
-        _add(header, name, list(names or []), array, array.chunks, stored, attrs, known)
+        _add(header, name, list(names or []), array, array.chunks, stored[name], attrs, known)
     return header
 
 
@@ -182,7 +230,8 @@ def _add(
     known: Collection[str] | None,
 ) -> None:
     entry = {"dims": dims, "attrs": plain(attrs)}
-    is_data = name in known if known is not None else not (dims == [name] or not dims or _is_bounds(name))
+    beside = dims == [name] or not dims or _is_bounds(name) or name in _BESIDE
+    is_data = name in known if known is not None else not beside
     if is_data:
         header["variables"][name] = {
             **entry,
@@ -191,10 +240,16 @@ def _add(
             "chunks": list(chunks) if chunks else list(item.shape),
             "stored_bytes": int(stored),
         }
-    elif item.nbytes > MAX_COORDINATE_BYTES:
-        raise ValueError(f"coordinate {name!r} has {item.nbytes} bytes; at most {MAX_COORDINATE_BYTES} fit a catalog")
+    elif item.nbytes > _MAX_READ_BYTES:
+        raise ValueError(f"coordinate {name!r} has {item.nbytes} bytes; at most {_MAX_READ_BYTES} are read")
     else:
-        header["coords"][name] = {**entry, **pack(np.asarray(item[...]))}
+        packed = pack(np.asarray(item[...]))
+        if "step" not in packed and item.nbytes > MAX_COORDINATE_BYTES:
+            raise ValueError(
+                f"coordinate {name!r} has {item.nbytes} bytes; at most {MAX_COORDINATE_BYTES} fit a catalog, "
+                "unless they are whole numbers of even steps"
+            )
+        header["coords"][name] = {**entry, **packed}
 
 
 def _is_bounds(name: str) -> bool:

@@ -18,7 +18,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xdask_pipelines.access.blocks import Block, Source, decode, read_block
 from xdask_pipelines.access.header import attributes, unpack
-from xdask_pipelines.errors import AccessError
+from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.homes import layer_name
 
 #: Size of a leaf's result in memory: whole chunks of the file, up to this.
@@ -159,10 +159,11 @@ def _lazy(name: str, entries: Sequence[Described], join: str | None) -> xr.Varia
     start = 0
     for source, variable, own in zip(sources, described, spans, strict=True):
         origin = variable.get("origin", [0] * len(dims))
+        messages = unpack(variable["messages"]) if "messages" in variable else None
         for index in product(*(range(len(s)) for s in own)):
             slices = tuple(slice(own[i][j][0] + origin[i], own[i][j][1] + origin[i]) for i, j in enumerate(index))
             at = tuple(j + start if i == axis else j for i, j in enumerate(index))
-            blocks[at] = Block(source, slices, _share(variable, slices))
+            blocks[at] = _block(source, variable, slices, messages)
         start += len(own[axis]) if dims else 1
     chunks = [[b - a for a, b in s] for s in spans[0]]
     if dims:
@@ -182,6 +183,15 @@ def _lazy(name: str, entries: Sequence[Described], join: str | None) -> xr.Varia
 _PACKING = {"_FillValue", "missing_value", "scale_factor", "add_offset", "coordinates"}
 
 
+def _block(
+    source: Source, variable: Mapping[str, Any], slices: tuple[slice, ...], messages: np.ndarray | None
+) -> Block:
+    if messages is None:
+        return Block(source, slices, _share(variable, slices))
+    own = messages[slices[:-2]]
+    return Block(source, slices, int(own[..., 1].sum()), own.copy())
+
+
 def _variable(name: str, entry: Described) -> Mapping[str, Any]:
     variables = (entry.header or {})["variables"]
     if name not in variables:
@@ -191,6 +201,12 @@ def _variable(name: str, entry: Described) -> Mapping[str, Any]:
 
 def _source(name: str, entry: Described) -> Source:
     variable = _variable(name, entry)
+    seen = (entry.header or {}).get("file") or {"size_bytes": entry.size_bytes, "modified_ns": entry.modified_ns}
+    if entry.format in ("netcdf4", "grib") and seen["size_bytes"] != entry.size_bytes:
+        raise ChangedEntry(
+            f"{entry.key} in {entry.region} was listed with {entry.size_bytes} bytes, and had {seen['size_bytes']} when its "
+            "header was read: it is being replaced, or only half there. When it is whole, run `xdask sync`."
+        )
     return Source(
         entry.region,
         entry.key,
@@ -199,8 +215,8 @@ def _source(name: str, entry: Described) -> Source:
         tuple(variable["dims"]),
         attributes(variable["attrs"]),
         entry.etag,
-        entry.size_bytes,
-        entry.modified_ns,
+        seen["size_bytes"],
+        seen["modified_ns"],
     )
 
 

@@ -142,6 +142,9 @@ def _holding(region: str, mount: Dataset) -> Holding:
         mount=mount.mount,
         excerpt=mount.excerpt,
         attributes={name: text for name, text in said.items() if text},
+        exclude=frozenset(mount.exclude),
+        pattern=mount.pattern or "",
+        variable=mount.variable or "",
     )
 
 
@@ -230,7 +233,7 @@ def describe_at_home(
         except XdaskError as error:
             rejected[identity] = str(error)
             continue
-        there = header.get("file", {"size_bytes": size})["size_bytes"]
+        there = header["file"]["size_bytes"]
         if there != size:
             rejected[identity] = (
                 f"it has {there} bytes on the mount and {size} where it was listed: it changed, or its import is not done; "

@@ -21,7 +21,9 @@ import xarray as xr
 from xdask_pipelines.access import open_entries
 from xdask_pipelines.access.completeness import steps_of
 from xdask_pipelines.assets.datasets import catalog_key
+from xdask_pipelines.assets.replicas import choose
 from xdask_pipelines.catalog import Catalog, Entry
+from xdask_pipelines.catalog.resolve import Replicas
 from xdask_pipelines.climate import with_bounds
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.failures import explained
@@ -55,12 +57,12 @@ class Source:
     facets: Facets = field(default_factory=dict)
     grid: bool = False
 
-    def resolve(self, catalog: Catalog, config: Any, partition: str) -> Entry:
-        """The one entry asked for, or `MissingEntries` or `AmbiguousEntries`."""
+    def resolve(self, catalog: Catalog, config: Any, partition: str) -> Replicas:
+        """The one entry asked for, in each Region that holds it, or `MissingEntries` or `AmbiguousEntries`."""
         wanted = self.facets(config) if callable(self.facets) else self.facets
         times = [partition] if partition else None
-        (entry,) = catalog.resolve(dataset=self.dataset, times=times, each=None, **wanted)
-        return entry
+        ((_, replicas),) = catalog.replicas(dataset=self.dataset, times=times, each=None, **wanted)
+        return replicas
 
     def open(self, entry: Entry) -> xr.DataArray | xr.Dataset:
         """Lazy and placed; a file with one variable gives an array."""
@@ -69,8 +71,12 @@ class Source:
         names = [str(n) for n in opened.data_vars]
         return with_bounds(opened, names[0]).assign_attrs(said) if len(names) == 1 else opened
 
-    def version(self, entry: Entry) -> str:
-        """Digest of what is used of the entry."""
+    def version(self, replicas: Replicas) -> str:
+        """Digest of what is used of the entry; of all replicas, so that it does not depend on which is read."""
+        found = sorted({self._version_of(entry) for entry in replicas})
+        return found[0] if len(found) == 1 else _digest(found)
+
+    def _version_of(self, entry: Entry) -> str:
         if not self.grid:
             return entry.etag
         coords = (entry.header or {}).get("coords", {})
@@ -114,14 +120,14 @@ class Analysis:
             raise XdaskError(f"{self.name} has no config value {', '.join(unknown)}. {there_is}.")
         return self.config_type(**(values or {})) if self.config_type else None
 
-    def entries(self, catalog: Catalog, config: Any, partition: str) -> dict[str, Entry]:
-        """Entries that one partition reads, by parameter."""
+    def replicas(self, catalog: Catalog, config: Any, partition: str) -> dict[str, Replicas]:
+        """What one partition reads, by parameter: each entry, in each Region that holds it."""
         return {name: source.resolve(catalog, config, partition) for name, source in self.sources.items()}
 
     def version(
         self,
         config: Any,
-        entries: Mapping[str, Entry],
+        replicas: Mapping[str, Replicas],
         upstream: Mapping[str, Mapping[str, str]],
         partition: str,
     ) -> str:
@@ -137,7 +143,7 @@ class Analysis:
             {
                 "code": self.code_version,
                 "config": config.model_dump() if config else None,
-                "sources": {name: self.sources[name].version(e) for name, e in entries.items()},
+                "sources": {name: self.sources[name].version(found) for name, found in replicas.items()},
                 "upstream": used,
             }
         )
@@ -278,7 +284,7 @@ def _asset_from(
         ins={name: dg.AssetIn(key=name) for name in made.upstream},
         deps=after,
         config_schema=made.config_type.to_config_schema().as_field() if made.config_type else None,
-        required_resource_keys={"catalog"},
+        required_resource_keys={"catalog", "topology"},
         io_manager_key="results",
         partitions_def=made.partitions_def,
         backfill_policy=dg.BackfillPolicy.single_run() if made.partitioned else None,
@@ -291,7 +297,10 @@ def _asset_from(
     def compute(context: dg.AssetExecutionContext, **inputs: Any) -> dg.Output[Result]:
         with explained():
             values = context.op_execution_context.op_config
-            result = run(made, context.resources.catalog, values, _keys(context), inputs)
+            resources = context.resources
+            result = run(made, resources.topology, resources.catalog, values, _keys(context), inputs)
+        for line in result.replicas:
+            context.log.info(line)
         return dg.Output(result, data_version=dg.DataVersion(result.data_version))
 
     return compute
@@ -302,7 +311,12 @@ def _keys(context: dg.AssetExecutionContext) -> Sequence[str]:
 
 
 def run(
-    made: Analysis, catalog: Catalog, values: Mapping[str, Any] | None, keys: Sequence[str], inputs: Mapping[str, Any]
+    made: Analysis,
+    topology: Topology,
+    catalog: Catalog,
+    values: Mapping[str, Any] | None,
+    keys: Sequence[str],
+    inputs: Mapping[str, Any],
 ) -> Result:
     """Call the function for every partition key; everything stays lazy.
 
@@ -310,8 +324,8 @@ def run(
     ----------
     made
         The analysis.
-    catalog
-        Resolves its sources.
+    topology, catalog
+        Resolve its sources; what several Regions hold is read, for all keys, where least is shipped.
     values
         Config of the run.
     keys
@@ -325,15 +339,18 @@ def run(
     excerpts = {e.attributes["excerpt"] for e in used.values() if "excerpt" in e.attributes}
     experiments = {name for e in used.values() for name in e.attributes.get("experiments", "").split(", ") if name}
     parts, versions, steps = {}, {}, {}
+    found = {key: made.replicas(catalog, config, key) for key in keys}
+    unread = {name for name, source in made.sources.items() if source.grid}
+    choice = choose(topology, {n: [found[k][n] for k in keys] for n in made.sources}, used.values(), unread)
     for i, key in enumerate(keys):
-        entries = made.entries(catalog, config, key)
+        entries = {name: choice.of(replicas) for name, replicas in found[key].items()}
         arguments: dict[str, Any] = {name: made.sources[name].open(entry) for name, entry in entries.items()}
         for name, x in inputs.items():
             arguments[name] = x.isel({PARTITION: i}, drop=True) if made.partitioned and PARTITION in x.dims else x
         if made.config_name:
             arguments[made.config_name] = config
         parts[key] = made.function(**arguments)
-        versions[key] = made.version(config, entries, upstream, key)
+        versions[key] = made.version(config, found[key], upstream, key)
         used |= {e.id: e for e in entries.values()}
         for name, entry in entries.items():
             if made.sources[name].grid:
@@ -347,7 +364,7 @@ def run(
     return Result(
         parts=parts,
         versions=versions,
-        upstream={name: _digest(found) for name, found in upstream.items()},
+        upstream={name: _digest(of_parts) for name, of_parts in upstream.items()},
         code_version=made.code_version,
         config=config.model_dump() if config else {},
         sources=tuple(used.values()),
@@ -356,6 +373,7 @@ def run(
         experiments=tuple(sorted(experiments)),
         steps=steps,
         preview=made.preview,
+        replicas=choice.said,
     )
 
 

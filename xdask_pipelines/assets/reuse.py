@@ -59,7 +59,7 @@ def due(
         reuse: list[str] = []
         for key in _months(made, catalog) if made.partitioned else [""]:
             upstream = {name: versions[name] for name in made.upstream}
-            wanted = made.version(config, made.entries(catalog, config, key), upstream, key)
+            wanted = made.version(config, made.replicas(catalog, config, key), upstream, key)
             (reuse if kept.get(key) == wanted else run).append(key)
             versions[made.name][key] = wanted
         answer.append(Due(made.name, tuple(run), tuple(reuse)))
@@ -88,7 +88,7 @@ def covered(made: Analysis, catalog: Catalog, keys: Sequence[str]) -> dict[str, 
         for key, so_far in versions.items():
             start, end = time_range(key)
             near = timed[bisect_left(starts, end - longest) : bisect_right(starts, start)]
-            found = [source.version(entry) for _, its_end, entry in near if its_end >= end]
+            found = [source.version((entry,)) for _, its_end, entry in near if its_end >= end]
             versions[key] = [*so_far, *found] if found else []
         versions = {key: found for key, found in versions.items() if found}
     return {

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, ManifestChange, Query, Tombstone
 from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.resolve import resolve
+from xdask_pipelines.catalog.resolve import Replicas, nearest, resolve
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import CatalogError, MissingEntries
 
@@ -87,6 +87,7 @@ class Catalog:
         dataset: str,
         times: Sequence[str] | None = None,
         each: Mapping[str, Sequence[str]] | None = None,
+        near: Sequence[str] = (),
         **facets: str,
     ) -> list[Entry]:
         """The entries asked for, each there exactly once: never the nearest, never an arbitrary one.
@@ -100,6 +101,9 @@ class Catalog:
         each
             Name to values, such as ``{"member_id": ["r1i1p1f1", "r2i1p1f1"]}``: exactly one entry for each value (for
             each combination of values and times, where several are given).
+        near
+            Regions from the cheapest to the dearest for what reads the entries. Entries that are the same thing in
+            different Regions (all is equal but the path) count as one, the one in the first of these.
         **facets
             One value for each further name.
 
@@ -118,6 +122,17 @@ class Catalog:
         CatalogError
             As in :meth:`search`.
         """
+        return nearest(self.replicas(dataset=dataset, times=times, each=each, **facets), near)
+
+    def replicas(
+        self,
+        *,
+        dataset: str,
+        times: Sequence[str] | None = None,
+        each: Mapping[str, Sequence[str]] | None = None,
+        **facets: str,
+    ) -> list[tuple[str, Replicas]]:
+        """As :meth:`resolve`: for each thing the words that ask for it, and its entries in all Regions that hold it."""
         try:
             return resolve(self._backend, {"dataset": dataset, **facets}, times, each or {})
         except MissingEntries:

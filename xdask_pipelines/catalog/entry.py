@@ -15,11 +15,11 @@ from typing import Any, Literal, get_args
 
 from xdask_pipelines.errors import CatalogError
 
-Format = Literal["netcdf4", "zarr2", "zarr3"]
+Format = Literal["netcdf4", "zarr2", "zarr3", "grib"]
 
 # What search, facets and resolve know of every entry beside its own facets and attributes.
 FIELDS = ("dataset", "region", "layout", "format", "variable", "version", "part", "key")
-_RESERVED = frozenset({"superseded", "limit", "time", "times", "each", "id"})  # names that those functions take
+_RESERVED = frozenset({"superseded", "limit", "time", "times", "each", "near", "id"})  # names that those functions take
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +34,7 @@ class Entry:
     layout
         Name of the layout that made the entry from its path.
     format
-        ``netcdf4``, ``zarr2`` or ``zarr3``.
+        ``netcdf4``, ``zarr2``, ``zarr3`` or ``grib``.
     variable
         Name of the data variable, as the path says it.
     facets

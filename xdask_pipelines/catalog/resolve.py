@@ -16,10 +16,16 @@ from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntrie
 _SHOWN = 8  # values or entries that a message spells out; the error's attributes hold all
 
 
+Replicas = tuple[Entry, ...]  # of one thing: one entry a Region, sorted by Region
+
+
 def resolve(
     backend: Backend, fixed: Mapping[str, str], times: Sequence[str] | None, each: Mapping[str, Sequence[str]]
-) -> list[Entry]:
-    """See :meth:`xdask_pipelines.catalog.catalog.Catalog.resolve`; ``fixed`` is the dataset and the other facets."""
+) -> list[tuple[str, Replicas]]:
+    """What `Catalog.resolve` chooses from: the words that ask for each thing, and its replicas.
+
+    ``fixed`` is the dataset and the other facets. Errors as there, but for things that only lie in several Regions.
+    """
     _check(fixed, times, each)
     terms = {**{name: (value,) for name, value in fixed.items()}, **{n: tuple(values) for n, values in each.items()}}
     found = backend.search(_query(terms))
@@ -30,7 +36,7 @@ def resolve(
         its = entry.terms()
         by_values.setdefault(tuple(its[name] for name in each), []).append(entry)
 
-    chosen: dict[str, Entry] = {}
+    chosen: list[tuple[str, Replicas]] = []
     missing: list[str] = []
     ambiguous: dict[str, list[Entry]] = {}
     for values in asked:
@@ -38,8 +44,8 @@ def resolve(
         for period in periods:
             fitting = [entry for entry in candidates if period is None or _covers(entry, period[1], period[2])]
             wanted = {**fixed, **values, **({"time": period[0]} if period else {})}
-            if len(fitting) == 1:
-                chosen[fitting[0].id] = fitting[0]
+            if fitting and are_replicas(fitting):
+                chosen.append((_words(wanted), tuple(sorted(fitting, key=lambda entry: entry.region))))
             elif fitting:
                 ambiguous[_words(wanted)] = fitting
             else:
@@ -49,6 +55,50 @@ def resolve(
         raise MissingEntries(f"The catalog does not hold {_some(missing, '; ')}. {hint}", missing=tuple(missing))
     if ambiguous:
         raise _ambiguity(ambiguous)
+    return chosen
+
+
+def are_replicas(entries: Sequence[Entry]) -> bool:
+    """Whether entries are one thing, each in a Region of its own; their paths may differ."""
+    same = {
+        (
+            e.dataset,
+            e.layout,
+            e.variable,
+            e.version,
+            e.part,
+            e.time_start,
+            e.time_end,
+            e.excerpt,
+            *sorted(e.facets.items()),
+        )
+        for e in entries
+    }
+    return len(same) == 1 and len({entry.region for entry in entries}) == len(entries)
+
+
+def nearest(found: Iterable[tuple[str, Replicas]], near: Sequence[str]) -> list[Entry]:
+    """Of each thing the replica in the first Region of ``near`` that holds it, each entry once.
+
+    Raises
+    ------
+    AmbiguousEntries
+        A thing has replicas, and none of them is in a Region of ``near``.
+    """
+    if isinstance(near, str) or len(set(near)) != len(near):
+        raise CatalogError(f"near = {near!r} must be a list of Regions, each once, from the cheapest to the dearest")
+    chosen: dict[str, Entry] = {}
+    for words, replicas in found:
+        held = {entry.region: entry for entry in replicas}
+        region = replicas[0].region if len(held) == 1 else next((r for r in near if r in held), None)
+        if region is None:
+            what = f"near names none of them: {', '.join(near)}" if near else "they are replicas of one thing"
+            raise AmbiguousEntries(
+                f"{words} is held in {' and '.join(held)}; {what}. Name one region, or give near: the Regions from the "
+                f"cheapest to the dearest for what reads them",
+                candidates=tuple(map(str, replicas)),
+            )
+        chosen[held[region].id] = held[region]
     return list(chosen.values())
 
 

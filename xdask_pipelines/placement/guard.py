@@ -7,12 +7,15 @@ The guard makes placement fail closed: on a scheduler without the plugin, a read
 
 from __future__ import annotations
 
+import importlib.abc
 import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import MappingProxyType, ModuleType
 from typing import Any
 
 from distributed import Worker, get_worker
@@ -151,8 +154,12 @@ def _refuse_open(event: str, args: tuple[Any, ...]) -> None:
 
 
 def _guard_c_libraries() -> None:
-    """HDF5 and netCDF open files in C, where no audit event is raised."""
+    """HDF5, netCDF and ecCodes open files in C, where no audit event is raised."""
     import h5py
+
+    if found := sys.modules.get(_GuardGrib.MODULE):
+        _GuardGrib().guard(found)
+    sys.meta_path.insert(0, _GuardGrib())
 
     h5py.h5f.open = _checked(h5py.h5f.open)
     h5py.h5f.create = _checked(h5py.h5f.create)
@@ -169,9 +176,48 @@ def _guard_c_libraries() -> None:
     netCDF4.Dataset = GuardedDataset  # type: ignore[misc]
 
 
-def _checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    def checked(name: Any, *args: Any, **kwargs: Any) -> Any:
-        _check(name)
-        return function(name, *args, **kwargs)
+class _GuardGrib(importlib.abc.MetaPathFinder):
+    """Guards ecCodes when it is imported: doing so on every worker would take 0.25 s of its start.
+
+    Most of it takes files that Python opened, which the audit hook sees; indexes and offsets take paths.
+    """
+
+    MODULE = "gribapi.gribapi"
+    OPENERS = MappingProxyType(  # and which of their arguments is the path
+        {
+            "codes_extract_offsets": 0,
+            "codes_extract_offsets_sizes": 0,
+            "codes_bufr_extract_headers": 0,
+            "grib_index_new_from_file": 0,
+            "grib_index_read": 0,
+            "grib_index_add_file": 1,
+            "grib_index_write": 1,
+        }
+    )
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
+        """Spec of the module that is to be guarded, with a loader that does so; None for all others."""
+        spec = PathFinder.find_spec(name, path, target) if name == self.MODULE else None
+        if spec is not None and spec.loader is not None:
+            load = spec.loader.exec_module
+
+            def load_guarded(module: ModuleType) -> None:
+                load(module)
+                self.guard(module)
+
+            spec.loader.exec_module = load_guarded  # type: ignore[method-assign]
+        return spec
+
+    def guard(self, module: ModuleType) -> None:
+        """Replace what opens by path; other modules of ecCodes take these names from this one."""
+        for name, position in self.OPENERS.items():
+            setattr(module, name, _checked(getattr(module, name), position))
+
+
+def _checked(function: Callable[..., Any], position: int = 0) -> Callable[..., Any]:
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        for value in (*args[position : position + 1], *kwargs.values()):
+            _check(value)
+        return function(*args, **kwargs)
 
     return checked

@@ -41,6 +41,7 @@ class Result:
     steps: Mapping[str, Steps] = field(default_factory=dict)
     upstream: Mapping[str, str] = field(default_factory=dict)
     preview: Callable[[Any], xr.DataArray] = lambda result: result
+    replicas: tuple[str, ...] = ()
 
     @property
     def data_version(self) -> str:
@@ -138,6 +139,8 @@ def _metadata(asset: str, result: Result, kept: Kept, dashboard: str) -> dict[st
         metadata["experiments"] = ", ".join(result.experiments)
     if result.config:
         metadata["config"] = dg.MetadataValue.json(dict(result.config))
+    if result.replicas:
+        metadata["replicas"] = "; ".join(result.replicas)
     if dashboard:
         metadata["dashboard"] = dg.MetadataValue.url(dashboard)
     return metadata | {

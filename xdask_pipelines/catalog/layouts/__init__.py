@@ -1,0 +1,58 @@
+"""How a dataset's paths say what its files hold: one layout for each convention, in a file of its own.
+
+Belongs here: which layouts there are, and what they share: objects that no layout may use, the exclude list. Does not
+belong here: any one convention. What cannot be an entry is quarantined with its reason: never dropped, never fatal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from xdask_pipelines.catalog.entry import Entry
+from xdask_pipelines.catalog.layouts.arco_zarr import ArcoZarr
+from xdask_pipelines.catalog.layouts.base import Holding, Layout, Quarantined
+from xdask_pipelines.catalog.layouts.cmip6_pds import Cmip6Pds
+from xdask_pipelines.catalog.layouts.era5_pds import Era5Pds
+from xdask_pipelines.catalog.layouts.generic import Generic
+from xdask_pipelines.catalog.layouts.grib import Grib
+from xdask_pipelines.catalog.layouts.ncar_era5 import NcarEra5
+from xdask_pipelines.catalog.listing import StoredObject
+
+__all__ = ["LAYOUTS", "Cmip6Pds", "Holding", "Layout", "Quarantined", "parse"]
+
+LAYOUTS: dict[str, Layout] = {
+    "arco-zarr": ArcoZarr(),
+    "cmip6-pds": Cmip6Pds(),
+    "era5-pds": Era5Pds(),
+    "generic": Generic(),
+    "grib": Grib(),
+    "ncar-era5": NcarEra5(),
+}
+
+
+def parse(objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
+    """Entries of one mount by its own layout, and all that is quarantined, each sorted by key."""
+    usable: list[StoredObject] = []
+    quarantined: list[Quarantined] = []
+    for item in objects:
+        if item.problem:
+            quarantined.append(Quarantined(item.key, item.problem))
+        elif item.key.endswith("/"):
+            quarantined.append(Quarantined(item.key, "it is an empty object that stands for a folder"))
+        elif any(part in ("", ".", "..") for part in item.key.split("/")):
+            quarantined.append(Quarantined(item.key, "its path has an empty part, . or .., which no folder can hold"))
+        else:
+            usable.append(item)
+    entries, refused = LAYOUTS[holding.layout].parse(usable, holding)
+    quarantined += refused
+    quarantined += [Quarantined(e.key, "it is on the exclude list") for e in entries if holding.excludes(e.key)]
+    quarantined += _excluded_in_vain(usable, holding)
+    return [entry for entry in entries if not holding.excludes(entry.key)], sorted(quarantined)
+
+
+def _excluded_in_vain(objects: list[StoredObject], holding: Holding) -> list[Quarantined]:
+    """What the exclude list names and does not lie there: perhaps misspelt, so that what was meant is catalogued."""
+    vain = set(holding.exclude)
+    for item in objects if vain else ():
+        vain.difference_update(holding.folders(item.key))
+    return [Quarantined(f"{holding.mount}/{path}", "the exclude list names it, and it is not there") for path in vain]

@@ -1,0 +1,96 @@
+"""What all layouts share: one mount as the topology describes it, a refusal, and making an entry.
+
+Belongs here: the parts that no single convention owns. Does not belong here: any convention.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from xdask_pipelines.catalog.entry import Entry, Format
+from xdask_pipelines.catalog.listing import StoredObject
+
+#: Format of a single file by its suffix.
+FILE_FORMATS: Mapping[str, Format] = {
+    ".nc": "netcdf4",
+    ".nc4": "netcdf4",
+    ".grib": "grib",
+    ".grib2": "grib",
+    ".grb": "grib",
+    ".grb2": "grib",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Holding:
+    """One mount of a dataset in one Region, as the topology describes it.
+
+    ``attributes`` (licence, attribution) go into each entry. ``exclude`` are paths below the mount, of files, stores or
+    whole folders known to be bad, such as retracted CMIP6 versions: they are quarantined. ``pattern`` and ``variable`` are
+    for the layout ``generic``.
+    """
+
+    dataset: str
+    region: str
+    layout: str
+    mount: str
+    excerpt: bool = False
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    exclude: frozenset[str] = frozenset()
+    pattern: str = ""
+    variable: str = ""
+
+    def below(self, key: str) -> str:
+        """The path below the mount; empty for the mount itself."""
+        return "" if key == self.mount else key.removeprefix(f"{self.mount}/")
+
+    def depth(self, key: str) -> int:
+        """How many parts of the path lie below the mount."""
+        return self.below(key).count("/") + 1
+
+    def excludes(self, key: str) -> bool:
+        """Whether the path or a folder above it is on the exclude list."""
+        return bool(self.exclude) and any(path in self.exclude for path in self.folders(key))
+
+    def folders(self, key: str) -> Iterator[str]:
+        """The path below the mount, and those of the folders above it."""
+        parts = self.below(key).split("/")
+        return ("/".join(parts[:i]) for i in range(1, len(parts) + 1))
+
+    def entry(self, item: StoredObject, file_format: Format, variable: str, **said: Any) -> Entry:
+        """Entry of one file or store, with what the path says of it."""
+        return Entry(
+            dataset=self.dataset,
+            region=self.region,
+            layout=self.layout,
+            key=item.key,
+            format=file_format,
+            variable=variable,
+            size_bytes=item.size_bytes,
+            etag=item.etag,
+            modified_ns=item.modified_ns,
+            attributes=dict(self.attributes),
+            excerpt=self.excerpt,
+            **said,
+        )
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Quarantined:
+    """An object or store that is not catalogued, and why."""
+
+    key: str
+    reason: str
+
+
+class Layout(Protocol):
+    """One convention of paths."""
+
+    def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
+        """Entries and refusals for the objects (sorted by key, without problems) of one mount."""
+        ...
+
+
+EMPTY = "it is empty"
