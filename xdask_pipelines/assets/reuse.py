@@ -101,6 +101,6 @@ def _months(made: Analysis, catalog: Catalog) -> list[str]:
     found: set[str] = set()
     for source in made.sources.values():
         facets = {} if callable(source.facets) else dict(source.facets)
-        entries = catalog.search(dataset=source.dataset, time=None, superseded=False, limit=None, **facets)
+        entries = catalog.search(dataset=source.dataset, time=None, bbox=None, superseded=False, limit=None, **facets)
         found |= {time_text(e.time_start)[:7] for e in entries if e.time_start is not None}
     return sorted(found)
