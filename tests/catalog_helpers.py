@@ -11,6 +11,7 @@ from xdask_pipelines.catalog.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.sync import SyncPlan, plan_sync
 
 ERA5 = Holding(dataset="era5", region="us-east-1", layout="era5-pds", mount="era5-pds")
+ERA5_PLACE = {"dataset": "era5", "region": "us-east-1"}
 CMIP6 = Holding(dataset="cmip6", region="us-west-2", layout="cmip6-pds", mount="cmip6")
 
 
@@ -55,6 +56,10 @@ def cmip6(member: str = "r1i1p1f1", experiment: str = "ssp245", version: str = "
 
 def stored(key: str, size: int = 10, etag: str = "e", modified: int = 1) -> StoredObject:
     return StoredObject(key, size, etag, modified)
+
+
+def keys(entries: list[Entry]) -> list[str]:
+    return [entry.key for entry in entries]
 
 
 def write(root: Path, key: str, content: bytes = b"content") -> Path:

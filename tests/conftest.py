@@ -1,20 +1,24 @@
-"""Fixtures that are dear: one cluster of three Regions for all tests that do not break it."""
+"""Fixtures that are dear: one cluster of three Regions for all tests that do not break it; and a
+catalog in each of its stores."""
 
 from __future__ import annotations
 
 import gc
 import os
+import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
 from uuid import uuid4
 
 import pytest
+from catalog_helpers import cmip6, era5
 from distributed import Scheduler
 from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster
 from recorder import Recorder
 from s3_server import S3Server, s3_server
 
+from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.placement import local_regions
 from xdask_pipelines.resources.search_node import SearchNode
 
@@ -81,3 +85,25 @@ def search_node() -> Iterator[str]:
     yield node.up(print)
     if not was_up:
         node.down()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("opensearch", marks=pytest.mark.opensearch)])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Of a catalog that does not exist yet."""
+    if request.param == "sqlite":
+        return f"sqlite://{tmp_path}/a folder/100%?.sqlite"
+    return f"{request.getfixturevalue('search_node')}/t{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+def catalog(address: str) -> Catalog:
+    return open_catalog(address)
+
+
+@pytest.fixture
+def filled(catalog: Catalog) -> Catalog:
+    """A year of two ERA5 variables, and two members of two experiments."""
+    months = [f"2011-{m:02}" for m in range(1, 13)]
+    catalog.apply([era5(month, variable) for month in months for variable in ("air_temperature", "air_pressure")])
+    catalog.apply([cmip6(m, x) for m in ("r1i1p1f1", "r2i1p1f1") for x in ("ssp245", "ssp585")])
+    return catalog

@@ -1,49 +1,14 @@
-"""What every store of the catalog must do; one suite, a fixture for each store."""
+"""What every store of the catalog must answer; the fixtures run each test on each store."""
 
-import multiprocessing
-import multiprocessing.pool
-import os
-import pickle
-import secrets
-import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from catalog_helpers import cmip6, era5, stored
+from catalog_helpers import ERA5_PLACE as ERA5
+from catalog_helpers import cmip6, era5, keys
 
-from xdask_pipelines.catalog import Catalog, Entry, ManifestChange, open_catalog
-from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries, StaleWriter
-
-SPAWN = multiprocessing.get_context("spawn")
-ERA5 = {"dataset": "era5", "region": "us-east-1"}
-MONTHS = [f"2011-{m:02}" for m in range(1, 13)]
-
-
-@pytest.fixture(params=["sqlite", pytest.param("opensearch", marks=pytest.mark.opensearch)])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Of a catalog that does not exist yet."""
-    if request.param == "sqlite":
-        return f"sqlite://{tmp_path}/a folder/100%?.sqlite"
-    return f"{request.getfixturevalue('search_node')}/t{secrets.token_hex(8)}"
-
-
-@pytest.fixture
-def catalog(address: str) -> Catalog:
-    return open_catalog(address)
-
-
-@pytest.fixture
-def filled(catalog: Catalog) -> Catalog:
-    """A year of two ERA5 variables, and two members of two experiments."""
-    catalog.apply([era5(month, variable) for month in MONTHS for variable in ("air_temperature", "air_pressure")])
-    catalog.apply([cmip6(m, x) for m in ("r1i1p1f1", "r2i1p1f1") for x in ("ssp245", "ssp585")])
-    return catalog
-
-
-def keys(entries: list[Entry]) -> list[str]:
-    return [entry.key for entry in entries]
-
+from xdask_pipelines.catalog import Catalog
+from xdask_pipelines.catalog.catalog import Box
+from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries
 
 # --- empty ------------------------------------------------------------------------------------------------------
 
@@ -164,6 +129,79 @@ def test_what_comes_out_is_what_went_in_with_its_generation(catalog: Catalog):
     assert found.header == {"dims": {"time": 744}}
     assert found.digest == entry.digest
     assert found.excerpt
+
+
+# --- place ------------------------------------------------------------------------------------------------------
+
+PLACES = {
+    "europe": (-10, 35, 30, 70),
+    "globe": (-180, -90, 180, 90),
+    "fiji": (175, -20, 185, -15),
+    "dateline west": (-180, 0, -170, 10),
+    "station": (13.4, 52.5, 13.4, 52.5),
+    "pacific": (170, -30, -120, 30),
+}
+
+
+@pytest.fixture
+def placed(catalog: Catalog) -> Catalog:
+    """One entry for each place, and one that lies nowhere."""
+    catalog.apply([*(era5("2011-07", name, extent=box) for name, box in PLACES.items()), era5("2011-07", "nowhere")])
+    return catalog
+
+
+@pytest.mark.parametrize(
+    ("bbox", "found"),
+    [
+        ((0, 50, 20, 55), {"europe", "globe", "station"}),
+        ((13.4, 52.5, 13.4, 52.5), {"europe", "globe", "station"}),
+        ((14, 52, 20, 53), {"europe", "globe"}),
+        ((31, 35, 40, 70), {"globe"}),
+        ((30, 70, 40, 80), {"europe", "globe"}),
+        ((170, -18, -179, -17), {"globe", "fiji", "pacific"}),
+        ((180, -18, 190, -17), {"globe", "fiji", "pacific"}),
+        ((-178, -18, -176, -17), {"globe", "fiji", "pacific"}),
+        ((176, 5, 180, 6), {"globe", "dateline west", "pacific"}),
+        ((-125, 0, -100, 1), {"globe", "pacific"}),
+        ((350, 40, 355, 41), {"europe", "globe"}),
+        ((350, 40, 5, 41), {"europe", "globe"}),
+        ((0, -90, 360, 90), set(PLACES)),
+        ((-180, -90, 180, 90), set(PLACES)),
+    ],
+)
+def test_a_box_finds_what_lies_in_it_in_part_across_any_meridian(placed: Catalog, bbox: Box, found: set[str]):
+    assert {entry.variable for entry in placed.search(bbox=bbox)} == found
+    assert placed.count(bbox=bbox) == len(found)
+    assert set(placed.facets("variable", bbox=bbox)["variable"]) == found
+
+
+def test_data_without_extent_lie_in_no_box_and_a_box_narrows_as_other_names_do(placed: Catalog):
+    assert placed.count() == len(PLACES) + 1
+    assert placed.count(bbox=(0, -90, 360, 90), variable="nowhere") == 0
+    assert placed.count(bbox=(0, 50, 20, 55), variable=["europe", "fiji"]) == 1
+    assert placed.count(bbox=(0, 50, 20, 55), time="2012") == 0
+    (found,) = placed.search(variable="pacific")
+    assert found.extent == (170, -30, 240, 30)
+    assert "" not in placed.names()
+
+
+def test_an_extent_comes_from_the_header_and_goes_with_it(placed: Catalog):
+    (found,) = placed.search(variable="station")
+    placed.apply([found.with_header({"extent": [100, 0, 110, 10]})])
+    assert placed.count(variable="station", bbox=(13, 52, 14, 53)) == 0
+    assert placed.count(variable="station", bbox=(100, 0, 101, 1)) == 1
+    placed.apply([], [found.id])
+    assert placed.count(bbox=(100, 0, 101, 1)) == 1, "the globe alone"
+
+
+@pytest.mark.parametrize(
+    "bbox", [(0, 10, 10, 0), (0, -91, 1, 1), (0, 0, float("nan"), 1), (1, 2, 3), "box", (0, 0, 999, 1)]
+)
+def test_a_box_that_is_none_is_refused(catalog: Catalog, bbox: object):
+    with pytest.raises(CatalogError, match=r"bbox: .* is no box; write \(west, south, east, north\)"):
+        catalog.search(bbox=bbox)
+    with pytest.raises(CatalogError, match="is no box"):
+        era5("2011-01", extent=bbox)
 
 
 # --- versions ---------------------------------------------------------------------------------------------------
@@ -351,255 +389,3 @@ def test_data_without_time_do_not_cover_any(catalog: Catalog):
 def test_a_request_that_makes_no_sense_is_refused_in_words(filled: Catalog, request_: dict, words: str):
     with pytest.raises(CatalogError, match=words):
         filled.resolve(dataset="era5", **request_)
-
-
-# --- apply ------------------------------------------------------------------------------------------------------
-
-
-def test_generations_grow_over_all_places_and_each_place_knows_its_own(catalog: Catalog):
-    first = catalog.apply([era5("2011-01")])
-    second = catalog.apply([cmip6()])
-    assert 0 < first < second
-    assert catalog.generation(**ERA5) == first
-    assert catalog.generation("cmip6", "us-west-2") == second
-    assert catalog.apply() == 0
-    assert catalog.apply(**ERA5) == first, "nothing to do is no commit"
-
-
-def test_an_entry_written_again_replaces_itself_and_leaves_no_trace_in_facets(catalog: Catalog):
-    catalog.apply([era5("2011-01", attributes={"run_id": "a", "note": "x"})])
-    catalog.apply([era5("2011-01", attributes={"run_id": "b"})])
-    assert catalog.count() == 1
-    assert catalog.count(run_id="a") == 0
-    assert catalog.facets("run_id") == {"run_id": {"b": 1}}
-    assert "note" not in catalog.names()
-
-
-def test_removed_entries_leave_a_tombstone_until_they_are_written_again(catalog: Catalog):
-    entry = era5("2011-01")
-    catalog.apply([entry, era5("2011-02")])
-    generation = catalog.apply([], [entry.id])
-    assert keys(catalog.search()) == [era5("2011-02").key]
-    assert catalog.facets("month") == {"month": {"02": 1}}
-    (stone,) = catalog.tombstones(**ERA5)
-    assert (stone.id, stone.key, stone.generation) == (entry.id, entry.key, generation)
-    catalog.apply([entry])
-    assert catalog.tombstones(**ERA5) == []
-    assert catalog.count() == 2
-
-
-def test_a_place_freed_by_a_removal_can_be_taken_in_the_same_commit(catalog: Catalog):
-    catalog.apply([era5("2011-01"), era5("2011-02")])
-    catalog.apply([era5("2011-03"), era5("2011-04")], [era5("2011-02").id])
-    assert catalog.facets("month") == {"month": {"01": 1, "03": 1, "04": 1}}
-    assert catalog.count(month="02") == 0
-
-
-@pytest.mark.parametrize(
-    "write",
-    [
-        lambda c: c.apply([era5("2011-05")], ["0" * 32]),
-        lambda c: c.apply([era5("2011-05"), era5("2011-05")]),
-        lambda c: c.apply([era5("2011-05")], [era5("2011-05").id]),
-        lambda c: c.apply([], [era5("2011-01").id] * 2),
-        lambda c: c.apply([era5("2011-05"), cmip6()], **ERA5),
-        lambda c: c.apply([era5("2011-05")], [cmip6().id], **ERA5),
-        lambda c: c.apply([era5("2011-05")], dataset="era5"),
-        lambda c: c.apply([era5("2011-05")], base_generation=1),
-        lambda c: c.apply([era5("2011-05")], expected_entries=7, **ERA5),
-        lambda c: c.apply([era5("2011-05")], lease=c.lease("cmip6", "us-west-2", "me"), **ERA5),
-        lambda c: c.apply([era5("2011-05")], manifest=ManifestChange(put=[stored("a")])),
-    ],
-)
-def test_a_commit_that_cannot_be_right_writes_nothing(catalog: Catalog, write: Callable[[Catalog], int]):
-    catalog.apply([era5("2011-01"), cmip6()])
-    before = catalog.search(), catalog.generation(**ERA5), catalog.facets()
-    with pytest.raises(CatalogError):
-        write(catalog)
-    assert (catalog.search(), catalog.generation(**ERA5), catalog.facets()) == before
-
-
-def test_a_writer_that_builds_on_an_old_generation_writes_nothing(catalog: Catalog):
-    base = catalog.apply([era5("2011-01")])
-    catalog.apply([era5("2011-02")])
-    with pytest.raises(StaleWriter, match=r"is at generation 2, not 1 .* Nothing was written"):
-        catalog.apply([era5("2011-03")], base_generation=base, **ERA5)
-    assert catalog.count() == 2
-    catalog.apply([cmip6()])
-    assert catalog.apply([era5("2011-03")], base_generation=2, **ERA5) == 4, "other places do not matter"
-
-
-def test_manifests_are_kept_for_each_place_sorted(catalog: Catalog):
-    place = {"dataset": "era5", "region": "us-east-1"}
-    catalog.apply([era5("2011-01")], manifest=ManifestChange(put=[stored("b"), stored("a\nb"), stored("ü")]), **place)
-    catalog.apply([era5("2011-02")], manifest=ManifestChange(put=[stored("b", 99)], drop=["a\nb"]), **place)
-    committed = catalog.manifest(**place)
-    assert list(committed.objects) == [stored("b", 99), stored("ü")]
-    assert committed.generation == 2
-    assert committed.digests == {e.id: e.digest for e in (era5("2011-01"), era5("2011-02"))}
-    assert catalog.manifest("era5", "us-west-2").objects == []
-
-
-# --- leases -----------------------------------------------------------------------------------------------------
-
-
-def test_a_second_sync_is_refused_while_the_first_shows_life(catalog: Catalog):
-    lease = catalog.lease(owner="first", **ERA5)
-    for _ in range(3):
-        with pytest.raises(StaleWriter, match="is being synced by first"):
-            catalog.lease(owner="second", **ERA5)
-        catalog.renew(lease)
-    assert catalog.lease("era5", "us-west-2", "second").owner == "second", "another place is free"
-    catalog.apply([era5("2011-01")], lease=lease, base_generation=0, **ERA5)
-    assert catalog.lease(owner="second", **ERA5).generation == 1
-
-
-def test_a_dead_sync_s_lease_passes_to_whoever_asks_twice_and_the_dead_can_write_no_more(catalog: Catalog):
-    dead = catalog.lease(owner="dead", **ERA5)
-    with pytest.raises(StaleWriter):
-        catalog.lease(owner="next", **ERA5)
-    lease = catalog.lease(owner="next", **ERA5)
-    with pytest.raises(StaleWriter, match="dead has lost its lease on era5 in us-east-1: next holds it now"):
-        catalog.apply([era5("2011-01")], lease=dead, **ERA5)
-    with pytest.raises(StaleWriter):
-        catalog.renew(dead)
-    catalog.release(dead)
-    assert catalog.count() == 0
-    assert catalog.apply([era5("2011-01")], lease=lease, **ERA5) > 0
-
-
-def test_two_who_ask_in_turn_do_not_take_over_from_each_other_s_question(catalog: Catalog):
-    catalog.lease(owner="holder", **ERA5)
-    for owner in ("second", "third", "second"):
-        with pytest.raises(StaleWriter):
-            catalog.lease(owner=owner, **ERA5)
-
-
-def test_any_commit_ends_a_lease_and_the_same_owner_may_take_it_anew(catalog: Catalog):
-    lease = catalog.lease(owner="me", **ERA5)
-    again = catalog.lease(owner="me", **ERA5)
-    with pytest.raises(StaleWriter, match="lost its lease"):
-        catalog.renew(lease)
-    catalog.apply([era5("2011-01")])
-    with pytest.raises(StaleWriter, match="a commit ended it"):
-        catalog.apply([era5("2011-02")], lease=again, **ERA5)
-    catalog.release(catalog.lease(owner="other", **ERA5))
-    assert catalog.lease(owner="me", **ERA5).generation == 1
-
-
-# --- many writers and readers -----------------------------------------------------------------------------------
-
-
-def _write_many(address: str, writer: int, commits: int) -> list[int]:
-    catalog = open_catalog(address)
-    return [
-        catalog.apply([era5("2011-07", f"v{writer}", key=f"w{writer}/{i}", facets={"turn": str(i)})])
-        for i in range(commits)
-    ]
-
-
-def _end(pool: multiprocessing.pool.Pool) -> None:
-    """Let its processes end by themselves: one that is terminated while it measures coverage may hang."""
-    pool.close()
-    pool.join()
-
-
-def _count_up(address: str, times: int) -> int:
-    """Add one to a number kept in the catalog, as often as asked, and retry whenever another was faster."""
-    catalog, stale = open_catalog(address), 0
-    done = 0
-    while done < times:
-        base = catalog.generation("counter", "r")
-        now = int(catalog.search(dataset="counter")[0].attributes["n"])
-        if catalog.generation("counter", "r") != base:
-            continue
-        try:
-            one_more = era5("2011-07", dataset="counter", region="r", attributes={"n": str(now + 1)})
-            catalog.apply([one_more], dataset="counter", region="r", base_generation=base)
-            done += 1
-        except StaleWriter:
-            stale += 1
-    return stale
-
-
-def test_four_processes_with_many_commits_each_lose_none(address: str):
-    commits = 1000 if address.startswith("sqlite") else 50  # each commit of a node is a dozen requests
-    with SPAWN.Pool(4) as pool:
-        generations = pool.starmap(_write_many, [(address, writer, commits) for writer in range(4)])
-        _end(pool)
-    catalog = open_catalog(address)
-    assert sorted(g for one in generations for g in one) == list(range(1, 4 * commits + 1)), "each its own generation"
-    assert all(one == sorted(one) for one in generations)
-    assert catalog.count() == 4 * commits
-    assert catalog.facets("variable") == {"variable": {f"v{writer}": commits for writer in range(4)}}
-    assert set(catalog.facets("turn")["turn"].values()) == {4}
-
-
-def test_read_modify_write_by_three_processes_loses_no_update(address: str):
-    catalog = open_catalog(address)
-    catalog.apply([era5("2011-07", dataset="counter", region="r", attributes={"n": "0"})])
-    with SPAWN.Pool(3) as pool:
-        pool.starmap(_count_up, [(address, 40)] * 3)
-        _end(pool)
-    assert catalog.search(dataset="counter")[0].attributes["n"] == "120"
-
-
-def test_a_reader_sees_whole_commits_only(catalog: Catalog):
-    """Each commit moves two entries to a new tag: no reader may see one moved and the other not."""
-    catalog.apply([era5("2011-01", attributes={"tag": "0"}), era5("2011-02", attributes={"tag": "0"})])
-    stop = threading.Event()
-    torn: list[dict[str, int]] = []
-
-    def read() -> None:
-        while not stop.is_set():
-            tags = catalog.facets("tag")["tag"]
-            if list(tags.values()) != [2]:
-                torn.append(tags)
-
-    readers = [threading.Thread(target=read) for _ in range(2)]
-    for reader in readers:
-        reader.start()
-    for i in range(1, 60):
-        catalog.apply([era5(month, attributes={"tag": str(i)}) for month in ("2011-01", "2011-02")])
-    stop.set()
-    for reader in readers:
-        reader.join()
-    assert torn == []
-
-
-def test_a_catalog_crosses_to_another_process_and_survives_a_fork(filled: Catalog):
-    assert pickle.loads(pickle.dumps(filled)).count() == 28
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            filled.apply([era5("2012-01")])
-            os.write(write_end, str(filled.count()).encode())
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    assert os.read(read_end, 10) == b"29"
-    assert filled.count() == 29
-    filled.apply([era5("2012-02")])
-    assert filled.count() == 30
-
-
-def test_more_entries_than_one_block_or_page_are_counted_and_found(catalog: Catalog, address: str):
-    """SQLite: bits come in blocks of 65,536, dense and sparse terms on both sides of the first one's end. A node gives
-    at most 10,000 hits at a time."""
-    number = 66_000 if address.startswith("sqlite") else 11_000
-    rare = -(-number // 4999)
-    catalog.apply(
-        era5("2011-07", key=f"k/{i:06}", facets={"odd": str(i % 2), "rare": "yes" if i % 4999 == 0 else "no"})
-        for i in range(number)
-    )
-    assert catalog.count() == number
-    assert keys(catalog.search(limit=10_500)) == [f"k/{i:06}" for i in range(10_500)]
-    assert catalog.facets("odd", "rare") == {
-        "odd": {"0": number // 2, "1": number // 2},
-        "rare": {"no": number - rare, "yes": rare},
-    }
-    assert keys(catalog.search(rare="yes", odd="0")) == [f"k/{i:06}" for i in range(0, number, 9998)]
-    assert keys(catalog.search(rare="yes", odd="1")) == [f"k/{i:06}" for i in range(4999, number, 9998)]
-    catalog.apply([], [e.id for e in catalog.search(rare="yes")])
-    assert catalog.facets("rare") == {"rare": {"no": number - rare}}

@@ -181,7 +181,7 @@ def test_what_the_import_left_out_is_quarantined_and_found_by_the_next_sync(aws:
         feb: "it is in the bucket and not on the mount: the import left it out; sync again"
     }
     aws.twin.unreadable = lambda key: False
-    aws.put(jan, months[mar].read_bytes())  # replaced in the bucket, the old one still on the mount
+    aws.put(jan, months[mar].read_bytes() + b"longer")  # replaced in the bucket, the old one still on the mount
     done = aws.sync()
     assert "bytes on the mount and" in {q.key[-len(jan) :]: q.reason for q in done.quarantined}[jan]
     aws.bring()

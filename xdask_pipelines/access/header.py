@@ -56,7 +56,8 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
     ``{"attrs", "coords": {name: {dims, dtype, shape, attrs, data}}, "variables": {name: {dims, dtype, shape, chunks,
     attrs, stored_bytes}}, "file": {size_bytes, modified_ns}}`` with coordinates stored whole and still encoded as in the
     file. ``file`` is as the Region's own mount had it before it was read: where S3 was listed, the catalog has S3's time of
-    modification, and the mount another.
+    modification, and the mount another. Where the data have them, ``time_range`` (two
+    time keys) and ``extent`` (west, south, east, north in degrees).
 
     Raises
     ------
@@ -81,6 +82,8 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
             )
     if times := _time_range(header):
         header["time_range"] = times
+    if extent := _extent(header):
+        header["extent"] = extent
     stats = files.values()
     header["file"] = {
         "size_bytes": sum(s.st_size for s in stats),
@@ -109,6 +112,56 @@ def _time_range(header: Mapping[str, Any]) -> list[int] | None:
     ends = cftime.num2date([values.min(), values.max()], attrs["units"], attrs.get("calendar", "standard"))
     start, end = (int(f"{t.year:04}{t.month:02}{t.day:02}{t.hour:02}{t.minute:02}{t.second:02}") for t in ends)
     return [start, end if bounds else end + 1]  # a step without bounds lasts, as far as is known, a moment
+
+
+def _extent(header: Mapping[str, Any]) -> list[float] | None:
+    """Box of the data, [west, south, east, north] in degrees, as :mod:`xdask_pipelines.catalog.extent` defines it.
+
+    Bounds of cells where there are any, else half a step beyond the outermost points. The longitudes lie within all but
+    the widest gap between neighbours; where that gap is not wider than one and a half steps, they go all round.
+    """
+    lat, lon = (_degrees(header, *names) for names in (("latitude", "lat", "north"), ("longitude", "lon", "east")))
+    if lat is None or lon is None:
+        return None
+    (south_north, half, _), (values, half_east, width) = lat, lon
+    south, north = max(-90.0, south_north.min() - half), min(90.0, south_north.max() + half)
+    around = np.unique(np.round(values % 360, 9))
+    gaps = np.diff(around, append=around[0] + 360)
+    widest = int(np.argmax(gaps))
+    if np.ptp(values) >= 360 or (around.size > 1 and gaps[widest] <= 1.5 * width):
+        return [-180.0, float(south), 180.0, float(north)]
+    west = around[(widest + 1) % around.size] - half_east
+    first = (west + 180) % 360 - 180
+    return [float(v) for v in (first, south, first + 360 - gaps[widest] + 2 * half_east, north)]
+
+
+def _degrees(
+    header: Mapping[str, Any], standard: str, short: str, towards: str
+) -> tuple[np.ndarray, float, float] | None:
+    """Values of latitude or longitude, half a step where they are points of a grid and not bounds, and a step."""
+    coords = header["coords"]
+    units = {f"degrees_{towards}", f"degree_{towards}", f"degrees_{towards[0].upper()}", f"degree_{towards[0].upper()}"}
+    named = [n for n, c in coords.items() if c["attrs"].get("standard_name") == standard]
+    named += [n for n, c in coords.items() if c["attrs"].get("units") in units and not _is_bounds(n)]
+    named += [n for n in (standard, short) if n in coords]
+    if not named:
+        return None
+    coordinate = coords[named[0]]
+    bounds = coords.get(coordinate["attrs"].get("bounds", ""))
+    points = _decoded(coordinate, coordinate["attrs"])
+    step = float(np.nanmedian(np.abs((np.diff(points, axis=-1) + 180) % 360 - 180))) if points.shape[-1] > 1 else 0.0
+    if bounds and points.ndim == 1 and bounds["shape"] == [points.size, 2]:
+        edges = _decoded(bounds, {**coordinate["attrs"], **bounds["attrs"]})
+        return edges.ravel(), 0.0, max(step, float(np.median(np.abs(np.diff(edges, axis=-1)))))
+    points = points[np.isfinite(points)]
+    return (points, step / 2, step) if points.size else None
+
+
+def _decoded(coordinate: Mapping[str, Any], attrs: Mapping[str, Any]) -> np.ndarray:
+    raw = np.atleast_1d(unpack(coordinate))
+    values = raw.astype("f8") * float(attrs.get("scale_factor", 1)) + float(attrs.get("add_offset", 0))
+    fill = attrs.get("_FillValue")
+    return values if fill is None or isinstance(fill, Mapping) else np.where(raw == fill, np.nan, values)
 
 
 def select_step(header: Mapping[str, Any], dim: str, index: int) -> dict[str, Any]:

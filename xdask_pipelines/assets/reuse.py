@@ -80,7 +80,9 @@ def covered(made: Analysis, catalog: Catalog, keys: Sequence[str]) -> dict[str, 
     fixed = [(source, source.facets) for source in made.sources.values() if not callable(source.facets)]
     versions: dict[str, list[str]] = {key: [] for key in keys} if fixed else {}
     for source, facets in fixed:
-        entries = catalog.search(dataset=source.dataset, time=None, superseded=False, limit=None, **dict(facets))
+        entries = catalog.search(
+            dataset=source.dataset, time=None, superseded=False, limit=None, bbox=None, **dict(facets)
+        )
         timed = [(e.time_start, e.time_end, e) for e in entries if e.time_start is not None and e.time_end is not None]
         timed.sort(key=lambda found: (found[0], found[2].id))
         starts = [start for start, _, _ in timed]
@@ -101,6 +103,6 @@ def _months(made: Analysis, catalog: Catalog) -> list[str]:
     found: set[str] = set()
     for source in made.sources.values():
         facets = {} if callable(source.facets) else dict(source.facets)
-        entries = catalog.search(dataset=source.dataset, time=None, superseded=False, limit=None, **facets)
+        entries = catalog.search(dataset=source.dataset, time=None, bbox=None, superseded=False, limit=None, **facets)
         found |= {time_text(e.time_start)[:7] for e in entries if e.time_start is not None}
     return sorted(found)

@@ -6,11 +6,12 @@ offered to users (catalog.py). Every implementation passes the same contract tes
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from xdask_pipelines.catalog.entry import Entry
+from xdask_pipelines.catalog.extent import Extent
 from xdask_pipelines.catalog.listing import StoredObject
 
 
@@ -18,12 +19,13 @@ from xdask_pipelines.catalog.listing import StoredObject
 class Query:
     """Entries for which every name has one of its values.
 
-    ``time`` is a half-open range of time keys that entries must overlap. Superseded versions are left out unless
-    ``superseded``.
+    ``time`` is a half-open range of time keys that entries must overlap, ``bbox`` an extent that theirs must meet.
+    Superseded versions are left out unless ``superseded``.
     """
 
     terms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     time: tuple[int, int] | None = None
+    bbox: Extent | None = None
     superseded: bool = False
     limit: int | None = None
 
@@ -153,4 +155,11 @@ class Backend(Protocol):
 
     def release(self, lease: Lease) -> None:
         """Give a lease back unused; nothing happens if it ended already."""
+        ...
+
+    def migrate(self, tell: Callable[[str], None]) -> bool:
+        """Bring a store of an older form to the present one, or do nothing; whether there was something to do.
+
+        It may be killed at any moment and run again, and by several at once. Commits wait for it or are refused.
+        """
         ...

@@ -6,15 +6,17 @@ they are found out (layouts, sync).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, ManifestChange, Query, Tombstone
 from xdask_pipelines.catalog.entry import Entry
+from xdask_pipelines.catalog.extent import extent_of
 from xdask_pipelines.catalog.resolve import Replicas, nearest, resolve
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import CatalogError, MissingEntries
 
 Wanted = str | Sequence[str]
+Box = tuple[float, float, float, float]
 
 
 class Catalog:
@@ -23,7 +25,10 @@ class Catalog:
     Names that may be searched are the fields of :class:`Entry` (``dataset``, ``region``, ``layout``, ``format``,
     ``variable``, ``version``, ``part``, ``key``), every facet and every attribute. Values match exactly, as text; a
     list means any of its values. ``time=("2026-01", "2026-04")`` asks for entries that overlap these periods and all
-    between (for one period, the text alone); entries without time do not. Superseded versions are left out unless
+    between (for one period, the text alone); entries without time do not. ``bbox=(west, south, east, north)`` asks for
+    entries whose data lie in that box, in degrees, at least in part; west may be greater than east, to cross the date line
+    (or, counting from 0, Greenwich). Entries without extent, such as those whose header is not read yet, do not.
+    Superseded versions are left out unless
     ``superseded`` is true or a ``version`` is named.
     """
 
@@ -36,6 +41,7 @@ class Catalog:
         superseded: bool = False,
         limit: int | None = None,
         time: str | tuple[str, str] | None = None,
+        bbox: Box | None = None,
         **query: Wanted,
     ) -> list[Entry]:
         """Matching entries, sorted by dataset, Region, key and part; at most ``limit``.
@@ -47,20 +53,32 @@ class Catalog:
         """
         if limit is not None and limit < 0:
             raise CatalogError(f"limit is {limit}; write how many entries at most, or leave it out for all")
-        found = self._backend.search(_query(query, superseded=superseded, time=time, limit=limit))
+        found = self._backend.search(_query(query, superseded=superseded, time=time, bbox=bbox, limit=limit))
         if not found:
             self._refuse_unknown(query)
         return found
 
-    def count(self, *, superseded: bool = False, time: str | tuple[str, str] | None = None, **query: Wanted) -> int:
+    def count(
+        self,
+        *,
+        superseded: bool = False,
+        time: str | tuple[str, str] | None = None,
+        bbox: Box | None = None,
+        **query: Wanted,
+    ) -> int:
         """How many entries match; arguments and errors as in :meth:`search`."""
-        number = self._backend.count(_query(query, superseded=superseded, time=time))
+        number = self._backend.count(_query(query, superseded=superseded, time=time, bbox=bbox))
         if not number:
             self._refuse_unknown(query)
         return number
 
     def facets(
-        self, *names: str, superseded: bool = False, time: str | tuple[str, str] | None = None, **query: Wanted
+        self,
+        *names: str,
+        superseded: bool = False,
+        time: str | tuple[str, str] | None = None,
+        bbox: Box | None = None,
+        **query: Wanted,
     ) -> dict[str, dict[str, int]]:
         """For each name its values among matching entries, sorted, and how many entries have each.
 
@@ -72,7 +90,7 @@ class Catalog:
             for name, kind in self._backend.names().items()
             if kind == "facet" or name in ("dataset", "region", "variable")
         )
-        found = self._backend.facets(wanted, _query(query, superseded=superseded, time=time))
+        found = self._backend.facets(wanted, _query(query, superseded=superseded, time=time, bbox=bbox))
         if not all(found.values()):
             self._refuse_unknown([*names, *query])
         return found if names else {name: counts for name, counts in found.items() if counts}
@@ -220,6 +238,19 @@ class Catalog:
         """Give a lease back unused."""
         self._backend.release(lease)
 
+    def migrate(self, tell: Callable[[str], None] = lambda line: None) -> bool:
+        """Bring a catalog that an older version made to the form of this one; whether there was something to do.
+
+        Documents are copied first and become the catalog in one moment; whoever is killed before leaves it as it was, and it
+        may be run again, and by several at once. Commits wait, or are refused.
+
+        Raises
+        ------
+        CatalogError
+            The copy is not whole, or the catalog is of a newer version.
+        """
+        return self._backend.migrate(tell)
+
     def _refuse_unknown(self, names: Iterable[str]) -> None:
         """To be called when nothing was found: an unknown name never finds anything, a known one mostly does."""
         known = self._backend.names()
@@ -234,10 +265,12 @@ def _query(
     *,
     superseded: bool,
     time: str | tuple[str, str] | None = None,
+    bbox: Box | None = None,
     limit: int | None = None,
 ) -> Query:
     terms = {name: _values(name, wanted) for name, wanted in query.items()}
-    return Query(terms=terms, time=_time(time), superseded=superseded or "version" in terms, limit=limit)
+    box = None if bbox is None else extent_of(bbox, "bbox")
+    return Query(terms=terms, time=_time(time), bbox=box, superseded=superseded or "version" in terms, limit=limit)
 
 
 def _values(name: str, wanted: Wanted) -> tuple[str, ...]:

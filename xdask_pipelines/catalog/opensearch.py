@@ -19,8 +19,18 @@ from xdask_pipelines.catalog.listing import StoredObject
 from xdask_pipelines.catalog.opensearch_head import Head, HeadDocument
 from xdask_pipelines.catalog.opensearch_index import Documents
 from xdask_pipelines.catalog.opensearch_manifest import unpacked
+from xdask_pipelines.catalog.opensearch_migrate import migrate
 from xdask_pipelines.catalog.opensearch_node import Address, Node
-from xdask_pipelines.catalog.opensearch_query import MARK, matching, of_place, sorting, true_at, values_of
+from xdask_pipelines.catalog.opensearch_query import (
+    SORTING,
+    counts_of,
+    garbage,
+    kinds_of,
+    matching,
+    of_place,
+    true_at,
+    values_of,
+)
 from xdask_pipelines.catalog.opensearch_write import Writer
 from xdask_pipelines.errors import CatalogError
 
@@ -34,60 +44,61 @@ class OpenSearchBackend:
     """See :class:`xdask_pipelines.catalog.backend.Backend`, which this implements, for every method."""
 
     def __init__(self, url: str) -> None:
-        node = Node(Address.parse(url))
-        self._heads = HeadDocument(node)
-        self._documents = Documents(node)
+        self._node = Node(Address.parse(url))
+        self._heads = HeadDocument(self._node)
 
     def commit(self, change: Change) -> int:
         """Write all of a change or nothing."""
         head, attempt = self._heads.begin()
-        writer = Writer(self._documents, head, attempt.number)
+        writer = Writer(Documents(self._node, head), head, attempt.number)
         try:
-            _check_current(head, change)
+            _check_lease(head, change)
+            if change.dataset is not None and change.region is not None:
+                check_base(change, head.place(change.dataset, change.region).generation)
             with self._heads.alive(attempt):
                 edit = writer.write(change)
-            head = self._heads.finish(attempt, lambda now: edit(_checked(now, change)))
+            # The lease may have passed on during a long commit.
+            head = self._heads.finish(attempt, lambda now: edit(_check_lease(now, change)))
         except BaseException:
             with suppress(CatalogError):  # the first error tells more; the next writer aborts what is left
                 self._heads.abort(attempt, written=writer.written)
             raise
-        if head.closed > _PURGE:
-            self._purge(attempt.number)
+        if head.closed > _PURGE or len(head.aborted) > head.swept:
+            self._purge()
         return attempt.number
 
     def search(self, query: Query) -> list[Entry]:
         """Matching entries, sorted."""
 
-        def read(head: Head) -> list[Entry]:
-            found = self._documents.found(matching(head, query), sorting(), ["document", "generation"], query.limit)
+        def read(head: Head, documents: Documents) -> list[Entry]:
+            found = documents.found(matching(head, query), SORTING, ["document", "generation"], query.limit)
             return [Entry.from_json(d["document"], generation=d["generation"]) for d in found]
 
         return self._reading(read)
 
     def count(self, query: Query) -> int:
         """How many entries match."""
-        return self._reading(lambda head: self._documents.count([matching(head, query)]))
+        return self._reading(lambda head, documents: documents.count([matching(head, query)]))
 
     def facets(self, names: Sequence[str], query: Query) -> dict[str, dict[str, int]]:
         """Values among matching entries, and how many have each."""
 
-        def read(head: Head) -> dict[str, dict[str, int]]:
+        def read(head: Head, documents: Documents) -> dict[str, dict[str, int]]:
             wanted = matching(head, query)
             asked = {f"n{i}": values_of(name, _MAX_VALUES) for i, name in enumerate(names) if name != "key"}
-            answer = self._documents.search({"query": wanted, "size": 0, "aggs": asked}) if asked else {}
+            answer = documents.search({"query": wanted, "size": 0, "aggs": asked}) if asked else {}
             counted = answer.get("aggregations") or {}
             found: dict[str, dict[str, int]] = {}
             for i, name in enumerate(names):
                 if name == "key":
-                    found[name] = self._keys(wanted)
+                    found[name] = _keys(documents, wanted)
                     continue
                 values = counted.get(f"n{i}", {"buckets": ()})
                 if values.get("sum_other_doc_count"):
                     raise CatalogError(
                         f"{name} has more than {_MAX_VALUES} values among these entries; narrow the query"
                     )
-                pairs = ((b["key"].split(MARK, 1)[1], int(b["doc_count"])) for b in values["buckets"])
-                found[name] = dict(sorted(pairs))
+                found[name] = counts_of(name, values["buckets"])
             return found
 
         return self._reading(read)
@@ -95,12 +106,12 @@ class OpenSearchBackend:
     def names(self) -> dict[str, str]:
         """Names that entries can be found by, and their kind."""
 
-        def read(head: Head) -> dict[str, str]:
+        def read(head: Head, documents: Documents) -> dict[str, str]:
             query = {"bool": {"filter": true_at(head, "entry")}}
             body = {"query": query, "size": 0, "aggs": {"names": {"terms": {"field": "names", "size": _MAX_VALUES}}}}
-            buckets = self._documents.search(body)["aggregations"].get("names", {"buckets": ()})["buckets"]
+            buckets = documents.search(body)["aggregations"].get("names", {"buckets": ()})["buckets"]
             # A name may be a facet of one dataset and an attribute of another; "facet" sorts after "attribute".
-            pairs = sorted(bucket["key"].split(MARK, 1) for bucket in buckets)
+            pairs = sorted((kind, name) for bucket in buckets for name, kind in kinds_of(bucket["key"]).items())
             kinds = {name: kind for kind, name in pairs}
             return dict(sorted({**kinds, **dict.fromkeys(FIELDS, "field")}.items())) if kinds else {}
 
@@ -114,13 +125,13 @@ class OpenSearchBackend:
         """Base of the next sync."""
         place = of_place(dataset, region)
 
-        def read(head: Head) -> Committed:
+        def read(head: Head, documents: Documents) -> Committed:
             if not head.generation:
                 return Committed()
 
             def true(kind: str, *fields: str) -> list[dict[str, str]]:
                 query = {"bool": {"filter": [*true_at(head, kind), *place]}}
-                return list(self._documents.found(query, ["key", "part", "id"], fields))
+                return list(documents.found(query, ["key", "part", "id"], fields))
 
             objects: list[StoredObject] = []
             for piece in true("manifest", "rows"):
@@ -133,9 +144,9 @@ class OpenSearchBackend:
     def tombstones(self, dataset: str, region: str) -> list[Tombstone]:
         """Entries removed and not written again since."""
 
-        def read(head: Head) -> list[Tombstone]:
+        def read(head: Head, documents: Documents) -> list[Tombstone]:
             query = {"bool": {"filter": [*true_at(head, "tombstone"), *of_place(dataset, region)]}}
-            found = self._documents.found(query, ["key", "part"], ["id", "key", "part", "generation"])
+            found = documents.found(query, ["key", "part"], ["id", "key", "part", "generation"])
             return [Tombstone(**d) for d in found]
 
         return self._reading(read)
@@ -181,46 +192,56 @@ class OpenSearchBackend:
 
         self._heads.change(edit)
 
-    def _reading(self, read: Callable[[Head], T]) -> T:
-        """An answer of one generation: asked again if documents of that generation were removed meanwhile."""
+    def migrate(self, tell: Callable[[str], None]) -> bool:
+        """Copy documents of an older mapping into new indices."""
+        return migrate(self._node, tell)
+
+    def _reading(self, read: Callable[[Head, Documents], T]) -> T:
+        """An answer of one generation: asked again if its documents were removed meanwhile, or its room."""
         while True:
             head = self._heads.load()
-            answer = read(head)
-            if self._heads.load().purged <= head.generation:
+            try:
+                answer = read(head, Documents(self._node, head))
+            except CatalogError:
+                if self._heads.load().room == head.room:
+                    raise
+                continue
+            now = self._heads.load()
+            if now.purged <= head.generation and now.room == head.room:
                 return answer
 
-    def _keys(self, query: dict[str, object]) -> dict[str, int]:
-        """Keys and how many entries have each, page by page: there are nearly as many as entries."""
-        counts: dict[str, int] = {}
-        after: dict[str, str] | None = None
-        while True:
-            pages = {"size": 10_000, "sources": [{"key": {"terms": {"field": "key"}}}]} | (
-                {"after": after} if after else {}
-            )
-            body = {"query": query, "size": 0, "aggs": {"keys": {"composite": pages}}}
-            answer = self._documents.search(body)["aggregations"].get("keys", {"buckets": ()})
-            counts.update({b["key"]["key"]: int(b["doc_count"]) for b in answer["buckets"]})
-            after = answer.get("after_key")
-            if not after:
-                return counts
+    def _purge(self) -> None:
+        """Remove what will never count again, after telling readers."""
 
-    def _purge(self, until: int) -> None:
-        """Remove what has ended, after telling readers."""
-        self._heads.change(lambda head: replace(head, purged=max(head.purged, until), closed=0))
-        self._documents.purge(until)
+        def edit(head: Head) -> Head:
+            if head.closed > _PURGE:
+                head = replace(head, purged=head.generation, closed=0)
+            return replace(head, swept=len(head.aborted))
+
+        head = self._heads.change(edit)
+        documents = Documents(self._node, head)
+        documents.refresh()
+        documents.remove(garbage(head))
 
 
-def _check_current(head: Head, change: Change) -> None:
-    """Refuse a change that builds on what is no longer current."""
-    if change.lease is not None:
-        place = head.place(change.lease.dataset, change.lease.region)
-        check_lease(change.lease, place.owner, place.token)
-    if change.dataset is not None and change.region is not None:
-        check_base(change, head.place(change.dataset, change.region).generation)
+def _keys(documents: Documents, query: dict[str, object]) -> dict[str, int]:
+    """Keys and how many entries have each, page by page: there are nearly as many as entries."""
+    counts: dict[str, int] = {}
+    after: dict[str, str] | None = None
+    while True:
+        pages = {"size": 10_000, "sources": [{"key": {"terms": {"field": "key"}}}]} | (
+            {"after": after} if after else {}
+        )
+        body = {"query": query, "size": 0, "aggs": {"keys": {"composite": pages}}}
+        answer = documents.search(body)["aggregations"].get("keys", {"buckets": ()})
+        counts.update({b["key"]["key"]: int(b["doc_count"]) for b in answer["buckets"]})
+        after = answer.get("after_key")
+        if not after:
+            return counts
 
 
-def _checked(head: Head, change: Change) -> Head:
-    """The same head, if the lease still holds at the end: it may have passed on during a long commit."""
+def _check_lease(head: Head, change: Change) -> Head:
+    """The same head, if the lease of a change is the current one."""
     if change.lease is not None:
         place = head.place(change.lease.dataset, change.lease.region)
         check_lease(change.lease, place.owner, place.token)

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +23,8 @@ from opensearchpy import OpenSearch
 from xdask_pipelines.catalog.opensearch_node import Conflict, Node, pause
 from xdask_pipelines.errors import CatalogError, StaleWriter
 
+#: Of the mapping (opensearch_query) that this code writes and reads. A catalog of an older one is to be migrated.
+SCHEMA_VERSION = 2
 #: A writer that shows no life for so long, by the clock of the one who waits, is taken to be dead.
 PATIENCE_SECONDS = 10.0
 _LIFE_SECONDS = 2.0
@@ -55,7 +57,9 @@ class Head:
     """What is true now.
 
     ``aborted`` are numbers of commits that died: what they wrote never counts. ``purged``: documents that ended at
-    or before this generation may be gone. ``closed``: how many documents ended since.
+    or before this generation may be gone. ``closed``: how many documents ended since. ``swept``: what so many of
+    ``aborted`` left behind has been removed. ``schema`` is the version of the mapping, ``room`` names the set of indices
+    that documents lie in, ``left`` the rooms that were left and may still be there.
     """
 
     generation: int = 0
@@ -63,6 +67,10 @@ class Head:
     aborted: tuple[int, ...] = ()
     purged: int = 0
     closed: int = 0
+    swept: int = 0
+    schema: int = field(default_factory=lambda: SCHEMA_VERSION)
+    room: str = field(default_factory=lambda: str(SCHEMA_VERSION))
+    left: tuple[str, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
 
     def place(self, dataset: str, region: str) -> Place:
@@ -73,14 +81,34 @@ class Head:
         """The same head with another place."""
         return replace(self, places={**self.places, place_name(dataset, region): place})
 
+    def known(self) -> set[tuple[str, str]]:
+        """Datasets and Regions that a commit has touched."""
+        return {tuple(json.loads(name)) for name, place in self.places.items() if place.generation}
+
+    def regions(self) -> list[str]:
+        """Regions that hold documents."""
+        return sorted({region for _, region in self.known()})
+
     def to_json(self) -> str:
         """The document."""
         return json.dumps(asdict(self), sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Head:
-        """What :meth:`to_json` wrote."""
-        known = json.loads(text)
+        """What :meth:`to_json` wrote.
+
+        Raises
+        ------
+        CatalogError
+            A newer version of this code wrote it.
+        """
+        known = {"schema": 1, "room": "1", **json.loads(text)}  # the first version did not say so
+        if known["schema"] > SCHEMA_VERSION or set(known) - {item.name for item in fields(cls)}:
+            raise CatalogError(
+                f"The catalog has a mapping of version {known['schema']}, and this code knows {SCHEMA_VERSION}. "
+                f"Another machine has a newer xdask_pipelines and migrates the catalog: install that version here too"
+            )
+        known["left"] = tuple(known.get("left", ()))
         known["attempt"] = Attempt(**known["attempt"]) if known["attempt"] else None
         known["aborted"] = tuple(known["aborted"])
         known["places"] = {name: Place(**place) for name, place in known["places"].items()}
@@ -102,10 +130,10 @@ def _claimed(head: Head, *, token: str, dead: Attempt | None) -> Head:
 
 
 class HeadDocument:
-    """The head on a node."""
+    """The head on a node; one of an older schema is refused unless ``older``."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
+    def __init__(self, node: Node, *, older: bool = False) -> None:
+        self._node, self._older = node, older
         self._index = f"{node.address.name}-head"
 
     def load(self) -> Head:
@@ -166,11 +194,19 @@ class HeadDocument:
 
     def _live(self, attempt: Attempt) -> None:
         def edit(head: Head) -> Head:
-            self._own(head, attempt)
             assert head.attempt is not None
             return replace(head, attempt=replace(head.attempt, life=head.attempt.life + 1))
 
-        self.change(edit)
+        self.amend(attempt, edit)
+
+    def amend(self, attempt: Attempt, edit: Callable[[Head], Head]) -> Head:
+        """Change the head during a commit, as long as the attempt is the current one."""
+
+        def own(head: Head) -> Head:
+            self._own(head, attempt)
+            return edit(head)
+
+        return self.change(own)
 
     def finish(self, attempt: Attempt, edit: Callable[[Head], Head]) -> Head:
         """Make a commit true, with what else changes in the same moment."""
@@ -208,22 +244,42 @@ class HeadDocument:
         nothing: dict[str, Any] = {}
         found = self._node.ask(get, missing=nothing)
         if not found.get("found"):
+            self._refuse_orphans()
             return Head(), None
-        return Head.from_json(found["_source"]["head"]), (found["_seq_no"], found["_primary_term"])
+        head = Head.from_json(found["_source"]["head"])
+        if head.schema < SCHEMA_VERSION and not self._older:
+            raise CatalogError(
+                f"The catalog at {self._node.address} has a mapping of version {head.schema}, and this code needs "
+                f"{SCHEMA_VERSION}. Run `xdask catalog migrate` once; until then older versions of this code can use it"
+            )
+        return head, (found["_seq_no"], found["_primary_term"])
+
+    def _refuse_orphans(self) -> None:
+        """Without a head there must be no documents: commits of a new one would have the numbers of old ones."""
+
+        def indices(client: OpenSearch) -> dict[str, Any]:
+            return dict(client.indices.get_mapping(index=f"{self._node.address.name}-*"))
+
+        nothing: dict[str, Any] = {}
+        found = self._node.ask(indices, missing=nothing)
+        kept = sorted(i for i, m in found.items() if m["mappings"].get("_meta") == {"catalog": self._node.address.name})
+        if kept:
+            raise CatalogError(
+                f"The catalog at {self._node.address} has lost its head, the index {self._index}, without which nobody "
+                f"knows what is true. Restore it from a snapshot; or delete {', '.join(kept)} too and run xdask sync, "
+                f"which makes the catalog anew from the data"
+            )
 
     def _write(self, head: Head, at: tuple[int, int] | None) -> None:
         body = {"head": head.to_json()}
         if at is None:
-            self._create_index()
+            self._node.ask(self._create_index)
             self._node.ask(lambda c: c.create(index=self._index, id="head", body=body))
             return
         condition = {"if_seq_no": at[0], "if_primary_term": at[1]}
         self._node.ask(lambda c: c.index(index=self._index, id="head", body=body, params=condition))
 
-    def _create_index(self) -> None:
-        def create(client: OpenSearch) -> None:
-            if not client.indices.exists(index=self._index):
-                body = {"settings": _SETTINGS, "mappings": _MAPPING}
-                client.indices.create(index=self._index, body=body, params={"wait_for_active_shards": 1}, ignore=400)
-
-        self._node.ask(create, missing=None)
+    def _create_index(self, client: OpenSearch) -> None:
+        if not client.indices.exists(index=self._index):
+            body = {"settings": _SETTINGS, "mappings": _MAPPING}
+            client.indices.create(index=self._index, body=body, params={"wait_for_active_shards": 1}, ignore=400)

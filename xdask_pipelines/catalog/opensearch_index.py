@@ -1,4 +1,4 @@
-"""Documents in OpenSearch: one index a Region behind one alias; finding them page by page, writing them in bulk.
+"""Documents in OpenSearch: one index a Region; finding them page by page, writing them in bulk.
 
 Belongs here: requests about documents. Does not belong here: which documents are true (query), or what a commit writes.
 """
@@ -6,46 +6,62 @@ Belongs here: requests about documents. Does not belong here: which documents ar
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
+import orjson
 from opensearchpy import OpenSearch
 
+from xdask_pipelines.catalog.opensearch_head import Head
 from xdask_pipelines.catalog.opensearch_node import PASSING, Node, pause
 from xdask_pipelines.catalog.opensearch_query import MAPPING
 from xdask_pipelines.errors import CatalogError, StaleWriter
 
-#: Part of the names of indices; a new one where the mapping changes.
-SCHEMA_VERSION = 1
 PAGE = 10_000
 _BULK_TRIES = 8
 _KEEP_ALIVE = "5m"
 _SETTINGS = {"index": {"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "30s"}}
 
 Document = dict[str, Any]
+Answer = dict[str, Any]
 
 
 class Documents:
-    """Documents of all Regions."""
+    """Documents of all Regions in the room that a head names."""
 
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self.alias = f"{node.address.name}-entries"
-        self._made: set[str] = set()
+    def __init__(self, node: Node, head: Head) -> None:
+        self.node, self._room = node, head.room
+        self._indices = {region: self.index(region) for region in head.regions()}
+
+    def index(self, region: str) -> str:
+        """Name of the index of a Region."""
+        name = region if re.fullmatch(r"[a-z0-9-]{1,60}", region) else hashlib.blake2b(region.encode()).hexdigest()[:32]
+        return f"{self.node.address.name}-{self._room}-{name}"
+
+    def names(self) -> list[str]:
+        """Names of all indices."""
+        return list(self._indices.values())
+
+    @property
+    def _all(self) -> str:
+        return ",".join(self._indices.values())
 
     # ---- reading ----------------------------------------------------------------------------------------------
 
-    def search(self, body: Mapping[str, Any]) -> Document:
+    def search(self, body: Mapping[str, Any]) -> Answer:
         """One answer; one without hits where there is no index yet."""
-        empty: Document = {"hits": {"hits": [], "total": {"value": 0}}, "aggregations": {}}
-        return self._node.ask(lambda c: dict(c.search(index=self.alias, body=dict(body))), missing=empty)
+        if not self._indices:
+            return {"hits": {"hits": [], "total": {"value": 0}}, "aggregations": {}}
+        return self.node.ask(lambda c: dict(c.search(index=self._all, body=dict(body))))
 
     def count(self, filters: Sequence[Any]) -> int:
         """How many documents pass all filters."""
+        if not self._indices:
+            return 0
         body = {"query": {"bool": {"filter": list(filters)}}}
-        return int(self._node.ask(lambda c: c.count(index=self.alias, body=body)["count"], missing=0))
+        return self.node.ask(lambda c: int(c.count(index=self._all, body=body)["count"]))
 
     def found(
         self,
@@ -54,24 +70,21 @@ class Documents:
         fields: Sequence[str] | bool = True,
         limit: int | None = None,
     ) -> Iterator[Document]:
-        """Sources of all hits in order, of one moment, however many there are."""
-        if limit == 0:
+        """Sources of all hits in order, however many there are: of more than a page, all of one moment."""
+        if limit == 0 or not self._indices:
             return
         size = min(limit or PAGE, PAGE)
         body: Document = {"query": dict(query), "sort": list(sort), "_source": fields, "size": size}
         if limit is not None and limit <= PAGE:
             yield from (hit["_source"] for hit in self.search(body)["hits"]["hits"])
             return
-        nothing: Document = {}
         options = {"keep_alive": _KEEP_ALIVE}
-        point = self._node.ask(lambda c: c.create_pit(index=self.alias, params=options), missing=nothing).get("pit_id")
-        if point is None:
-            return
+        point = self.node.ask(lambda c: str(c.create_pit(index=self._all, params=options)["pit_id"]))
         left = limit
         try:
             while True:
                 paged = {**body, "pit": {"id": point, "keep_alive": _KEEP_ALIVE}, "track_total_hits": False}
-                hits = self._node.ask(lambda c, paged=paged: c.search(body=paged))["hits"]["hits"]  # type: ignore[misc]
+                hits = self.node.ask(partial(_search, body=paged))["hits"]["hits"]
                 for hit in hits if left is None else hits[:left]:
                     yield hit["_source"]
                 left = None if left is None else left - len(hits)
@@ -79,9 +92,33 @@ class Documents:
                     return
                 body["search_after"] = hits[-1]["sort"]
         finally:
-            self._node.ask(lambda c: c.delete_pit(body={"pit_id": [point]}), missing={})
+            self.node.ask(lambda c: c.delete_pit(body={"pit_id": [point]}), missing={})
 
     # ---- writing ----------------------------------------------------------------------------------------------
+
+    def make(self, region: str) -> None:
+        """Make the index of a Region, if there is none; one that the head knows must be there."""
+        if region in self._indices:
+            index = self._indices[region]
+            self.node.ask(lambda c: c.indices.get_settings(index=index))  # writing would make another one in silence
+        else:
+            self.create(region)
+
+    def create(self, region: str) -> None:
+        """Make the index of a Region, if it is not there."""
+        index = self.index(region)
+        form = {"settings": _SETTINGS, "mappings": {**MAPPING, "_meta": {"catalog": self.node.address.name}}}
+
+        def create(client: OpenSearch) -> None:
+            if not client.indices.exists(index=index):
+                client.indices.create(index=index, body=form)
+
+        try:
+            self.node.ask(create)
+        except CatalogError as error:
+            if "already exists" not in str(error):
+                raise
+        self._indices[region] = index
 
     def write(self, documents: Sequence[tuple[str, Document]], version: int) -> None:
         """Write documents, each with its id, as of a version; what is newer already is not touched.
@@ -95,12 +132,12 @@ class Documents:
         """
         waiting = list(documents)
         for i in range(_BULK_TRIES):
-            lines: list[Document] = []
+            lines: list[bytes] = []
             for identity, document in waiting:
-                at = {"_index": self._index(document["region"]), "_id": identity}
-                lines += ({"index": {**at, "version": version, "version_type": "external_gte"}}, document)
-            body = "".join(json.dumps(line, separators=(",", ":"), ensure_ascii=False) + "\n" for line in lines)
-            answer = self._node.ask(lambda c, body=body: c.bulk(body=body))  # type: ignore[misc]
+                at = {"_index": self._indices[document["region"]], "_id": identity}
+                lines.append(orjson.dumps({"index": {**at, "version": version, "version_type": "external_gte"}}))
+                lines.append(orjson.dumps(document))
+            answer = self.node.ask(partial(_bulk, body=b"\n".join([*lines, b""])))
             if not answer["errors"]:
                 return
             waiting = [one for one, item in zip(waiting, answer["items"], strict=True) if _again(one[1], item["index"])]
@@ -108,38 +145,37 @@ class Documents:
                 return
             pause(i)
         raise CatalogError(
-            f"The catalog at {self._node.address} is too busy: it put off {len(waiting)} of {len(documents)} documents "
+            f"The catalog at {self.node.address} is too busy: it put off {len(waiting)} of {len(documents)} documents "
             f"{_BULK_TRIES} times. Nothing was written; try again later, or give the domain more nodes"
         )
 
     def refresh(self) -> None:
         """Let searches find all that was written."""
-        self._node.ask(lambda c: c.indices.refresh(index=self.alias), missing={})
+        if self._indices:
+            self.node.ask(lambda c: c.indices.refresh(index=self._all))
 
-    def purge(self, until: int) -> None:
-        """Remove documents that ended at or before a generation."""
-        body = {"query": {"range": {"until": {"lte": until}}}}
+    def remove(self, query: Mapping[str, Any]) -> None:
+        """Begin to remove what matches; the node goes on with it by itself."""
         options = {"conflicts": "proceed", "refresh": "true", "wait_for_completion": "false"}
-        self._node.ask(lambda c: c.delete_by_query(index=self.alias, body=body, params=options), missing={})
+        self.node.ask(lambda c: c.delete_by_query(index=self._all, body={"query": dict(query)}, params=options))
 
-    def _index(self, region: str) -> str:
-        """The index of a Region, which is made by the first document."""
-        name = region if re.fullmatch(r"[a-z0-9-]{1,60}", region) else hashlib.blake2b(region.encode()).hexdigest()[:32]
-        index = f"{self._node.address.name}-{SCHEMA_VERSION}-{name}"
-        if index not in self._made:
-            body = {"settings": _SETTINGS, "mappings": MAPPING, "aliases": {self.alias: {}}}
+    def drop(self) -> None:
+        """Remove all indices, those that are there."""
+        for index in self.names():
+            nothing: Answer = {}
+            self.node.ask(partial(_delete, index=index), missing=nothing)
 
-            def create(client: OpenSearch) -> None:
-                if not client.indices.exists(index=index):
-                    client.indices.create(index=index, body=body)
 
-            try:
-                self._node.ask(create)
-            except CatalogError as error:
-                if "already exists" not in str(error):
-                    raise
-            self._made.add(index)
-        return index
+def _search(client: OpenSearch, body: Document) -> Answer:
+    return dict(client.search(body=body))
+
+
+def _bulk(client: OpenSearch, body: bytes) -> Answer:
+    return dict(client.bulk(body=body, params={"filter_path": "errors,items.*.status,items.*.error"}))
+
+
+def _delete(client: OpenSearch, index: str) -> Answer:
+    return dict(client.indices.delete(index=index))
 
 
 def _again(document: Document, answer: Mapping[str, Any]) -> bool:

@@ -6,8 +6,9 @@ Belongs here: which documents begin and end with a commit. Does not belong here:
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
 
@@ -21,6 +22,8 @@ from xdask_pipelines.catalog.opensearch_query import OPEN, entry_fields, of_plac
 
 T = TypeVar("T")
 _CHUNK = 1_000
+#: Requests under way at once: while the node indexes some, the next is written (measured in docs/catalog.md).
+_SENDERS = 2
 
 
 class Writer:
@@ -39,6 +42,8 @@ class Writer:
     def __init__(self, documents: Documents, head: Head, number: int) -> None:
         self._documents, self._head, self._number = documents, head, number
         self._ended = 0
+        self._known = head.known()
+        self._series: dict[str, str] = {}
         self.written = False
 
     def write(self, change: Change) -> Callable[[Head], Head]:
@@ -47,15 +52,17 @@ class Writer:
         for identity in change.removals:
             check_removal(change, identity, before.get(identity))
         above, turned = self._superseded(change, before)
-        self._send(self._changes(change, before, above, turned))
-        if change.manifest is not None:
-            self._send(self._pieces(change))
-        self._documents.refresh()
-        self._check_count(change)
         gone = [before[identity] for identity in change.removals]
         places = {(e.dataset, e.region) for e in (*change.upserts, *gone)}
         if change.dataset is not None and change.region is not None:
             places.add((change.dataset, change.region))
+        for region in sorted({region for _, region in places}):
+            self._documents.make(region)
+        self._send(self._changes(change, before, above, turned))
+        if change.manifest is not None:
+            self._send(self._pieces(change), chunk=1)
+        self._documents.refresh()
+        self._check_count(change)
 
         def edit(head: Head) -> Head:
             for dataset, region in sorted(places):
@@ -66,17 +73,18 @@ class Writer:
 
     def _before(self, change: Change) -> dict[str, Entry]:
         """Entries that the change replaces or removes, as they are now."""
-        ids = [*(e.id for e in change.upserts if self._head.place(e.dataset, e.region).generation), *change.removals]
+        ids = [*(e.id for e in change.upserts if (e.dataset, e.region) in self._known), *change.removals]
         return {d["id"]: Entry.from_json(d["document"], generation=d["generation"]) for d in self._true("id", ids)}
 
     def _superseded(self, change: Change, before: dict[str, Entry]) -> tuple[set[str], dict[str, bool]]:
         """Ids among the upserts that a higher version supersedes, and other entries whose flag turns."""
         members: defaultdict[str, list[tuple[tuple[tuple[int, str], ...], str, bool | None]]] = defaultdict(list)
         for entry in change.upserts:
-            if entry.series:
-                members[entry.series].append((version_order(entry.version), entry.id, None))
+            self._series[entry.id] = entry.series
+            if self._series[entry.id]:
+                members[self._series[entry.id]].append((version_order(entry.version), entry.id, None))
         named = {e.id for e in change.upserts} | set(change.removals)
-        series = {s for s in members if self._head.places} | {e.series for e in before.values() if e.series}
+        series = {s for s in members if self._known} | {e.series for e in before.values() if e.series}
         for d in self._true("series", sorted(series), ["id", "series", "version", "superseded"]):
             if d["id"] not in named:
                 members[d["series"]].append((version_order(d["version"]), d["id"], d["superseded"]))
@@ -98,13 +106,12 @@ class Writer:
         begin = {"from": self._number, "until": OPEN}
         for old in self._true("id", [e.id for e in change.upserts if e.id in before]):
             yield self._end(old)
-        stoned = [
-            e.id for e in change.upserts if self._head.place(e.dataset, e.region).generation and e.id not in before
-        ]
+        stoned = [e.id for e in change.upserts if (e.dataset, e.region) in self._known and e.id not in before]
         for old in self._true("id", stoned, kind="tombstone"):
             yield self._end(old)
         for entry in change.upserts:
-            fields = entry_fields(entry, superseded=entry.id in above, generation=self._number)
+            superseded, series = entry.id in above, self._series[entry.id]
+            fields = entry_fields(entry, series=series, superseded=superseded, generation=self._number)
             yield f"{entry.id}-{self._number}", {**fields, **begin}
         for old in self._true("id", list(turned)):
             yield self._end(old)
@@ -158,10 +165,17 @@ class Writer:
             query = {"bool": {"filter": [*true_at(self._head, kind), {"terms": {field: some}}]}}
             yield from self._documents.found(query, ["id"], fields, limit=None if field == "series" else len(some))
 
-    def _send(self, documents: Iterable[tuple[str, Document]]) -> None:
-        for some in _chunks(documents):
-            self.written = True
-            self._documents.write(some, self._number)
+    def _send(self, documents: Iterable[tuple[str, Document]], chunk: int = _CHUNK) -> None:
+        """Write documents, some requests at once; at an error those under way are waited for, and no more are sent."""
+        with ThreadPoolExecutor(_SENDERS) as senders:
+            sent: deque[Future[None]] = deque()
+            for some in _chunks(documents, chunk):
+                self.written = True
+                sent.append(senders.submit(self._documents.write, some, self._number))
+                if len(sent) > _SENDERS:
+                    sent.popleft().result()
+            for future in sent:
+                future.result()
 
     def _check_count(self, change: Change) -> None:
         if change.expected_entries is not None and change.dataset is not None and change.region is not None:
@@ -169,11 +183,11 @@ class Writer:
             check_count(change, self._documents.count(filters))
 
 
-def _chunks(items: Iterable[T]) -> Iterator[list[T]]:
+def _chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
     chunk: list[T] = []
     for item in items:
         chunk.append(item)
-        if len(chunk) == _CHUNK:
+        if len(chunk) == size:
             yield chunk
             chunk = []
     if chunk:

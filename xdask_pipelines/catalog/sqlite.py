@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from xdask_pipelines.catalog import bitmaps
@@ -151,3 +151,7 @@ class SqliteBackend:
         """Give a lease back unused."""
         with self._file.writing() as db:
             db.execute(f"UPDATE places SET {NO_LEASE} WHERE lease_token = ?", (lease.token,))
+
+    def migrate(self, tell: Callable[[str], None]) -> bool:
+        """Nothing to do: there has been one form of the file."""
+        return False

@@ -18,6 +18,7 @@ from xdask_pipelines.errors import CatalogError
 
 SCHEMA_VERSION = 1
 ALL, SUPERSEDED = 1, 2  # terms of the store's own: every entry, and every superseded one
+EXTENT = ""  # name of terms of the store's own, whose values are extents in JSON
 
 _BUSY_SECONDS = 60.0
 _REMOTE = (

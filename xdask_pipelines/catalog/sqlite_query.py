@@ -13,7 +13,8 @@ from collections.abc import Iterable
 from xdask_pipelines.catalog import bitmaps
 from xdask_pipelines.catalog.backend import Query
 from xdask_pipelines.catalog.bitmaps import BLOCK_BITS, Bits
-from xdask_pipelines.catalog.sqlite_file import ALL, SUPERSEDED
+from xdask_pipelines.catalog.extent import Extent, meet
+from xdask_pipelines.catalog.sqlite_file import ALL, EXTENT, SUPERSEDED
 
 
 def matching(db: sqlite3.Connection, query: Query) -> Bits:
@@ -42,6 +43,8 @@ def matching(db: sqlite3.Connection, query: Query) -> Bits:
         bits = _internal(db, ALL, blocks)
     if not query.superseded:
         bits &= ~_internal(db, SUPERSEDED, blocks)
+    if query.bbox is not None:
+        bits &= _lying_in(db, query.bbox, blocks)
     if query.time is not None:
         start, end = query.time
         found = db.execute(
@@ -51,6 +54,13 @@ def matching(db: sqlite3.Connection, query: Query) -> Bits:
         )
         bits = _bits((slot for (slot,) in found), blocks)
     return bits
+
+
+def _lying_in(db: sqlite3.Connection, bbox: Extent, blocks: int) -> Bits:
+    grids = db.execute("SELECT term, value FROM terms WHERE name = ? AND value LIKE '[%'", (EXTENT,))
+    meeting = json.dumps([term for term, value in grids if meet(tuple(json.loads(value)), bbox)])
+    wanted = "term IN (SELECT value FROM json_each(?))"
+    return bitmaps.union(db.execute(f"SELECT block, bits FROM postings WHERE {wanted}", (meeting,)), blocks)
 
 
 def _internal(db: sqlite3.Connection, term: int, blocks: int) -> Bits:

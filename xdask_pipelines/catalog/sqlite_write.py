@@ -14,7 +14,7 @@ from xdask_pipelines.catalog import bitmaps
 from xdask_pipelines.catalog.backend import Change, Lease, Query
 from xdask_pipelines.catalog.claims import check_base, check_count, check_lease, check_removal
 from xdask_pipelines.catalog.entry import FIELDS, Entry, version_order
-from xdask_pipelines.catalog.sqlite_file import ALL, SUPERSEDED
+from xdask_pipelines.catalog.sqlite_file import ALL, EXTENT, SUPERSEDED
 from xdask_pipelines.catalog.sqlite_query import by_block, generation_of, matching
 
 NO_LEASE = "lease_owner = NULL, lease_token = NULL, lease_challenger = NULL"
@@ -147,7 +147,7 @@ class Writer:
     def _term(self, entry: Entry, name: str, value: str) -> int:
         term = self._terms.get((name, value))
         if term is None:
-            kind = "field" if name in FIELDS else "facet" if name in entry.facets else "attribute"
+            kind = "field" if name in FIELDS else "facet" if name in entry.facets else "attribute" if name else ""
             self._db.execute("INSERT OR IGNORE INTO terms (kind, name, value) VALUES (?, ?, ?)", (kind, name, value))
             (term,) = self._db.execute("SELECT term FROM terms WHERE name = ? AND value = ?", (name, value)).fetchone()
             self._terms[name, value] = term
@@ -201,6 +201,10 @@ class Writer:
 def _terms(entry: Entry) -> dict[str, str]:
     terms = entry.terms()
     del terms["key"]  # nearly unique: an index serves it better than bits
+    if entry.extent is not None:
+        terms[EXTENT] = json.dumps(
+            entry.extent
+        )  # a term, for entries lie on few grids: a query looks at each grid once
     return terms
 
 

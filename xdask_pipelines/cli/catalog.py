@@ -71,6 +71,16 @@ def catalog_forget(dataset: str, as_json: bool) -> None:
     give(as_json, gone, lambda: click.echo("\n".join(lines)))
 
 
+@catalog.command("migrate")
+@JSON
+def catalog_migrate(as_json: bool) -> None:
+    """Bring a catalog that an older version made to the form of this one; may be interrupted and run again."""
+    from xdask_pipelines.catalog import open_catalog
+
+    done = open_catalog(topology().catalog_url).migrate(tell(as_json))
+    give(as_json, {"migrated": done}, lambda: click.echo("done" if done else "nothing to do: it is of this version"))
+
+
 @catalog.command("search", cls=_Facets)
 @click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
 @click.option("--limit", type=int, default=100, show_default=True)
