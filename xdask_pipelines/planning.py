@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import sysconfig
 import traceback
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from xdask_pipelines.assets.analysis import analysis_named, analysis_of, run
 from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.build import build_definitions
+from xdask_pipelines.catalog import Entry
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.placement import Plan, plan
+from xdask_pipelines.resources.mounts import LustreWith
 from xdask_pipelines.resources.pools import Pools
-from xdask_pipelines.resources.results import Label, Results
+from xdask_pipelines.resources.results import LAYOUT, Label, Results
 from xdask_pipelines.topology import Topology
 
 
@@ -71,4 +75,27 @@ def plan_asset(
         result.parts,
         lambda part: p if getattr(p := result.preview(part), "ndim", 0) == 2 else None,
     )
-    return plan(*prepared.lazy, settings=Pools(topology).settings())
+    made_plan = plan(*prepared.lazy, settings=Pools(topology).settings())
+    lustre: LustreWith = (definitions.resources or {})["lustre"]
+    return replace(made_plan, warnings=(*made_plan.warnings, *_to_fetch(topology, lustre, result.sources)))
+
+
+def _to_fetch(topology: Topology, lustre: LustreWith, entries: Iterable[Entry]) -> Iterator[str]:
+    """What of the inputs lies in a bucket only: it would be fetched file by file, while tasks wait for it."""
+    pools = Pools(topology)
+    if topology.profile == "local" or not pools.status().up:
+        return
+    keys: defaultdict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        if entry.layout != LAYOUT:
+            keys[entry.region].append(entry.key)
+    try:
+        for region, wanted in sorted(keys.items()):
+            left = lustre(pools.compute).residency(region, wanted)
+            if left.released_files:
+                yield (
+                    f"{left.released_bytes / 1e9:.2f} GB of {left.released_files} files in {region} are in the bucket only; "
+                    "`xdask lustre warm` fetches a selection before it is read"
+                )
+    finally:
+        pools.close()

@@ -5,14 +5,14 @@ Belongs here: running syncs with or without standing pools. Does not belong here
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from xdask_pipelines.access.remote import Compute
 from xdask_pipelines.access.sync import Synced, sync
 from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
 from xdask_pipelines.errors import CatalogError, TopologyError
-from xdask_pipelines.lustre import Lustre
+from xdask_pipelines.lustre import Lustre, Residency
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.resources.pools import Pools
@@ -81,12 +81,52 @@ def _synced(
     }
     if isinstance(done, Synced):
         return document | {"generation": done.generation, "as_of": done.as_of.isoformat() if done.as_of else None}
+    its = {e.id: str(e) for e in catalog.search(dataset=name, region=region, superseded=True)} if done.removed else {}
     return document | {
         "plan": done.digest,
         "added": [e.key for e in done.added],
         "changed": [e.key for e in done.changed],
-        "removed": list(done.removed),
+        "removed": [its[identity].partition(":")[2] for identity in done.removed],
     }
+
+
+def residency_of(
+    topology: Topology, query: Mapping[str, Any], *, warm: bool = False, tell: Callable[[str], None] = lambda line: None
+) -> dict[str, Residency]:
+    """What of a selection is on the mounts, by Region, and what is in the buckets only.
+
+    Parameters
+    ----------
+    topology
+        Where everything is.
+    query
+        As `Catalog.search` takes it.
+    warm
+        Fetch what is not on the mounts, and wait for it; what is given back is what was there before.
+    tell
+        Is told of progress.
+
+    Raises
+    ------
+    CatalogError
+        Nothing matches.
+    """
+    found = open_catalog(topology.catalog_url).search(**query)
+    keys: dict[str, list[str]] = {}
+    for entry in found:
+        if entry.layout != LAYOUT and entry.region in topology.worker_regions:
+            keys.setdefault(entry.region, []).append(entry.key)
+    if not keys:
+        raise CatalogError("No files of datasets match. Look with `xdask catalog search` and the same filters.")
+    pools = Pools(topology)
+    try:
+        with lent(pools, sorted(keys), tell) as compute:
+            lustre = lustre_of(topology)(compute)
+            if warm:
+                return {region: lustre.warm(region, wanted, tell) for region, wanted in sorted(keys.items())}
+            return {region: lustre.residency(region, wanted) for region, wanted in sorted(keys.items())}
+    finally:
+        pools.close()
 
 
 def unnamed_places(topology: Topology, catalog: Catalog) -> dict[tuple[str, str], int]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from xdask_pipelines.cli import catalog, jobs, machine
+from xdask_pipelines.cli import catalog, jobs, lustre, machine
 from xdask_pipelines.cli.common import Group
 
 
@@ -35,5 +35,6 @@ for _command in (
     machine.doctor,
     catalog.sync,
     catalog.catalog,
+    lustre.lustre,
 ):
     main.add_command(_command)

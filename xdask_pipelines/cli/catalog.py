@@ -14,6 +14,9 @@ import click
 from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
 
 
+_SHOWN = 20
+
+
 @click.command()
 @click.argument("datasets", nargs=-1)
 @click.option("--accept", help="Digest of a suspicious plan that you have looked at.")
@@ -28,7 +31,14 @@ def sync(datasets: tuple[str, ...], accept: str | None, dry_run: bool, as_json: 
     def show() -> None:
         for each in done:
             counts = ", ".join(f"{v} {k}" for k, v in each["counts"].items())
-            click.echo(f"{each['dataset']} in {each['region']}: {counts}" + (" (dry run)" if dry_run else ""))
+            of = f", as of {each['as_of']}" if each.get("as_of") else ""
+            click.echo(f"{each['dataset']} in {each['region']}: {counts}{of}" + (" (dry run)" if dry_run else ""))
+            for sign, name in (("+", "added"), ("~", "changed"), ("-", "removed")):
+                keys = each.get(name, ())
+                for key in keys[:_SHOWN]:
+                    click.echo(f"  {sign} {key}")
+                if len(keys) > _SHOWN:
+                    click.echo(f"  {sign} and {len(keys) - _SHOWN} more (--json lists all)")
             for key, reason in each["quarantined"].items():
                 click.secho(f"  not catalogued: {key}: {reason}", fg="yellow")
 
@@ -40,14 +50,15 @@ def catalog() -> None:
     """What there is, and where."""
 
 
-class _Facets(click.Command):
+class Facets(click.Command):
     """Takes any ``--facet-name value`` as a filter."""
 
     ignore_unknown_options = True
     allow_extra_args = True
 
 
-def _query(ctx: click.Context) -> dict[str, Any]:
+def query_of(ctx: click.Context) -> dict[str, Any]:
+    """Filters of a command, as `Catalog.search` takes them."""
     words, query = list(ctx.args), {}
     aliases = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
     while words:
@@ -81,7 +92,7 @@ def catalog_migrate(as_json: bool) -> None:
     give(as_json, {"migrated": done}, lambda: click.echo("done" if done else "nothing to do: it is of this version"))
 
 
-@catalog.command("search", cls=_Facets)
+@catalog.command("search", cls=Facets)
 @click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
 @click.option("--limit", type=int, default=100, show_default=True)
 @JSON
@@ -90,7 +101,7 @@ def catalog_search(ctx: click.Context, time: tuple[str, str] | None, limit: int,
     """List entries; any facet is a filter: --dataset era5 --variable tas --experiment A1B."""
     from xdask_pipelines.catalog import open_catalog
 
-    found = open_catalog(topology().catalog_url).search(time=time, limit=limit, **_query(ctx))
+    found = open_catalog(topology().catalog_url).search(time=time, limit=limit, **query_of(ctx))
     documents = [{k: v for k, v in json.loads(e.to_json()).items() if k != "header"} for e in found]
 
     def show() -> None:
@@ -104,14 +115,14 @@ def catalog_search(ctx: click.Context, time: tuple[str, str] | None, limit: int,
     give(as_json, documents, show)
 
 
-@catalog.command("facets", cls=_Facets)
+@catalog.command("facets", cls=Facets)
 @JSON
 @click.pass_context
 def catalog_facets(ctx: click.Context, as_json: bool) -> None:
     """Count values of every facet; filters as in search."""
     from xdask_pipelines.catalog import open_catalog
 
-    found = open_catalog(topology().catalog_url).facets(**_query(ctx))
+    found = open_catalog(topology().catalog_url).facets(**query_of(ctx))
 
     def show() -> None:
         for name, counts in found.items():

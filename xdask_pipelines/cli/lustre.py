@@ -1,0 +1,57 @@
+"""Lustre: what of a selection is on the mounts, and fetching it before an analysis.
+
+Belongs here: options, words and exit codes. Does not belong here: what the commands do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+# Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
+import click
+
+from xdask_pipelines.cli.catalog import Facets, query_of
+from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
+
+_TIME = click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
+
+
+@click.group(cls=Group)
+def lustre() -> None:
+    """What of the data is on the mounts; the rest is fetched from its bucket when it is read."""
+
+
+@lustre.command("status", cls=Facets)
+@_TIME
+@JSON
+@click.pass_context
+def lustre_status(ctx: click.Context, time: tuple[str, str] | None, as_json: bool) -> None:
+    """Say what of a selection is on the mounts; filters as in catalog search."""
+    _run(ctx, time, as_json, warm=False)
+
+
+@lustre.command("warm", cls=Facets)
+@_TIME
+@JSON
+@click.pass_context
+def lustre_warm(ctx: click.Context, time: tuple[str, str] | None, as_json: bool) -> None:
+    """Fetch a selection before an analysis reads it; filters as in catalog search."""
+    _run(ctx, time, as_json, warm=True)
+
+
+def _run(ctx: click.Context, time: tuple[str, str] | None, as_json: bool, *, warm: bool) -> None:
+    from xdask_pipelines.upkeep import residency_of
+
+    found = residency_of(topology(), {"time": time, **query_of(ctx)}, warm=warm, tell=tell(as_json))
+    give(as_json, {region: asdict(each) for region, each in found.items()}, lambda: _show(found, warm))
+
+
+def _show(found: Mapping[str, Any], warm: bool) -> None:
+    for region, each in found.items():
+        word = "fetched" if warm else "in the bucket only"
+        click.echo(
+            f"{region:12} {each.resident_files} files, {each.resident_bytes / 1e9:.3f} GB on the mount; "
+            f"{each.released_files} files, {each.released_bytes / 1e9:.3f} GB {word}"
+        )
