@@ -41,6 +41,7 @@ def test_asset_graph_is_the_one_agreed(topology: Topology) -> None:
         "cmip6__us_west_2__lustre": [],
         "era5__us_east_1__catalog": ["era5__us_east_1__lustre"],
         "cmip6__us_west_2__catalog": ["cmip6__us_west_2__lustre"],
+        "published_catalogs": ["cmip6__us_west_2__catalog", "era5__us_east_1__catalog"],
         "results_stores": [],
         "era5_monthly_mean": ["era5__us_east_1__catalog"],
         "era5_historic_temp_regridded": ["cmip6__us_west_2__catalog", "era5_monthly_mean"],

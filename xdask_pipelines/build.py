@@ -10,7 +10,7 @@ from typing import Any
 
 import dagster as dg
 
-from xdask_pipelines.assets import datasets, temperature, upkeep
+from xdask_pipelines.assets import datasets, published, temperature, upkeep
 from xdask_pipelines.assets.analysis import analysis_of, following
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.checks import checks_of, closure_check
@@ -75,6 +75,7 @@ def build_definitions(
     return dg.Definitions(
         assets=[
             *datasets.dataset_assets(topology),
+            published.published_asset(topology),
             upkeep.results_stores,
             *(following(each, topology, condition if each.partitioned else None) for each in analyses),
             *(asset for asset in made if analysis_of(asset) is None),

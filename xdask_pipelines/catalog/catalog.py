@@ -7,6 +7,7 @@ they are found out (layouts, sync).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, ManifestChange, Query, Tombstone
 from xdask_pipelines.catalog.entry import Entry
@@ -14,6 +15,9 @@ from xdask_pipelines.catalog.extent import extent_of
 from xdask_pipelines.catalog.resolve import Replicas, nearest, resolve
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import CatalogError, MissingEntries
+
+if TYPE_CHECKING:
+    from xdask_pipelines.catalog.esm import PlacedDatastore
 
 Wanted = str | Sequence[str]
 Box = tuple[float, float, float, float]
@@ -156,6 +160,23 @@ class Catalog:
         except MissingEntries:
             self._refuse_unknown([*facets, *(each or {})])
             raise
+
+    def to_esm(
+        self, *, superseded: bool = False, time: str | tuple[str, str] | None = None, **query: Wanted
+    ) -> PlacedDatastore:
+        """Matching entries as an intake-esm datastore, whose datasets are lazy and read where the entries lie.
+
+        Query and errors as in :meth:`search`; the entries must be of one layout. Members become a dimension, times are
+        joined, and everything else, the Region too, tells datasets apart.
+
+        Examples
+        --------
+        >>> store = catalog.to_esm(dataset="cmip6", variable_id="tas")          # doctest: +SKIP
+        >>> store.search(experiment_id="ssp245").to_dataset_dict()              # doctest: +SKIP
+        """
+        from xdask_pipelines.catalog.esm import placed_datastore  # imports intake, which takes a second
+
+        return placed_datastore(self.search(superseded=superseded, limit=None, time=time, bbox=None, **query))
 
     def apply(
         self,

@@ -13,7 +13,6 @@ import click
 
 from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
 
-
 _SHOWN = 20
 
 

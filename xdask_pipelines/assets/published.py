@@ -1,0 +1,66 @@
+"""The asset that publishes the catalog for everybody else's tools.
+
+Belongs here: what is published, and where readers find the data. Does not belong here: the form (catalog.esm).
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from xdask_pipelines.assets.datasets import GROUP, catalog_key
+from xdask_pipelines.catalog import Catalog, Entry
+from xdask_pipelines.catalog.esm import publish
+from xdask_pipelines.resources.failures import explained
+from xdask_pipelines.resources.var import writable
+from xdask_pipelines.topology import Topology
+
+NAME = "published_catalogs"
+
+
+def publish_datasets(topology: Topology, catalog: Catalog) -> dict[str, tuple[Path, int]]:
+    """Write ``var/published/<dataset>/catalog.json`` of every dataset that has entries.
+
+    Returns
+    -------
+    The file, and how many entries it holds, by dataset.
+    """
+    folder = writable(topology, "published")
+    done = {}
+    for name in topology.dataset_names:
+        if entries := catalog.search(dataset=name, region=list(topology.regions_of(name))):
+            done[name] = publish(entries, address_of(topology), folder / name, name)
+    return done
+
+
+def address_of(topology: Topology) -> Callable[[Entry], str]:
+    """Where a reader outside of the pools finds an entry: in its bucket, or in its folder on this machine."""
+
+    def address(entry: Entry) -> str:
+        for mount in topology.mounts(entry.dataset, entry.region):
+            if topology.profile != "local" and mount.source and entry.key.startswith(f"{mount.mount}/"):
+                return mount.source.rstrip("/") + entry.key[len(mount.mount) :]
+        return f"file://{topology.data_folder(entry.region) / entry.key}"  # intake-esm opens Zarr stores by URL alone
+
+    return address
+
+
+def published_asset(topology: Topology) -> dg.AssetsDefinition:
+    """The asset, after all syncs."""
+
+    @dg.asset(
+        name=NAME,
+        deps=[catalog_key(*place) for place in topology.places],
+        group_name=GROUP,
+        description="catalog.json and a Parquet table for each dataset, which plain intake-esm opens.",
+        kinds={"catalog"},
+    )
+    def published(context: dg.AssetExecutionContext, catalog: dg.ResourceParam[Catalog]) -> dg.MaterializeResult[Any]:
+        with explained():
+            done = publish_datasets(topology, catalog)
+        return dg.MaterializeResult(
+            metadata={name: dg.MetadataValue.md(f"{count} entries: `{path}`") for name, (path, count) in done.items()}
+        )
+
+    return published
