@@ -19,6 +19,7 @@ from grib_files import write_grib
 from places import EAST, WEST, Cluster
 
 from xdask_pipelines.access import open_entries
+from xdask_pipelines.access.grib import load_eccodes
 from xdask_pipelines.access.header import describe, unpack
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement import PlacementError, compute
@@ -310,19 +311,17 @@ def _by_zarr(path: str) -> Any:
     return zarr.open_group(Path(path).with_name("guarded.zarr"), mode="r")["t"][:]
 
 
-def _by_cfgrib(path: str) -> Any:
-    return xr.open_dataset(Path(path).with_name("guarded.grib"), engine="cfgrib").load()
-
-
 def _by_eccodes(path: str) -> Any:
-    import eccodes
+    return load_eccodes().FileReader(path.replace(".nc", ".grib"))
 
+
+def _by_eccodes_index(path: str) -> Any:
+    eccodes = load_eccodes()
     return eccodes.codes_index_new_from_file(path.replace(".nc", ".grib"), ["shortName"])
 
 
 def _by_eccodes_offsets(path: str) -> Any:
-    import eccodes
-
+    eccodes = load_eccodes()
     return list(eccodes.codes_extract_offsets(path.replace(".nc", ".grib"), eccodes.CODES_PRODUCT_GRIB))
 
 
@@ -350,7 +349,7 @@ def _in_a_thread(path: str) -> Any:
 
 READERS = [
     *(_by_open, _by_os, _by_numpy, _by_h5py, _by_netcdf4, _by_xarray, _by_xarray_with_netcdf4, _by_zarr),
-    *(_by_cfgrib, _by_eccodes, _by_eccodes_offsets),
+    *(_by_eccodes, _by_eccodes_index, _by_eccodes_offsets),
     *(_by_writing, _by_writing_netcdf4, _swallowing, _in_a_thread),
 ]
 

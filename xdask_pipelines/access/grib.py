@@ -6,14 +6,17 @@ placement. Nothing is ever written beside the data: where the messages are is pa
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import cftime
+import findlibs
 import numpy as np
 
 from xdask_pipelines.errors import AccessError
@@ -45,6 +48,19 @@ class _Message:
     def at(self) -> tuple[int, int, float]:
         """Place in the variable's array."""
         return self.number, self.valid_seconds, self.level
+
+
+@cache
+def load_eccodes() -> Any:
+    """ecCodes, with its libraries kept to itself.
+
+    Its wheels load all libraries they bring as the process's own, among them SQLite 3.26 and PROJ 9.8: what is imported
+    later then calls these, so that ``sqlite3`` refuses what it could do before, and pyproj ends the process. Not so here.
+    """
+    findlibs.RTLD_GLOBAL = ctypes.RTLD_LOCAL
+    import eccodes
+
+    return eccodes
 
 
 def describe_grib(path: Path) -> dict[str, Any]:
@@ -123,7 +139,7 @@ def read_messages(path: Path, messages: np.ndarray, slices: Sequence[slice], led
 
 def _values(raw: bytes) -> np.ndarray:
     """Field of one message, as rows and columns."""
-    import eccodes
+    eccodes = load_eccodes()
 
     try:
         handle = eccodes.codes_new_from_message(raw)
@@ -142,7 +158,7 @@ def _values(raw: bytes) -> np.ndarray:
 
 def _scan(path: Path) -> Iterator[_Message]:
     """All messages in the order of the file, read without their data."""
-    import eccodes
+    eccodes = load_eccodes()
 
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -169,7 +185,7 @@ def _scan(path: Path) -> Iterator[_Message]:
 
 
 def _message(handle: Any) -> _Message:
-    import eccodes
+    eccodes = load_eccodes()
 
     def get(key: str) -> Any:
         return eccodes.codes_get(handle, key) if eccodes.codes_is_defined(handle, key) else None
@@ -251,7 +267,7 @@ def _arranged(path: Path, name: str, found: Sequence[_Message]) -> tuple[_Axes, 
 
 def _grid(path: Path, message: _Message) -> dict[str, tuple[list[str], dict[str, Any], np.ndarray]]:
     """Latitudes and longitudes of a grid whose rows have one latitude and whose columns one longitude each."""
-    import eccodes
+    eccodes = load_eccodes()
 
     with path.open("rb") as file:
         file.seek(message.offset)
@@ -277,7 +293,7 @@ def _grid(path: Path, message: _Message) -> dict[str, tuple[list[str], dict[str,
 
 
 def _flag(handle: Any, key: str) -> bool:
-    import eccodes
+    eccodes = load_eccodes()
 
     return bool(eccodes.codes_is_defined(handle, key) and eccodes.codes_get(handle, key))
 
