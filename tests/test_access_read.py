@@ -195,7 +195,7 @@ def test_a_file_is_compared_with_what_the_mount_said_and_not_with_the_time_that_
 
 def test_a_store_s_time_is_that_of_its_latest_file(cluster: Cluster) -> None:
     path = cluster.data[WEST] / "read/latest.zarr"
-    dataset().to_zarr(path, zarr_format=3)
+    dataset().to_zarr(path, zarr_format=3, consolidated=False)
     (entry,) = described(cluster.client, WEST, "read/latest.zarr", file_format="zarr3")
     latest = max(f.stat().st_mtime_ns for f in path.rglob("*") if f.is_file())
     assert entry.header["file"]["modified_ns"] == latest
@@ -206,7 +206,7 @@ def test_a_store_s_time_is_that_of_its_latest_file(cluster: Cluster) -> None:
 def test_a_sharded_store_counts_the_chunks_that_are_read_and_sees_a_shard_that_changed(cluster: Cluster) -> None:
     path = cluster.data[WEST] / "read/sharded.zarr"
     encoding = {"t": {"chunks": (5, 9, 10), "shards": (15, 18, 20), "compressors": None}}
-    dataset().to_zarr(path, zarr_format=3, encoding=encoding)
+    dataset().to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding)
     (entry,) = described(cluster.client, WEST, "read/sharded.zarr", file_format="zarr3")
     (got,), evidence = compute(cluster.client, open_entries([entry]).t)
     np.testing.assert_array_equal(got, FIELD)
@@ -223,11 +223,13 @@ def test_decades_of_hours_in_one_cube_fit_the_catalog_and_uneven_ones_do_not(tmp
     cube = xr.Dataset(
         {"t": ("time", np.zeros(len(hours), "f4"))}, {"time": ("time", hours, {"units": "hours since 1959-01-01"})}
     )
-    cube.to_zarr(tmp_path / "even.zarr", zarr_format=3)
+    cube.to_zarr(tmp_path / "even.zarr", zarr_format=3, consolidated=False)
     header = describe(tmp_path / "even.zarr", "zarr3")
     assert len(json.dumps(header)) < 2000
     np.testing.assert_array_equal(unpack(header["coords"]["time"]), hours)
-    cube.assign_coords(time=("time", hours**2, cube.time.attrs)).to_zarr(tmp_path / "uneven.zarr", zarr_format=3)
+    cube.assign_coords(time=("time", hours**2, cube.time.attrs)).to_zarr(
+        tmp_path / "uneven.zarr", zarr_format=3, consolidated=False
+    )
     with pytest.raises(
         AccessError, match=r"coordinate 'time' has 1600000 bytes.*unless they are whole numbers of even"
     ):

@@ -106,7 +106,9 @@ def write_own_layouts(data: Path) -> None:
     times = ("time", [0, 6, 12, 18], {"units": "hours since 2011-02-01", "standard_name": "time"})
     field = xr.DataArray(np.arange(4 * 6 * 8.0).reshape(4, 6, 8), dims=("time", "lat", "lon"), attrs={"units": "K"})
     axes = {"time": times, "lat": np.linspace(75, -75, 6), "lon": np.arange(0, 360, 45.0)}
-    xr.Dataset({"t2m": field, "d2m": field - 5}, axes).to_zarr(data / "cubes" / "deep" / "surface.zarr", zarr_format=3)
+    xr.Dataset({"t2m": field, "d2m": field - 5}, axes).to_zarr(
+        data / "cubes" / "deep" / "surface.zarr", zarr_format=3, consolidated=False
+    )
     write_grib(data / "messages" / "a.grib2", *(message(dataTime=hour) for hour in (0, 600)))
     for place in ("ukesm", "retracted"):
         (data / "own" / place).mkdir(parents=True)

@@ -23,7 +23,9 @@ def catalog(project: Project) -> Catalog:
 def test_a_variable_of_a_cube_is_read_at_home(project: Project, catalog: Catalog) -> None:
     entries = catalog.resolve(dataset="cubes", store="deep/surface.zarr", times=["2011-02-01T06"])
     (got,), evidence = project.pools.compute(open_entries(entries, ["d2m"]).d2m)
-    with xr.open_zarr(project.data(WEST) / "cubes/deep/surface.zarr", decode_times=False) as expected:
+    with xr.open_zarr(
+        project.data(WEST) / "cubes/deep/surface.zarr", decode_times=False, consolidated=False
+    ) as expected:
         np.testing.assert_array_equal(got, expected.d2m)
     assert set(evidence.bytes_read_by_region) == {WEST}
     assert evidence.misplaced_tasks == 0
