@@ -8,9 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import eccodes
 import numpy as np
 
+from xdask_pipelines.access.grib import load_eccodes
+
+eccodes = load_eccodes()
 RNG = np.random.default_rng(11)
 
 
@@ -36,12 +38,18 @@ def write_grib(path: Path, *messages: bytes) -> Path:
     return path
 
 
-def decoded(path: Path) -> list[np.ndarray]:
-    """Fields of a file, as ecCodes itself gives them."""
-    fields = []
+def decoded(path: Path) -> dict[tuple[str, str, float, int], np.ndarray]:
+    """Fields of a file as ecCodes itself gives them, by name, valid time (YYYYMMDDhhmm), level and member."""
+    fields = {}
     with path.open("rb") as file:
         while (handle := eccodes.codes_grib_new_from_file(file)) is not None:
-            shape = eccodes.codes_get(handle, "Nj"), eccodes.codes_get(handle, "Ni")
-            fields.append(eccodes.codes_get_values(handle).reshape(shape))
+            get = {k: eccodes.codes_get(handle, k) for k in ("cfVarName", "validityDate", "validityTime", "Nj", "Ni")}
+            member = eccodes.codes_get(handle, "number") if eccodes.codes_is_defined(handle, "number") else 0
+            values = eccodes.codes_get_values(handle)
+            if eccodes.codes_get(handle, "bitmapPresent"):
+                values[values == eccodes.codes_get(handle, "missingValue")] = np.nan
+            when = f"{get['validityDate']:08}{get['validityTime']:04}"
+            at = (get["cfVarName"], when, float(eccodes.codes_get(handle, "level")), int(member))
+            fields[at] = values.reshape(get["Nj"], get["Ni"]).astype("f4")
             eccodes.codes_release(handle)
     return fields

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 import pytest
-from lab import ANALYSES, Project, project_folder
+from lab import ANALYSES, Project, project_folder, write_own_layouts
 
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.synthetic import Fault, write_cmip6_member, write_era5_month
@@ -36,6 +36,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     models = folder / "data" / "us-west-2" / "models"
     for calendar, member in (("360_day", "r1i1p1f2"), ("noleap", "r2i1p1f2"), ("standard", "r3i1p1f2")):
         write_cmip6_member(models, member_id=member, calendar=calendar, shape=(18, 36), years=range(2015, 2018))
+    write_own_layouts(folder / "data" / "us-west-2")
     topology = Topology.load(folder / "regions.yaml")
     os.environ["XDASK_TOPOLOGY"] = str(folder / "regions.yaml")
     pools = Pools(topology)

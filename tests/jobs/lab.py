@@ -6,6 +6,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import xarray as xr
+from grib_files import message, write_grib
+
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology
 
@@ -19,6 +23,9 @@ HOURLY = """
 MODELS = """
       - {name: models, layout: cmip6-pds, mount: models}
       - {name: copied, layout: era5-pds, mount: another/place, excerpt: true}
+      - {name: cubes, layout: arco-zarr, mount: cubes}
+      - {name: messages, layout: grib, mount: messages}
+      - {name: own, layout: generic, mount: own, pattern: "{model}/{variable}_{year}{month}.nc", exclude: [retracted]}
 """
 ANALYSES = '''
 import dagster as dg
@@ -92,6 +99,20 @@ class Project:
 
     def data(self, region: str) -> Path:
         return self.topology.data_folder(region)
+
+
+def write_own_layouts(data: Path) -> None:
+    """A cube of two variables, a GRIB file, and files named as a pattern says, one of them in a folder to exclude."""
+    times = ("time", [0, 6, 12, 18], {"units": "hours since 2011-02-01", "standard_name": "time"})
+    field = xr.DataArray(np.arange(4 * 6 * 8.0).reshape(4, 6, 8), dims=("time", "lat", "lon"), attrs={"units": "K"})
+    axes = {"time": times, "lat": np.linspace(75, -75, 6), "lon": np.arange(0, 360, 45.0)}
+    xr.Dataset({"t2m": field, "d2m": field - 5}, axes).to_zarr(
+        data / "cubes" / "deep" / "surface.zarr", zarr_format=3, consolidated=False
+    )
+    write_grib(data / "messages" / "a.grib2", *(message(dataTime=hour) for hour in (0, 600)))
+    for place in ("ukesm", "retracted"):
+        (data / "own" / place).mkdir(parents=True)
+        xr.Dataset({"tas": field}, axes).to_netcdf(data / "own" / place / "tas_201102.nc")
 
 
 def project_folder(folder: Path) -> Path:

@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 import zarr
 
-from xdask_pipelines.access.grib import describe_grib
+from xdask_pipelines.access.grib_arrays import describe_grib
 from xdask_pipelines.errors import AccessError
 
 #: Non-dimension variables up to this size (bounds, auxiliary coordinates) are part of the header.
