@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.extent import Extent
 from xdask_pipelines.catalog.listing import StoredObject
@@ -58,6 +59,7 @@ class Change:
     dataset: str | None = None
     region: str | None = None
     manifest: ManifestChange | None = None
+    holdings: str | None = None
     base_generation: int | None = None
     lease: Lease | None = None
     expected_entries: int | None = None
@@ -67,12 +69,25 @@ class Change:
 class Committed:
     """What the last commit left of one (dataset, Region): the base that a sync compares with.
 
-    ``objects`` is the manifest, sorted by key; ``digests`` maps the id of each entry to its :attr:`Entry.digest`.
+    ``objects`` is the manifest, sorted by key: the objects behind entries, and no others. ``holdings`` is the fingerprint
+    of the mounts' descriptions that the commit was made from.
     """
 
     generation: int = 0
-    objects: Sequence[StoredObject] = ()
-    digests: Mapping[str, str] = field(default_factory=dict)
+    objects: Listing = field(default_factory=lambda: Listing.of(()))
+    holdings: str = ""
+    read_digests: Callable[[], Mapping[str, str]] = dict
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Id of each entry to its :attr:`Entry.digest`; read when it is first asked for.
+
+        Raises
+        ------
+        StaleWriter
+            Another commit came meanwhile.
+        """
+        return self.read_digests()
 
 
 @dataclass(frozen=True, kw_only=True)

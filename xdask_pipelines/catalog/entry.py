@@ -127,7 +127,7 @@ class Entry:
         if self.extent is not None:
             object.__setattr__(self, "extent", extent_of(self.extent, str(self)))
         # Kept: a commit asks for it a dozen times, and each digest costs 2 us.
-        object.__setattr__(self, "id", _digest(self.dataset, self.region, self.key, self.part))
+        object.__setattr__(self, "id", entry_id(self.dataset, self.region, self.key, self.part))
 
     def _refusal(self, why: str) -> CatalogError:
         return CatalogError(f"Entry {self.dataset}/{self.region}/{self.key}: {why}")
@@ -202,6 +202,11 @@ class Entry:
 
 _NAMES = tuple(item.name for item in fields(Entry) if item.init)
 _get_names, _get_fields = attrgetter(*_NAMES), attrgetter(*FIELDS)
+
+
+def entry_id(dataset: str, region: str, key: str, part: str = "") -> str:
+    """Identity of an entry, see :attr:`Entry.id`."""
+    return _digest(dataset, region, key, part)
 
 
 def version_order(version: str) -> tuple[tuple[int, str], ...]:

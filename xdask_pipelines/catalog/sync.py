@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, field
 from typing import Any
 
 from xdask_pipelines.catalog.backend import Committed, Lease, ManifestChange
 from xdask_pipelines.catalog.catalog import Catalog
+from xdask_pipelines.catalog.columns import Listing
+from xdask_pipelines.catalog.differences import Differences, differences
 from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.layouts import Holding, Quarantined, parse
+from xdask_pipelines.catalog.layouts import Holding, Quarantined
 from xdask_pipelines.catalog.listing import StoredObject
 from xdask_pipelines.errors import CatalogError, SuspiciousPlan
 
@@ -40,11 +41,17 @@ class SyncPlan:
     quarantined
         What lies in the mount and is not catalogued, with reasons.
     manifest
-        How the manifest changes.
+        How the manifest changes; it holds the objects behind entries alone, so that all others are looked at every time.
+    gone
+        Keys that the manifest knows and that were not listed.
     base_generation
         Commit that the plan builds on.
     digest
         Fingerprint of the whole plan; to be given as ``accept`` to let a suspicious one pass.
+    found
+        The comparison that the plan was made from.
+    redescribed
+        The mounts' descriptions, or the code of their layouts, are others than at the last commit.
     """
 
     dataset: str
@@ -56,8 +63,11 @@ class SyncPlan:
     bytes_to_read: int
     quarantined: tuple[Quarantined, ...]
     manifest: ManifestChange
+    gone: tuple[str, ...]
     base_generation: int
     digest: str
+    found: Differences = field(repr=False)
+    redescribed: bool
 
     @property
     def to_describe(self) -> tuple[Entry, ...]:
@@ -67,7 +77,9 @@ class SyncPlan:
     @property
     def nothing_to_do(self) -> bool:
         """The catalog is already as the mount is."""
-        return not (self.to_describe or self.removed or self.manifest.put or self.manifest.drop)
+        return not (
+            self.to_describe or self.removed or self.manifest.put or self.manifest.drop or self.redescribed
+        )
 
     def summary(self) -> dict[str, int]:
         """Counts for people and logs."""
@@ -103,34 +115,28 @@ def plan_sync(
     CatalogError
         Listings are not sorted, or of several places.
     """
-    mounts = [(holding, list(objects)) for holding, objects in listings]
+    mounts = [(holding, Listing.of(objects)) for holding, objects in listings]
     if len({(holding.dataset, holding.region) for holding, _ in mounts}) != 1:
         raise CatalogError("A sync is of the mounts of one dataset in one Region; give at least one, and no others")
-    entries: dict[str, Entry] = {}
-    quarantined: list[Quarantined] = []
     for holding, objects in mounts:
-        _refuse_unsorted(holding, objects)
-        found, refused = parse(objects, holding)
-        entries.update((entry.id, entry) for entry in found)
-        quarantined += refused
-    listed = sorted(item for _, objects in mounts for item in objects if not item.problem)
-    put, drop = _difference(listed, committed.objects)
+        objects.check_sorted(f"{holding.mount} in {holding.region}")
+    found = differences(mounts, committed)
     place = mounts[0][0]
-    added = tuple(entry for i, entry in entries.items() if i not in committed.digests)
-    changed = tuple(entry for i, entry in entries.items() if committed.digests.get(i, entry.digest) != entry.digest)
-    removed = tuple(sorted(committed.digests.keys() - entries.keys()))
     plan = SyncPlan(
         dataset=place.dataset,
         region=place.region,
-        added=added,
-        changed=changed,
-        removed=removed,
-        unchanged=len(entries) - len(added) - len(changed),
-        bytes_to_read=sum(entry.size_bytes for entry in added + changed),
-        quarantined=tuple(sorted(quarantined)),
-        manifest=ManifestChange(put=put, drop=drop),
+        added=found.added,
+        changed=found.changed,
+        removed=found.removed,
+        unchanged=found.unchanged,
+        bytes_to_read=sum(entry.size_bytes for entry in found.added + found.changed),
+        quarantined=found.quarantined,
+        manifest=ManifestChange(put=found.put, drop=found.drop),
+        gone=found.gone,
         base_generation=committed.generation,
-        digest=_plan_digest(committed.generation, added + changed, removed, put, drop),
+        digest=_plan_digest(committed.generation, found),
+        found=found,
+        redescribed=found.holdings != committed.holdings,
     )
     reasons = list(_suspicions(plan, mounts, committed))
     if reasons and accept != plan.digest:
@@ -183,7 +189,8 @@ def commit_sync(
     kept = [entry for entry in plan.to_describe if entry.id not in bad]
     upserts = [entry.with_header(headers[entry.id]) if entry.id in headers else entry for entry in kept]
     lost = [entry for entry in plan.changed if entry.id in bad]
-    if not (upserts or lost or plan.removed or plan.manifest.put or plan.manifest.drop):
+    manifest = _without(plan, [entry for entry in plan.to_describe if entry.id in bad])
+    if not (upserts or lost or plan.removed or manifest.put or manifest.drop or plan.redescribed):
         if lease is not None:
             catalog.release(lease)
         return plan.base_generation
@@ -192,66 +199,40 @@ def commit_sync(
         [*plan.removed, *(entry.id for entry in lost)],
         dataset=plan.dataset,
         region=plan.region,
-        manifest=plan.manifest,
+        manifest=manifest,
+        holdings=plan.found.holdings,
         base_generation=plan.base_generation,
         lease=lease,
         expected_entries=plan.unchanged + len(upserts),
     )
 
 
-def _refuse_unsorted(holding: Holding, objects: Sequence[StoredObject]) -> None:
-    for before, after in pairwise(objects):
-        if before.key >= after.key and not (before.problem or after.problem):
-            raise CatalogError(
-                f"The listing of {holding.mount} in {holding.region} is not sorted, each key once: {after.key!r} comes "
-                f"after {before.key!r}; nothing was changed"
-            )
-
-
-def _difference(
-    listed: Sequence[StoredObject], before: Iterable[StoredObject]
-) -> tuple[tuple[StoredObject, ...], tuple[str, ...]]:
-    """Merge two sorted sequences: objects that are new or different, and keys that are gone."""
-    put: list[StoredObject] = []
-    drop: list[str] = []
-    old = iter(before)
-    was = next(old, None)
-    for item in listed:
-        while was is not None and was.key < item.key:
-            drop.append(was.key)
-            was = next(old, None)
-        if was is None or was.key != item.key:
-            put.append(item)
-            continue
-        if was != item:
-            put.append(item)
-        was = next(old, None)
-    while was is not None:
-        drop.append(was.key)
-        was = next(old, None)
-    return tuple(put), tuple(drop)
+def _without(plan: SyncPlan, rejected: Sequence[Entry]) -> ManifestChange:
+    """The change of the manifest without what lies behind rejected entries, so that the next sync looks at it again."""
+    if not rejected:
+        return plan.manifest
+    behind = {item.key for entry in rejected for item in plan.found.listed.below(entry.key)}
+    new = {item.key for item in plan.manifest.put} - plan.found.known
+    put = [item for item in plan.manifest.put if item.key not in behind]
+    return ManifestChange(put=put, drop=[*plan.manifest.drop, *sorted(behind - new)])
 
 
 def _suspicions(
-    plan: SyncPlan, mounts: Sequence[tuple[Holding, Sequence[StoredObject]]], committed: Committed
+    plan: SyncPlan, mounts: Sequence[tuple[Holding, Listing]], committed: Committed
 ) -> Iterable[str]:
     for holding, objects in mounts:
         # Empty objects that stand for folders outlive the files in them.
         empty = all(item.problem or item.key.endswith("/") for item in objects)
-        if empty and any(_is_file_of(item, holding) for item in committed.objects):
+        if empty and len(committed.objects.below(holding.mount)):
             yield f"{holding.mount} is empty, and was not at the last sync"
-    held = len(committed.digests)
+    held = committed.entries
     if len(plan.removed) > max(_FEW_REMOVALS, _REMOVED_SHARE * held):
         yield f"{len(plan.removed)} of {held} entries would be removed"
     # Chunks that vanish from stores that stay would read as fill values; whole stores are counted above.
     staying = {entry.key for entry in plan.changed}
-    holes = sum(_within(key, staying) for key in plan.manifest.drop)
+    holes = sum(_within(key, staying) for key in plan.gone)
     if holes > max(_FEW_REMOVALS, _REMOVED_SHARE * len(committed.objects)):
         yield f"{holes} of {len(committed.objects)} objects would be removed from within entries that stay"
-
-
-def _is_file_of(item: StoredObject, holding: Holding) -> bool:
-    return item.key.startswith(f"{holding.mount}/") and not item.key.endswith("/")
 
 
 def _within(key: str, folders: Set[str]) -> bool:
@@ -259,19 +240,14 @@ def _within(key: str, folders: Set[str]) -> bool:
     return any("/".join(parts[:i]) in folders for i in range(1, len(parts) + 1))
 
 
-def _plan_digest(
-    generation: int,
-    upserts: Iterable[Entry],
-    removed: Iterable[str],
-    put: Iterable[StoredObject],
-    drop: Iterable[str],
-) -> str:
+def _plan_digest(generation: int, found: Differences) -> str:
     digest = hashlib.blake2b(digest_size=16)
     parts = [("at", str(generation))]
-    parts += [("write", f"{entry.id} {entry.digest}") for entry in sorted(upserts, key=lambda entry: entry.id)]
-    parts += [("remove", identity) for identity in removed]
-    parts += [("put", repr(item)) for item in put]
-    parts += [("drop", key) for key in drop]
+    entries = sorted(found.added + found.changed, key=lambda entry: entry.id)
+    parts += [("write", f"{entry.id} {entry.digest}") for entry in entries]
+    parts += [("remove", identity) for identity in found.removed]
+    parts += [("put", repr(item)) for item in found.put]
+    parts += [("drop", key) for key in found.drop]
     for kind, text in parts:
         data = f"{kind} {text}".encode()
         digest.update(len(data).to_bytes(8, "big") + data)

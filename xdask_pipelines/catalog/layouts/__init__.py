@@ -6,7 +6,11 @@ belong here: any one convention. What cannot be an entry is quarantined with its
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from functools import cache
+from pathlib import Path
 
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.layouts.arco_zarr import ArcoZarr
@@ -18,7 +22,7 @@ from xdask_pipelines.catalog.layouts.grib import Grib
 from xdask_pipelines.catalog.layouts.ncar_era5 import NcarEra5
 from xdask_pipelines.catalog.listing import StoredObject
 
-__all__ = ["LAYOUTS", "Cmip6Pds", "Holding", "Layout", "Quarantined", "parse"]
+__all__ = ["LAYOUTS", "Cmip6Pds", "Holding", "Layout", "Quarantined", "fingerprint", "parse"]
 
 LAYOUTS: dict[str, Layout] = {
     "arco-zarr": ArcoZarr(),
@@ -28,6 +32,24 @@ LAYOUTS: dict[str, Layout] = {
     "grib": Grib(),
     "ncar-era5": NcarEra5(),
 }
+
+
+def fingerprint(holdings: Sequence[Holding]) -> str:
+    """Digest of mounts' descriptions and of the layouts' code: if it is the same, the same objects give the same entries."""
+    said = [
+        {**vars(h), "attributes": dict(h.attributes), "exclude": sorted(h.exclude)}
+        for h in sorted(holdings, key=lambda holding: holding.mount)
+    ]
+    text = json.dumps([_code(), said], sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+@cache
+def _code() -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(module.read_bytes())
+    return digest.hexdigest()
 
 
 def parse(objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:

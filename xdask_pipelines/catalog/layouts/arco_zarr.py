@@ -20,6 +20,10 @@ class ArcoZarr:
     store's name without ``.zarr``. Which variables it has, its header says: ``open_entries(entries, ["t2m"])``.
     """
 
+    def by_file(self, holding: Holding) -> bool:
+        """See :meth:`Layout.by_file`."""
+        return False
+
     def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
         """See :meth:`Layout.parse`."""
         stores, quarantined = stores_of(objects)

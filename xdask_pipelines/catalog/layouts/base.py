@@ -88,6 +88,10 @@ class Quarantined:
 class Layout(Protocol):
     """One convention of paths."""
 
+    def by_file(self, holding: Holding) -> bool:
+        """Whether each object makes an entry of its own and of its own key, whatever else there is."""
+        ...
+
     def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
         """Entries and refusals for the objects (sorted by key, without problems) of one mount."""
         ...

@@ -32,6 +32,10 @@ class Cmip6Pds:
         "grid_label",
     )
 
+    def by_file(self, holding: Holding) -> bool:
+        """See :meth:`Layout.by_file`."""
+        return False
+
     def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
         """See :meth:`Layout.parse`."""
         stores, quarantined = stores_of(objects)

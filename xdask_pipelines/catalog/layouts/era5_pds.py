@@ -22,6 +22,10 @@ class Era5Pds:
     # main.nc describes a month and holds no field; there is one each month, so reporting them would be noise.
     _IGNORED = re.compile(r"(?:.*/)?\d{4,5}/\d\d/main\.nc", re.ASCII | re.DOTALL)
 
+    def by_file(self, holding: Holding) -> bool:
+        """See :meth:`Layout.by_file`."""
+        return True
+
     def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
         """See :meth:`Layout.parse`."""
         entries: list[Entry] = []

@@ -23,6 +23,10 @@ class Generic:
     The pattern's suffix gives the format; one that ends in ``.zarr`` is of whole stores.
     """
 
+    def by_file(self, holding: Holding) -> bool:
+        """See :meth:`Layout.by_file`."""
+        return read_pattern(holding.pattern).suffix != ".zarr"
+
     def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
         """See :meth:`Layout.parse`."""
         pattern = read_pattern(holding.pattern)

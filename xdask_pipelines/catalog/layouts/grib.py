@@ -21,6 +21,10 @@ class Grib:
     times it has, its header says.
     """
 
+    def by_file(self, holding: Holding) -> bool:
+        """See :meth:`Layout.by_file`."""
+        return True
+
     def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
         """See :meth:`Layout.parse`."""
         entries: list[Entry] = []

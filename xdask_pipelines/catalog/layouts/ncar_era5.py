@@ -38,6 +38,10 @@ class NcarEra5:
     )
     _DEPTH = 3
 
+    def by_file(self, holding: Holding) -> bool:
+        """See :meth:`Layout.by_file`."""
+        return True
+
     def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
         """See :meth:`Layout.parse`."""
         entries: list[Entry] = []
