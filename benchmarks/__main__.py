@@ -14,8 +14,6 @@ from pathlib import Path
 
 from benchmarks.jobs import JOBS
 
-ROUNDS = 5
-
 
 def measure(job: str, way: str, folder: Path) -> dict[str, float]:
     """One way in a process of its own, so that its peak of memory is its own."""
@@ -39,8 +37,8 @@ def main(names: list[str]) -> None:
             print(f"\n{name}: {job.what}", flush=True)
             left_out = job.prepare(folder) or ()
             found: dict[str, list[dict[str, float]]] = {way: [] for way in job.ways if way not in left_out}
-            for i in range(ROUNDS):
-                print(f"  round {i + 1} of {ROUNDS}", end="\r", flush=True)
+            for i in range(job.rounds):
+                print(f"  round {i + 1} of {job.rounds}", end="\r", flush=True)
                 for way in found:
                     found[way].append(measure(name, way, folder))
         ours = next(iter(job.ways))

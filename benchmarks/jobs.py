@@ -28,6 +28,7 @@ class Job:
     what: str
     prepare: Callable[[Path], Collection[str] | None]
     ways: dict[str, Way]
+    rounds: int = 5
 
 
 # ---- the sum of a month -----------------------------------------------------------------------------------------
@@ -223,7 +224,7 @@ JOBS = {
         _prepare_catalog,
         {"ours: SQLite": _search_ours, "pandas over a CSV, as intake-esm": _search_pandas},
     ),
-    **{name: Job(what, prepare, ways) for name, what, prepare, ways in catalog.jobs()},
+    **{name: Job(what, prepare, ways, rounds=3) for name, what, prepare, ways in catalog.jobs()},
     **{
         f"submit-{label}": Job(
             f"submitting {blocks:,} placed tasks and their sum; client and scheduler in one process, no worker",
