@@ -6,13 +6,14 @@ to be measured; answers of all ways must agree. Does not belong here: clocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks import catalog
 from benchmarks.scheduler import ran, submitted
 
 Way = Callable[[Path], Callable[[], Any]]
@@ -22,11 +23,12 @@ VARIABLE = "air_temperature_at_2_metres"
 
 @dataclass(frozen=True)
 class Job:
-    """A job: what it is, how its folder is made, and the ways by name, ours first."""
+    """A job: what it is, how its folder is made (the names of ways left out come back), and the ways by name, ours first."""
 
     what: str
-    prepare: Callable[[Path], None]
+    prepare: Callable[[Path], Collection[str] | None]
     ways: dict[str, Way]
+    rounds: int = 5
 
 
 # ---- the sum of a month -----------------------------------------------------------------------------------------
@@ -222,6 +224,7 @@ JOBS = {
         _prepare_catalog,
         {"ours: SQLite": _search_ours, "pandas over a CSV, as intake-esm": _search_pandas},
     ),
+    **{name: Job(what, prepare, ways, rounds=3) for name, what, prepare, ways in catalog.jobs()},
     **{
         f"submit-{label}": Job(
             f"submitting {blocks:,} placed tasks and their sum; client and scheduler in one process, no worker",

@@ -141,6 +141,8 @@ def test_json_of_another_version_is_refused_by_the_name_of_its_field():
         ({"facets": {"year": 2011}}, "'year' = 2011 must be text"),
         ({"facets": {"variable": "other"}}, "'variable' names something else in a search"),
         ({"facets": {"time": "x"}}, "'time' names something else in a search"),
+        ({"facets": {"a\x1fb": "x"}}, "ends a name in the catalog"),
+        ({"attributes": {"": "x"}}, "a facet cannot be named ''"),
         ({"attributes": {"year": "2011"}}, "year cannot be facet and attribute at once"),
         ({"key": "a\udc80"}, "text that UTF-8 cannot write"),
     ],

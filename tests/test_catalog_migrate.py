@@ -7,11 +7,13 @@ import multiprocessing
 import os
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from time import monotonic, sleep
 from urllib.request import Request, urlopen
 
 import pytest
 from catalog_helpers import era5, stored
+from click.testing import CliRunner
 
 from xdask_pipelines.catalog import (
     Catalog,
@@ -24,6 +26,7 @@ from xdask_pipelines.catalog import (
 )
 from xdask_pipelines.catalog.opensearch_index import Documents
 from xdask_pipelines.catalog.opensearch_query import garbage
+from xdask_pipelines.cli import main
 from xdask_pipelines.errors import CatalogError
 
 pytestmark = pytest.mark.opensearch
@@ -115,6 +118,25 @@ def test_an_older_catalog_is_refused_until_it_is_migrated_and_a_newer_one_always
     for ask in (catalog.count, catalog.migrate, lambda: catalog.apply([era5("2011-05")])):
         with pytest.raises(CatalogError, match="mapping of version 3, and this code knows 2"):
             ask()
+
+
+def test_the_command_that_the_error_names_migrates(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    catalog = open_catalog(address)
+    _fill(catalog)
+    regions = (Path(__file__).parents[1] / "regions.yaml").read_text()
+    (tmp_path / "regions.yaml").write_text(f"{regions}\ncatalog: {address}\n")
+    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 3)
+    shell = CliRunner(env={"XDASK_TOPOLOGY": str(tmp_path / "regions.yaml")})
+    refused = shell.invoke(main, ["catalog", "search"])
+    assert refused.exit_code == 1
+    assert "Run `xdask catalog migrate` once" in refused.output
+    done = shell.invoke(main, ["catalog", "migrate"])
+    assert (done.exit_code, done.output.splitlines()[-1]) == (0, "done")
+    again = shell.invoke(main, ["catalog", "migrate"])
+    assert again.output == "nothing to do: it is of this version\n"
+    assert catalog.count() == 3
 
 
 def test_a_migration_that_is_killed_anywhere_changes_nothing_and_a_rerun_ends_it(

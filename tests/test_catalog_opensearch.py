@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 
 import pytest
+import yaml
 from botocore.credentials import Credentials
 from catalog_helpers import era5, stored
 from proxy import proxied
@@ -59,6 +60,14 @@ def test_an_address_says_where_and_how() -> None:
 def test_a_node_that_is_not_there_is_told_as_such(quick: None) -> None:
     with pytest.raises(CatalogError, match=r"does not answer .*make opensearch"):
         open_catalog("opensearch+http://127.0.0.1:9/xdask").count()
+
+
+def test_the_node_without_users_that_compose_starts_is_bound_to_loopback() -> None:
+    services = yaml.safe_load((Path(__file__).parents[1] / "compose.yaml").read_text())["services"]
+    for service in services.values():
+        assert service["ports"], "or the host's network would be used"
+        assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+        assert "network_mode" not in service
 
 
 # --- writers that die -------------------------------------------------------------------------------------------

@@ -7,37 +7,25 @@ Belongs here: pieces, and how a change cuts and joins them. Does not belong here
 from __future__ import annotations
 
 import base64
-import io
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from xdask_pipelines.catalog import listing
 from xdask_pipelines.catalog.backend import ManifestChange
 from xdask_pipelines.catalog.listing import StoredObject
 
 PIECE_ROWS = 20_000
-_SCHEMA = pa.schema(
-    [("key", pa.string()), ("size_bytes", pa.int64()), ("etag", pa.string()), ("modified_ns", pa.int64())]
-)
 
 
 def packed(objects: Sequence[StoredObject]) -> str:
     """A piece as text."""
-    rows = list(zip(*(astuple(item)[:4] for item in objects), strict=True))
-    table = pa.table([pa.array(column, field.type) for column, field in zip(rows, _SCHEMA, strict=True)], _SCHEMA)
-    file = io.BytesIO()
-    pq.write_table(table, file, compression="zstd")
-    return base64.b64encode(file.getvalue()).decode("ascii")
+    return base64.b64encode(listing.packed(objects)).decode("ascii")
 
 
 def unpacked(rows: str) -> list[StoredObject]:
     """What `packed` wrote."""
-    table = pq.read_table(io.BytesIO(base64.b64decode(rows)))
-    return [StoredObject(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+    return listing.unpacked(base64.b64decode(rows))
 
 
 def touched(first_keys: Sequence[str], change: ManifestChange) -> dict[int, ManifestChange]:

@@ -28,8 +28,9 @@ def resolve(
     """
     _check(fixed, times, each)
     terms = {**{name: (value,) for name, value in fixed.items()}, **{n: tuple(values) for n, values in each.items()}}
-    found = backend.search(_query(terms))
     periods = [(text, *time_range(text)) for text in times] if times is not None else [None]
+    spans = [period[1:] for period in periods if period is not None]
+    found = backend.search(_query(terms, (min(s for s, _ in spans), max(e for _, e in spans)) if spans else None))
     asked = [dict(zip(each, values, strict=True)) for values in product(*each.values())]
     by_values: dict[tuple[str, ...], list[Entry]] = {}
     for entry in found:
@@ -51,7 +52,7 @@ def resolve(
             else:
                 missing.append(_words(wanted))
     if missing:
-        hint = _what_there_is(backend, terms, found)
+        hint = _what_there_is(backend, terms, backend.search(_query(terms)))
         raise MissingEntries(f"The catalog does not hold {_some(missing, '; ')}. {hint}", missing=tuple(missing))
     if ambiguous:
         raise _ambiguity(ambiguous)
@@ -135,8 +136,8 @@ def _some(items: Iterable[str], separator: str = ", ") -> str:
     return separator.join(listed[:_SHOWN]) + more
 
 
-def _query(terms: Mapping[str, tuple[str, ...]]) -> Query:
-    return Query(terms=terms, superseded="version" in terms)
+def _query(terms: Mapping[str, tuple[str, ...]], time: tuple[int, int] | None = None) -> Query:
+    return Query(terms=terms, time=time, superseded="version" in terms)
 
 
 def _what_there_is(backend: Backend, terms: Mapping[str, tuple[str, ...]], found: Sequence[Entry]) -> str:

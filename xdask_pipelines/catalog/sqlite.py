@@ -61,6 +61,7 @@ class SqliteBackend:
             if db is None:
                 return found
             bits = matching(db, query)
+            filled = json.dumps(bitmaps.blocks(bits))
             for name, counts in found.items():
                 if name == "key":
                     slots = json.dumps(bitmaps.rows(bits))
@@ -72,11 +73,14 @@ class SqliteBackend:
                         )
                     )
                     continue
-                for value, block, blob in db.execute(
-                    "SELECT value, block, bits FROM terms JOIN postings USING (term) WHERE name = ? ORDER BY value",
-                    (name,),
-                ):
-                    if number := bitmaps.overlap(bits, block, blob):
+                postings = db.execute(
+                    "SELECT terms.value, block, bits FROM terms JOIN postings USING (term) "
+                    "WHERE name = ? AND block IN (SELECT value FROM json_each(?)) ORDER BY terms.value",
+                    (name, filled),
+                ).fetchall()
+                numbers = bitmaps.overlaps(bits, [(block, blob) for _, block, blob in postings])
+                for (value, _, _), number in zip(postings, numbers, strict=True):
+                    if number:
                         counts[value] = counts.get(value, 0) + number
         return found
 
