@@ -16,9 +16,10 @@ from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.remote import Compute, call_at_home
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.bucket import Bucket, list_bucket
+from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.inventory import read_inventory
 from xdask_pipelines.catalog.layouts import Holding, Quarantined
-from xdask_pipelines.catalog.listing import StoredObject, list_folder, packed, unpacked
+from xdask_pipelines.catalog.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.lustre import Lustre
@@ -111,7 +112,7 @@ def sync(
         if lease is not None:
             catalog.renew(lease)  # shows that this sync lives; listing and headers may each take long
         # Before the commit: a sync that is killed here finds the same again. A chunk that stayed would be read as data.
-        lustre.forget(region, plan.manifest.drop)
+        lustre.forget(region, plan.gone)
         headers, rejected, header_evidence = _headers(plan, region, compute)
         generation = commit_sync(catalog, plan, headers, rejected=rejected, lease=lease)
     except BaseException:
@@ -126,8 +127,8 @@ def sync(
         counts={**plan.summary(), "quarantined": len(plan.quarantined) + len(unreadable)},
         quarantined=tuple(sorted([*plan.quarantined, *unreadable])),
         objects=sum(map(len, listed)),
-        size_bytes=sum(o.size_bytes for group in listed for o in group),
-        digest=_state_digest(catalog, dataset, region),
+        size_bytes=sum(group.size_bytes for group in listed),
+        digest=_digest(plan.found.state, *sorted(rejected)),
         as_of=as_of,
         evidence=Evidence.total([listing_evidence, header_evidence]),
     )
@@ -159,9 +160,9 @@ def _list(
     holdings: Sequence[Holding],
     buckets: Sequence[Bucket | None],
     region: str,
-    known: Sequence[StoredObject],
+    known: Listing,
     compute: Compute,
-) -> tuple[list[list[StoredObject]], datetime | None, Evidence]:
+) -> tuple[list[Listing], datetime | None, Evidence]:
     by_key = {o.key: o for o in known} if None in buckets else {}
     calls = [
         call_at_home("list", region, list_bucket_at_home, bucket, holding.mount)
@@ -171,20 +172,20 @@ def _list(
     ]
     answers, evidence = compute(*calls)
     taken = [when for _, when in answers if when is not None]
-    return [unpacked(data) for data, _ in answers], min(taken, default=None), evidence
+    return [Listing.unpacked(data) for data, _ in answers], min(taken, default=None), evidence
 
 
 def list_at_home(mount: str, known: Mapping[str, StoredObject]) -> tuple[bytes, None]:
     """Objects of a mount, packed, listed on a worker of its Region."""
-    return packed(list_folder(region_path(""), mount, known)), None
+    return Listing.of(list_folder(region_path(""), mount, known)).packed(), None
 
 
 def list_bucket_at_home(bucket: Bucket, mount: str) -> tuple[bytes, datetime | None]:
     """Objects of a bucket, packed, listed on a worker of its Region; and the time of the inventory if one was read."""
     if bucket.inventory:
         objects, taken = read_inventory(bucket, mount)
-        return packed(objects), taken
-    return packed(list_bucket(bucket, mount)), None
+        return Listing.of(objects).packed(), taken
+    return Listing.of(list_bucket(bucket, mount)).packed(), None
 
 
 def _headers(
@@ -246,8 +247,5 @@ def describe_at_home(
     return headers, rejected
 
 
-def _state_digest(catalog: Catalog, dataset: str, region: str) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for identity, entry_digest in sorted(catalog.manifest(dataset, region).digests.items()):
-        digest.update(f"{identity}{entry_digest}".encode())
-    return digest.hexdigest()
+def _digest(*texts: str) -> str:
+    return hashlib.blake2b("\n".join(texts).encode(), digest_size=16).hexdigest()

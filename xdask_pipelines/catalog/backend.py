@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 from xdask_pipelines.catalog.columns import Listing
@@ -69,12 +70,13 @@ class Change:
 class Committed:
     """What the last commit left of one (dataset, Region): the base that a sync compares with.
 
-    ``objects`` is the manifest, sorted by key: the objects behind entries, and no others. ``holdings`` is the fingerprint
-    of the mounts' descriptions that the commit was made from.
+    ``objects`` is the manifest, sorted by key: the objects behind entries, and no others. ``entries``
+    is how many there are. ``holdings`` is the fingerprint of the mounts' descriptions that the commit was made from.
     """
 
     generation: int = 0
     objects: Listing = field(default_factory=lambda: Listing.of(()))
+    entries: int = 0
     holdings: str = ""
     read_digests: Callable[[], Mapping[str, str]] = dict
 

@@ -186,6 +186,7 @@ class Catalog:
         dataset: str | None = None,
         region: str | None = None,
         manifest: ManifestChange | None = None,
+        holdings: str | None = None,
         base_generation: int | None = None,
         lease: Lease | None = None,
         expected_entries: int | None = None,
@@ -200,6 +201,8 @@ class Catalog:
             The one place that this commit is about; needed for all that follows, and then other entries are refused.
         manifest
             How the place's manifest changes.
+        holdings
+            Fingerprint of the mounts' descriptions that the commit is made from; the one before holds on, if None.
         base_generation
             Generation of the place that the commit builds on.
         lease
@@ -226,6 +229,7 @@ class Catalog:
             dataset=dataset,
             region=region,
             manifest=manifest,
+            holdings=holdings,
             base_generation=base_generation,
             lease=lease,
             expected_entries=expected_entries,

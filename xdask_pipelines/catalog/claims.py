@@ -20,6 +20,14 @@ def check_base(change: Change, now: int) -> None:
         )
 
 
+def moved_on(dataset: str, region: str, generation: int) -> StaleWriter:
+    """Refusal to read more of a generation that is no longer the current one."""
+    return StaleWriter(
+        f"{dataset} in {region} has moved on from generation {generation}: another commit came meanwhile. Nothing was "
+        f"written; start again from the current catalog"
+    )
+
+
 def check_lease(lease: Lease, owner: str | None, token: str | None) -> None:
     """Refuse a lease that ended or passed to another owner; ``owner`` and ``token`` are those of the current one."""
     if token != lease.token:

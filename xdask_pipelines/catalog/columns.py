@@ -63,6 +63,13 @@ class Listing(Sequence[StoredObject]):
         return cls(pa.table([pa.array(v, field.type) for v, field in zip(values, schema, strict=True)], schema))
 
     @classmethod
+    def in_order(cls, parts: Sequence[Listing]) -> Listing:
+        """All objects of parts that follow one another."""
+        import pyarrow as pa
+
+        return cls(pa.concat_tables([part.table for part in parts] or [_schema().empty_table()]))
+
+    @classmethod
     def joined(cls, listings: Sequence[Listing]) -> Listing:
         """All objects of several listings, sorted by key."""
         import pyarrow as pa
@@ -83,7 +90,7 @@ class Listing(Sequence[StoredObject]):
         """What `packed` wrote."""
         import pyarrow.parquet as pq
 
-        return cls(pq.read_table(io.BytesIO(data)))
+        return cls(pq.read_table(io.BytesIO(data)).cast(_schema()))
 
     # ---- a sequence -------------------------------------------------------------------------------------------
 
@@ -118,6 +125,13 @@ class Listing(Sequence[StoredObject]):
         return hash(self.fingerprint())
 
     # ---- looking at it ----------------------------------------------------------------------------------------
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all objects."""
+        import pyarrow.compute as pc
+
+        return int(pc.sum(self.table["size_bytes"]).as_py() or 0)
 
     def usable(self) -> Listing:
         """Objects without a problem."""

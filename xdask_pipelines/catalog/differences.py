@@ -89,7 +89,7 @@ def _of_changed_files(mounts: Mounts, listed: Listing, committed: Committed, hol
         put=put.only(entries.keys()),
         drop=tuple(sorted([*gone, *no_longer])),
         gone=tuple(gone),
-        known=frozenset(known),
+        known=frozenset(known & entries.keys()),
         listed=listed,
         state=listed.fingerprint(without={item.key for item in put} - entries.keys()) + holdings,
         holdings=holdings,

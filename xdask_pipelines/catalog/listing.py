@@ -10,11 +10,10 @@ what changed since the last time (sync).
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import stat
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from xdask_pipelines.errors import CatalogError
@@ -33,27 +32,6 @@ class StoredObject:
     etag: str
     modified_ns: int
     problem: str = ""
-
-
-def packed(objects: Sequence[StoredObject]) -> bytes:
-    """Objects as a Parquet table, to cross Regions: some 20 bytes each."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    columns = {field.name: [getattr(item, field.name) for item in objects] for field in fields(StoredObject)}
-    types = {"size_bytes": pa.int64(), "modified_ns": pa.int64()}
-    table = pa.table({name: pa.array(values, types.get(name, pa.string())) for name, values in columns.items()})
-    file = io.BytesIO()
-    pq.write_table(table, file, compression="zstd")
-    return file.getvalue()
-
-
-def unpacked(data: bytes) -> list[StoredObject]:
-    """What `packed` wrote."""
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(io.BytesIO(data))
-    return [StoredObject(*row) for row in zip(*(column.to_pylist() for column in table.columns), strict=True)]
 
 
 def list_folder(root: str | Path, mount: str, known: Mapping[str, StoredObject]) -> list[StoredObject]:

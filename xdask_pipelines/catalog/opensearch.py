@@ -10,12 +10,13 @@ import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from xdask_pipelines.catalog.backend import Change, Committed, Lease, Query, Tombstone
-from xdask_pipelines.catalog.claims import being_synced, check_base, check_lease
+from xdask_pipelines.catalog.claims import being_synced, check_base, check_lease, moved_on
+from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import FIELDS, Entry
-from xdask_pipelines.catalog.listing import StoredObject
 from xdask_pipelines.catalog.opensearch_head import Head, HeadDocument
 from xdask_pipelines.catalog.opensearch_index import Documents
 from xdask_pipelines.catalog.opensearch_manifest import unpacked
@@ -129,15 +130,25 @@ class OpenSearchBackend:
             if not head.generation:
                 return Committed()
 
-            def true(kind: str, *fields: str) -> list[dict[str, str]]:
-                query = {"bool": {"filter": [*true_at(head, kind), *place]}}
-                return list(documents.found(query, ["key", "part", "id"], fields))
+            query = {"bool": {"filter": [*true_at(head, "manifest"), *place]}}
+            pieces = documents.found(query, ["key", "id"], ["rows"])
+            of_place_now = head.place(dataset, region)
+            return Committed(
+                generation=of_place_now.generation,
+                objects=Listing.in_order([unpacked(piece["rows"]) for piece in pieces]),
+                entries=documents.count([*true_at(head, "entry"), *place]),
+                holdings=of_place_now.holdings,
+                read_digests=partial(self._digests, dataset, region, of_place_now.generation),
+            )
 
-            objects: list[StoredObject] = []
-            for piece in true("manifest", "rows"):
-                objects += unpacked(piece["rows"])
-            digests = {d["id"]: d["digest"] for d in true("entry", "id", "digest")}
-            return Committed(generation=head.place(dataset, region).generation, objects=objects, digests=digests)
+        return self._reading(read)
+
+    def _digests(self, dataset: str, region: str, generation: int) -> dict[str, str]:
+        def read(head: Head, documents: Documents) -> dict[str, str]:
+            if head.place(dataset, region).generation != generation:
+                raise moved_on(dataset, region, generation)
+            query = {"bool": {"filter": [*true_at(head, "entry"), *of_place(dataset, region)]}}
+            return {d["id"]: d["digest"] for d in documents.found(query, ["key", "part", "id"], ["id", "digest"])}
 
         return self._reading(read)
 

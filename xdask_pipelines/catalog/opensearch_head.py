@@ -38,6 +38,7 @@ class Place:
     """One (dataset, Region): its last commit, and who may sync it."""
 
     generation: int = 0
+    holdings: str = ""
     owner: str | None = None
     token: str | None = None
     challenger: str | None = None

@@ -11,8 +11,8 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from xdask_pipelines.catalog import listing
 from xdask_pipelines.catalog.backend import ManifestChange
+from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.listing import StoredObject
 
 PIECE_ROWS = 20_000
@@ -20,12 +20,12 @@ PIECE_ROWS = 20_000
 
 def packed(objects: Sequence[StoredObject]) -> str:
     """A piece as text."""
-    return base64.b64encode(listing.packed(objects)).decode("ascii")
+    return base64.b64encode(Listing.of(objects).packed()).decode("ascii")
 
 
-def unpacked(rows: str) -> list[StoredObject]:
+def unpacked(rows: str) -> Listing:
     """What `packed` wrote."""
-    return listing.unpacked(base64.b64decode(rows))
+    return Listing.unpacked(base64.b64decode(rows))
 
 
 def touched(first_keys: Sequence[str], change: ManifestChange) -> dict[int, ManifestChange]:

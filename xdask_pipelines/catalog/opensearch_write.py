@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from xdask_pipelines.catalog.backend import Change
 from xdask_pipelines.catalog.claims import check_count, check_removal
+from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import Entry, version_order
 from xdask_pipelines.catalog.opensearch_head import Head, Place
 from xdask_pipelines.catalog.opensearch_index import Document, Documents
@@ -66,7 +67,10 @@ class Writer:
 
         def edit(head: Head) -> Head:
             for dataset, region in sorted(places):
-                head = head.with_place(dataset, region, Place(generation=self._number))
+                holdings = head.place(dataset, region).holdings
+                if change.holdings is not None and (dataset, region) == (change.dataset, change.region):
+                    holdings = change.holdings
+                head = head.with_place(dataset, region, Place(generation=self._number, holdings=holdings))
             return replace(head, closed=head.closed + self._ended)
 
         return edit
@@ -133,7 +137,7 @@ class Writer:
         stem = hashlib.blake2b(f"{change.dataset}\0{change.region}".encode(), digest_size=16).hexdigest()
         count = 0
         for i, part in touched([d["key"] for d in old], change.manifest).items():
-            before = []
+            before = Listing.of(())
             if old:
                 (piece,) = self._true("id", [old[i]["id"]], kind="manifest")
                 before = unpacked(piece["rows"])

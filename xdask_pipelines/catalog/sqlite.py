@@ -9,16 +9,19 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from xdask_pipelines.catalog import bitmaps
 from xdask_pipelines.catalog.backend import Change, Committed, Lease, Query, Tombstone
-from xdask_pipelines.catalog.claims import being_synced
+from xdask_pipelines.catalog.claims import being_synced, moved_on
+from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import FIELDS, Entry
-from xdask_pipelines.catalog.listing import StoredObject
-from xdask_pipelines.catalog.sqlite_file import SqliteFile
+from xdask_pipelines.catalog.sqlite_file import SCHEMA_VERSION, SqliteFile, version_of
 from xdask_pipelines.catalog.sqlite_query import generation_of, matching
 from xdask_pipelines.catalog.sqlite_write import NO_LEASE, Writer, check_current, check_held
+
+_ROWS = 50_000
 
 
 class SqliteBackend:
@@ -104,16 +107,30 @@ class SqliteBackend:
             if db is None:
                 return Committed()
             where = (dataset, region)
-            objects = db.execute(
+            rows = db.execute(
                 "SELECT key, size_bytes, etag, modified_ns FROM manifest WHERE dataset = ? AND region = ? ORDER BY key",
                 where,
             )
-            digests = db.execute("SELECT id, digest FROM entries WHERE dataset = ? AND region = ?", where)
+            # No list of all rows: a million of them take 400 MB, and 100 MB as columns.
+            parts = [Listing.of_columns(*zip(*some, strict=True)) for some in iter(lambda: rows.fetchmany(_ROWS), [])]
+            described = "SELECT holdings FROM places WHERE dataset = ? AND region = ?"
+            found = db.execute(described, where).fetchone() if version_of(db) == SCHEMA_VERSION else None
+            query = Query(terms={"dataset": (dataset,), "region": (region,)}, superseded=True)
+            generation = generation_of(db, dataset, region)
             return Committed(
-                generation=generation_of(db, dataset, region),
-                objects=[StoredObject(*row) for row in objects],
-                digests=dict(digests.fetchall()),
+                generation=generation,
+                objects=Listing.in_order(parts),
+                entries=bitmaps.count(matching(db, query)),
+                holdings=found[0] if found else "",
+                read_digests=partial(self._digests, dataset, region, generation),
             )
+
+    def _digests(self, dataset: str, region: str, generation: int) -> dict[str, str]:
+        with self._file.reading() as db:
+            if db is None or generation_of(db, dataset, region) != generation:
+                raise moved_on(dataset, region, generation)
+            rows = db.execute("SELECT id, digest FROM entries WHERE dataset = ? AND region = ?", (dataset, region))
+            return dict(rows.fetchall())
 
     def tombstones(self, dataset: str, region: str) -> list[Tombstone]:
         """Entries removed and not written again since."""

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from xdask_pipelines.errors import CatalogError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 ALL, SUPERSEDED = 1, 2  # terms of the store's own: every entry, and every superseded one
 EXTENT = ""  # name of terms of the store's own, whose values are extents in JSON
 
@@ -42,6 +42,7 @@ CREATE TABLE places (
     dataset TEXT NOT NULL,
     region TEXT NOT NULL,
     generation INTEGER NOT NULL DEFAULT 0,
+    holdings TEXT NOT NULL DEFAULT '',
     lease_owner TEXT,
     lease_token TEXT,
     lease_challenger TEXT,
@@ -98,6 +99,14 @@ CREATE TABLE tombstones (
 ) WITHOUT ROWID;
 PRAGMA user_version = {SCHEMA_VERSION};
 """
+#: By the version that a file has: how it becomes the next one, inside the first transaction that writes.
+_STEPS = {1: ["ALTER TABLE places ADD COLUMN holdings TEXT NOT NULL DEFAULT ''", "PRAGMA user_version = 2"]}
+
+
+def version_of(db: sqlite3.Connection) -> int:
+    """Version of a file's schema; 0 if it has none."""
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    return int(version)
 
 
 class SqliteFile:
@@ -137,6 +146,9 @@ class SqliteFile:
             try:
                 if not self._has_schema(db):
                     for statement in _SCHEMA.strip().split(";\n"):
+                        db.execute(statement)
+                for version in range(version_of(db), SCHEMA_VERSION):
+                    for statement in _STEPS[version]:
                         db.execute(statement)
                 yield db
                 db.execute("COMMIT")
@@ -178,8 +190,8 @@ class SqliteFile:
         return True
 
     def _has_schema(self, db: sqlite3.Connection) -> bool:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version == SCHEMA_VERSION:
+        version = version_of(db)
+        if version == SCHEMA_VERSION or version in _STEPS:
             return True
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if version or tables:

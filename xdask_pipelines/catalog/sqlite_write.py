@@ -54,6 +54,11 @@ class Writer:
                 f"DO UPDATE SET generation = excluded.generation, {NO_LEASE}",
                 (self._generation, *place),
             )
+        if change.holdings is not None:
+            self._db.execute(
+                "UPDATE places SET holdings = ? WHERE dataset = ? AND region = ?",
+                (change.holdings, change.dataset, change.region),
+            )
         self._check_count(change)
         return self._generation
 

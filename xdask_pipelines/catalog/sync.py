@@ -77,9 +77,7 @@ class SyncPlan:
     @property
     def nothing_to_do(self) -> bool:
         """The catalog is already as the mount is."""
-        return not (
-            self.to_describe or self.removed or self.manifest.put or self.manifest.drop or self.redescribed
-        )
+        return not (self.to_describe or self.removed or self.manifest.put or self.manifest.drop or self.redescribed)
 
     def summary(self) -> dict[str, int]:
         """Counts for people and logs."""
@@ -136,7 +134,7 @@ def plan_sync(
         base_generation=committed.generation,
         digest=_plan_digest(committed.generation, found),
         found=found,
-        redescribed=found.holdings != committed.holdings,
+        redescribed=found.unchanged > 0 and found.holdings != committed.holdings,
     )
     reasons = list(_suspicions(plan, mounts, committed))
     if reasons and accept != plan.digest:
@@ -217,9 +215,7 @@ def _without(plan: SyncPlan, rejected: Sequence[Entry]) -> ManifestChange:
     return ManifestChange(put=put, drop=[*plan.manifest.drop, *sorted(behind - new)])
 
 
-def _suspicions(
-    plan: SyncPlan, mounts: Sequence[tuple[Holding, Listing]], committed: Committed
-) -> Iterable[str]:
+def _suspicions(plan: SyncPlan, mounts: Sequence[tuple[Holding, Listing]], committed: Committed) -> Iterable[str]:
     for holding, objects in mounts:
         # Empty objects that stand for folders outlive the files in them.
         empty = all(item.problem or item.key.endswith("/") for item in objects)

@@ -1,0 +1,145 @@
+"""Comparing as little as it takes gives what comparing everything gives; objects as columns."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from catalog_helpers import ERA5, plan, stored, write
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.catalog.columns import Listing
+from xdask_pipelines.catalog.differences import _of_changed_files, _of_everything, differences
+from xdask_pipelines.catalog.layouts import Holding, fingerprint
+from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.sync import commit_sync, plan_sync
+from xdask_pipelines.errors import CatalogError
+
+PLACE = {"dataset": "era5", "region": "us-east-1"}
+#: Good paths, a path of no entry, an ignored file, a folder, a damaged month, and a file with an unusable name.
+PATHS = (
+    *(f"era5-pds/{year}/{month:02}/data/t.nc" for year in (2011, 2012) for month in (1, 2)),
+    *("era5-pds/notes.txt", "era5-pds/2011/01/main.nc", "era5-pds/2011/", "era5-pds/2011/13/data/t.nc"),
+)
+OBJECTS = st.fixed_dictionaries({}, optional={p: st.tuples(st.integers(0, 2), st.sampled_from("ab")) for p in PATHS})
+
+
+def listing(found: dict[str, tuple[int, str]], problem: bool) -> list[StoredObject]:
+    objects = [StoredObject(key, size, etag, 7, "") for key, (size, etag) in found.items()]
+    if problem:
+        objects.append(StoredObject("era5-pds/2013/01/data/t.nc", 0, "", 0, "it cannot be read"))
+    return sorted(objects)
+
+
+@settings(max_examples=150, deadline=None)
+@given(first=OBJECTS, second=OBJECTS, problem=st.booleans(), rejected=st.sets(st.sampled_from(PATHS)))
+def test_looking_at_changed_files_alone_finds_what_looking_at_all_finds(
+    tmp_path_factory: pytest.TempPathFactory,
+    first: dict[str, tuple[int, str]],
+    second: dict[str, tuple[int, str]],
+    problem: bool,
+    rejected: set[str],
+):
+    catalog = open_catalog(f"sqlite://{tmp_path_factory.mktemp('catalog')}/catalog.sqlite")
+    made = plan_sync([(ERA5, listing(first, problem))], catalog.manifest(**PLACE))
+    bad = {entry.id: "unreadable" for entry in made.to_describe if entry.key in rejected}
+    commit_sync(catalog, made, {}, rejected=bad)
+    committed = catalog.manifest(**PLACE)
+    assert {item.key for item in committed.objects} == {entry.key for entry in catalog.search()}
+    mounts = [(ERA5, Listing.of(listing(second, not problem)))]
+    listed = Listing.joined([objects.usable() for _, objects in mounts])
+    holdings = fingerprint([ERA5])
+    little = _of_changed_files(mounts, listed, committed, holdings)
+    much = _of_everything(mounts, listed, committed, holdings)
+
+    def seen(found):
+        ids = [sorted(entry.id for entry in group) for group in (found.added, found.changed)]
+        rest = (found.removed, found.unchanged, found.quarantined, list(found.put), sorted(found.drop), found.gone)
+        return (*ids, *rest, found.known, found.state)
+
+    assert seen(little) == seen(much)
+
+
+def test_a_file_that_could_not_be_read_is_tried_again_though_it_did_not_change(tmp_path: Path):
+    catalog = open_catalog(f"sqlite://{tmp_path}/catalog.sqlite")
+    for month in (1, 2):
+        write(tmp_path / "root", f"era5-pds/2011/{month:02}/data/t.nc", b"x")
+    made = plan(catalog, tmp_path / "root")
+    generation = commit_sync(catalog, made, {}, rejected={made.added[0].id: "damaged"})
+    for _ in range(2):
+        again = plan(catalog, tmp_path / "root")
+        assert [entry.key[-17:] for entry in again.to_describe] == ["2011/01/data/t.nc"]
+        assert commit_sync(catalog, again, {}, rejected={again.added[0].id: "damaged"}) == generation, (
+            "no commit a night"
+        )
+    assert commit_sync(catalog, again, {}) > generation
+    assert plan(catalog, tmp_path / "root").nothing_to_do
+
+
+def test_another_description_of_the_mount_looks_at_everything_once(tmp_path: Path):
+    catalog = open_catalog(f"sqlite://{tmp_path}/catalog.sqlite")
+    objects = [stored(f"era5-pds/2011/{month:02}/data/t.nc") for month in range(1, 13)]
+    commit_sync(catalog, plan_sync([(ERA5, objects)], catalog.manifest(**PLACE)), {})
+    excluded = Holding(**{**ERA5.__dict__, "exclude": frozenset({"2011/03/data/t.nc"})})
+    made = plan_sync([(excluded, objects)], catalog.manifest(**PLACE))
+    assert (len(made.removed), made.unchanged, made.redescribed) == (1, 11, True)
+    assert made.gone == (), "what is excluded is there: nothing is to be removed from a mount"
+    commit_sync(catalog, made, {})
+    after = catalog.manifest(**PLACE)
+    found = differences([(excluded, Listing.of(objects))], after)
+    assert (found.unchanged, found.removed, len(found.quarantined)) == (11, (), 1)
+
+
+def test_a_catalog_of_the_version_before_is_read_and_becomes_one_of_this_version_when_it_is_written(tmp_path: Path):
+    url = f"sqlite://{tmp_path}/catalog.sqlite"
+    objects = [stored(f"era5-pds/2011/{month:02}/data/t.nc") for month in range(1, 13)]
+    catalog = open_catalog(url)
+    commit_sync(catalog, plan_sync([(ERA5, objects)], catalog.manifest(**PLACE)), {})
+    with sqlite3.connect(tmp_path / "catalog.sqlite") as db:
+        db.execute("ALTER TABLE places DROP COLUMN holdings")
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    old = open_catalog(url)
+    assert old.count(**PLACE) == 12
+    made = plan_sync([(ERA5, objects)], old.manifest(**PLACE))
+    assert (made.unchanged, made.redescribed) == (12, True)
+    commit_sync(old, made, {})
+    assert plan_sync([(ERA5, objects)], old.manifest(**PLACE)).nothing_to_do
+
+
+# ---- columns ----------------------------------------------------------------------------------------------------
+
+
+def test_a_listing_is_a_sequence_of_objects():
+    objects = [stored(key) for key in ("a", "b/c", "b/d", "b-c", "ü")]
+    objects.sort()
+    found = Listing.of(objects)
+    assert list(found) == objects == list(Listing.unpacked(found.packed()))
+    assert found == objects
+    assert found[1:3] == objects[1:3]
+    assert found[-1] == objects[-1]
+    assert [item.key for item in found.below("b")] == ["b/c", "b/d"]
+    assert [item.key for item in found.below("a")] == ["a"]
+    assert len(found.below("c")) == 0
+    assert Listing.of(()) == []
+    with pytest.raises(IndexError):
+        found[9]
+    with pytest.raises(ValueError, match="without steps"):
+        found[::2]
+
+
+def test_a_fingerprint_is_of_keys_and_etags_with_their_borders():
+    def of(*pairs: tuple[str, str]) -> str:
+        return Listing.of([StoredObject(key, 1, etag, 1, "") for key, etag in pairs]).fingerprint()
+
+    assert of(("a", "bc")) != of(("ab", "c"))
+    assert of(("a", "b"), ("c", "d")) != of(("a", "bc"), ("d", ""))
+    assert Listing.of([stored("a", 1, "e", 1)]).fingerprint() == Listing.of([stored("a", 9, "e", 5)]).fingerprint()
+    assert Listing.of([stored("a"), stored("b")]).fingerprint(without={"b"}) == Listing.of([stored("a")]).fingerprint()
+
+
+def test_unsorted_and_doubled_keys_are_refused_by_name():
+    for keys in (("b", "a"), ("a", "a")):
+        with pytest.raises(CatalogError, match="is not sorted, each key once: 'a' comes after"):
+            Listing.of([stored(key) for key in keys]).check_sorted("here")
