@@ -98,6 +98,10 @@ def test_a_catalog_of_the_version_before_is_read_and_becomes_one_of_this_version
     commit_sync(catalog, plan_sync([(ERA5, objects)], catalog.manifest(**PLACE)), {})
     with sqlite3.connect(tmp_path / "catalog.sqlite") as db:
         db.execute("ALTER TABLE places DROP COLUMN holdings")
+        db.execute("DROP TABLE manifest")
+        db.execute("CREATE TABLE manifest (dataset, region, key, size_bytes, etag, modified_ns)")
+        rows = [(*PLACE.values(), item.key, item.size_bytes, item.etag, item.modified_ns) for item in objects]
+        db.executemany("INSERT INTO manifest VALUES (?, ?, ?, ?, ?, ?)", rows)
         db.execute("PRAGMA user_version = 1")
     db.close()
     old = open_catalog(url)

@@ -168,7 +168,9 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
             mounts = [m.mount for r, m in topology.datasets(name) if r == region]
             changed = _changed(topology.data_folder(region), mounts, known)
             if changed:
-                yield Finding("catalog", "note", f"{said}; {changed} files are new, changed, gone or quarantined", f"{sync}.")
+                yield Finding(
+                    "catalog", "note", f"{said}; {changed} files are new, changed, gone or quarantined", f"{sync}."
+                )
             else:
                 yield Finding("catalog", "ok", f"{said}, as the folder is")
     for (name, region), entries in unnamed_places(topology, catalog).items():

@@ -82,15 +82,19 @@ class Listing(Sequence[StoredObject]):
         import pyarrow.parquet as pq
 
         file = io.BytesIO()
-        pq.write_table(self.table, file, compression="zstd")
+        pq.write_table(self.table, file, compression="zstd", row_group_size=_BATCH)
         return file.getvalue()
 
     @classmethod
     def unpacked(cls, data: bytes) -> Listing:
         """What `packed` wrote."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        return cls(pq.read_table(io.BytesIO(data)).cast(_schema()))
+        # One group of rows after the other: all at once need as much memory again.
+        file, schema = pq.ParquetFile(io.BytesIO(data)), _schema()
+        groups = [file.read_row_group(i, use_threads=False).cast(schema) for i in range(file.num_row_groups)]
+        return cls(pa.concat_tables(groups or [schema.empty_table()]))
 
     # ---- a sequence -------------------------------------------------------------------------------------------
 
@@ -137,13 +141,22 @@ class Listing(Sequence[StoredObject]):
         """Objects without a problem."""
         import pyarrow.compute as pc
 
-        return Listing(self.table.filter(pc.equal(self.table["problem"], "")))
+        fine = pc.equal(self.table["problem"], "")
+        return self if pc.all(fine, min_count=0).as_py() else Listing(self.table.filter(fine))
 
     def problems(self) -> Listing:
         """Objects with a problem."""
         import pyarrow.compute as pc
 
         return Listing(self.table.filter(pc.not_equal(self.table["problem"], "")))
+
+    def without(self, keys: Collection[str]) -> Listing:
+        """Objects of other keys."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        among = pc.is_in(self.table["key"], pa.array(list(keys), pa.large_string()))
+        return Listing(self.table.filter(pc.invert(among)))
 
     def only(self, keys: Collection[str]) -> Listing:
         """Objects of these keys."""
@@ -175,15 +188,21 @@ class Listing(Sequence[StoredObject]):
         CatalogError
             Naming the first two, and ``where``.
         """
+        import pyarrow as pa
         import pyarrow.compute as pc
 
-        keys = self.usable().table["key"].combine_chunks()
-        if len(keys) > 1 and not pc.all(rising := pc.less(keys[:-1], keys[1:])).as_py():
-            at = pc.index(rising, False).as_py()
-            raise CatalogError(
-                f"The listing of {where} is not sorted, each key once: {keys[at + 1].as_py()!r} comes "
-                f"after {keys[at].as_py()!r}; nothing was changed"
-            )
+        last = None
+        for batch in self.usable().table.select(["key"]).to_batches(max_chunksize=_BATCH):
+            keys = batch["key"]
+            if last is not None:
+                keys = pa.concat_arrays([last, keys])
+            if not pc.all(rising := pc.less(keys[:-1], keys[1:]), min_count=0).as_py():
+                at = pc.index(rising, False).as_py()
+                raise CatalogError(
+                    f"The listing of {where} is not sorted, each key once: {keys[at + 1].as_py()!r} comes "
+                    f"after {keys[at].as_py()!r}; nothing was changed"
+                )
+            last = keys[-1:]
 
     def fingerprint(self, without: Collection[str] = ()) -> str:
         """Digest of keys and ETags, whatever the times of modification.
@@ -196,14 +215,16 @@ class Listing(Sequence[StoredObject]):
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        table = self.table
-        if without:
-            table = table.filter(pc.invert(pc.is_in(table["key"], pa.array(list(without), pa.large_string()))))
-        digest = hashlib.blake2b(digest_size=16)
-        for batch in table.select(["key", "etag"]).to_batches(max_chunksize=_BATCH):
-            for column in batch.columns:
-                digest.update(pc.binary_length(column).to_numpy(zero_copy_only=False).tobytes())
-                digest.update("".join(column.to_pylist()).encode("utf-8", "surrogatepass"))
+        left_out = pa.array(list(without), pa.large_string())
+        digest, end = hashlib.blake2b(digest_size=16), pa.scalar("\0", pa.large_string())
+        # Rows one after the other, so that it does not matter how the table is cut into chunks.
+        for whole in self.table.select(["key", "etag"]).to_batches(max_chunksize=_BATCH):
+            batch = whole.filter(pc.invert(pc.is_in(whole["key"], left_out)))
+            lengths = [pc.binary_length(column) for column in batch.columns]
+            sized = [pc.cast(length, pa.large_string()) for length in lengths]
+            rows = pc.binary_join_element_wise(sized[0], batch["key"], sized[1], batch["etag"], end)
+            for row in rows.to_pylist():
+                digest.update(row.encode())
         return digest.hexdigest()
 
     def difference(self, before: Listing) -> tuple[Listing, list[str], set[str]]:
@@ -213,19 +234,37 @@ class Listing(Sequence[StoredObject]):
         -------
         Objects that are new or different; keys that are gone; and of the first, the keys that were there before.
         """
-        import pyarrow.compute as pc
+        import pyarrow as pa
 
-        now, old = self.table.combine_chunks(), before.table.combine_chunks()
-        if now.equals(old):
-            return Listing(now.slice(0, 0)), [], set()
-        at = pc.index_in(now["key"], value_set=old["key"])
-        same = pc.is_valid(at)
-        for name in _STATE:
-            same = pc.and_(same, pc.fill_null(pc.equal(now[name], old[name].take(at)), False))
-        put = now.filter(pc.invert(same))
-        known = put["key"].filter(pc.is_in(put["key"], value_set=old["key"]))
-        gone = old["key"].filter(pc.invert(pc.is_in(old["key"], value_set=now["key"])))
-        return Listing(put), gone.to_pylist(), set(known.to_pylist())
+        # Stretch by stretch between the same keys: one comparison of all needs as much memory as both listings.
+        keys, old_keys = _Keys(self.table["key"]), _Keys(before.table["key"])
+        put: list[pa.Table] = [self.table.slice(0, 0)]
+        gone: list[str] = []
+        known: list[str] = []
+        start = old_start = 0
+        while start < len(keys) or old_start < len(old_keys):
+            end, old_end = start + _BATCH, len(old_keys)
+            if end < len(keys):
+                old_end = bisect_left(old_keys, keys[end], lo=old_start)
+            now, old = self[start:end].table, before[old_start:old_end].table
+            if not now.equals(old):
+                _compare(now, old, put, gone, known)
+            start, old_start = min(end, len(keys)), old_end
+        return Listing(pa.concat_tables(put)), gone, set(known)
+
+
+def _compare(now: pa.Table, old: pa.Table, put: list[pa.Table], gone: list[str], known: list[str]) -> None:
+    """Add what became of one stretch."""
+    import pyarrow.compute as pc
+
+    at = pc.index_in(now["key"], value_set=old["key"])
+    same = pc.is_valid(at)
+    for name in _STATE:
+        same = pc.and_(same, pc.fill_null(pc.equal(now[name], old[name].take(at)), False))
+    differing = now.filter(pc.invert(same))
+    put.append(differing)
+    known += differing["key"].filter(pc.is_in(differing["key"], value_set=old["key"])).to_pylist()
+    gone += old["key"].filter(pc.invert(pc.is_in(old["key"], value_set=now["key"]))).to_pylist()
 
 
 class _Keys(Sequence[str]):

@@ -19,7 +19,6 @@ from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import FIELDS, Entry
 from xdask_pipelines.catalog.opensearch_head import Head, HeadDocument
 from xdask_pipelines.catalog.opensearch_index import Documents
-from xdask_pipelines.catalog.opensearch_manifest import unpacked
 from xdask_pipelines.catalog.opensearch_migrate import migrate
 from xdask_pipelines.catalog.opensearch_node import Address, Node
 from xdask_pipelines.catalog.opensearch_query import (
@@ -32,7 +31,7 @@ from xdask_pipelines.catalog.opensearch_query import (
     true_at,
     values_of,
 )
-from xdask_pipelines.catalog.opensearch_write import Writer
+from xdask_pipelines.catalog.opensearch_write import Writer, unpacked
 from xdask_pipelines.errors import CatalogError
 
 T = TypeVar("T")
@@ -135,7 +134,7 @@ class OpenSearchBackend:
             of_place_now = head.place(dataset, region)
             return Committed(
                 generation=of_place_now.generation,
-                objects=Listing.in_order([unpacked(piece["rows"]) for piece in pieces]),
+                objects=Listing.in_order([unpacked(piece) for piece in pieces]),
                 entries=documents.count([*true_at(head, "entry"), *place]),
                 holdings=of_place_now.holdings,
                 read_digests=partial(self._digests, dataset, region, of_place_now.generation),

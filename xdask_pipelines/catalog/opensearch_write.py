@@ -5,6 +5,7 @@ Belongs here: which documents begin and end with a commit. Does not belong here:
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,8 +19,8 @@ from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import Entry, version_order
 from xdask_pipelines.catalog.opensearch_head import Head, Place
 from xdask_pipelines.catalog.opensearch_index import Document, Documents
-from xdask_pipelines.catalog.opensearch_manifest import changed, packed, touched, unpacked
 from xdask_pipelines.catalog.opensearch_query import OPEN, entry_fields, of_place, true_at
+from xdask_pipelines.catalog.pieces import changed, touched
 
 T = TypeVar("T")
 _CHUNK = 1_000
@@ -140,7 +141,7 @@ class Writer:
             before = Listing.of(())
             if old:
                 (piece,) = self._true("id", [old[i]["id"]], kind="manifest")
-                before = unpacked(piece["rows"])
+                before = unpacked(piece)
                 yield self._end(piece)
             for objects in changed(before, part):
                 identity = f"{stem}-{self._number}-{count}"
@@ -150,7 +151,12 @@ class Writer:
                     "dataset": change.dataset,
                     "region": change.region,
                 }
-                fields |= {"key": objects[0].key, "rows": packed(objects), "from": self._number, "until": OPEN}
+                fields |= {
+                    "key": objects[0].key,
+                    "rows": base64.b64encode(objects.packed()).decode("ascii"),
+                    "from": self._number,
+                    "until": OPEN,
+                }
                 yield identity, fields
                 count += 1
 
@@ -185,6 +191,11 @@ class Writer:
         if change.expected_entries is not None and change.dataset is not None and change.region is not None:
             filters = [*true_at(self._head, "entry", self._number), *of_place(change.dataset, change.region)]
             check_count(change, self._documents.count(filters))
+
+
+def unpacked(piece: Document) -> Listing:
+    """Objects of a piece of a manifest."""
+    return Listing.unpacked(base64.b64decode(piece["rows"]))
 
 
 def _chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:

@@ -15,13 +15,11 @@ from pathlib import Path
 from xdask_pipelines.catalog import bitmaps
 from xdask_pipelines.catalog.backend import Change, Committed, Lease, Query, Tombstone
 from xdask_pipelines.catalog.claims import being_synced, moved_on
-from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import FIELDS, Entry
-from xdask_pipelines.catalog.sqlite_file import SCHEMA_VERSION, SqliteFile, version_of
+from xdask_pipelines.catalog.sqlite_file import SqliteFile
+from xdask_pipelines.catalog.sqlite_manifest import read_manifest
 from xdask_pipelines.catalog.sqlite_query import generation_of, matching
 from xdask_pipelines.catalog.sqlite_write import NO_LEASE, Writer, check_current, check_held
-
-_ROWS = 50_000
 
 
 class SqliteBackend:
@@ -107,19 +105,13 @@ class SqliteBackend:
             if db is None:
                 return Committed()
             where = (dataset, region)
-            rows = db.execute(
-                "SELECT key, size_bytes, etag, modified_ns FROM manifest WHERE dataset = ? AND region = ? ORDER BY key",
-                where,
-            )
-            # No list of all rows: a million of them take 400 MB, and 100 MB as columns.
-            parts = [Listing.of_columns(*zip(*some, strict=True)) for some in iter(lambda: rows.fetchmany(_ROWS), [])]
             described = "SELECT holdings FROM places WHERE dataset = ? AND region = ?"
-            found = db.execute(described, where).fetchone() if version_of(db) == SCHEMA_VERSION else None
+            found = db.execute(described, where).fetchone()
             query = Query(terms={"dataset": (dataset,), "region": (region,)}, superseded=True)
             generation = generation_of(db, dataset, region)
             return Committed(
                 generation=generation,
-                objects=Listing.in_order(parts),
+                objects=read_manifest(db, dataset, region),
                 entries=bitmaps.count(matching(db, query)),
                 holdings=found[0] if found else "",
                 read_digests=partial(self._digests, dataset, region, generation),

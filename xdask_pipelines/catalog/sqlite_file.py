@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
+from xdask_pipelines.catalog.sqlite_manifest import TABLE, to_version_2
 from xdask_pipelines.errors import CatalogError
 
 SCHEMA_VERSION = 2
@@ -80,15 +81,7 @@ CREATE TABLE postings (
     bits BLOB NOT NULL,
     PRIMARY KEY (term, block)
 );
-CREATE TABLE manifest (
-    dataset TEXT NOT NULL,
-    region TEXT NOT NULL,
-    key TEXT NOT NULL,
-    size_bytes INTEGER NOT NULL,
-    etag TEXT NOT NULL,
-    modified_ns INTEGER NOT NULL,
-    PRIMARY KEY (dataset, region, key)
-) WITHOUT ROWID;
+{TABLE};
 CREATE TABLE tombstones (
     id TEXT PRIMARY KEY,
     dataset TEXT NOT NULL,
@@ -100,7 +93,7 @@ CREATE TABLE tombstones (
 PRAGMA user_version = {SCHEMA_VERSION};
 """
 #: By the version that a file has: how it becomes the next one, inside the first transaction that writes.
-_STEPS = {1: ["ALTER TABLE places ADD COLUMN holdings TEXT NOT NULL DEFAULT ''", "PRAGMA user_version = 2"]}
+_STEPS = {1: to_version_2}
 
 
 def version_of(db: sqlite3.Connection) -> int:
@@ -127,6 +120,9 @@ class SqliteFile:
             if db is None or not self._has_schema(db):
                 yield None
                 return
+            if version_of(db) != SCHEMA_VERSION:
+                with self.writing():
+                    pass  # which makes it one of this version
             db.execute("BEGIN")
             try:
                 yield db
@@ -148,8 +144,7 @@ class SqliteFile:
                     for statement in _SCHEMA.strip().split(";\n"):
                         db.execute(statement)
                 for version in range(version_of(db), SCHEMA_VERSION):
-                    for statement in _STEPS[version]:
-                        db.execute(statement)
+                    _STEPS[version](db)
                 yield db
                 db.execute("COMMIT")
             except BaseException:

@@ -15,6 +15,7 @@ from xdask_pipelines.catalog.backend import Change, Lease, Query
 from xdask_pipelines.catalog.claims import check_base, check_count, check_lease, check_removal
 from xdask_pipelines.catalog.entry import FIELDS, Entry, version_order
 from xdask_pipelines.catalog.sqlite_file import ALL, EXTENT, SUPERSEDED
+from xdask_pipelines.catalog.sqlite_manifest import write_manifest
 from xdask_pipelines.catalog.sqlite_query import by_block, generation_of, matching
 
 NO_LEASE = "lease_owner = NULL, lease_token = NULL, lease_challenger = NULL"
@@ -184,16 +185,9 @@ class Writer:
 
     def _write_manifest(self, change: Change) -> None:
         assert change.manifest is not None
-        place = (change.dataset, change.region)
-        self._db.executemany(
-            "DELETE FROM manifest WHERE dataset = ? AND region = ? AND key = ?",
-            ((*place, key) for key in change.manifest.drop),
-        )
-        self._db.executemany(
-            "INSERT OR REPLACE INTO manifest (dataset, region, key, size_bytes, etag, modified_ns) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
-            ((*place, item.key, item.size_bytes, item.etag, item.modified_ns) for item in change.manifest.put),
-        )
+        assert change.dataset is not None
+        assert change.region is not None
+        write_manifest(self._db, change.dataset, change.region, change.manifest)
 
     def _check_count(self, change: Change) -> None:
         if change.expected_entries is None or change.dataset is None or change.region is None:
