@@ -70,6 +70,8 @@ def _node() -> str | None:
 
 def _prepare(folder: Path) -> Collection[str]:
     """Make the million, if it is not there; the ways that are left out."""
+    from xdask_pipelines.catalog.columns import Listing
+
     if not _MADE:
         _MADE.append(tempfile.TemporaryDirectory())
         made = Path(_MADE[0].name)
@@ -83,6 +85,7 @@ def _prepare(folder: Path) -> Collection[str]:
             (made / name).write_text(address)
             _fill(name, address)
         _table(_objects()).to_parquet(made / "table.parquet")
+        (made / "listing.parquet").write_bytes(Listing.of(_objects()).packed())
     (folder / "made").symlink_to(_MADE[0].name)
     return () if (folder / "made" / "opensearch").exists() else [OPENSEARCH]
 
@@ -94,9 +97,10 @@ def _remove(indices: str) -> None:
 
 def _fill(name: str, address: str) -> None:
     from xdask_pipelines.catalog import ManifestChange, open_catalog
+    from xdask_pipelines.catalog.layouts import fingerprint
 
     catalog, objects, seconds = open_catalog(address), _objects(), 0.0
-    place = {"dataset": _DATASET, "region": _REGION}
+    place = {"dataset": _DATASET, "region": _REGION, "holdings": fingerprint([_holding()])}
     for start in range(0, len(objects), _CHUNK):
         some = objects[start : start + _CHUNK]
         entries = _parsed(some)
@@ -220,21 +224,31 @@ def _facets_table(folder: Path) -> Callable[[], Any]:
 # ---- the nightly comparison -------------------------------------------------------------------------------------
 
 
-def _changed(objects: list[Any], share: float) -> list[Any]:
-    """The listing of another night: some objects have another content."""
+def _night(folder: Path, share: float) -> Path:
+    """The listing of another night as a Region sends it, in a file: some objects have another content."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
     if not share:
-        return objects
-    every, etag = round(1 / share), secrets.token_hex(16)
-    return [replace(item, etag=etag) if i % every == 0 else item for i, item in enumerate(objects)]
+        return folder / "made/listing.parquet"
+    table, every, etag = pq.read_table(folder / "made/listing.parquet"), round(1 / share), secrets.token_hex(16)
+    etags = [etag if i % every == 0 else was for i, was in enumerate(table["etag"].to_pylist())]
+    path = folder / f"{etag}.parquet"
+    pq.write_table(table.set_column(table.schema.get_field_index("etag"), "etag", pa.array(etags)), path)
+    return path
 
 
 def _diff(store: str, share: float) -> Callable[[Path], Callable[[], Any]]:
     def way(folder: Path) -> Callable[[], Any]:
+        import pyarrow.compute  # noqa: F401  what is imported late is there
+
+        from xdask_pipelines.catalog.columns import Listing
         from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 
-        catalog, listing, holding = _catalog(folder, store), _changed(_objects(), share), _holding()
+        catalog, night, holding = _catalog(folder, store), _night(folder, share), _holding()
 
         def run() -> int:
+            listing = Listing.unpacked(night.read_bytes())
             plan = plan_sync([(holding, listing)], catalog.manifest(_DATASET, _REGION))
             if share:
                 commit_sync(catalog, plan, {})
@@ -249,15 +263,16 @@ def _diff_table(share: float) -> Callable[[Path], Callable[[], Any]]:
     def way(folder: Path) -> Callable[[], Any]:
         import pandas as pd
 
-        path, listing = folder / "made/table.parquet", _changed(_objects(), share)
+        path, night = folder / "made/table.parquet", _night(folder, share)
 
         def run() -> int:
-            now = pd.DataFrame([_row(item) for item in listing])
-            columns = list(now.columns)
+            columns = ["key", "size_bytes", "etag", "modified_ns"]
+            now = pd.read_parquet(night, columns=columns)
             both = now.merge(pd.read_parquet(path, columns=columns), on=columns, how="outer", indicator=True)
             news = both[both["_merge"] != "both"]["key"].nunique()
             if share:
-                _table(listing).to_parquet(path)
+                old = pd.read_parquet(path)
+                old.drop(columns=columns[1:]).merge(now, on="key").to_parquet(path)
             return int(news)
 
         return run
