@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,15 +15,17 @@ import boto3
 import pytest
 from botocore.client import Config
 from fsx_twin import FsxTwin, fsx_twin
+from killed_sync import STEPS
 from places import EAST, Cluster
 from proxy import proxied
 from s3_server import S3Server
 
+from xdask_pipelines.access import leases
 from xdask_pipelines.access.mount import MountAtHome
 from xdask_pipelines.access.sync import Synced, sync
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sync import SyncPlan
-from xdask_pipelines.errors import SuspiciousPlan, XdaskError
+from xdask_pipelines.errors import StaleWriter, SuspiciousPlan, XdaskError
 from xdask_pipelines.lustre import ImportReport
 from xdask_pipelines.lustre.fsx import FsxLustre
 from xdask_pipelines.placement import compute
@@ -314,3 +318,43 @@ def test_released_files_are_told_and_warmed_and_others_left_alone(aws: Aws, mont
     assert any("1 files" in line and "still to be fetched" in line for line in aws.said)
     assert any("are on the mount" in line for line in aws.said)
     del os.environ["LFS_RELEASED"]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_sync_killed_at_a_step_and_run_again_ends_as_a_clean_one(
+    aws: Aws, months: dict[str, Path], s3: S3Server, tmp_path: Path, step: str, monkeypatch: pytest.MonkeyPatch
+):
+    jan, feb, mar = months
+    for key in (jan, feb):
+        aws.put(key, months[key])
+    aws.bring()
+    aws.sync()
+    aws.delete(jan)
+    aws.put(mar, months[mar])
+    aws.bring()
+    before = aws.catalog.generation("era5", EAST)
+    address = aws.client.scheduler.address
+    regions, url = str(tmp_path / "regions.yaml"), f"sqlite://{tmp_path}/catalog.sqlite"
+    command = [sys.executable, str(Path(__file__).parent / "killed_sync.py"), address, regions, url, aws.twin.url, step]
+    done = subprocess.run(command, env={**os.environ, **s3.environment}, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
+    assert aws.catalog.generation("era5", EAST) == before, "what died never was"
+    assert aws.catalog.count(dataset="era5") == 2
+    monkeypatch.setattr(leases, "PATIENCE_SECONDS", 0.2)
+    again = aws.sync()  # which waits for a sign of life of the dead one, and takes over
+    assert (again.counts["added"], again.counts["removed"]) == (1, 1)
+
+    clean = open_catalog(f"sqlite://{tmp_path}/clean.sqlite")
+    sync(aws.topology, clean, partial(compute, aws.client), aws.lustre, "era5", EAST)
+    ours, theirs = aws.catalog.manifest("era5", EAST), clean.manifest("era5", EAST)
+    assert (ours.objects, ours.digests, ours.holdings) == (theirs.objects, theirs.digests, theirs.holdings)
+    assert not (aws.mount / jan).exists()
+
+
+def test_a_sync_at_work_is_not_taken_over_however_long_it_takes(aws: Aws, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(leases, "PATIENCE_SECONDS", 0.4)
+    with leases.held(aws.catalog, "era5", EAST) as lease:
+        for _ in range(2):
+            with pytest.raises(StaleWriter, match=f"is being synced by {lease.owner}"):
+                aws.sync()
+    aws.sync()

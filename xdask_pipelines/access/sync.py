@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import uuid4
 
 from xdask_pipelines.access.header import describe
+from xdask_pipelines.access.leases import held
 from xdask_pipelines.access.remote import Compute, call_at_home
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.bucket import Bucket, list_bucket
@@ -102,23 +103,16 @@ def sync(
     """
     holdings = [_holding(region, mount) for mount in topology.mounts(dataset, region)]
     buckets = [_bucket(topology, region, mount) for mount in topology.mounts(dataset, region)]
-    lease = None if dry_run else catalog.lease(dataset, region, owner=uuid4().hex)
-    try:
+    with nullcontext() if dry_run else held(catalog, dataset, region) as lease:
         committed = catalog.manifest(dataset, region)
         listed, as_of, listing_evidence = _list(holdings, buckets, region, committed.objects, compute)
         plan = plan_sync(zip(holdings, listed, strict=True), committed, accept=accept)
         if dry_run:
             return plan
-        if lease is not None:
-            catalog.renew(lease)  # shows that this sync lives; listing and headers may each take long
         # Before the commit: a sync that is killed here finds the same again. A chunk that stayed would be read as data.
         lustre.forget(region, plan.gone)
         headers, rejected, header_evidence = _headers(plan, region, compute)
         generation = commit_sync(catalog, plan, headers, rejected=rejected, lease=lease)
-    except BaseException:
-        if lease is not None:
-            catalog.release(lease)
-        raise
     unreadable = [Quarantined(e.key, rejected[e.id]) for e in plan.to_describe if e.id in rejected]
     return Synced(
         dataset=dataset,

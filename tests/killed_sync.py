@@ -1,0 +1,53 @@
+"""A sync in a process of its own that dies by SIGKILL at a step: ``killed_sync.py SCHEDULER REGIONS CATALOG FSX STEP``.
+
+Steps are the calls to the Region's workers (list, remove from the mount, headers), each before it and after it, and the
+moment before the commit.
+"""
+
+import os
+import signal
+import sys
+from functools import partial
+from typing import Any
+
+import boto3
+from distributed import Client
+
+import xdask_pipelines.access.sync as module
+from xdask_pipelines.access.mount import MountAtHome
+from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.lustre.fsx import FsxLustre
+from xdask_pipelines.placement import compute
+from xdask_pipelines.topology import Topology
+
+STEPS = ("leased", "listed", "removed", "described", "committing")
+
+
+def main(scheduler: str, regions: str, catalog_url: str, fsx_url: str, step: str) -> None:
+    topology, catalog = Topology.load(regions), open_catalog(catalog_url)
+    fsx = boto3.session.Session().client("fsx", region_name="us-east-1", endpoint_url=fsx_url)
+
+    def dying(name: str, function: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            if name == "committing" == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            answer = function(*args, **kwargs)
+            if name == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return answer
+
+        return call
+
+    with Client(scheduler) as client:
+        run = partial(compute, client)
+        lustre = FsxLustre(lambda region: fsx, MountAtHome(run, on_lustre=True), poll_seconds=0)
+        catalog.lease = dying("leased", catalog.lease)  # type: ignore[method-assign]
+        module._list = dying("listed", module._list)
+        module._headers = dying("described", module._headers)
+        module.commit_sync = dying("committing", module.commit_sync)
+        object.__setattr__(lustre, "forget", dying("removed", lustre.forget))
+        module.sync(topology, catalog, run, lustre, "era5", "us-east-1")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
