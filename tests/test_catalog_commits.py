@@ -5,6 +5,7 @@ import multiprocessing.pool
 import os
 import pickle
 import threading
+import time
 from collections.abc import Callable
 
 import pytest
@@ -137,6 +138,26 @@ def test_two_who_ask_in_turn_do_not_take_over_from_each_other_s_question(catalog
     for owner in ("second", "third", "second"):
         with pytest.raises(StaleWriter):
             catalog.lease(owner=owner, **ERA5)
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+def test_a_clock_that_jumps_neither_ends_a_lease_nor_hides_a_commit(
+    catalog: Catalog, monkeypatch: pytest.MonkeyPatch, years: int
+):
+    lease = catalog.lease(**ERA5, owner="a")
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + years * 365 * 86400)
+    monkeypatch.setattr(time, "time_ns", lambda: int((now + years * 365 * 86400) * 1e9))
+    with pytest.raises(StaleWriter, match="is being synced by a"):
+        catalog.lease(**ERA5, owner="b")
+    catalog.renew(lease)
+    with pytest.raises(StaleWriter, match="is being synced by a"):
+        catalog.lease(**ERA5, owner="b")
+    catalog.renew(lease)
+    generation = catalog.apply([era5("2011-01")], **ERA5, lease=lease, base_generation=lease.generation)
+    monkeypatch.undo()
+    assert catalog.generation(**ERA5) == generation
+    assert catalog.apply([era5("2011-02")], **ERA5, base_generation=generation) > generation
 
 
 def test_any_commit_ends_a_lease_and_the_same_owner_may_take_it_anew(catalog: Catalog):
