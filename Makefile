@@ -2,10 +2,9 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 READY := .venv/.ready
-# CI measures coverage with "coverage run -m pytest".
 PYTEST_RUN ?= pytest
 
-.PHONY: demo ui test damage browser wan opensearch opensearch-stop opensearch-test lint bench bench-wan clean
+.PHONY: demo ui test damage browser wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan clean
 
 demo: $(READY)  ## The main job on the data in data/, with two Regions on this machine
 	$(BIN)/xdask demo
@@ -30,6 +29,13 @@ opensearch: $(READY)  ## A real OpenSearch node on loopback (Debian: apt-get ins
 
 opensearch-stop: $(READY)  ## Stop it; what it holds stays
 	$(BIN)/xdask opensearch down
+
+coverage: $(READY)  ## Share of lines that the tests run, of all but browser, damage and wan; at least 90 %
+	rm -rf var/coverage && mkdir -p var/coverage
+	$(MAKE) test PYTEST_RUN="coverage run -m pytest"
+	$(MAKE) opensearch-test PYTEST_RUN="coverage run -m pytest"
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=90
 
 opensearch-test: $(READY)  ## The catalog's tests on a real node; XDASK_OPENSEARCH_URL names another one
 	$(BIN)/python -m $(PYTEST_RUN) -m opensearch tests

@@ -96,7 +96,8 @@ def test_pools_up_starts_only_what_is_missing_while_others_compute(tmp_path: Pat
             p for p in pools.status().problems if "pool of us-east-1 has no worker" in p and "leaves the others" in p
         ]
 
-        # Somebody computes in both Regions meanwhile: WEST goes on, EAST is waited for.
+        # Somebody computes in both Regions meanwhile: WEST goes on, EAST is waited for, however slow the machine is.
+        client.run_on_scheduler(_be_patient, 120.0)
         answers: list[Any] = []
         run = Thread(target=lambda: answers.append(pools.compute(difference(40, 0.1))), daemon=True)
         run.start()
