@@ -63,10 +63,9 @@ def item_of(entry: Entry, href: str, unpack: Unpack) -> pystac.Item:
         properties={"title": str(entry), **facets_of(entry), **_own(entry), **_cube(entry, unpack)},
         stac_extensions=[FILE, *([DATACUBE] if _variables(entry) else [])],
     )
-    more = {"file:size": entry.size_bytes}
+    more: dict[str, Any] = {"file:size": entry.size_bytes}
     if entry.modified_ns:
-        at = datetime.fromtimestamp(entry.modified_ns // 10**9, UTC)
-        more["updated"] = _text(at)  # type: ignore[assignment]
+        more["updated"] = _text(datetime.fromtimestamp(entry.modified_ns // 10**9, UTC))
     item.add_asset("data", pystac.Asset(href=href, media_type=_media(entry), roles=["data"], extra_fields=more))
     return item
 
@@ -88,10 +87,8 @@ def geometry_of(extent: Extent) -> dict[str, Any]:
         lines = [[[a, south], [b, north]] for a, b in spans]
         return {"type": "MultiLineString", "coordinates": lines}
     rings = [[[[a, south], [b, south], [b, north], [a, north], [a, south]]] for a, b in spans]
-    return {"type": "Polygon", "coordinates": rings[0]} if len(rings) == 1 else _multi(rings)
-
-
-def _multi(rings: list[Any]) -> dict[str, Any]:
+    if len(rings) == 1:
+        return {"type": "Polygon", "coordinates": rings[0]}
     return {"type": "MultiPolygon", "coordinates": rings}
 
 
@@ -104,13 +101,13 @@ def bbox_of(extent: Extent) -> list[float]:
 def time_of(entry: Entry) -> Range | None:
     """First and last second of an entry's time in RFC 3339's calendar; None if it has none, or none is known.
 
-    RFC 3339 knows the Gregorian calendar and the years to 9999: what it cannot say becomes the nearest that it can.
-    ``xdask:time_range`` has what is true.
+    STAC's ranges hold their ends, the catalog's do not: the last second is the one before. RFC 3339 knows the Gregorian
+    calendar and the years to 9999: what it cannot say becomes the nearest that it can; ``xdask:time_range`` has the truth.
     """
     if entry.time_start is None or entry.time_end is None:
         return None
     start, end = _instant(entry.time_start), _instant(entry.time_end)
-    if end[1]:  # the key is there, and the range ends before it
+    if end[1]:
         return start[0], max(start[0], end[0] - timedelta(seconds=1))
     return start[0], end[0]
 
