@@ -15,7 +15,7 @@ import xarray as xr
 from click.testing import CliRunner, Result
 from places import EAST, WEST, Cluster
 
-from xdask_pipelines.access import open_entries
+from xdask_pipelines.access import leases, open_entries
 from xdask_pipelines.access.sync import sync
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.pangeo import COLUMNS
@@ -228,13 +228,15 @@ def test_headers_that_imports_lack_are_read_at_home_and_kept(topology: Topology,
     assert "nothing to do" in xdask("catalog", "describe", "--member", "r1i1p1f2").output
 
 
-def test_neither_import_nor_describe_comes_between_a_sync(topology: Topology, tmp_path: Path):
+def test_neither_import_nor_describe_comes_between_a_sync(
+    topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(leases, "PATIENCE_SECONDS", 0.4)
     catalog = open_catalog(topology.catalog_url)
     file = table(tmp_path, row("r1i1p1f2"))
-    held = catalog.lease("cmip6", WEST, owner="the nightly sync")
-    assert "being synced by the nightly sync" in xdask("catalog", "import", file).output
-    assert catalog.count() == 0
-    catalog.release(held)
+    with leases.held(catalog, "cmip6", WEST):  # a sync at work
+        assert "is being synced by" in xdask("catalog", "import", file).output
+        assert catalog.count() == 0
     assert xdask("catalog", "import", file).exit_code == 0
-    catalog.lease("cmip6", WEST, owner="the nightly sync")
-    assert "being synced by the nightly sync" in xdask("catalog", "describe", "--dataset", "cmip6").output
+    with leases.held(catalog, "cmip6", WEST):
+        assert "is being synced by" in xdask("catalog", "describe", "--dataset", "cmip6").output

@@ -11,9 +11,9 @@ from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from xdask_pipelines.access.header import unpack
+from xdask_pipelines.access.leases import held
 from xdask_pipelines.access.remote import Compute
 from xdask_pipelines.access.sync import holding_of, read_headers
 from xdask_pipelines.assets.published import address_of
@@ -90,17 +90,14 @@ def import_table(topology: Topology, path: Path, tell: Tell = lambda line: None)
     table = read_pangeo(path, mounts, tell)
     catalog = open_catalog(topology.catalog_url)
     imported, known = {}, {}
-    for (name, region), held in table.entries.items():
-        lease = catalog.lease(name, region, owner=uuid4().hex)
-        try:
+    for (name, region), its in table.entries.items():
+        with held(catalog, name, region) as lease:
             base = catalog.manifest(name, region)
-            new = [entry for identity, entry in held.items() if identity not in base.digests]
-            tell(f"{name} in {region}: {len(new)} new entries, {len(held) - len(new)} known")
+            new = [entry for identity, entry in its.items() if identity not in base.digests]
+            tell(f"{name} in {region}: {len(new)} new entries, {len(its) - len(new)} known")
             if new:
                 catalog.apply(new, dataset=name, region=region, base_generation=base.generation, lease=lease)
-        finally:
-            catalog.release(lease)
-        imported[f"{name}/{region}"], known[f"{name}/{region}"] = len(new), len(held) - len(new)
+        imported[f"{name}/{region}"], known[f"{name}/{region}"] = len(new), len(its) - len(new)
     refused = {reason: asdict(rows) for reason, rows in sorted(table.refused.items())}
     return {"rows": table.rows, "imported": imported, "known": known, "refused": refused}
 
@@ -150,8 +147,7 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
 def _describe(catalog: Catalog, compute: Compute, entries: Sequence[Entry]) -> tuple[int, dict[str, str]]:
     """Read and keep the headers of some entries of one place."""
     name, region = entries[0].dataset, entries[0].region
-    lease = catalog.lease(name, region, owner=uuid4().hex)
-    try:
+    with held(catalog, name, region) as lease:
         # As they are now: a sync may have been here since they were found, and knows more.
         now = {
             e.id: e for e in catalog.search(dataset=name, region=region, key=[e.key for e in entries], superseded=True)
@@ -161,8 +157,6 @@ def _describe(catalog: Catalog, compute: Compute, entries: Sequence[Entry]) -> t
         new = [_with_header(entry, headers[entry.id]) for entry in wanted if entry.id in headers]
         if new:
             catalog.apply(new, dataset=name, region=region, base_generation=lease.generation, lease=lease)
-    finally:
-        catalog.release(lease)
     return len(new), {str(entry): rejected[entry.id] for entry in wanted if entry.id in rejected}
 
 
