@@ -57,7 +57,7 @@ clean:  ## Stop the pools; remove results and the environment, keep data/
 	rm -rf var .venv
 
 $(READY): requirements.lock pyproject.toml
-	@echo "Setting up .venv (about 180 packages, once; two or three minutes)"
+	@echo "Setting up .venv (about 200 packages, once; two or three minutes)"
 	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) not found: install Python 3.11, or name it: make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --no-deps --require-hashes --requirement requirements.lock

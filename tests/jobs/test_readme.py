@@ -8,9 +8,15 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from lab import REPO, Project
+from matplotlib.collections import QuadMesh
+
+from xdask_pipelines.climate import area_weighted_mean
 
 README = (REPO / "README.md").read_text()
 XDASK = Path(sys.executable).with_name("xdask")
@@ -77,11 +83,26 @@ def test_own_data_are_searchable_and_usable(project: Project, monkeypatch: pytes
         shell(project, ".venv/bin/xdask catalog forget era5")
 
 
-def test_notebook_lines_compute_at_home(project: Project, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+def test_three_lines_from_the_catalog_to_a_plotted_mean(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     (code,) = blocks(section("In a notebook or script"), "python")
+    lines = [line for line in code.splitlines() if line and "import" not in line]
+    assert len(lines) == 3
     monkeypatch.chdir(project.topology.root)
-    exec(compile(code, "README.md", "exec"), {})
-    assert "290.94" in capsys.readouterr().out
+    monkeypatch.setenv("MPLBACKEND", "Agg")
+    there: dict[str, Any] = {}
+    plt.figure()
+    try:
+        exec(compile(code, "README.md", "exec"), there)
+        (drawn,) = [c for c in plt.gca().collections if isinstance(c, QuadMesh)]
+        np.testing.assert_array_equal(drawn.get_array().ravel(), there["mean"].values.ravel())
+    finally:
+        plt.close("all")
+    assert float(area_weighted_mean(there["mean"])) == pytest.approx(290.94, abs=0.01)
+    assert set(there["project"].evidence.tasks_by_region) == {"us-west-2"}
+    assert there["project"].evidence.misplaced_tasks == 0
+    several = there["project"].compute(there["mean"].mean(), there["mean"].max())
+    assert len(several) == 2
+    there["project"].close()
 
 
 def test_every_command_of_the_table_exists() -> None:

@@ -73,7 +73,10 @@ def open_entries(
         raise AccessError("No entries to open. Ask the catalog first: catalog.resolve(dataset=..., ...).")
     for entry in entries:
         if entry.header is None:
-            raise AccessError(f"The catalog has no header of {entry.key} in {entry.region}. Run `xdask sync`.")
+            raise AccessError(
+                f"The catalog has no header of {entry.key} in {entry.region}. Read it there with `xdask catalog describe "
+                f"--key {entry.key}`, then ask the catalog again."
+            )
     regions = sorted({e.region for e in entries})
     if len(regions) > 1:
         raise AccessError(f"Entries of {' and '.join(regions)} cannot be one dataset: open those of each Region apart.")

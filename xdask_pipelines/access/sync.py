@@ -101,7 +101,7 @@ def sync(
     CatalogError, PlacementError
         If the mount cannot be listed, or another sync has the lease; nothing is changed then.
     """
-    holdings = [_holding(region, mount) for mount in topology.mounts(dataset, region)]
+    holdings = [holding_of(region, mount) for mount in topology.mounts(dataset, region)]
     buckets = [_bucket(topology, region, mount) for mount in topology.mounts(dataset, region)]
     with nullcontext() if dry_run else held(catalog, dataset, region) as lease:
         committed = catalog.manifest(dataset, region)
@@ -111,7 +111,7 @@ def sync(
             return plan
         # Before the commit: a sync that is killed here finds the same again. A chunk that stayed would be read as data.
         lustre.forget(region, plan.gone)
-        headers, rejected, header_evidence = _headers(plan, region, compute)
+        headers, rejected, header_evidence = read_headers(plan.to_describe, region, compute)
         generation = commit_sync(catalog, plan, headers, rejected=rejected, lease=lease)
     unreadable = [Quarantined(e.key, rejected[e.id]) for e in plan.to_describe if e.id in rejected]
     return Synced(
@@ -128,7 +128,8 @@ def sync(
     )
 
 
-def _holding(region: str, mount: Dataset) -> Holding:
+def holding_of(region: str, mount: Dataset) -> Holding:
+    """A mount of the topology as the catalog's layouts know it."""
     said = {"license": mount.license, "attribution": mount.attribution}
     return Holding(
         dataset=mount.name,
@@ -182,11 +183,10 @@ def list_bucket_at_home(bucket: Bucket, mount: str) -> tuple[bytes, datetime | N
     return Listing.of(list_bucket(bucket, mount)).packed(), None
 
 
-def _headers(
-    plan: SyncPlan, region: str, compute: Compute
+def read_headers(
+    wanted: Sequence[Entry], region: str, compute: Compute
 ) -> tuple[dict[str, Mapping[str, Any]], dict[str, str], Evidence]:
-    """Headers of what is new or changed, and the reasons why some cannot be read."""
-    wanted = plan.to_describe
+    """Headers of entries of a Region by id, and the reasons why some cannot be read."""
     groups = [wanted[i : i + _HEADERS_A_CALL] for i in range(0, len(wanted), _HEADERS_A_CALL)]
     calls = [
         call_at_home(
@@ -229,7 +229,7 @@ def describe_at_home(
             rejected[identity] = str(error)
             continue
         there = header["file"]["size_bytes"]
-        if there != size:
+        if size and there != size:  # an entry that was imported from a table has no size yet
             rejected[identity] = (
                 f"it has {there} bytes on the mount and {size} where it was listed: it changed, or its import is not done; "
                 "sync again"

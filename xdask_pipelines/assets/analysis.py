@@ -66,10 +66,7 @@ class Source:
 
     def open(self, entry: Entry) -> xr.DataArray | xr.Dataset:
         """Lazy and placed; a file with one variable gives an array."""
-        opened = open_entries([entry])
-        said = {k: opened.attrs[k] for k in ("license", "attribution") if k in opened.attrs}
-        names = [str(n) for n in opened.data_vars]
-        return with_bounds(opened, names[0]).assign_attrs(said) if len(names) == 1 else opened
+        return as_field(open_entries([entry]))
 
     def version(self, replicas: Replicas) -> str:
         """Digest of what is used of the entry; of all replicas, so that it does not depend on which is read."""
@@ -81,6 +78,13 @@ class Source:
             return entry.etag
         coords = (entry.header or {}).get("coords", {})
         return _digest({n: c["data"] for n, c in coords.items() if n.startswith(("lat", "lon"))})
+
+
+def as_field(opened: xr.Dataset) -> xr.DataArray | xr.Dataset:
+    """The one variable of a dataset, with its bounds and whose data they are; a dataset of several as it is."""
+    said = {k: opened.attrs[k] for k in ("license", "attribution") if k in opened.attrs}
+    names = [str(n) for n in opened.data_vars]
+    return with_bounds(opened, names[0]).assign_attrs(said) if len(names) == 1 else opened
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def choose(
     meetings = {entry.region for _, group in groups for entry in group} & set(topology.regions)
 
     def cost(meeting: str) -> tuple[float, float, str]:
-        choice = Choice(_from_cheapest(topology, meeting))
+        choice = Choice(from_cheapest(topology, meeting))
         usd = seconds = 0.0
         for name, group in groups:
             entry = choice.of(group)
@@ -81,11 +81,11 @@ def choose(
                 seconds += link.rtt_ms / 1000 + entry.size_bytes * 8 / (link.mbit * 1e6)
         return usd, seconds, meeting
 
-    near = _from_cheapest(topology, min(meetings, key=cost) if meetings else topology.client.region)
+    near = from_cheapest(topology, min(meetings, key=cost) if meetings else topology.client.region)
     return Choice(near, _said(Choice(near), groups))
 
 
-def _from_cheapest(topology: Topology, meeting: str) -> tuple[str, ...]:
+def from_cheapest(topology: Topology, meeting: str) -> tuple[str, ...]:
     """All Regions by what shipping a byte from them costs, then by the link; the meeting's own first."""
 
     def cost(region: str) -> tuple[float, float, float, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from xdask_pipelines.cli import catalog, jobs, lustre, machine
+from xdask_pipelines.cli import catalog, exchange, jobs, lustre, machine
 from xdask_pipelines.cli.common import Group
 
 
@@ -38,3 +38,5 @@ for _command in (
     lustre.lustre,
 ):
     main.add_command(_command)
+for _part in (exchange.catalog_export, exchange.catalog_import, exchange.catalog_describe):
+    catalog.catalog.add_command(_part)

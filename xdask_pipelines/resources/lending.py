@@ -1,4 +1,4 @@
-"""Workers for a sync: the standing pools where they can take tasks, else one worker that is given back.
+"""Workers for small work such as a sync: the standing pools where they can take tasks, else one worker, given back.
 
 Belongs here: borrowing for small work beside the data, so that no sync depends on pools that happen to be up. Does not
 belong here: standing pools (pools).
@@ -32,7 +32,7 @@ def lent(pools: Pools, regions: Sequence[str], tell: Tell) -> Iterator[Compute]:
     if all(workers.get(region) for region in regions):
         yield pools.compute
         return
-    tell(f"pools are down: starting one worker in {', '.join(regions)}, for this sync only")
+    tell(f"pools are down: starting one worker in {', '.join(regions)}, for this only")
     topology = pools.topology
     data = {region: topology.data_folder(region) for region in regions}
     results = {region: topology.results_folder(region) for region in regions}

@@ -1,0 +1,85 @@
+"""The catalog beside those of others: exports, imports, and headers that imports lack.
+
+Belongs here: options, words and exit codes. Does not belong here: what the commands do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+# Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
+import click
+
+from xdask_pipelines.cli.catalog import Facets, query_of
+from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
+
+TIME = click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
+SHOWN = 3
+
+
+@click.group("export", cls=Group)
+def catalog_export() -> None:
+    """Write what the catalog knows in another form."""
+
+
+@catalog_export.command("stac", cls=Facets)
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@TIME
+@JSON
+@click.pass_context
+def export_stac(ctx: click.Context, folder: Path, time: tuple[str, str] | None, as_json: bool) -> None:
+    """Write a static STAC catalog into FOLDER; filters as in search."""
+    from xdask_pipelines.exchange import export_to_stac
+
+    done = export_to_stac(topology(), folder.resolve(), {"time": time, **query_of(ctx)}, tell(as_json))
+
+    def show() -> None:
+        for name, count in done.items():
+            click.echo(f"{name}: {count} items")
+        click.echo(f"{folder / 'catalog.json'}")
+
+    give(as_json, {"catalog": str(folder / "catalog.json"), "items": done}, show)
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
+@JSON
+def catalog_import(file: Path, as_json: bool) -> None:
+    """Make entries of FILE, a table of Zarr stores such as pangeo-cmip6.csv; what is known stays as it is."""
+    from xdask_pipelines.exchange import import_table
+
+    done = import_table(topology(), file, tell(as_json))
+
+    def show() -> None:
+        for place, count in done["imported"].items():
+            click.echo(f"{place}: {count} entries imported, {done['known'][place]} known before")
+        for reason, rows in done["refused"].items():
+            click.secho(f"{rows['rows']} rows not imported: {reason}", fg="yellow")
+            for example in rows["examples"][:SHOWN]:
+                click.echo(f"  {example}")
+        if any(done["imported"].values()):
+            click.echo("They have no headers yet: `xdask catalog describe` reads those that you name, or a sync all.")
+
+    give(as_json, done, show)
+
+
+@click.command("describe", cls=Facets)
+@TIME
+@JSON
+@click.pass_context
+def catalog_describe(ctx: click.Context, time: tuple[str, str] | None, as_json: bool) -> None:
+    """Read headers of entries that have none, in their Regions; filters as in search."""
+    from xdask_pipelines.exchange import describe_entries
+
+    done = describe_entries(topology(), {"time": time, **query_of(ctx)}, tell(as_json))
+
+    def show() -> None:
+        for place, count in done["described"].items():
+            click.echo(f"{place}: {count} entries described")
+        for entry, reason in done["unreadable"].items():
+            click.secho(f"  not described: {entry}: {reason}", fg="yellow")
+        if not done["described"]:
+            click.echo("nothing to do: what matches has its header")
+
+    give(as_json, done, show)
+    ctx.exit(1 if done["unreadable"] else 0)

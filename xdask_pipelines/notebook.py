@@ -1,0 +1,104 @@
+"""A project as a notebook or script sees it: find, open, compute.
+
+Belongs here: the few words that join catalog, access and pools for a person. Does not belong here: what any of them does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import xarray as xr
+
+from xdask_pipelines.access import open_entries
+from xdask_pipelines.assets.analysis import as_field
+from xdask_pipelines.assets.replicas import from_cheapest
+from xdask_pipelines.catalog import Catalog, open_catalog
+from xdask_pipelines.placement import Evidence
+from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.topology import Topology
+
+
+@dataclass
+class Project:
+    """See :func:`xdask_pipelines.open_project`.
+
+    Attributes
+    ----------
+    topology
+        What ``regions.yaml`` says.
+    catalog
+        What there is: ``search``, ``facets``, ``resolve``, ``to_esm``.
+    pools
+        The standing pools; connected to by the first `compute`.
+    evidence
+        Where the latest `compute` ran: tasks and bytes by Region. Empty before.
+    """
+
+    topology: Topology
+    catalog: Catalog = field(init=False)
+    pools: Pools = field(init=False)
+    evidence: Evidence = field(init=False, default_factory=Evidence)
+
+    def __post_init__(self) -> None:
+        self.catalog, self.pools = open_catalog(self.topology.catalog_url), Pools(self.topology)
+
+    def open(
+        self,
+        *,
+        dataset: str,
+        times: Sequence[str] | None = None,
+        each: Mapping[str, Sequence[str]] | None = None,
+        **facets: str,
+    ) -> xr.DataArray | xr.Dataset:
+        """Open exactly what is asked for, lazily; nothing is read yet.
+
+        Parameters
+        ----------
+        dataset, times, each, **facets
+            As :meth:`xdask_pipelines.catalog.Catalog.resolve` takes them. Several entries are joined along time. Of data
+            that several Regions hold, those from which a result is cheapest to send are opened; ``region`` names another.
+
+        Returns
+        -------
+        DataArray if there is one variable, as analyses get it: with its bounds, so that means can weigh months by their
+        lengths. Dataset if there are several.
+
+        Raises
+        ------
+        MissingEntries, AmbiguousEntries
+            With everything that is missing, or what would tell the candidates apart.
+        AccessError
+            Entries have no header yet, with the command that reads it, or do not fit together.
+        """
+        near = from_cheapest(self.topology, self.topology.client.region)
+        found = self.catalog.resolve(dataset=dataset, times=times, each=each, near=near, **facets)
+        return as_field(open_entries(found))
+
+    def compute(self, *xs: Any) -> Any:
+        """Compute lazy objects in the Regions of their data; `evidence` then says where that was.
+
+        Pools are not started for this. They stand between calls and serve all notebooks; a worker lent to one would be
+        slower than they are, and would stay behind when its kernel dies.
+
+        Parameters
+        ----------
+        *xs
+            Lazy xarray or Dask objects; together they read what they share once.
+
+        Returns
+        -------
+        The result, in memory; of several a tuple.
+
+        Raises
+        ------
+        PlacementError
+            The pools are down, with the command that starts them; or something would run away from its data.
+        """
+        results, self.evidence = self.pools.compute(*xs)
+        return results[0] if len(xs) == 1 else results
+
+    def close(self) -> None:
+        """Disconnect from the pools, which stay up."""
+        self.pools.close()
