@@ -19,9 +19,10 @@ from xdask_pipelines.assets import Source, analysis
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.catalog import Catalog, open_catalog
-from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.errors import EmptyPool, XdaskError
 from xdask_pipelines.placement import compute
 from xdask_pipelines.resources.alerts import send_alert
+from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.synthetic import write_era5_month
 from xdask_pipelines.topology import Topology
 
@@ -250,3 +251,13 @@ def test_alerts_go_to_topics_and_a_dead_address_is_an_error(monkeypatch: pytest.
         assert b"arn%3Aaws%3Asns" in body
         with pytest.raises(XdaskError, match="could not be sent to http"):
             send_alert(f"{url}/nowhere", "one line", {})
+
+
+def test_on_aws_no_worker_of_this_machine_stands_in_for_a_pool_that_is_down(topology: Topology):
+    aws = topology.model_copy(update={"profile": "aws"})
+    pools: Any = SimpleNamespace(topology=aws, status=lambda: SimpleNamespace(workers={}))
+    with (
+        pytest.raises(EmptyPool, match=r"pools of us-east-1 have no worker.*nothing was changed"),
+        lent(pools, [EAST], print),
+    ):
+        pass

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 
 from xdask_pipelines.access.remote import Compute
+from xdask_pipelines.errors import EmptyPool
 from xdask_pipelines.placement import compute, local_regions
 from xdask_pipelines.resources.pools import Pools, Tell
 
@@ -32,6 +33,12 @@ def lent(pools: Pools, regions: Sequence[str], tell: Tell) -> Iterator[Compute]:
     if all(workers.get(region) for region in regions):
         yield pools.compute
         return
+    if pools.topology.profile != "local":
+        # A worker of this machine has not the Region's mounts: every file would seem to be gone from them.
+        raise EmptyPool(
+            f"The pools of {', '.join(r for r in regions if not workers.get(r))} have no worker, and on AWS none can be "
+            "started from here; nothing was changed. Raise the desired count of the pool's service, then run again"
+        )
     tell(f"pools are down: starting one worker in {', '.join(regions)}, for this only")
     topology = pools.topology
     data = {region: topology.data_folder(region) for region in regions}
