@@ -43,7 +43,7 @@ def main(scheduler: str, regions: str, catalog_url: str, fsx_url: str, step: str
         lustre = FsxLustre(lambda region: fsx, MountAtHome(run, on_lustre=True), poll_seconds=0)
         catalog.lease = dying("leased", catalog.lease)  # type: ignore[method-assign]
         module._list = dying("listed", module._list)
-        module._headers = dying("described", module._headers)
+        module.read_headers = dying("described", module.read_headers)
         module.commit_sync = dying("committing", module.commit_sync)
         object.__setattr__(lustre, "forget", dying("removed", lustre.forget))
         module.sync(topology, catalog, run, lustre, "era5", "us-east-1")
