@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 from live_ui import XDASK, Ui, environment, until
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+#: A page of Dagster's took more than its 5 s to say what it had loaded, on two cores with other work.
+expect.set_options(timeout=30_000)
 REPO = Path(__file__).parents[2]
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 #: Offline, and quiet: a browser that looks for updates fails hundreds of times a minute here.
