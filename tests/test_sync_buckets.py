@@ -25,7 +25,7 @@ from xdask_pipelines.access.mount import MountAtHome
 from xdask_pipelines.access.sync import Synced, sync
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sync import SyncPlan
-from xdask_pipelines.errors import StaleWriter, SuspiciousPlan, XdaskError
+from xdask_pipelines.errors import CatalogError, StaleWriter, SuspiciousPlan, XdaskError
 from xdask_pipelines.lustre import ImportReport
 from xdask_pipelines.lustre.fsx import FsxLustre
 from xdask_pipelines.placement import compute
@@ -271,6 +271,23 @@ def test_a_file_system_that_exports_deletions_is_not_touched(aws: Aws, months: d
         aws.sync()
     assert (aws.mount / jan).exists()
     assert aws.catalog.count(dataset="era5") == 3, "nothing was committed"
+
+
+def test_a_mount_that_is_not_there_costs_no_entry(aws: Aws, months: dict[str, Path]):
+    jan, feb, mar = months
+    aws.put(jan, months[jan])
+    aws.put(feb, months[feb])
+    aws.bring()
+    aws.sync()
+    aws.put(jan, months[mar])  # changed: to be read again
+    away = aws.mount.with_name("away")
+    aws.mount.rename(away)
+    with pytest.raises(CatalogError, match=r"there is no folder .* on the workers of us-east-1; nothing was"):
+        aws.sync()
+    assert aws.catalog.count(dataset="era5") == 2
+    away.rename(aws.mount)
+    aws.bring()
+    assert aws.sync().counts["changed"] == 1
 
 
 def test_an_emptied_bucket_is_refused_until_a_person_accepts_the_plan(aws: Aws, months: dict[str, Path]):

@@ -63,7 +63,7 @@ def new_months(analyses: Sequence[Analysis]) -> dg.AutomationConditionSensorDefi
 
 def failed_syncs(topology: Topology) -> dg.SensorDefinition:
     """Tells of syncs that failed, where the topology names somebody to tell."""
-    names = {f"{name}/{region}" for name, region in topology.places}
+    names = {f"{name}/{region}".replace("-", "_") for name, region in topology.places}  # as steps are named
     running = dg.DefaultSensorStatus.RUNNING if topology.alerts else dg.DefaultSensorStatus.STOPPED
 
     @dg.run_failure_sensor(
@@ -75,7 +75,7 @@ def failed_syncs(topology: Topology) -> dg.SensorDefinition:
         failed = {
             place: _said(event)
             for event in context.get_step_failure_events()
-            if (place := "/".join((event.step_key or "").split("__")[:2])) in {n.replace("-", "_") for n in names}
+            if (place := "/".join((event.step_key or "").split("__")[:2])) in names
         }
         if not failed or not topology.alerts:
             return dg.SkipReason("no sync failed, or nobody is to be told")

@@ -22,7 +22,7 @@ from xdask_pipelines.catalog.inventory import read_inventory
 from xdask_pipelines.catalog.layouts import Holding, Quarantined
 from xdask_pipelines.catalog.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
-from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.errors import CatalogError, XdaskError
 from xdask_pipelines.lustre import Lustre
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.guard import region_path
@@ -109,6 +109,8 @@ def sync(
         plan = plan_sync(zip(holdings, listed, strict=True), committed, accept=accept)
         if dry_run:
             return plan
+        if any(buckets) and not plan.nothing_to_do:
+            compute(call_at_home("mounted", region, check_mounted_at_home, region, [h.mount for h in holdings]))
         # Before the commit: a sync that is killed here finds the same again. A chunk that stayed would be read as data.
         lustre.forget(region, plan.gone)
         headers, rejected, header_evidence = read_headers(plan.to_describe, region, compute)
@@ -183,20 +185,28 @@ def list_bucket_at_home(bucket: Bucket, mount: str) -> tuple[bytes, datetime | N
     return Listing.of(list_bucket(bucket, mount)).packed(), None
 
 
+def check_mounted_at_home(region: str, mounts: Sequence[str]) -> None:
+    """Refuse to go on where a mount is not there: each changed file would seem unreadable and leave the catalog.
+
+    Raises
+    ------
+    CatalogError
+        Naming the mount.
+    """
+    for mount in mounts:
+        if not region_path(mount).is_dir():
+            raise CatalogError(
+                f"The bucket behind {mount} has news, and there is no folder {mount} on the workers of {region}; nothing "
+                "was changed. Look whether Lustre is mounted there and the import has run, then sync again"
+            )
+
+
 def read_headers(
     wanted: Sequence[Entry], region: str, compute: Compute
 ) -> tuple[dict[str, Mapping[str, Any]], dict[str, str], Evidence]:
     """Headers of entries of a Region by id, and the reasons why some cannot be read."""
     groups = [wanted[i : i + _HEADERS_A_CALL] for i in range(0, len(wanted), _HEADERS_A_CALL)]
-    calls = [
-        call_at_home(
-            "describe",
-            region,
-            describe_at_home,
-            [_asked(entry) for entry in group],
-        )
-        for group in groups
-    ]
+    calls = [call_at_home("describe", region, describe_at_home, [_asked(entry) for entry in group]) for group in groups]
     answers, evidence = compute(*calls) if calls else ((), Evidence())
     headers: dict[str, Mapping[str, Any]] = {}
     rejected: dict[str, str] = {}
