@@ -20,7 +20,8 @@ from places import EAST, WEST, Cluster
 
 from xdask_pipelines.access import open_entries
 from xdask_pipelines.access.grib import load_eccodes
-from xdask_pipelines.access.header import describe, unpack
+from xdask_pipelines.access.header import describe
+from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement import PlacementError, compute
 from xdask_pipelines.synthetic import write_era5_month

@@ -14,7 +14,8 @@ import xarray as xr
 from catalog_helpers import cmip6, era5
 from grib_files import message, write_grib
 
-from xdask_pipelines.access.header import describe, unpack
+from xdask_pipelines.access.header import describe
+from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.catalog.layouts import Holding, parse
 from xdask_pipelines.catalog.listing import list_folder

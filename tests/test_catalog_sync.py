@@ -5,15 +5,11 @@ import os
 import pickle
 import shutil
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
-from catalog_helpers import CMIP6, ERA5, era5, plan, stored, write
-from machines import machine
+from catalog_helpers import CMIP6, ERA5, plan, stored, write
 
 from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
 from xdask_pipelines.catalog.layouts import Holding
@@ -216,6 +212,40 @@ def test_a_file_that_became_unreadable_leaves_the_catalog(catalog: Catalog, root
     assert len(plan(catalog, root).added) == 1
 
 
+def test_a_manifest_change_alone_is_a_commit(catalog: Catalog):
+    assert catalog.apply(manifest=ManifestChange(put=[stored("a")]), **PLACE) == 1
+    assert list(catalog.manifest(**PLACE).objects) == [stored("a")]
+
+
+def test_many_entries_whose_changed_files_cannot_be_read_are_refused_as_a_mass_deletion_is(
+    catalog: Catalog, root: Path
+):
+    sync(catalog, root)
+    for number in range(1, 12):
+        month(root, number).write_bytes(b"truncat")
+    month(root, 12).unlink()
+    made = plan(catalog, root)
+    bad = {entry.id: "truncated" for entry in made.changed}
+    said = (
+        r"11 of 12 entries changed and cannot be read now, beside 1 whose files are gone\. The first: .*t.nc: truncated"
+    )
+    with pytest.raises(SuspiciousPlan, match=said):
+        commit_sync(catalog, made, {}, rejected=bad)
+    assert catalog.count() == 12
+    few = dict(list(bad.items())[:9])
+    commit_sync(catalog, made, {}, rejected=few)
+    assert catalog.count() == 2, "ten may go"
+
+
+def test_an_accepted_plan_passes_whatever_cannot_be_read(catalog: Catalog, root: Path):
+    sync(catalog, root)
+    for number in range(1, 12):
+        month(root, number).write_bytes(b"truncat")
+    made = plan(catalog, root)
+    commit_sync(catalog, made, {}, rejected={entry.id: "truncated" for entry in made.changed}, accept=made.digest)
+    assert catalog.count() == 1
+
+
 def test_headers_of_other_entries_are_refused(catalog: Catalog, root: Path):
     with pytest.raises(CatalogError, match="Not among the entries of this plan"):
         commit_sync(catalog, plan(catalog, root), {"0" * 32: {}})
@@ -302,123 +332,3 @@ def test_a_sync_killed_at_any_point_leaves_a_whole_catalog_and_the_next_one_equa
     assert survivor.manifest(**PLACE).objects == clean.manifest(**PLACE).objects
     assert survivor.facets() == clean.facets()
     assert [e.to_json() for e in survivor.search()] != []
-
-
-# --- the file ---------------------------------------------------------------------------------------------------
-
-
-def test_an_empty_file_is_an_empty_catalog_and_can_be_written(tmp_path: Path):
-    (tmp_path / "c.sqlite").touch()
-    catalog = open_catalog(f"sqlite://{tmp_path}/c.sqlite")
-    assert catalog.search() == []
-    catalog.apply([era5("2011-01")])
-    assert catalog.count() == 1
-
-
-def test_a_catalog_deleted_under_a_reader_is_seen_as_empty_and_made_again(catalog: Catalog, tmp_path: Path):
-    catalog.apply([era5("2011-01")])
-    for file in tmp_path.glob("catalog.sqlite*"):
-        file.unlink()
-    assert catalog.search() == []
-    catalog.apply([era5("2011-02"), era5("2011-03")])
-    assert catalog.count() == 2
-
-
-def test_a_file_that_is_no_catalog_is_refused_in_words(tmp_path: Path):
-    (tmp_path / "c.sqlite").write_bytes(b"not a database at all" * 100)
-    catalog = open_catalog(f"sqlite://{tmp_path}/c.sqlite")
-    for use in (catalog.search, lambda: catalog.apply([era5("2011-01")])):
-        with pytest.raises(CatalogError, match=r"file is not a database.*Move the file away and run xdask sync"):
-            use()
-
-
-def test_another_version_s_catalog_is_refused_in_words(tmp_path: Path):
-    for statement in ("PRAGMA user_version = 99", "CREATE TABLE other (x)"):
-        path = tmp_path / f"{len(statement)}.sqlite"
-        with sqlite3.connect(path) as db:
-            db.execute(statement)
-        for use in (
-            open_catalog(f"sqlite://{path}").search,
-            lambda p=path: open_catalog(f"sqlite://{p}").apply([era5("2011-01")]),
-        ):
-            with pytest.raises(CatalogError, match="is not a catalog of this version"):
-                use()
-
-
-def test_a_full_disk_stops_the_commit_with_words_and_nothing_half_written(catalog: Catalog, tmp_path: Path):
-    catalog.apply([era5("2011-01")])
-    file = catalog._backend._file  # type: ignore[attr-defined]
-    db = file._connection("rwc")
-    db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0] + 2}")
-    with pytest.raises(CatalogError, match=r"cannot be written: .*full; nothing was changed\. To mend: make room"):
-        catalog.apply([era5("2011-02", key=f"k/{i}") for i in range(500)])
-    assert catalog.count() == 1
-    db.execute("PRAGMA max_page_count = 1000000")
-    catalog.apply([era5("2011-02")])
-    assert catalog.count() == 2
-
-
-def test_a_folder_that_cannot_be_made_is_told_in_words(tmp_path: Path):
-    (tmp_path / "var").write_text("a file where a folder should be")
-    catalog = open_catalog(f"sqlite://{tmp_path}/var/catalog.sqlite")
-    assert catalog.search() == []
-    with pytest.raises(CatalogError, match="cannot be written"):
-        catalog.apply([era5("2011-01")])
-
-
-READ_AND_WRITE = """
-import sys
-from xdask_pipelines.catalog import open_catalog
-from xdask_pipelines.errors import CatalogError
-catalog = open_catalog("sqlite://" + sys.argv[1])
-print(catalog.count())
-try:
-    catalog.apply([], [entry.id for entry in catalog.search()])
-except CatalogError as error:
-    print(error)
-"""
-
-
-def test_a_catalog_on_a_read_only_disk_can_be_read_and_says_that_it_cannot_be_written(tmp_path: Path):
-    folder = tmp_path / "var"
-    writer = SPAWN.Process(target=_write_one, args=(f"sqlite://{folder}/c.sqlite",))
-    writer.start()
-    writer.join()
-    command = [*machine(fixed=[folder]), sys.executable, "-c", READ_AND_WRITE, f"{folder}/c.sqlite"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
-    count, words = done.stdout.splitlines()
-    assert count == "1"
-    assert "cannot be written" in words
-    assert "make the file and its folder writable" in words
-
-
-def _write_one(address: str) -> None:
-    open_catalog(address).apply([era5("2011-01")])
-
-
-@pytest.mark.parametrize("url", ["", "catalog.sqlite", "sqlite://relative/path", "postgres:///x", "sqlite:"])
-def test_an_address_of_no_known_kind_is_refused_with_an_example(url: str):
-    with pytest.raises(CatalogError, match=r"write sqlite:///absolute/path/catalog.sqlite"):
-        open_catalog(url)
-
-
-def test_both_ways_to_write_an_absolute_address_mean_the_same_file(tmp_path: Path):
-    open_catalog(f"sqlite://{tmp_path}/c.sqlite").apply([era5("2011-01")])
-    assert open_catalog(f"sqlite:///{tmp_path}/c.sqlite").count() == 1
-
-
-def test_a_catalog_on_a_network_disk_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("xdask_pipelines.catalog.sqlite_file._file_system", lambda path: "nfs4")
-    with pytest.raises(CatalogError, match=r"would lie on a network file system .nfs4.*put it on a local disk"):
-        open_catalog(f"sqlite://{tmp_path}/c.sqlite").apply([era5("2011-01")])
-
-
-def test_a_manifest_change_alone_is_a_commit(catalog: Catalog):
-    assert catalog.apply(manifest=ManifestChange(put=[stored("a")]), **PLACE) == 1
-    assert list(catalog.manifest(**PLACE).objects) == [stored("a")]
-
-
-def test_the_kind_of_a_file_system_is_read_from_the_machine():
-    from xdask_pipelines.catalog.sqlite_file import _file_system
-
-    assert _file_system(Path("/proc/self/status")) == "proc"

@@ -12,8 +12,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from xdask_pipelines.access.header import unpack
 from xdask_pipelines.access.leases import held
+from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.access.remote import Compute
 from xdask_pipelines.access.sync import holding_of, read_headers
 from xdask_pipelines.assets.published import address_of

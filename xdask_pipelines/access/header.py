@@ -1,28 +1,26 @@
 """Headers: all that a client must know of an entry to build a lazy array without touching its file.
 
-Belongs here: the header's form, and reading it from a file at home. Does not belong here: reading data.
+Belongs here: the header's form, and reading it from a file at home. Does not belong here: reading data, how coordinates
+are kept (packed), or what they say of place and time (coverage).
 """
 
 from __future__ import annotations
 
-import base64
 import os
-import zlib
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import cftime
 import h5py
 import numpy as np
 import zarr
 
+from xdask_pipelines.access.coverage import extent, time_range
 from xdask_pipelines.access.grib_arrays import describe_grib
+from xdask_pipelines.access.packed import MAX_COORDINATE_BYTES, is_bounds, pack, unpack
 from xdask_pipelines.errors import AccessError
 
-#: Non-dimension variables up to this size (bounds, auxiliary coordinates) are part of the header.
-MAX_COORDINATE_BYTES = 1_000_000
 _MAX_READ_BYTES = 100_000_000
 Files = Mapping[str, os.stat_result]
 #: Time once more, as whole numbers for people, which NCAR's ERA5 files carry beside their one data variable.
@@ -80,10 +78,10 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
                 f"{path.name}: coordinate {name!r} has a missing value at index {int(np.argmin(np.isfinite(values)))}. "
                 f"Repair the file, then run `xdask sync`. Full path: {path}"
             )
-    if times := _time_range(header):
+    if times := time_range(header["coords"]):
         header["time_range"] = times
-    if extent := _extent(header):
-        header["extent"] = extent
+    if box := extent(header["coords"]):
+        header["extent"] = box
     stats = files.values()
     header["file"] = {
         "size_bytes": sum(s.st_size for s in stats),
@@ -97,71 +95,6 @@ def _files(path: Path) -> dict[str, os.stat_result]:
     if path.is_dir():
         return {f.relative_to(path).as_posix(): f.stat() for f in path.rglob("*") if f.is_file()}
     return {"": path.stat()}
-
-
-def _time_range(header: Mapping[str, Any]) -> list[int] | None:
-    """Half-open range of the data's own time as two catalog time keys: bounds where there are any, else the steps."""
-    time = next(
-        (c for n, c in header["coords"].items() if c["attrs"].get("standard_name") == "time" or n == "time"), None
-    )
-    if time is None or "since" not in str(time["attrs"].get("units", "")):
-        return None
-    bounds = header["coords"].get(time["attrs"].get("bounds", ""))
-    values = np.atleast_1d(unpack(bounds if bounds else time)).ravel()
-    attrs = {**time["attrs"], **(bounds["attrs"] if bounds else {})}
-    ends = cftime.num2date([values.min(), values.max()], attrs["units"], attrs.get("calendar", "standard"))
-    start, end = (int(f"{t.year:04}{t.month:02}{t.day:02}{t.hour:02}{t.minute:02}{t.second:02}") for t in ends)
-    return [start, end if bounds else end + 1]  # a step without bounds lasts, as far as is known, a moment
-
-
-def _extent(header: Mapping[str, Any]) -> list[float] | None:
-    """Box of the data, [west, south, east, north] in degrees, as :mod:`xdask_pipelines.catalog.extent` defines it.
-
-    Bounds of cells where there are any, else half a step beyond the outermost points. The longitudes lie within all but
-    the widest gap between neighbours; where that gap is not wider than one and a half steps, they go all round.
-    """
-    lat, lon = (_degrees(header, *names) for names in (("latitude", "lat", "north"), ("longitude", "lon", "east")))
-    if lat is None or lon is None:
-        return None
-    (south_north, half, _), (values, half_east, width) = lat, lon
-    south, north = max(-90.0, south_north.min() - half), min(90.0, south_north.max() + half)
-    around = np.unique(np.round(values % 360, 9))
-    gaps = np.diff(around, append=around[0] + 360)
-    widest = int(np.argmax(gaps))
-    if np.ptp(values) >= 360 or (around.size > 1 and gaps[widest] <= 1.5 * width):
-        return [-180.0, float(south), 180.0, float(north)]
-    west = around[(widest + 1) % around.size] - half_east
-    first = (west + 180) % 360 - 180
-    return [float(v) for v in (first, south, first + 360 - gaps[widest] + 2 * half_east, north)]
-
-
-def _degrees(
-    header: Mapping[str, Any], standard: str, short: str, towards: str
-) -> tuple[np.ndarray, float, float] | None:
-    """Values of latitude or longitude, half a step where they are points of a grid and not bounds, and a step."""
-    coords = header["coords"]
-    units = {f"degrees_{towards}", f"degree_{towards}", f"degrees_{towards[0].upper()}", f"degree_{towards[0].upper()}"}
-    named = [n for n, c in coords.items() if c["attrs"].get("standard_name") == standard]
-    named += [n for n, c in coords.items() if c["attrs"].get("units") in units and not _is_bounds(n)]
-    named += [n for n in (standard, short) if n in coords]
-    if not named:
-        return None
-    coordinate = coords[named[0]]
-    bounds = coords.get(coordinate["attrs"].get("bounds", ""))
-    points = _decoded(coordinate, coordinate["attrs"])
-    step = float(np.nanmedian(np.abs((np.diff(points, axis=-1) + 180) % 360 - 180))) if points.shape[-1] > 1 else 0.0
-    if bounds and points.ndim == 1 and bounds["shape"] == [points.size, 2]:
-        edges = _decoded(bounds, {**coordinate["attrs"], **bounds["attrs"]})
-        return edges.ravel(), 0.0, max(step, float(np.median(np.abs(np.diff(edges, axis=-1)))))
-    points = points[np.isfinite(points)]
-    return (points, step / 2, step) if points.size else None
-
-
-def _decoded(coordinate: Mapping[str, Any], attrs: Mapping[str, Any]) -> np.ndarray:
-    raw = np.atleast_1d(unpack(coordinate))
-    values = raw.astype("f8") * float(attrs.get("scale_factor", 1)) + float(attrs.get("add_offset", 0))
-    fill = attrs.get("_FillValue")
-    return values if fill is None or isinstance(fill, Mapping) else np.where(raw == fill, np.nan, values)
 
 
 def select_step(header: Mapping[str, Any], dim: str, index: int) -> dict[str, Any]:
@@ -186,36 +119,6 @@ def select_step(header: Mapping[str, Any], dim: str, index: int) -> dict[str, An
         "coords": {name: coordinate(c) for name, c in header["coords"].items()},
         "variables": {name: variable(v) for name, v in header["variables"].items()},
     }
-
-
-def unpack(coordinate: Mapping[str, Any]) -> np.ndarray:
-    """Values of a coordinate kept in a header, as stored in the file."""
-    if "step" in coordinate:
-        steps = np.arange(coordinate["shape"][0], dtype=coordinate["dtype"])
-        return np.asarray(steps * steps.dtype.type(coordinate["step"]) + steps.dtype.type(coordinate["start"]))
-    raw = zlib.decompress(base64.b64decode(coordinate["data"]))
-    return np.frombuffer(raw, np.dtype(coordinate["dtype"])).reshape(coordinate["shape"])
-
-
-def pack(values: np.ndarray) -> dict[str, Any]:
-    """Form in which a header keeps a coordinate's values."""
-    little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
-    if little.nbytes > MAX_COORDINATE_BYTES and (step := _even_step(little)) is not None:
-        said = {"dtype": little.dtype.str, "shape": list(values.shape), "start": int(little[0]), "step": step}
-        return {**said, "data": f"{said['start']}+{step}"}
-    return {
-        "dtype": little.dtype.str,
-        "shape": list(values.shape),
-        "data": base64.b64encode(zlib.compress(little.tobytes())).decode(),
-    }
-
-
-def _even_step(values: np.ndarray) -> int | None:
-    """Step of whole numbers that go on evenly, such as the hours of decades in one store; None for others."""
-    if values.ndim != 1 or values.dtype.kind not in "iu" or values.size < 2:
-        return None
-    steps = np.diff(values.astype("<i8"))
-    return int(steps[0]) if (steps == steps[0]).all() else None
 
 
 def _describe_hdf5(path: Path, known: Collection[str] | None, files: Files) -> dict[str, Any]:
@@ -283,7 +186,7 @@ def _add(
     known: Collection[str] | None,
 ) -> None:
     entry = {"dims": dims, "attrs": plain(attrs)}
-    beside = dims == [name] or not dims or _is_bounds(name) or name in _BESIDE
+    beside = dims == [name] or not dims or is_bounds(name) or name in _BESIDE
     is_data = name in known if known is not None else not beside
     if is_data:
         header["variables"][name] = {
@@ -303,10 +206,6 @@ def _add(
                 "unless they are whole numbers of even steps"
             )
         header["coords"][name] = {**entry, **packed}
-
-
-def _is_bounds(name: str) -> bool:
-    return name.endswith(("_bnds", "_bounds"))
 
 
 def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,8 @@ from dask.blockwise import BlockwiseDepDict, blockwise
 from dask.highlevelgraph import HighLevelGraph
 
 from xdask_pipelines.access.blocks import Block, Source, decode, read_block
-from xdask_pipelines.access.header import attributes, unpack
+from xdask_pipelines.access.header import attributes
+from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.homes import layer_name
 

@@ -114,7 +114,7 @@ def sync(
         # Before the commit: a sync that is killed here finds the same again. A chunk that stayed would be read as data.
         lustre.forget(region, plan.gone)
         headers, rejected, header_evidence = read_headers(plan.to_describe, region, compute)
-        generation = commit_sync(catalog, plan, headers, rejected=rejected, lease=lease)
+        generation = commit_sync(catalog, plan, headers, rejected=rejected, lease=lease, accept=accept)
     unreadable = [Quarantined(e.key, rejected[e.id]) for e in plan.to_describe if e.id in rejected]
     return Synced(
         dataset=dataset,

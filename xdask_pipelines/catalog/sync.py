@@ -137,14 +137,8 @@ def plan_sync(
         redescribed=found.unchanged > 0 and found.holdings != committed.holdings,
     )
     reasons = list(_suspicions(plan, mounts, committed))
-    if reasons and accept != plan.digest:
-        stale = "The accepted plan was another one. " if accept is not None else ""
-        raise SuspiciousPlan(
-            f"Sync of {plan.dataset} in {plan.region} was refused, nothing was changed: {'; '.join(reasons)}. {stale}"
-            f"Look whether the mount is whole; if this is meant, sync again and accept {plan.digest}",
-            digest=plan.digest,
-            plan=plan,
-        )
+    if reasons:
+        _refuse(plan, reasons, accept)
     return plan
 
 
@@ -155,6 +149,7 @@ def commit_sync(
     *,
     rejected: Mapping[str, str] | None = None,
     lease: Lease | None = None,
+    accept: str | None = None,
 ) -> int:
     """Write a plan in one commit: entries, removals, tombstones and manifest, with the counts checked inside.
 
@@ -167,6 +162,8 @@ def commit_sync(
         the next sync finds it missing from the catalog and tries again.
     lease
         Lease that the sync holds; it ends here.
+    accept
+        As in `plan_sync`.
 
     Returns
     -------
@@ -175,6 +172,8 @@ def commit_sync(
 
     Raises
     ------
+    SuspiciousPlan
+        More than 10 and more than 20 % of all entries would be lost, some because their changed files cannot be read.
     StaleWriter
         Another commit came first, or the lease is lost. Nothing was written.
     CatalogError
@@ -187,6 +186,13 @@ def commit_sync(
     kept = [entry for entry in plan.to_describe if entry.id not in bad]
     upserts = [entry.with_header(headers[entry.id]) if entry.id in headers else entry for entry in kept]
     lost = [entry for entry in plan.changed if entry.id in bad]
+    held = plan.unchanged + len(plan.changed) + len(plan.removed)
+    if lost and _too_many(len(lost) + len(plan.removed), held):
+        first = f"{lost[0].key}: {bad[lost[0].id]}"
+        also = f", beside {len(plan.removed)} whose files are gone" if plan.removed else ""
+        _refuse(
+            plan, [f"{len(lost)} of {held} entries changed and cannot be read now{also}. The first: {first}"], accept
+        )
     manifest = _without(plan, [entry for entry in plan.to_describe if entry.id in bad])
     if not (upserts or lost or plan.removed or manifest.put or manifest.drop or plan.redescribed):
         if lease is not None:
@@ -222,13 +228,30 @@ def _suspicions(plan: SyncPlan, mounts: Sequence[tuple[Holding, Listing]], commi
         if empty and len(committed.objects.below(holding.mount)):
             yield f"{holding.mount} is empty, and was not at the last sync"
     held = committed.entries
-    if len(plan.removed) > max(_FEW_REMOVALS, _REMOVED_SHARE * held):
+    if _too_many(len(plan.removed), held):
         yield f"{len(plan.removed)} of {held} entries would be removed"
     # Chunks that vanish from stores that stay would read as fill values; whole stores are counted above.
     staying = {entry.key for entry in plan.changed}
     holes = sum(_within(key, staying) for key in plan.gone)
-    if holes > max(_FEW_REMOVALS, _REMOVED_SHARE * len(committed.objects)):
+    if _too_many(holes, len(committed.objects)):
         yield f"{holes} of {len(committed.objects)} objects would be removed from within entries that stay"
+
+
+def _too_many(lost: int, held: int) -> bool:
+    return lost > max(_FEW_REMOVALS, _REMOVED_SHARE * held)
+
+
+def _refuse(plan: SyncPlan, reasons: Sequence[str], accept: str | None) -> None:
+    """Raise, unless a person has accepted this very plan."""
+    if accept == plan.digest:
+        return
+    stale = "The accepted plan was another one. " if accept is not None else ""
+    raise SuspiciousPlan(
+        f"Sync of {plan.dataset} in {plan.region} was refused, nothing was changed: {'; '.join(reasons)}. {stale}"
+        f"Look whether the mount is whole; if this is meant, sync again and accept {plan.digest}",
+        digest=plan.digest,
+        plan=plan,
+    )
 
 
 def _within(key: str, folders: Set[str]) -> bool:

@@ -1,4 +1,4 @@
-"""Where data lie, as their headers say it: grids of many kinds, read from real stores."""
+"""Where and when data lie, as their headers say it: grids and calendars of many kinds, read from real stores."""
 
 from __future__ import annotations
 
@@ -69,3 +69,43 @@ def test_a_curvilinear_grid_lies_where_its_points_lie(tmp_path: Path) -> None:
     west, south, east, north = describe(tmp_path / "s", "zarr2", ["tos"])["extent"]
     assert (west, east) == pytest.approx((-6.4, 6.0))
     assert (south, north) == pytest.approx((59.95, 64.55))
+
+
+def _times(folder: Path, units: str, calendar: str, values: Any, bounds: Any = None) -> list[int] | None:
+    """Time range of a store with these times, as they are stored."""
+    attrs = {"units": units, "calendar": calendar} | ({"bounds": "time_bnds"} if bounds else {})
+    coords: dict[str, Any] = {"time": ("time", values, attrs)}
+    if bounds:
+        coords["time_bnds"] = (("time", "two"), bounds)
+    xr.Dataset({"tas": ("time", np.zeros(len(values), "f4"))}, coords).to_zarr(folder / "s", zarr_format=2)
+    return describe(folder / "s", "zarr2", ["tas"])["time_range"]
+
+
+@pytest.mark.parametrize(
+    ("units", "calendar", "values", "start", "end"),
+    [
+        ("hours since 1900-01-01", "standard", 1051896 + np.arange(744), 2020_01_01_00_00_00, 2020_02_01_00_00_00),
+        ("hours since 2020-02-28", "standard", [0, 6, 12, 18], 2020_02_28_00_00_00, 2020_02_29_00_00_00),
+        ("hours since 2021-12-31", "standard", 1.5 + np.arange(0, 24, 3), 2021_12_31_00_00_00, 2022_01_01_00_00_00),
+        ("days since 2021-01-01", "standard", 0.5 + np.arange(365), 2021_01_01_00_00_00, 2022_01_01_00_00_00),
+        ("days since 2021-01-01", "standard", [15.5, 45.0, 74.5], 2021_01_01_00_00_00, 2021_04_01_00_00_00),
+        ("days since 2020-10-01", "standard", [0, 31, 61], 2020_10_01_00_00_00, 2021_01_01_00_00_00),
+        ("days since 2020-01-01", "360_day", 15 + 30 * np.arange(2), 2020_01_01_00_00_00, 2020_03_01_00_00_00),
+        ("days since 0001-01-01", "noleap", 182 + 365 * np.arange(3), 1_01_01_00_00_00, 4_01_01_00_00_00),
+        ("days since 12000-01-01", "noleap", [0, 365], 12000_01_01_00_00_00, 12002_01_01_00_00_00),
+        ("days since 2020-01-01", "standard", [0, 7, 14], 2020_01_01_00_00_00, 2020_01_22_00_00_00),
+        ("hours since 2020-01-01", "standard", [0, 36], 2020_01_01_00_00_00, 2020_01_04_00_00_00),
+        ("days since 2020-01-01", "standard", [0.1, 0.2, 0.3], 2020_01_01_02_24_00, 2020_01_01_09_36_00),
+        ("hours since 2020-01-01", "standard", [5], 2020_01_01_05_00_00, 2020_01_01_05_00_01),
+    ],
+)
+def test_a_step_without_bounds_stands_for_the_year_month_day_or_hours_it_lies_in(
+    tmp_path: Path, units: str, calendar: str, values: Any, start: int, end: int
+) -> None:
+    assert _times(tmp_path, units, calendar, values) == [start, end]
+
+
+def test_bounds_say_better_when_steps_begin_and_end(tmp_path: Path) -> None:
+    bounds = [[0.0, 10.0], [10.0, 20.0]]
+    found = _times(tmp_path, "days since 2020-01-01", "standard", [5.0, 15.0], bounds)
+    assert found == [2020_01_01_00_00_00, 2020_01_21_00_00_00]

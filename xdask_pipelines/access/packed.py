@@ -1,0 +1,51 @@
+"""Coordinates as headers keep them: whole, encoded as in their file, as text.
+
+Belongs here: that form, and which variables are no data. Does not belong here: reading files (header).
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+#: Non-dimension variables up to this size (bounds, auxiliary coordinates) are part of the header.
+MAX_COORDINATE_BYTES = 1_000_000
+
+
+def unpack(coordinate: Mapping[str, Any]) -> np.ndarray:
+    """Values of a coordinate kept in a header, as stored in the file."""
+    if "step" in coordinate:
+        steps = np.arange(coordinate["shape"][0], dtype=coordinate["dtype"])
+        return np.asarray(steps * steps.dtype.type(coordinate["step"]) + steps.dtype.type(coordinate["start"]))
+    raw = zlib.decompress(base64.b64decode(coordinate["data"]))
+    return np.frombuffer(raw, np.dtype(coordinate["dtype"])).reshape(coordinate["shape"])
+
+
+def pack(values: np.ndarray) -> dict[str, Any]:
+    """Form in which a header keeps a coordinate's values."""
+    little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
+    if little.nbytes > MAX_COORDINATE_BYTES and (step := _even_step(little)) is not None:
+        said = {"dtype": little.dtype.str, "shape": list(values.shape), "start": int(little[0]), "step": step}
+        return {**said, "data": f"{said['start']}+{step}"}
+    return {
+        "dtype": little.dtype.str,
+        "shape": list(values.shape),
+        "data": base64.b64encode(zlib.compress(little.tobytes())).decode(),
+    }
+
+
+def _even_step(values: np.ndarray) -> int | None:
+    """Step of whole numbers that go on evenly, such as the hours of decades in one store; None for others."""
+    if values.ndim != 1 or values.dtype.kind not in "iu" or values.size < 2:
+        return None
+    steps = np.diff(values.astype("<i8"))
+    return int(steps[0]) if (steps == steps[0]).all() else None
+
+
+def is_bounds(name: str) -> bool:
+    """Whether a variable holds bounds of cells, by its name."""
+    return name.endswith(("_bnds", "_bounds"))
