@@ -12,14 +12,13 @@ import gc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 from pyarrow import csv
 
-from xdask_pipelines.catalog.entry import Entry, Format
+from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.layouts import Cmip6Pds, Holding, parse
 from xdask_pipelines.catalog.listing import StoredObject
 from xdask_pipelines.errors import CatalogError
@@ -36,14 +35,6 @@ TWICE = "there twice"
 _BLOCK_BYTES = 4_000_000
 _METADATA = ".zmetadata"
 Place = tuple[str, str]
-
-
-class _Unlisted(Holding):
-    """A mount whose entries nobody has listed yet: without size, ETag and time of modification."""
-
-    def entry(self, item: StoredObject, file_format: Format, variable: str, **said: Any) -> Entry:
-        """See :meth:`Holding.entry`."""
-        return super().entry(StoredObject(item.key, 0, "", 0), file_format, variable, **said)
 
 
 @dataclass
@@ -93,13 +84,12 @@ def read_pangeo(
     """
     entries: defaultdict[Place, dict[str, Entry]] = defaultdict(dict)
     refused: defaultdict[str, Refused] = defaultdict(Refused)
-    unlisted = [(_Unlisted(**vars(holding)), source) for holding, source in mounts]
     rows = 0
     with _no_search_for_cycles():
         for batch in _batches(path):
             columns = [batch.column(name).to_pylist() for name in COLUMNS]
             numbered = list(enumerate(zip(*columns, strict=True), rows + 2))  # line 1 names the columns
-            for entry, line in _entries(numbered, unlisted, refused):
+            for entry, line in _entries(numbered, mounts, refused):
                 held = entries[entry.dataset, entry.region]
                 if entry.id in held:
                     refused[TWICE].add(line, entry.key)
@@ -163,7 +153,7 @@ def _entries(
                 if differing := _differing(entry, row):
                     refused[CONTRADICTION].add(line, f"{entry.key}: {differing}")
                 else:
-                    yield entry, line
+                    yield replace(entry, size_bytes=0, etag=""), line  # nobody has listed it yet
         for quarantined in parsed[1]:
             reason = EXCLUDED if holding.excludes(quarantined.key) else NO_PATH
             for line, _ in found.get(quarantined.key.removesuffix(f"/{_METADATA}"), ()):

@@ -1,7 +1,7 @@
 """How a dataset's paths say what its files hold: one layout for each convention, in a file of its own.
 
-Belongs here: which layouts there are, and what they share: objects that no layout may use, the exclude list. Does not
-belong here: any one convention. What cannot be an entry is quarantined with its reason: never dropped, never fatal.
+Belongs here: which layouts there are, and how their words become entries: objects that no layout may use, the exclude list.
+Does not belong here: any one convention. What cannot be an entry is quarantined with its reason: never dropped, never fatal.
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
-from xdask_pipelines.catalog.entry import Entry
+from xdask_pipelines.catalog.entry import Entry, Format
 from xdask_pipelines.catalog.layouts.arco_zarr import ArcoZarr
-from xdask_pipelines.catalog.layouts.base import Holding, Layout, Quarantined
+from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Holding, Layout, Quarantined, Reading
 from xdask_pipelines.catalog.layouts.cmip6_pds import Cmip6Pds
 from xdask_pipelines.catalog.layouts.era5_pds import Era5Pds
 from xdask_pipelines.catalog.layouts.generic import Generic
 from xdask_pipelines.catalog.layouts.grib import Grib
 from xdask_pipelines.catalog.layouts.ncar_era5 import NcarEra5
+from xdask_pipelines.catalog.layouts.stores import stores_of
 from xdask_pipelines.catalog.listing import StoredObject
 
 __all__ = ["LAYOUTS", "Cmip6Pds", "Holding", "Layout", "Quarantined", "fingerprint", "parse"]
@@ -65,11 +66,50 @@ def parse(objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry
             quarantined.append(Quarantined(item.key, "its path has an empty part, . or .., which no folder can hold"))
         else:
             usable.append(item)
-    entries, refused = LAYOUTS[holding.layout].parse(usable, holding)
-    quarantined += refused
-    quarantined += [Quarantined(e.key, "it is on the exclude list") for e in entries if holding.excludes(e.key)]
+    layout = LAYOUTS[holding.layout]
+    things: Sequence[tuple[StoredObject, Format | None]]
+    if layout.by_file(holding):
+        things = [(item, None) for item in usable]
+    else:
+        stores, refused = stores_of(usable)
+        things = [(store.whole, store.format) for store in stores]
+        quarantined += refused
+    entries: list[Entry] = []
+    for item, file_format in things:
+        said = layout.read(item.key, holding)
+        if said is None:
+            continue
+        if isinstance(said, str):
+            quarantined.append(Quarantined(item.key, said))
+        elif item.size_bytes == 0:
+            quarantined.append(Quarantined(item.key, "it is empty"))
+        elif holding.excludes(item.key):
+            quarantined.append(Quarantined(item.key, "it is on the exclude list"))
+        else:
+            suffix = item.key[item.key.rfind(".") :]
+            entries.append(_entry(item, file_format or FILE_FORMATS[suffix], said, holding))
     quarantined += _excluded_in_vain(usable, holding)
-    return [entry for entry in entries if not holding.excludes(entry.key)], sorted(quarantined)
+    return entries, sorted(quarantined)
+
+
+def _entry(item: StoredObject, file_format: Format, said: Reading, holding: Holding) -> Entry:
+    return Entry(
+        dataset=holding.dataset,
+        region=holding.region,
+        layout=holding.layout,
+        key=item.key,
+        format=file_format,
+        variable=said.variable,
+        facets=said.facets,
+        version=said.version,
+        time_start=said.times[0],
+        time_end=said.times[1],
+        size_bytes=item.size_bytes,
+        etag=item.etag,
+        modified_ns=item.modified_ns,
+        attributes=dict(holding.attributes),
+        excerpt=holding.excerpt,
+    )
 
 
 def _excluded_in_vain(objects: list[StoredObject], holding: Holding) -> list[Quarantined]:

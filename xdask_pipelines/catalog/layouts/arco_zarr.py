@@ -5,12 +5,7 @@ Belongs here: naming the entry of a store. Does not belong here: how objects mak
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.layouts.base import Holding, Quarantined
-from xdask_pipelines.catalog.layouts.stores import stores_of
-from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.layouts.base import Holding, Reading
 
 
 class ArcoZarr:
@@ -24,12 +19,7 @@ class ArcoZarr:
         """See :meth:`Layout.by_file`."""
         return False
 
-    def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
-        """See :meth:`Layout.parse`."""
-        stores, quarantined = stores_of(objects)
-        entries = []
-        for store in stores:
-            name = store.whole.key.rpartition("/")[2]
-            facets = {"store": holding.below(store.whole.key) or name}
-            entries.append(holding.entry(store.whole, store.format, name.removesuffix(".zarr") or name, facets=facets))
-        return entries, quarantined
+    def read(self, key: str, holding: Holding) -> Reading | str | None:
+        """See :meth:`Layout.read`."""
+        name = key.rpartition("/")[2]
+        return Reading(variable=name.removesuffix(".zarr") or name, facets={"store": holding.below(key) or name})

@@ -1,16 +1,15 @@
-"""What all layouts share: one mount as the topology describes it, a refusal, and making an entry.
+"""What all layouts share: one mount as the topology describes it, what a path says, and a refusal.
 
-Belongs here: the parts that no single convention owns. Does not belong here: any convention.
+Belongs here: the forms that no single convention owns. Does not belong here: any convention, making entries (parse).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from xdask_pipelines.catalog.entry import Entry, Format
-from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.entry import Format
 
 #: Format of a single file by its suffix.
 FILE_FORMATS: Mapping[str, Format] = {
@@ -59,23 +58,6 @@ class Holding:
         parts = self.below(key).split("/")
         return ("/".join(parts[:i]) for i in range(1, len(parts) + 1))
 
-    def entry(self, item: StoredObject, file_format: Format, variable: str, **said: Any) -> Entry:
-        """Entry of one file or store, with what the path says of it."""
-        return Entry(
-            dataset=self.dataset,
-            region=self.region,
-            layout=self.layout,
-            key=item.key,
-            format=file_format,
-            variable=variable,
-            size_bytes=item.size_bytes,
-            etag=item.etag,
-            modified_ns=item.modified_ns,
-            attributes=dict(self.attributes),
-            excerpt=self.excerpt,
-            **said,
-        )
-
 
 @dataclass(frozen=True, slots=True, order=True)
 class Quarantined:
@@ -85,16 +67,23 @@ class Quarantined:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What the path of one file or store says; see the fields of `Entry`."""
+
+    variable: str
+    facets: Mapping[str, str]
+    version: str = ""
+    times: tuple[int, int] | tuple[None, None] = (None, None)
+
+
 class Layout(Protocol):
     """One convention of paths."""
 
     def by_file(self, holding: Holding) -> bool:
-        """Whether each object makes an entry of its own and of its own key, whatever else there is."""
+        """Whether each object makes an entry of its own and of its own key, whatever else there is; else stores do."""
         ...
 
-    def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
-        """Entries and refusals for the objects (sorted by key, without problems) of one mount."""
+    def read(self, key: str, holding: Holding) -> Reading | str | None:
+        """What the key of a file or store says; why it says nothing, as text; or None for what is noise."""
         ...
-
-
-EMPTY = "it is empty"

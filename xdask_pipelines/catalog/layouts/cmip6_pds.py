@@ -6,12 +6,8 @@ Belongs here: its paths. Does not belong here: how objects make stores (stores).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.layouts.base import Holding, Quarantined
-from xdask_pipelines.catalog.layouts.stores import stores_of
-from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.layouts.base import Holding, Reading
 
 
 class Cmip6Pds:
@@ -36,24 +32,14 @@ class Cmip6Pds:
         """See :meth:`Layout.by_file`."""
         return False
 
-    def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
-        """See :meth:`Layout.parse`."""
-        stores, quarantined = stores_of(objects)
-        entries: list[Entry] = []
-        for store in stores:
-            parts = store.whole.key.split("/")
-            depth = holding.depth(store.whole.key)
-            named = parts[-9:]
-            extra = depth > 10 or (depth == 10 and parts[-10] != "CMIP6")
-            if len(named) < 9 or extra:
-                reason = "its path is not [CMIP6/]" + "/".join(f"{{{name}}}" for name in (*self.FACETS, "version"))
-                quarantined.append(Quarantined(store.whole.key, f"{reason} below the mount"))
-            elif not re.fullmatch(r"v\d+", named[8], re.ASCII):
-                reason = f"{named[8]!r} is not a version such as v20190815"
-                quarantined.append(Quarantined(store.whole.key, reason))
-            else:
-                facets = dict(zip(self.FACETS, named, strict=False))
-                entries.append(
-                    holding.entry(store.whole, store.format, facets["variable_id"], facets=facets, version=named[8])
-                )
-        return entries, quarantined
+    def read(self, key: str, holding: Holding) -> Reading | str | None:
+        """See :meth:`Layout.read`."""
+        parts, depth = key.split("/"), holding.depth(key)
+        if len(parts) < 9 or depth > 10 or (depth == 10 and parts[-10] != "CMIP6"):
+            named = "/".join(f"{{{name}}}" for name in (*self.FACETS, "version"))
+            return f"its path is not [CMIP6/]{named} below the mount"
+        *values, version = parts[-9:]
+        if not re.fullmatch(r"v\d+", version, re.ASCII):
+            return f"{version!r} is not a version such as v20190815"
+        facets = dict(zip(self.FACETS, values, strict=True))
+        return Reading(variable=facets["variable_id"], facets=facets, version=version)

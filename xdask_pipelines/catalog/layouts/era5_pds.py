@@ -6,11 +6,8 @@ Belongs here: its paths. Does not belong here: what is in the files.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.layouts.base import EMPTY, Holding, Quarantined
-from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.layouts.base import Holding, Reading
 from xdask_pipelines.catalog.times import time_range
 
 
@@ -26,24 +23,15 @@ class Era5Pds:
         """See :meth:`Layout.by_file`."""
         return True
 
-    def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
-        """See :meth:`Layout.parse`."""
-        entries: list[Entry] = []
-        quarantined: list[Quarantined] = []
-        for item in objects:
-            match = self._PATH.fullmatch(item.key)
-            if self._IGNORED.fullmatch(item.key):
-                continue
-            if match is None or holding.depth(item.key) > self._DEPTH:
-                reason = "its path is not {year}/{month}/data/{variable}.nc below the mount"
-                quarantined.append(Quarantined(item.key, reason))
-            elif not (1 <= int(match[2]) <= 12 and int(match[1]) >= 1):
-                quarantined.append(Quarantined(item.key, f"{match[1]}-{match[2]} is not a month"))
-            elif item.size_bytes == 0:
-                quarantined.append(Quarantined(item.key, EMPTY))
-            else:
-                year, month, variable = match.groups()
-                start, end = time_range(f"{year}-{month}")
-                facets = {"variable": variable, "year": year, "month": month}
-                entries.append(holding.entry(item, "netcdf4", variable, facets=facets, time_start=start, time_end=end))
-        return entries, quarantined
+    def read(self, key: str, holding: Holding) -> Reading | str | None:
+        """See :meth:`Layout.read`."""
+        if self._IGNORED.fullmatch(key):
+            return None
+        match = self._PATH.fullmatch(key)
+        if match is None or holding.depth(key) > self._DEPTH:
+            return "its path is not {year}/{month}/data/{variable}.nc below the mount"
+        year, month, variable = match.groups()
+        if not (1 <= int(month) <= 12 and int(year) >= 1):
+            return f"{year}-{month} is not a month"
+        facets = {"variable": variable, "year": year, "month": month}
+        return Reading(variable=variable, facets=facets, times=time_range(f"{year}-{month}"))

@@ -1,16 +1,11 @@
 """The layout of one's own data: a pattern in ``regions.yaml`` says what paths look like.
 
-Belongs here: from what a pattern finds to entries. Does not belong here: patterns (path_pattern).
+Belongs here: what the names that a pattern finds mean. Does not belong here: patterns (path_pattern).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from xdask_pipelines.catalog.entry import Entry, Format
-from xdask_pipelines.catalog.layouts.base import EMPTY, FILE_FORMATS, Holding, Quarantined
-from xdask_pipelines.catalog.layouts.stores import stores_of
-from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.layouts.base import Holding, Reading
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.path_pattern import read_pattern
@@ -27,38 +22,15 @@ class Generic:
         """See :meth:`Layout.by_file`."""
         return read_pattern(holding.pattern).suffix != ".zarr"
 
-    def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
-        """See :meth:`Layout.parse`."""
-        pattern = read_pattern(holding.pattern)
-        quarantined: list[Quarantined] = []
-        things: list[tuple[StoredObject, Format]]
-        if pattern.suffix == ".zarr":
-            stores, quarantined = stores_of(objects)
-            things = [(store.whole, store.format) for store in stores]
-        else:
-            things = [(item, FILE_FORMATS[pattern.suffix]) for item in objects]
-        entries: list[Entry] = []
-        for item, file_format in things:
-            said = pattern.match(holding.below(item.key))
-            if isinstance(said, str):
-                quarantined.append(Quarantined(item.key, said))
-                continue
-            try:
-                start, end = _times(said)
-            except CatalogError as error:
-                quarantined.append(Quarantined(item.key, str(error)))
-                continue
-            if item.size_bytes == 0:
-                quarantined.append(Quarantined(item.key, EMPTY))
-                continue
-            version = said.pop("version", "")
-            variable = said.get("variable", holding.variable)
-            entries.append(
-                holding.entry(item, file_format, variable, facets=said, version=version, time_start=start, time_end=end)
-            )
-        return entries, quarantined
-
-
-def _times(said: dict[str, str]) -> tuple[int, int] | tuple[None, None]:
-    given = [said[name] for name in ("year", "month", "day") if name in said]
-    return time_range("-".join(given)) if given else (None, None)
+    def read(self, key: str, holding: Holding) -> Reading | str | None:
+        """See :meth:`Layout.read`."""
+        said = read_pattern(holding.pattern).match(holding.below(key))
+        if isinstance(said, str):
+            return said
+        given = [said[name] for name in ("year", "month", "day") if name in said]
+        try:
+            times = time_range("-".join(given)) if given else (None, None)
+        except CatalogError as error:
+            return str(error)
+        variable = said.get("variable", holding.variable)
+        return Reading(variable=variable, version=said.pop("version", ""), facets=said, times=times)

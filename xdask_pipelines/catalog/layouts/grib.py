@@ -5,11 +5,7 @@ Belongs here: telling them by their names. Does not belong here: their messages 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
-from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.layouts.base import EMPTY, FILE_FORMATS, Holding, Quarantined
-from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Holding, Reading
 
 _SUFFIXES = tuple(suffix for suffix, kind in FILE_FORMATS.items() if kind == "grib")
 
@@ -25,19 +21,12 @@ class Grib:
         """See :meth:`Layout.by_file`."""
         return True
 
-    def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
-        """See :meth:`Layout.parse`."""
-        entries: list[Entry] = []
-        quarantined: list[Quarantined] = []
-        for item in objects:
-            name = item.key.rpartition("/")[2]
-            stem, _, _ = name.rpartition(".")
-            if name.endswith(".idx"):
-                continue  # indexes that cfgrib and others leave beside the data; reporting them would be noise
-            if not name.endswith(_SUFFIXES) or not stem:
-                quarantined.append(Quarantined(item.key, f"its name does not end in {', '.join(_SUFFIXES)}"))
-            elif item.size_bytes == 0:
-                quarantined.append(Quarantined(item.key, EMPTY))
-            else:
-                entries.append(holding.entry(item, "grib", stem, facets={"file": holding.below(item.key)}))
-        return entries, quarantined
+    def read(self, key: str, holding: Holding) -> Reading | str | None:
+        """See :meth:`Layout.read`."""
+        name = key.rpartition("/")[2]
+        stem, _, _ = name.rpartition(".")
+        if name.endswith(".idx"):
+            return None  # indexes that cfgrib and others leave beside the data; reporting them would be noise
+        if not name.endswith(_SUFFIXES) or not stem:
+            return f"its name does not end in {', '.join(_SUFFIXES)}"
+        return Reading(variable=stem, facets={"file": holding.below(key)})

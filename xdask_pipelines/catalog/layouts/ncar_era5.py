@@ -6,12 +6,9 @@ Belongs here: its paths. Does not belong here: what is in the files.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.layouts.base import EMPTY, FILE_FORMATS, Holding, Quarantined
-from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.layouts.base import Holding, Reading
 from xdask_pipelines.catalog.times import time_key
 
 
@@ -29,7 +26,7 @@ class NcarEra5:
         r"(?:.*/)?(?P<folder>[^/]+)/(?P<month>\d{6})/(?P<collection>(?P<stream>e5\.oper)\.(?P<product>an|fc|invariant)"
         r"(?:\.(?P<level_type>[a-z]+)(?:\.(?P<step_type>[a-z]+))?)?)"
         r"\.(?P<parameter_table>\d{3})_(?P<parameter_code>\d{3})_(?P<short_name>[a-z0-9_]+)\.(?P<grid>[a-z]+\d+[a-z]+)"
-        r"\.(?P<first>\d{10})_(?P<last>\d{10})(?P<suffix>\.nc|\.grb)",
+        r"\.(?P<first>\d{10})_(?P<last>\d{10})(?:\.nc|\.grb)",
         re.ASCII | re.DOTALL,
     )
     _FACETS = (
@@ -42,36 +39,22 @@ class NcarEra5:
         """See :meth:`Layout.by_file`."""
         return True
 
-    def parse(self, objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
-        """See :meth:`Layout.parse`."""
-        entries: list[Entry] = []
-        quarantined: list[Quarantined] = []
-        for item in objects:
-            match = self._PATH.fullmatch(item.key)
-            if match is None or match["folder"] != match["collection"] or holding.depth(item.key) > self._DEPTH:
-                reason = (
-                    "its path is not {collection}/{yyyymm}/{collection}.{table}_{code}_{short_name}.{grid}."
-                    "{first}_{last}.nc below the mount"
-                )
-                quarantined.append(Quarantined(item.key, reason))
-                continue
-            times = _times(match["first"], match["last"], forecast=match["product"] == "fc")
-            if times is None:
-                reason = f"{match['first']}_{match['last']} is not a range of hours"
-                quarantined.append(Quarantined(item.key, reason))
-            elif not match["first"].startswith(match["month"]):
-                reason = f"it begins in {match['first'][:6]} and lies in the folder of {match['month']}"
-                quarantined.append(Quarantined(item.key, reason))
-            elif item.size_bytes == 0:
-                quarantined.append(Quarantined(item.key, EMPTY))
-            else:
-                facets = {name: match[name] for name in self._FACETS if match[name]}
-                start, end = (None, None) if match["product"] == "invariant" else times
-                file_format = FILE_FORMATS[match["suffix"]]
-                entries.append(
-                    holding.entry(item, file_format, match["short_name"], facets=facets, time_start=start, time_end=end)
-                )
-        return entries, quarantined
+    def read(self, key: str, holding: Holding) -> Reading | str | None:
+        """See :meth:`Layout.read`."""
+        match = self._PATH.fullmatch(key)
+        if match is None or match["folder"] != match["collection"] or holding.depth(key) > self._DEPTH:
+            return (
+                "its path is not {collection}/{yyyymm}/{collection}.{table}_{code}_{short_name}.{grid}."
+                "{first}_{last}.nc below the mount"
+            )
+        times = _times(match["first"], match["last"], forecast=match["product"] == "fc")
+        if times is None:
+            return f"{match['first']}_{match['last']} is not a range of hours"
+        if not match["first"].startswith(match["month"]):
+            return f"it begins in {match['first'][:6]} and lies in the folder of {match['month']}"
+        facets = {name: match[name] for name in self._FACETS if match[name]}
+        invariant = match["product"] == "invariant"
+        return Reading(variable=match["short_name"], facets=facets, times=(None, None) if invariant else times)
 
 
 def _times(first: str, last: str, *, forecast: bool) -> tuple[int, int] | None:
