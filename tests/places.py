@@ -6,10 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
+import dask.array as da
+import numpy as np
 from distributed import Client
 from recorder import Recorder
 
+from xdask_pipelines.placement import pin
 from xdask_pipelines.placement.settings import Link, Rates, Settings
 
 EAST, WEST, CENTRAL = "us-east-1", "us-west-2", "eu-central-1"
@@ -40,3 +44,17 @@ def eventually(check: Callable[[], bool], seconds: float = 10.0) -> bool:
     while not check() and monotonic() < deadline:
         sleep(0.05)
     return check()
+
+
+def array(region: str, shape: tuple[int, ...], chunks: Any = -1, seed: int = 0) -> da.Array:
+    """Made at home from a seed: nothing of it travels with the graph."""
+
+    def make(block_info: Any = None) -> np.ndarray:
+        location = block_info[None]["array-location"]
+        rng = np.random.default_rng([seed, *(start for start, _ in location)])
+        return rng.integers(0, 320, [stop - start for start, stop in location]) / 32
+
+    made = da.map_blocks(
+        make, chunks=da.core.normalize_chunks(chunks, shape), dtype=float, meta=np.empty((0,) * len(shape))
+    )
+    return pin(made, region)

@@ -13,8 +13,7 @@ import pytest
 import xarray as xr
 from access_helpers import described
 from distributed import futures_of, wait
-from places import CENTRAL, EAST, WEST, Cluster
-from test_placement_rules import array
+from places import CENTRAL, EAST, WEST, Cluster, array
 
 from xdask_pipelines.access import open_entries
 from xdask_pipelines.placement import PlacementError, compute

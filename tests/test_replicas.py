@@ -8,8 +8,8 @@ import pytest
 import yaml
 from catalog_helpers import cmip6, era5
 
-from xdask_pipelines.assets.analysis import Source
 from xdask_pipelines.assets.replicas import choose
+from xdask_pipelines.assets.source import Source
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.errors import AmbiguousEntries
 from xdask_pipelines.topology import Topology

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from xdask_pipelines.access.completeness import Steps
-from xdask_pipelines.assets.analysis import Analysis
+from xdask_pipelines.assets.plain import Analysis
 from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.climate import field_statistics

@@ -12,8 +12,8 @@ from typing import Any
 import xarray as xr
 
 from xdask_pipelines.access import open_entries
-from xdask_pipelines.assets.analysis import as_field
 from xdask_pipelines.assets.replicas import from_cheapest
+from xdask_pipelines.assets.source import as_field
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.pools import Pools

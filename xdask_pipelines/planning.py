@@ -12,7 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xdask_pipelines.assets.analysis import analysis_named, analysis_of, run
+from xdask_pipelines.assets.analysis import analysis_named, analysis_of
+from xdask_pipelines.assets.plain import run
 from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.catalog import Entry

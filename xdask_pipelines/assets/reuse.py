@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xdask_pipelines.assets.analysis import Analysis, analysis_named
+from xdask_pipelines.assets.analysis import analysis_named
+from xdask_pipelines.assets.plain import Analysis
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.catalog.times import time_range, time_text
 from xdask_pipelines.resources.results import Results

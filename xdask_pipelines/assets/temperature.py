@@ -9,7 +9,8 @@ import xarray as xr
 from pydantic import Field
 
 from xdask_pipelines import climate
-from xdask_pipelines.assets.analysis import Source, analysis
+from xdask_pipelines.assets.analysis import analysis
+from xdask_pipelines.assets.source import Source
 from xdask_pipelines.errors import ClimateError
 
 GROUP = "temperature"

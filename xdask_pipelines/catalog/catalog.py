@@ -1,7 +1,7 @@
 """The catalog as its users see it: search, facets, resolve, apply.
 
-Belongs here: checking and translating what is asked. Does not belong here: how entries are stored (backends), or how
-they are found out (layouts, sync).
+Belongs here: what one may ask, and of whom. Does not belong here: how questions are read (asked), how entries are stored
+(backends), or how they are found out (layouts, sync).
 """
 
 from __future__ import annotations
@@ -9,18 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, ManifestChange, Query, Tombstone
+from xdask_pipelines.catalog.asked import Box, Wanted, asked
+from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, ManifestChange, Tombstone
+from xdask_pipelines.catalog.claims import check_words
 from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.extent import extent_of
 from xdask_pipelines.catalog.resolve import Replicas, nearest, resolve
-from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import CatalogError, MissingEntries
 
 if TYPE_CHECKING:
     from xdask_pipelines.catalog.esm import PlacedDatastore
-
-Wanted = str | Sequence[str]
-Box = tuple[float, float, float, float]
 
 
 class Catalog:
@@ -57,7 +54,7 @@ class Catalog:
         """
         if limit is not None and limit < 0:
             raise CatalogError(f"limit is {limit}; write how many entries at most, or leave it out for all")
-        found = self._backend.search(_query(query, superseded=superseded, time=time, bbox=bbox, limit=limit))
+        found = self._backend.search(asked(query, superseded=superseded, time=time, bbox=bbox, limit=limit))
         if not found:
             self._refuse_unknown(query)
         return found
@@ -71,7 +68,7 @@ class Catalog:
         **query: Wanted,
     ) -> int:
         """How many entries match; arguments and errors as in :meth:`search`."""
-        number = self._backend.count(_query(query, superseded=superseded, time=time, bbox=bbox))
+        number = self._backend.count(asked(query, superseded=superseded, time=time, bbox=bbox))
         if not number:
             self._refuse_unknown(query)
         return number
@@ -94,7 +91,7 @@ class Catalog:
             for name, kind in self._backend.names().items()
             if kind == "facet" or name in ("dataset", "region", "variable")
         )
-        found = self._backend.facets(wanted, _query(query, superseded=superseded, time=time, bbox=bbox))
+        found = self._backend.facets(wanted, asked(query, superseded=superseded, time=time, bbox=bbox))
         if not all(found.values()):
             self._refuse_unknown([*names, *query])
         return found if names else {name: counts for name, counts in found.items() if counts}
@@ -234,7 +231,7 @@ class Catalog:
             lease=lease,
             expected_entries=expected_entries,
         )
-        _check(change)
+        check_words(change)
         if not (change.upserts or change.removals or change.manifest):
             return 0 if dataset is None or region is None else self.generation(dataset, region)
         return self._backend.commit(change)
@@ -283,54 +280,3 @@ class Catalog:
             raise CatalogError(
                 f"No entry has {', '.join(unknown)}; entries can be searched by {', '.join(known)}, and by time"
             )
-
-
-def _query(
-    query: Mapping[str, Wanted],
-    *,
-    superseded: bool,
-    time: str | tuple[str, str] | None = None,
-    bbox: Box | None = None,
-    limit: int | None = None,
-) -> Query:
-    terms = {name: _values(name, wanted) for name, wanted in query.items()}
-    box = None if bbox is None else extent_of(bbox, "bbox")
-    return Query(terms=terms, time=_time(time), bbox=box, superseded=superseded or "version" in terms, limit=limit)
-
-
-def _values(name: str, wanted: Wanted) -> tuple[str, ...]:
-    values = (wanted,) if isinstance(wanted, str) else tuple(wanted) if isinstance(wanted, Iterable) else (wanted,)
-    for value in values:
-        if not isinstance(value, str):
-            raise CatalogError(f"{name} = {value!r} is not text; write it in quotes, as the catalog shows it")
-    return values
-
-
-def _time(time: str | tuple[str, str] | None) -> tuple[int, int] | None:
-    if time is None:
-        return None
-    first, last = (time, time) if isinstance(time, str) else time
-    start, end = time_range(first)[0], time_range(last)[1]
-    if start >= end:
-        raise CatalogError(f"time = {time!r} ends before it starts; write the earlier period first")
-    return start, end
-
-
-def _check(change: Change) -> None:
-    place = (change.dataset, change.region)
-    if (change.dataset is None) != (change.region is None):
-        raise CatalogError("A commit names both dataset and region, or neither")
-    bound = change.manifest is not None or change.expected_entries is not None
-    if change.dataset is None and (bound or change.base_generation is not None or change.lease is not None):
-        raise CatalogError("manifest, base_generation, lease and expected_entries need dataset and region")
-    if change.lease is not None and (change.lease.dataset, change.lease.region) != place:
-        raise CatalogError(f"The lease is for {change.lease.dataset} in {change.lease.region}, not for {place}")
-    ids: set[str] = set(change.removals)
-    if len(ids) != len(change.removals):
-        raise CatalogError("The same id is to be removed twice in one commit; nothing was written")
-    for entry in change.upserts:
-        if entry.id in ids:
-            raise CatalogError(f"{entry} is there twice in one commit; nothing was written")
-        ids.add(entry.id)
-        if change.dataset is not None and (entry.dataset, entry.region) != place:
-            raise CatalogError(f"{entry} does not belong to {change.dataset} in {change.region}; nothing was written")

@@ -1,6 +1,6 @@
-"""What stops a writer that builds on what is no longer true: the same words for every store.
+"""What stops a writer whose change cannot be, or builds on what is no longer true: the same words for every store.
 
-Belongs here: comparing a change with what is current. Does not belong here: how a store knows what is current.
+Belongs here: comparing a change with itself and with what is current. Does not belong here: how a store knows the latter.
 """
 
 from __future__ import annotations
@@ -8,6 +8,27 @@ from __future__ import annotations
 from xdask_pipelines.catalog.backend import Change, Lease
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.errors import CatalogError, StaleWriter
+
+
+def check_words(change: Change) -> None:
+    """Refuse a change that contradicts itself."""
+    place = (change.dataset, change.region)
+    if (change.dataset is None) != (change.region is None):
+        raise CatalogError("A commit names both dataset and region, or neither")
+    bound = change.manifest is not None or change.expected_entries is not None
+    if change.dataset is None and (bound or change.base_generation is not None or change.lease is not None):
+        raise CatalogError("manifest, base_generation, lease and expected_entries need dataset and region")
+    if change.lease is not None and (change.lease.dataset, change.lease.region) != place:
+        raise CatalogError(f"The lease is for {change.lease.dataset} in {change.lease.region}, not for {place}")
+    ids: set[str] = set(change.removals)
+    if len(ids) != len(change.removals):
+        raise CatalogError("The same id is to be removed twice in one commit; nothing was written")
+    for entry in change.upserts:
+        if entry.id in ids:
+            raise CatalogError(f"{entry} is there twice in one commit; nothing was written")
+        ids.add(entry.id)
+        if change.dataset is not None and (entry.dataset, entry.region) != place:
+            raise CatalogError(f"{entry} does not belong to {change.dataset} in {change.region}; nothing was written")
 
 
 def check_base(change: Change, now: int) -> None:

@@ -22,7 +22,16 @@ from xdask_pipelines.errors import CatalogError, StaleWriter
 PAGE = 10_000
 _BULK_TRIES = 8
 _KEEP_ALIVE = "5m"
-_SETTINGS = {"index": {"number_of_shards": 1, "auto_expand_replicas": "0-1", "refresh_interval": "30s"}}
+_SETTINGS = {
+    "index": {
+        "number_of_shards": 1,
+        "auto_expand_replicas": "0-1",
+        "refresh_interval": "30s",
+        # As long does a node know which version of a purged document was the last, and refuses older ones of a writer that
+        # wakes up late. Its default is a minute, in which a laptop hardly falls asleep.
+        "gc_deletes": "1d",
+    }
+}
 
 Document = dict[str, Any]
 Answer = dict[str, Any]

@@ -1,0 +1,156 @@
+"""An analysis before Dagster: a function of xarray objects, what it reads, and calling it lazily.
+
+Belongs here: everything about one that needs neither a run nor a pool. Does not belong here: making an asset of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+import xarray as xr
+
+from xdask_pipelines.access.completeness import steps_of
+from xdask_pipelines.assets.replicas import choose
+from xdask_pipelines.assets.source import Source, digest
+from xdask_pipelines.catalog import Catalog
+from xdask_pipelines.catalog.resolve import Replicas
+from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.resources.io_manager import Result, entries_of
+from xdask_pipelines.resources.results import PARTITION
+from xdask_pipelines.topology import Topology
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """An analysis before Dagster: its function, what it reads, what it follows from."""
+
+    name: str
+    function: Callable[..., Any]
+    sources: Mapping[str, Source]
+    upstream: tuple[str, ...]
+    config_type: type[dg.Config] | None
+    config_name: str
+    code_version: str
+    partitions_def: dg.PartitionsDefinition[str] | None
+    group_name: str
+    preview: Callable[[Any], xr.DataArray]
+    units: str | None
+    valid_range: tuple[float, float] | None
+    caveat: str
+
+    @property
+    def partitioned(self) -> bool:
+        """Whether it is made partition by partition."""
+        return self.partitions_def is not None
+
+    def config(self, values: Mapping[str, Any] | None) -> Any:
+        """Typed config from a run's values.
+
+        Raises
+        ------
+        XdaskError
+            If there is no such value, with those that there are.
+        """
+        known = sorted(self.config_type.model_fields) if self.config_type else []
+        if unknown := sorted(set(values or {}) - set(known)):
+            there_is = f"There is {', '.join(known)}" if known else "It takes none"
+            raise XdaskError(f"{self.name} has no config value {', '.join(unknown)}. {there_is}.")
+        return self.config_type(**(values or {})) if self.config_type else None
+
+    def replicas(self, catalog: Catalog, config: Any, partition: str) -> dict[str, Replicas]:
+        """What one partition reads, by parameter: each entry, in each Region that holds it."""
+        return {name: source.resolve(catalog, config, partition) for name, source in self.sources.items()}
+
+    def version(
+        self,
+        config: Any,
+        replicas: Mapping[str, Replicas],
+        upstream: Mapping[str, Mapping[str, str]],
+        partition: str,
+    ) -> str:
+        """Data version: digest of the code, the config, the sources' digests and the versions of upstream results.
+
+        ``upstream`` gives each upstream result's versions by partition; of those a partition uses only its own.
+        """
+        used = {
+            name: {partition: versions[partition]} if partition in versions else dict(versions)
+            for name, versions in upstream.items()
+        }
+        return digest(
+            {
+                "code": self.code_version,
+                "config": config.model_dump() if config else None,
+                "sources": {name: self.sources[name].version(found) for name, found in replicas.items()},
+                "upstream": used,
+            }
+        )
+
+
+def run(
+    made: Analysis,
+    topology: Topology,
+    catalog: Catalog,
+    values: Mapping[str, Any] | None,
+    keys: Sequence[str],
+    inputs: Mapping[str, Any],
+) -> Result:
+    """Call the function for every partition key; everything stays lazy.
+
+    Parameters
+    ----------
+    made
+        The analysis.
+    topology, catalog
+        Resolve its sources; what several Regions hold is read, for all keys, where least is shipped.
+    values
+        Config of the run.
+    keys
+        Partition keys; ``[""]`` without partitions.
+    inputs
+        Lazy upstream results, by parameter.
+    """
+    config = made.config(values)
+    upstream = {n: {e.part: e.attributes["data_version"] for e in entries_of(x)} for n, x in inputs.items()}
+    used = {e.id: e for x in inputs.values() for e in entries_of(x)}
+    excerpts = {e.attributes["excerpt"] for e in used.values() if "excerpt" in e.attributes}
+    experiments = {name for e in used.values() for name in e.attributes.get("experiments", "").split(", ") if name}
+    parts, versions, steps = {}, {}, {}
+    found = {key: made.replicas(catalog, config, key) for key in keys}
+    unread = {name for name, source in made.sources.items() if source.grid}
+    choice = choose(topology, {n: [found[k][n] for k in keys] for n in made.sources}, used.values(), unread)
+    for i, key in enumerate(keys):
+        entries = {name: choice.of(replicas) for name, replicas in found[key].items()}
+        arguments: dict[str, Any] = {name: made.sources[name].open(entry) for name, entry in entries.items()}
+        for name, x in inputs.items():
+            arguments[name] = x.isel({PARTITION: i}, drop=True) if made.partitioned and PARTITION in x.dims else x
+        if made.config_name:
+            arguments[made.config_name] = config
+        parts[key] = made.function(**arguments)
+        versions[key] = made.version(config, found[key], upstream, key)
+        used |= {e.id: e for e in entries.values()}
+        for name, entry in entries.items():
+            if made.sources[name].grid:
+                continue
+            if "experiment_id" in entry.facets:
+                experiments.add(entry.facets["experiment_id"])
+            if counted := steps_of(entry):
+                steps[key] = counted
+                if counted.excerpt and not counted.complete:
+                    excerpts.add(str(counted))
+    return Result(
+        parts=parts,
+        versions=versions,
+        upstream={name: digest(of_parts) for name, of_parts in upstream.items()},
+        code_version=made.code_version,
+        config=config.model_dump() if config else {},
+        sources=tuple(used.values()),
+        excerpt="; ".join(sorted(excerpts)),
+        caveat=made.caveat,
+        experiments=tuple(sorted(experiments)),
+        steps=steps,
+        preview=made.preview,
+        replicas=choice.said,
+    )

@@ -1,0 +1,54 @@
+"""Questions to the catalog in the words of people, as stores know them.
+
+Belongs here: checking and translating what is asked. Does not belong here: answering it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from xdask_pipelines.catalog.backend import Query
+from xdask_pipelines.catalog.extent import extent_of
+from xdask_pipelines.catalog.times import time_range
+from xdask_pipelines.errors import CatalogError
+
+Wanted = str | Sequence[str]
+Box = tuple[float, float, float, float]
+
+
+def asked(
+    query: Mapping[str, Wanted],
+    *,
+    superseded: bool,
+    time: str | tuple[str, str] | None = None,
+    bbox: Box | None = None,
+    limit: int | None = None,
+) -> Query:
+    """A query as stores know it.
+
+    Raises
+    ------
+    CatalogError
+        A value is not text, a time no period, a box no box.
+    """
+    terms = {name: _values(name, wanted) for name, wanted in query.items()}
+    box = None if bbox is None else extent_of(bbox, "bbox")
+    return Query(terms=terms, time=_time(time), bbox=box, superseded=superseded or "version" in terms, limit=limit)
+
+
+def _values(name: str, wanted: Wanted) -> tuple[str, ...]:
+    values = (wanted,) if isinstance(wanted, str) else tuple(wanted) if isinstance(wanted, Iterable) else (wanted,)
+    for value in values:
+        if not isinstance(value, str):
+            raise CatalogError(f"{name} = {value!r} is not text; write it in quotes, as the catalog shows it")
+    return values
+
+
+def _time(time: str | tuple[str, str] | None) -> tuple[int, int] | None:
+    if time is None:
+        return None
+    first, last = (time, time) if isinstance(time, str) else time
+    start, end = time_range(first)[0], time_range(last)[1]
+    if start >= end:
+        raise CatalogError(f"time = {time!r} ends before it starts; write the earlier period first")
+    return start, end
