@@ -41,11 +41,11 @@ def main(scheduler: str, regions: str, catalog_url: str, fsx_url: str, step: str
     with Client(scheduler) as client:
         run = partial(compute, client)
         lustre = FsxLustre(lambda region: fsx, MountAtHome(run, on_lustre=True), poll_seconds=0)
-        catalog.lease = dying("leased", catalog.lease)  # type: ignore[method-assign]
         module._list = dying("listed", module._list)
         module.read_headers = dying("described", module.read_headers)
         module.commit_sync = dying("committing", module.commit_sync)
-        object.__setattr__(lustre, "forget", dying("removed", lustre.forget))
+        for thing, name, then in ((catalog, "lease", "leased"), (lustre, "forget", "removed")):
+            object.__setattr__(thing, name, dying(then, getattr(thing, name)))
         module.sync(topology, catalog, run, lustre, "era5", "us-east-1")
 
 

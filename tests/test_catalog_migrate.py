@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
+from unittest.mock import patch
 from urllib.request import Request, urlopen
 
 import pytest
@@ -54,14 +56,14 @@ def _state(catalog: Catalog) -> object:
     return entries, stones, list(kept.objects), kept.digests, kept.generation, catalog.facets(), catalog.names()
 
 
-def _ask(address: str, method: str, path: str) -> object:
+def _ask(address: str, method: str, path: str) -> Any:
     node, name = address.removeprefix("opensearch+").rsplit("/", 1)
     with urlopen(Request(f"{node}/{path.format(name=name)}", method=method), timeout=30) as answer:
         return json.load(answer)
 
 
 def _indices(address: str) -> list[str]:
-    return sorted(_ask(address, "GET", "{name}-*/_settings"))  # type: ignore[call-overload]
+    return sorted(_ask(address, "GET", "{name}-*/_settings"))
 
 
 def _store(catalog: Catalog) -> opensearch.OpenSearchBackend:
@@ -74,14 +76,14 @@ def _die_at(address: str, request: int, schema: int) -> None:
     """Migrate, and die before the request of this number is sent."""
     ask, count = opensearch_node.Node.ask, iter(range(10_000))
 
-    def counted(self: object, *args: object, **options: object) -> object:
+    def counted(*args: Any, **options: Any) -> Any:
         if next(count) == request:
             os._exit(9)
-        return ask(self, *args, **options)  # type: ignore[arg-type]
+        return ask(*args, **options)
 
     opensearch_head.SCHEMA_VERSION = schema
-    opensearch_node.Node.ask = counted  # type: ignore[method-assign,assignment]
-    open_catalog(address).migrate()
+    with patch.object(opensearch_node.Node, "ask", counted):
+        open_catalog(address).migrate()
 
 
 def _moved(catalog: Catalog) -> bool:
