@@ -38,7 +38,7 @@ class Cluster:
     recorder: Recorder
 
 
-def eventually(check: Callable[[], bool], seconds: float = 10.0) -> bool:
+def eventually(check: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Whether something becomes true in time."""
     deadline = monotonic() + seconds
     while not check() and monotonic() < deadline:

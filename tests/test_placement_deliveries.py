@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import dask
@@ -63,6 +64,32 @@ def test_what_is_kept_on_workers_does_not_go_ahead(cluster: Cluster) -> None:
     (got,), evidence = compute(cluster.client, held)
     assert got.sum() == 200
     assert _asked(cluster.client) - before == 1
+    assert evidence.bytes_across == {f"{EAST}->eu-west-2": 800}
+
+
+def _slow_graphs(seconds: float, dask_scheduler: Scheduler | None = None) -> None:
+    """Let graphs take longer on their way than questions do; 0 undoes it."""
+    handlers = dask_scheduler.stream_handlers  # type: ignore[union-attr]
+    quick = getattr(handlers["update-graph"], "quick", handlers["update-graph"])
+
+    async def slow(**said: Any) -> None:
+        await asyncio.sleep(seconds)
+        await quick(**said)
+
+    slow.quick = quick  # type: ignore[attr-defined]
+    handlers["update-graph"] = slow if seconds else quick
+
+
+def test_what_is_kept_on_workers_is_counted_though_its_graph_comes_late(cluster: Cluster) -> None:
+    held = ones(EAST, 800, "late").persist()
+    wait(held)
+    cluster.client.run_on_scheduler(_slow_graphs, 1.0)
+    try:
+        (got,), evidence = compute(cluster.client, held)
+    finally:
+        cluster.client.run_on_scheduler(_slow_graphs, 0.0)
+    assert got.sum() == 200
+    assert (evidence.reused_tasks, evidence.tasks_by_region) == (1, {}), "it is not the evidence of persisting"
     assert evidence.bytes_across == {f"{EAST}->eu-west-2": 800}
 
 

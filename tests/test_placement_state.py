@@ -206,7 +206,7 @@ def test_a_client_that_is_closed_in_mid_run_ends_its_computation(cluster: Cluste
         with pytest.raises(LostComputation, match="run again"):
             compute(client, slow_array("closed", seconds=1.0).sum())
         closing.join()
-    assert eventually(lambda: nothing_left(cluster.client), 3.0), cluster.client.run_on_scheduler(_state)
+    assert eventually(lambda: nothing_left(cluster.client), 10.0), cluster.client.run_on_scheduler(_state)
 
 
 _INTERRUPTED = """
@@ -233,7 +233,7 @@ def test_a_notebook_that_interrupts_a_computation_and_lives_on_leaves_nothing(cl
         notebook.send_signal(signal.SIGINT)
         assert notebook.stdout is not None
         assert notebook.stdout.readline() == "interrupted running\n"
-        assert eventually(lambda: nothing_left(cluster.client), 3.0), cluster.client.run_on_scheduler(_state)
+        assert eventually(lambda: nothing_left(cluster.client), 10.0), cluster.client.run_on_scheduler(_state)
         notebook.communicate("\n", timeout=30)
 
 

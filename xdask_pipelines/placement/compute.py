@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError
 from functools import partial
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import Any
 
 import cloudpickle
@@ -27,6 +27,8 @@ from xdask_pipelines.placement.fence import MAX_TASKS, fenced, too_many_tasks
 Progress = Callable[[Mapping[str, tuple[int, int]]], None]
 Report = Mapping[str, Any]
 _POLL_SECONDS = 0.5
+#: How long a graph may be on its way to the scheduler, and how often it is looked for.
+_GRAPH_SECONDS, _PAUSE_SECONDS = 60.0, 0.01
 
 
 def compute(
@@ -90,9 +92,13 @@ def _run(
         raise too_many_tasks(len(outputs), max_tasks)
     futures: list[Future[Any]] = []
     ask(client, "expect", client=client.id, keys=outputs)
+    known = any(key in client.futures for key in outputs)
+    before = ask(client, "newest", client=client.id, keys=outputs) if known else None
     try:
         futures = list({f.key: f for f in futures_of(client.persist(lazy))}.values())
         _wait(client, futures, outputs, progress)
+        if known:
+            _until_begun(client, futures, outputs, before)
         values = dict(zip([f.key for f in futures], client.gather(futures), strict=True))
         return values, ask(client, "report", client=client.id, keys=outputs, delivered=True)
     except BaseException as error:
@@ -197,6 +203,19 @@ def _wait(client: Client, futures: list[Future[Any]], outputs: list[Any], progre
             _tell(client, outputs, progress)
     if progress:
         _tell(client, outputs, progress)
+
+
+def _until_begun(client: Client, futures: list[Future[Any]], outputs: list[Any], before: str | None) -> None:
+    """Wait until the newest computation on the scheduler is another one than before.
+
+    What this client has persisted before may be finished for it, and gathered, before the new graph has arrived. What
+    crosses would then be counted for the old one.
+    """
+    deadline = perf_counter() + _GRAPH_SECONDS
+    while ask(client, "newest", client=client.id, keys=outputs) == before and perf_counter() < deadline:
+        if any(f.status != "finished" for f in futures):
+            return  # refused, or lost: gathering tells
+        sleep(_PAUSE_SECONDS)
 
 
 def _tell(client: Client, outputs: list[Any], progress: Progress) -> None:

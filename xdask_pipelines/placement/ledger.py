@@ -47,6 +47,7 @@ class Ledger:
         self.scheduler = scheduler
         scheduler.handlers["xdask_report"] = self._answer_report
         scheduler.handlers["xdask_progress"] = self._answer_progress
+        scheduler.handlers["xdask_newest"] = self._answer_newest
         scheduler.stream_handlers["xdask-read"] = self._on_read
         scheduler.stream_handlers["xdask-received"] = self._on_received
         scheduler.stream_handlers["xdask-sent"] = self._on_sent
@@ -95,6 +96,11 @@ class Ledger:
     def _answer_progress(self, client: str, keys: Iterable[Key]) -> dict[str, Any] | None:
         found = self.computations.find(client, keys)
         return found.progress() if found else None
+
+    def _answer_newest(self, client: str, keys: Iterable[Key]) -> str | None:
+        """Which is the newest computation of a client with these outputs."""
+        found = self.computations.find(client, keys)
+        return found.stimulus if found else None
 
     # ---- what ran, and what workers tell ----------------------------------------------------------------------
 
