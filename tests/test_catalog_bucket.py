@@ -17,9 +17,9 @@ from proxy import proxied
 from s3_server import S3Server
 
 from xdask_pipelines.catalog.bucket import Bucket, list_bucket
-from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.inventory import read_inventory
 from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.streams import Packed
 from xdask_pipelines.errors import CatalogError
 
 Make = Callable[[str], str]
@@ -53,7 +53,7 @@ def test_a_listing_is_whole_over_pages_and_prefixes_and_in_order(s3: S3Server, b
     assert found == listed(url), "pages do not matter"
     below = listed(f"{url}/2011/02", "feb")
     assert [item.key for item in below] == ["feb/data/a.nc", "feb/data/b.nc"]
-    assert Listing.unpacked(Listing.of(found).packed()) == found
+    assert list(Packed.of(found)) == found
 
 
 def test_etags_are_those_of_s3_and_a_new_content_of_the_same_size_has_another(s3: S3Server, bucket: Make):

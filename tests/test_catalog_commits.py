@@ -102,7 +102,7 @@ def test_manifests_are_kept_for_each_place_sorted(catalog: Catalog):
     assert list(committed.objects) == [stored("b", 99), stored("ü")]
     assert committed.generation == 2
     assert committed.digests == {e.id: e.digest for e in (era5("2011-01"), era5("2011-02"))}
-    assert catalog.manifest("era5", "us-west-2").objects == []
+    assert list(catalog.manifest("era5", "us-west-2").objects) == []
 
 
 # --- leases -----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ def test_a_catalog_that_does_not_exist_yet_is_empty(catalog: Catalog, tmp_path: 
     assert catalog.facets() == {}
     assert catalog.names() == {}
     assert catalog.generation(**ERA5) == 0
-    assert catalog.manifest(**ERA5).objects == ()
+    assert list(catalog.manifest(**ERA5).objects) == []
     assert catalog.tombstones(**ERA5) == []
     with pytest.raises(MissingEntries, match="It is empty: run xdask sync"):
         catalog.resolve(dataset="era5", variable="x")

@@ -1,4 +1,4 @@
-"""Comparing as little as it takes gives what comparing everything gives; objects as columns."""
+"""Comparing as little as it takes gives what comparing everything gives."""
 
 import sqlite3
 from pathlib import Path
@@ -9,12 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xdask_pipelines.catalog import open_catalog
-from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.differences import _of_changed_files, _of_everything, differences
 from xdask_pipelines.catalog.layouts import Holding, fingerprint
 from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.streams import Packed
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
-from xdask_pipelines.errors import CatalogError
 
 PLACE = {"dataset": "era5", "region": "us-east-1"}
 #: Good paths, a path of no entry, an ignored file, a folder, a damaged month, and a file with an unusable name.
@@ -47,11 +46,10 @@ def test_looking_at_changed_files_alone_finds_what_looking_at_all_finds(
     commit_sync(catalog, made, {}, rejected=bad)
     committed = catalog.manifest(**PLACE)
     assert {item.key for item in committed.objects} == {entry.key for entry in catalog.search()}
-    mounts = [(ERA5, Listing.of(listing(second, not problem)))]
-    listed = Listing.joined([objects.usable() for _, objects in mounts])
+    mounts = [(ERA5, Packed.of(listing(second, not problem)))]
     holdings = fingerprint([ERA5])
-    little = _of_changed_files(mounts, listed, committed, holdings)
-    much = _of_everything(mounts, listed, committed, holdings)
+    little = _of_changed_files(mounts, committed, holdings)
+    much = _of_everything(mounts, committed, holdings)
 
     def seen(found):
         ids = [sorted(entry.id for entry in group) for group in (found.added, found.changed)]
@@ -87,7 +85,7 @@ def test_another_description_of_the_mount_looks_at_everything_once(tmp_path: Pat
     assert made.gone == (), "what is excluded is there: nothing is to be removed from a mount"
     commit_sync(catalog, made, {})
     after = catalog.manifest(**PLACE)
-    found = differences([(excluded, Listing.of(objects))], after)
+    found = differences([(excluded, Packed.of(objects))], after)
     assert (found.unchanged, found.removed, len(found.quarantined)) == (11, (), 1)
 
 
@@ -110,40 +108,3 @@ def test_a_catalog_of_the_version_before_is_read_and_becomes_one_of_this_version
     assert (made.unchanged, made.redescribed) == (12, True)
     commit_sync(old, made, {})
     assert plan_sync([(ERA5, objects)], old.manifest(**PLACE)).nothing_to_do
-
-
-# ---- columns ----------------------------------------------------------------------------------------------------
-
-
-def test_a_listing_is_a_sequence_of_objects():
-    objects = [stored(key) for key in ("a", "b/c", "b/d", "b-c", "ü")]
-    objects.sort()
-    found = Listing.of(objects)
-    assert list(found) == objects == list(Listing.unpacked(found.packed()))
-    assert found == objects
-    assert found[1:3] == objects[1:3]
-    assert found[-1] == objects[-1]
-    assert [item.key for item in found.below("b")] == ["b/c", "b/d"]
-    assert [item.key for item in found.below("a")] == ["a"]
-    assert len(found.below("c")) == 0
-    assert Listing.of(()) == []
-    with pytest.raises(IndexError):
-        found[9]
-    with pytest.raises(ValueError, match="without steps"):
-        found[::2]
-
-
-def test_a_fingerprint_is_of_keys_and_etags_with_their_borders():
-    def of(*pairs: tuple[str, str]) -> str:
-        return Listing.of([StoredObject(key, 1, etag, 1, "") for key, etag in pairs]).fingerprint()
-
-    assert of(("a", "bc")) != of(("ab", "c"))
-    assert of(("a", "b"), ("c", "d")) != of(("a", "bc"), ("d", ""))
-    assert Listing.of([stored("a", 1, "e", 1)]).fingerprint() == Listing.of([stored("a", 9, "e", 5)]).fingerprint()
-    assert Listing.of([stored("a"), stored("b")]).fingerprint(without={"b"}) == Listing.of([stored("a")]).fingerprint()
-
-
-def test_unsorted_and_doubled_keys_are_refused_by_name():
-    for keys in (("b", "a"), ("a", "a")):
-        with pytest.raises(CatalogError, match="is not sorted, each key once: 'a' comes after"):
-            Listing.of([stored(key) for key in keys]).check_sorted("here")

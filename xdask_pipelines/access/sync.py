@@ -21,6 +21,7 @@ from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.inventory import read_inventory
 from xdask_pipelines.catalog.layouts import Holding, Quarantined
 from xdask_pipelines.catalog.listing import StoredObject, list_folder
+from xdask_pipelines.catalog.streams import Packed
 from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
 from xdask_pipelines.errors import CatalogError, XdaskError
 from xdask_pipelines.lustre import Lustre
@@ -157,9 +158,9 @@ def _list(
     holdings: Sequence[Holding],
     buckets: Sequence[Bucket | None],
     region: str,
-    known: Listing,
+    known: Packed,
     compute: Compute,
-) -> tuple[list[Listing], datetime | None, Evidence]:
+) -> tuple[list[Packed], datetime | None, Evidence]:
     by_key = {o.key: o for o in known} if None in buckets else {}
     calls = [
         call_at_home("list", region, list_bucket_at_home, bucket, holding.mount)
@@ -169,7 +170,7 @@ def _list(
     ]
     answers, evidence = compute(*calls)
     taken = [when for _, when in answers if when is not None]
-    return [Listing.unpacked(data) for data, _ in answers], min(taken, default=None), evidence
+    return [Packed([data]) for data, _ in answers], min(taken, default=None), evidence
 
 
 def list_at_home(mount: str, known: Mapping[str, StoredObject]) -> tuple[bytes, None]:

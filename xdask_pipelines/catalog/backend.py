@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
 
-from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.extent import Extent
 from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.streams import Packed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +75,7 @@ class Committed:
     """
 
     generation: int = 0
-    objects: Listing = field(default_factory=lambda: Listing.of(()))
+    objects: Packed = field(default_factory=Packed)
     entries: int = 0
     holdings: str = ""
     read_digests: Callable[[], Mapping[str, str]] = dict

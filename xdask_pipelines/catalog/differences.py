@@ -9,15 +9,17 @@ unchanged ones cost a microsecond each and not the twenty of an entry. Stores ar
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from xdask_pipelines.catalog.backend import Committed
 from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import Entry, entry_id
 from xdask_pipelines.catalog.layouts import LAYOUTS, Holding, Quarantined, fingerprint, parse
+from xdask_pipelines.catalog.streams import Packed, difference, digest_of, rising
 
-Mounts = Sequence[tuple[Holding, Listing]]
+Mounts = Sequence[tuple[Holding, Packed]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +37,7 @@ class Differences:
     known
         Keys of ``put`` that the manifest knows.
     listed
-        All usable objects.
+        Usable objects: those behind new and changed entries, perhaps others.
     state
         Digest of keys and ETags behind entries, and of the mounts' descriptions.
     holdings
@@ -59,20 +61,29 @@ class Differences:
 def differences(mounts: Mounts, committed: Committed) -> Differences:
     """Compare the mounts of one (dataset, Region) with its last commit."""
     holdings = fingerprint([holding for holding, _ in mounts])
-    listed = Listing.joined([objects.usable() for _, objects in mounts])
     by_file = all(LAYOUTS[holding.layout].by_file(holding) for holding, _ in mounts)
     # Entries without an object behind them were brought in by an import.
     if by_file and committed.holdings == holdings and committed.entries == len(committed.objects):
-        return _of_changed_files(mounts, listed, committed, holdings)
-    return _of_everything(mounts, listed, committed, holdings)
+        return _of_changed_files(mounts, committed, holdings)
+    return _of_everything(mounts, committed, holdings)
 
 
-def _of_changed_files(mounts: Mounts, listed: Listing, committed: Committed, holdings: str) -> Differences:
-    put, gone, known = listed.difference(committed.objects)
+def _usable(mounts: Mounts) -> Iterator[Listing]:
+    """Objects without a problem, sorted by key: no mount lies in another one."""
+    in_order = sorted(mounts, key=lambda mount: f"{mount[0].mount}/")
+    parts = chain.from_iterable(objects.parts() for _, objects in in_order)
+    return rising(
+        (part.usable() for part in parts), f"{' and '.join(h.mount for h, _ in in_order)} in {mounts[0][0].region}"
+    )
+
+
+def _of_changed_files(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
+    put, gone, known = difference(_usable(mounts), committed.objects.parts())
     entries: dict[str, Entry] = {}
     quarantined: list[Quarantined] = []
     for holding, objects in mounts:
-        found, refused = parse([*put.below(holding.mount), *objects.problems()], holding)
+        problems = chain.from_iterable(part.problems() for part in objects.parts())
+        found, refused = parse([*put.below(holding.mount), *problems], holding)
         entries.update((entry.key, entry) for entry in found)
         quarantined += refused
     no_longer = sorted(known - entries.keys())
@@ -90,13 +101,14 @@ def _of_changed_files(mounts: Mounts, listed: Listing, committed: Committed, hol
         drop=tuple(sorted([*gone, *no_longer])),
         gone=tuple(gone),
         known=frozenset(known & entries.keys()),
-        listed=listed,
-        state=listed.fingerprint(without={item.key for item in put} - entries.keys()) + holdings,
+        listed=put,
+        state=digest_of(_usable(mounts), without={item.key for item in put} - entries.keys()) + holdings,
         holdings=holdings,
     )
 
 
-def _of_everything(mounts: Mounts, listed: Listing, committed: Committed, holdings: str) -> Differences:
+def _of_everything(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
+    listed = Listing.in_order(_usable(mounts))
     entries: dict[str, Entry] = {}
     quarantined: list[Quarantined] = []
     for holding, objects in mounts:
@@ -105,7 +117,7 @@ def _of_everything(mounts: Mounts, listed: Listing, committed: Committed, holdin
         quarantined += refused
     digests = committed.digests
     behind = listed.behind(sorted(entry.key for entry in entries.values()))
-    put, drop, known = behind.difference(committed.objects)
+    put, drop, known = difference([behind], committed.objects.parts())
     gone = set(drop) - {item.key for item in listed.only(drop)}
     added = tuple(entry for i, entry in entries.items() if i not in digests)
     changed = tuple(entry for i, entry in entries.items() if digests.get(i, entry.digest) != entry.digest)
@@ -120,6 +132,6 @@ def _of_everything(mounts: Mounts, listed: Listing, committed: Committed, holdin
         gone=tuple(sorted(gone)),
         known=frozenset(known),
         listed=listed,
-        state=behind.fingerprint() + holdings,
+        state=digest_of([behind]) + holdings,
         holdings=holdings,
     )

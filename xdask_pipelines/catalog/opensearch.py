@@ -15,7 +15,6 @@ from typing import TypeVar
 
 from xdask_pipelines.catalog.backend import Change, Committed, Lease, Query, Tombstone
 from xdask_pipelines.catalog.claims import being_synced, check_base, check_lease, moved_on
-from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import FIELDS, Entry
 from xdask_pipelines.catalog.opensearch_head import Head, HeadDocument
 from xdask_pipelines.catalog.opensearch_index import Documents
@@ -31,13 +30,16 @@ from xdask_pipelines.catalog.opensearch_query import (
     true_at,
     values_of,
 )
-from xdask_pipelines.catalog.opensearch_write import Writer, unpacked
+from xdask_pipelines.catalog.opensearch_write import Writer, packed
+from xdask_pipelines.catalog.streams import Packed
 from xdask_pipelines.errors import CatalogError
 
 T = TypeVar("T")
 #: Documents that have ended are removed when there are so many.
 _PURGE = 10_000
 _MAX_VALUES = 65_000
+#: Pieces of a manifest an answer; each takes over a megabyte, several times.
+_PIECES = 8
 
 
 class OpenSearchBackend:
@@ -130,11 +132,11 @@ class OpenSearchBackend:
                 return Committed()
 
             query = {"bool": {"filter": [*true_at(head, "manifest"), *place]}}
-            pieces = documents.found(query, ["key", "id"], ["rows"])
+            pieces = documents.found(query, ["key", "id"], ["rows"], page=_PIECES)
             of_place_now = head.place(dataset, region)
             return Committed(
                 generation=of_place_now.generation,
-                objects=Listing.in_order([unpacked(piece) for piece in pieces]),
+                objects=Packed([packed(piece) for piece in pieces]),
                 entries=documents.count([*true_at(head, "entry"), *place]),
                 holdings=of_place_now.holdings,
                 read_digests=partial(self._digests, dataset, region, of_place_now.generation),

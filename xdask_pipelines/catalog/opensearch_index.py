@@ -78,13 +78,14 @@ class Documents:
         sort: Sequence[str],
         fields: Sequence[str] | bool = True,
         limit: int | None = None,
+        page: int = PAGE,
     ) -> Iterator[Document]:
         """Sources of all hits in order, however many there are: of more than a page, all of one moment."""
         if limit == 0 or not self._indices:
             return
-        size = min(limit or PAGE, PAGE)
+        size = min(limit or page, page)
         body: Document = {"query": dict(query), "sort": list(sort), "_source": fields, "size": size}
-        if limit is not None and limit <= PAGE:
+        if limit is not None and limit <= page:
             yield from (hit["_source"] for hit in self.search(body)["hits"]["hits"])
             return
         options = {"keep_alive": _KEEP_ALIVE}

@@ -141,7 +141,7 @@ class Writer:
             before = Listing.of(())
             if old:
                 (piece,) = self._true("id", [old[i]["id"]], kind="manifest")
-                before = unpacked(piece)
+                before = Listing.in_order(Listing.unpacked(packed(piece)))
                 yield self._end(piece)
             for objects in changed(before, part):
                 identity = f"{stem}-{self._number}-{count}"
@@ -193,9 +193,9 @@ class Writer:
             check_count(change, self._documents.count(filters))
 
 
-def unpacked(piece: Document) -> Listing:
-    """Objects of a piece of a manifest."""
-    return Listing.unpacked(base64.b64decode(piece["rows"]))
+def packed(piece: Document) -> bytes:
+    """Objects of a piece of a manifest, packed."""
+    return base64.b64decode(piece["rows"])
 
 
 def _chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:

@@ -12,6 +12,7 @@ from xdask_pipelines.catalog.backend import ManifestChange
 from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.listing import StoredObject
 from xdask_pipelines.catalog.pieces import changed, touched
+from xdask_pipelines.catalog.streams import Packed
 
 TABLE = """CREATE TABLE manifest (
     dataset TEXT NOT NULL,
@@ -22,10 +23,10 @@ TABLE = """CREATE TABLE manifest (
 )"""
 
 
-def read_manifest(db: sqlite3.Connection, dataset: str, region: str) -> Listing:
+def read_manifest(db: sqlite3.Connection, dataset: str, region: str) -> Packed:
     """The manifest of (dataset, Region)."""
     found = db.execute("SELECT rows FROM manifest WHERE dataset = ? AND region = ? ORDER BY key", (dataset, region))
-    return Listing.in_order([Listing.unpacked(rows) for (rows,) in found])
+    return Packed([rows for (rows,) in found])
 
 
 def write_manifest(db: sqlite3.Connection, dataset: str, region: str, change: ManifestChange) -> None:
@@ -40,7 +41,7 @@ def write_manifest(db: sqlite3.Connection, dataset: str, region: str, change: Ma
                 "DELETE FROM manifest WHERE dataset = ? AND region = ? AND key = ? RETURNING rows",
                 (*place, first_keys[i]),
             ).fetchone()
-            before = Listing.unpacked(rows)
+            before = Listing.in_order(Listing.unpacked(rows))
         for piece in changed(before, part):
             db.execute("INSERT INTO manifest VALUES (?, ?, ?, ?)", (*place, piece[0].key, piece.packed()))
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from xdask_pipelines.catalog.backend import Committed, Lease, ManifestChange
 from xdask_pipelines.catalog.catalog import Catalog
-from xdask_pipelines.catalog.columns import Listing
-from xdask_pipelines.catalog.differences import Differences, differences
+from xdask_pipelines.catalog.differences import Differences, Mounts, differences
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.layouts import Holding, Quarantined
 from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.streams import Packed
 from xdask_pipelines.errors import CatalogError, SuspiciousPlan
 
 _FEW_REMOVALS = 10
@@ -113,11 +113,9 @@ def plan_sync(
     CatalogError
         Listings are not sorted, or of several places.
     """
-    mounts = [(holding, Listing.of(objects)) for holding, objects in listings]
+    mounts = [(holding, Packed.of(objects)) for holding, objects in listings]
     if len({(holding.dataset, holding.region) for holding, _ in mounts}) != 1:
         raise CatalogError("A sync is of the mounts of one dataset in one Region; give at least one, and no others")
-    for holding, objects in mounts:
-        objects.check_sorted(f"{holding.mount} in {holding.region}")
     found = differences(mounts, committed)
     place = mounts[0][0]
     plan = SyncPlan(
@@ -221,11 +219,11 @@ def _without(plan: SyncPlan, rejected: Sequence[Entry]) -> ManifestChange:
     return ManifestChange(put=put, drop=[*plan.manifest.drop, *sorted(behind - new)])
 
 
-def _suspicions(plan: SyncPlan, mounts: Sequence[tuple[Holding, Listing]], committed: Committed) -> Iterable[str]:
+def _suspicions(plan: SyncPlan, mounts: Mounts, committed: Committed) -> Iterable[str]:
     for holding, objects in mounts:
         # Empty objects that stand for folders outlive the files in them.
         empty = all(item.problem or item.key.endswith("/") for item in objects)
-        if empty and len(committed.objects.below(holding.mount)):
+        if empty and any(len(part.below(holding.mount)) for part in committed.objects.parts()):
             yield f"{holding.mount} is empty, and was not at the last sync"
     held = committed.entries
     if _too_many(len(plan.removed), held):
