@@ -62,7 +62,8 @@ class Listing(Sequence[StoredObject]):
     @classmethod
     def joined(cls, listings: Sequence[Listing]) -> Listing:
         """All objects of several listings, sorted by key."""
-        return cls(cls.in_order(listings).table.sort_by("key"))
+        some = [listing for listing in listings if len(listing)]
+        return some[0] if len(some) == 1 else cls(cls.in_order(some).table.sort_by("key"))
 
     @classmethod
     def in_order(cls, parts: Iterable[Listing]) -> Listing:
@@ -151,20 +152,27 @@ class Listing(Sequence[StoredObject]):
 
         return Listing(self.table.filter(pc.not_equal(self.table["problem"], "")))
 
-    def without(self, keys: Collection[str]) -> Listing:
+    @property
+    def keys(self) -> pa.ChunkedArray:
+        """Keys of all objects."""
+        return self.table["key"]
+
+    def without(self, keys: Collection[str] | pa.ChunkedArray) -> Listing:
         """Objects of other keys."""
-        import pyarrow as pa
         import pyarrow.compute as pc
 
-        among = pc.is_in(self.table["key"], pa.array(list(keys), pa.large_string()))
-        return Listing(self.table.filter(pc.invert(among)))
+        return Listing(self.table.filter(pc.invert(self._among(keys))))
 
-    def only(self, keys: Collection[str]) -> Listing:
+    def only(self, keys: Collection[str] | pa.ChunkedArray) -> Listing:
         """Objects of these keys."""
+        return Listing(self.table.filter(self._among(keys)))
+
+    def _among(self, keys: Collection[str] | pa.ChunkedArray) -> pa.ChunkedArray:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        return Listing(self.table.filter(pc.is_in(self.table["key"], pa.array(list(keys), pa.large_string()))))
+        wanted = keys if isinstance(keys, pa.ChunkedArray) else pa.array(list(keys), pa.large_string())
+        return pc.is_in(self.keys, value_set=wanted)
 
     def behind(self, keys: Sequence[str]) -> Listing:
         """Objects of these keys, and all that lie in folders of these names."""
@@ -181,9 +189,13 @@ class Listing(Sequence[StoredObject]):
             start, end = at, at + 1
         return self[start:end]
 
+    def start_of(self, key: str) -> int:
+        """How many objects come before a key."""
+        return bisect_left(_Keys(self.keys), key)
+
     def end_of(self, key: str) -> int:
         """How many objects come before a key or have it."""
-        return bisect_right(_Keys(self.table["key"]), key)
+        return bisect_right(_Keys(self.keys), key)
 
 
 class _Keys(Sequence[str]):

@@ -120,7 +120,7 @@ def _of_everything(mounts: Mounts, committed: Committed, holdings: str) -> Diffe
     put, drop, known = difference([behind], committed.objects.parts())
     gone = set(drop) - {item.key for item in listed.only(drop)}
     added = tuple(entry for i, entry in entries.items() if i not in digests)
-    changed = tuple(entry for i, entry in entries.items() if digests.get(i, entry.digest) != entry.digest)
+    changed = tuple(entry for i, entry in entries.items() if i in digests and digests[i] != entry.digest)
     return Differences(
         added=added,
         changed=changed,

@@ -8,8 +8,7 @@ A million objects are 50 pieces of 20 bytes an object: read in half a second, wh
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections import defaultdict
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from xdask_pipelines.catalog.backend import ManifestChange
@@ -21,23 +20,26 @@ PIECE_ROWS = 20_000
 
 def touched(first_keys: Sequence[str], change: ManifestChange) -> dict[int, ManifestChange]:
     """The part of a change that falls to each piece, by the piece's place among ``first_keys`` (sorted)."""
-    put: defaultdict[int, list[StoredObject]] = defaultdict(list)
-    drop: defaultdict[int, list[str]] = defaultdict(list)
-
-    def piece(key: str) -> int:
-        return max(0, bisect_right(first_keys, key) - 1)
-
-    for item in change.put:
-        put[piece(item.key)].append(item)
-    for key in change.drop:
-        drop[piece(key)].append(key)
-    return {i: ManifestChange(put=put[i], drop=drop[i]) for i in sorted(put.keys() | drop.keys())}
+    put, drop = _columns(change.put), sorted(change.drop)
+    begin = [0, 0]
+    parts: dict[int, ManifestChange] = {}
+    for i in range(max(1, len(first_keys))):
+        end = [len(put), len(drop)]
+        if i + 1 < len(first_keys):
+            end = [put.start_of(first_keys[i + 1]), bisect_left(drop, first_keys[i + 1])]
+        if end != begin:
+            parts[i] = ManifestChange(put=put[begin[0] : end[0]], drop=drop[begin[1] : end[1]])
+        begin = end
+    return parts
 
 
 def changed(before: Listing, change: ManifestChange) -> list[Listing]:
     """What becomes of a piece: none, one, or several where it grew too long."""
-    put = Listing.of(sorted(change.put))
-    stays = before.without([*change.drop, *(item.key for item in put)])
-    whole = Listing.joined([stays, put])
+    put = _columns(change.put)
+    whole = Listing.joined([before.without(change.drop).without(put.keys), put])
     rows = len(whole) if len(whole) <= 2 * PIECE_ROWS else PIECE_ROWS
     return [whole[i : i + rows] for i in range(0, len(whole), max(rows, 1))]
+
+
+def _columns(objects: Sequence[StoredObject]) -> Listing:
+    return objects if isinstance(objects, Listing) else Listing.of(sorted(objects))

@@ -11,14 +11,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import TYPE_CHECKING
 
 from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.listing import StoredObject
 from xdask_pipelines.errors import CatalogError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _STATE = ("size_bytes", "etag", "modified_ns")
 
@@ -69,7 +65,7 @@ def rising(parts: Iterable[Listing], where: str) -> Iterator[Listing]:
 
     last = pa.array([], pa.large_string())
     for part in parts:
-        keys = pa.concat_arrays([last, *part.table["key"].chunks])
+        keys = pa.concat_arrays([last, *part.keys.chunks])
         if not pc.all(in_order := pc.less(keys[:-1], keys[1:]), min_count=0).as_py():
             at = pc.index(in_order, False).as_py()
             raise CatalogError(
@@ -93,11 +89,10 @@ def digest_of(parts: Iterable[Listing], without: Collection[str] = ()) -> str:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    left_out = pa.array(list(without), pa.large_string())
     digest, end = hashlib.blake2b(digest_size=16), pa.scalar("\0", pa.large_string())
     for part in parts:
-        columns = part.table.filter(pc.invert(pc.is_in(part.table["key"], left_out))).select(["key", "etag"]).columns
-        key, etag = (column.combine_chunks() for column in columns)
+        counted = part.without(without).table if without else part.table
+        key, etag = (counted[name].combine_chunks() for name in ("key", "etag"))
         sizes = [pc.cast(pc.binary_length(column), pa.large_string()) for column in (key, etag)]
         rows = pc.binary_join_element_wise(sizes[0], key, sizes[1], etag, end)
         # The rows lie in one buffer, one after the other: row by row as Python text they take five times as long.
@@ -117,7 +112,9 @@ def difference(now: Iterable[Listing], before: Iterable[Listing]) -> tuple[Listi
     known: list[str] = []
     for new, old in _side_by_side(now, before):
         if new != old:
-            _compare(new.table, old.table, put, gone, known)
+            put.append(_differing(new, old))
+            known += put[-1].only(old.keys).keys.to_pylist()
+            gone += old.without(new.keys).keys.to_pylist()
     return Listing.in_order(put), gone, set(known)
 
 
@@ -136,15 +133,12 @@ def _side_by_side(now: Iterable[Listing], before: Iterable[Listing]) -> Iterator
     yield from ((nothing, part) for part in (old, *behind))
 
 
-def _compare(now: pa.Table, old: pa.Table, put: list[Listing], gone: list[str], known: list[str]) -> None:
-    """Add what became of one stretch."""
+def _differing(now: Listing, old: Listing) -> Listing:
+    """Objects that are new or different."""
     import pyarrow.compute as pc
 
-    at = pc.index_in(now["key"], value_set=old["key"])
+    at = pc.index_in(now.keys, value_set=old.keys)
     same = pc.is_valid(at)
     for name in _STATE:
-        same = pc.and_(same, pc.fill_null(pc.equal(now[name], old[name].take(at)), False))
-    differing = now.filter(pc.invert(same))
-    put.append(Listing(differing))
-    known += differing["key"].filter(pc.is_in(differing["key"], value_set=old["key"])).to_pylist()
-    gone += old["key"].filter(pc.invert(pc.is_in(old["key"], value_set=now["key"]))).to_pylist()
+        same = pc.and_(same, pc.fill_null(pc.equal(now.table[name], old.table[name].take(at)), False))
+    return Listing(now.table.filter(pc.invert(same)))

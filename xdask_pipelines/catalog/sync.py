@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from xdask_pipelines.catalog.backend import Committed, Lease, ManifestChange
@@ -17,7 +18,7 @@ from xdask_pipelines.catalog.differences import Differences, Mounts, differences
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.layouts import Holding, Quarantined
 from xdask_pipelines.catalog.listing import StoredObject
-from xdask_pipelines.catalog.streams import Packed
+from xdask_pipelines.catalog.streams import Packed, digest_of
 from xdask_pipelines.errors import CatalogError, SuspiciousPlan
 
 _FEW_REMOVALS = 10
@@ -259,13 +260,14 @@ def _within(key: str, folders: Set[str]) -> bool:
 
 def _plan_digest(generation: int, found: Differences) -> str:
     digest = hashlib.blake2b(digest_size=16)
-    parts = [("at", str(generation))]
     entries = sorted(found.added + found.changed, key=lambda entry: entry.id)
-    parts += [("write", f"{entry.id} {entry.digest}") for entry in entries]
-    parts += [("remove", identity) for identity in found.removed]
-    parts += [("put", repr(item)) for item in found.put]
-    parts += [("drop", key) for key in found.drop]
-    for kind, text in parts:
-        data = f"{kind} {text}".encode()
+    lines = chain(
+        (f"at {generation}", f"put {digest_of([found.put])}"),
+        (f"write {entry.id} {entry.digest}" for entry in entries),
+        (f"remove {identity}" for identity in found.removed),
+        (f"drop {key}" for key in found.drop),
+    )
+    for line in lines:
+        data = line.encode()
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()

@@ -7,6 +7,7 @@ which a reader of the data decodes; Feb 30 exists in 360_day ones, and year 1200
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from xdask_pipelines.errors import CatalogError
 
@@ -33,6 +34,7 @@ def time_key(year: int, month: int = 1, day: int = 1, hour: int = 0, minute: int
     return _join(year, month, day, hour, minute, second)
 
 
+@lru_cache(10_000)
 def time_range(period: str) -> tuple[int, int]:
     """Half-open range [start, end) of a period: ``2026``, ``2026-03``, ``2026-03-25`` or ``2026-03-25T06``.
 
