@@ -1,0 +1,144 @@
+"""A catalog of a million entries, made once for all jobs: in both stores, where a node can be put together, and as a table.
+
+Belongs here: the objects, and making all that jobs look at. Does not belong here: jobs (catalog, nightly).
+"""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import json
+import secrets
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import replace
+from itertools import islice, product
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+from urllib.request import Request, urlopen
+
+ENTRIES = 1_000_080
+REGION, DATASET = "us-east-1", "era5"
+SQLITE, OPENSEARCH, TABLE = "ours: SQLite", "ours: OpenSearch", "a table in Parquet, pandas"
+#: Columns of a listing.
+COLUMNS = ["key", "size_bytes", "etag", "modified_ns"]
+_YEARS = 45
+_CHUNK = 50_000
+_MADE: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def three(way: Callable[[str], Any], table: Any) -> dict[str, Any]:
+    """The same in both stores, and in a table."""
+    return {SQLITE: way("sqlite"), OPENSEARCH: way("opensearch"), TABLE: table}
+
+
+def objects(number: int = ENTRIES) -> list[Any]:
+    """A listing, sorted: 45 years of months, each of many variables. Its digests do not compress, as true ones do not."""
+    from xdask_pipelines.catalog.listing import StoredObject
+
+    each = -(-number // (_YEARS * 12))
+
+    def listed() -> Iterator[Any]:
+        for year, month, i in product(range(1975, 1975 + _YEARS), range(1, 13), range(each)):
+            key = f"era5-pds/{year}/{month:02}/data/v{i:05}.nc"
+            digest = hashlib.blake2b(key.encode(), digest_size=16)
+            size, second = (int.from_bytes(digest.digest()[at : at + 3]) for at in (0, 3))
+            yield StoredObject(key, 10**8 + size, digest.hexdigest(), (10**9 + second) * 10**9)
+
+    return list(islice(listed(), number))
+
+
+def holding() -> Any:
+    """The mount that they lie in."""
+    from xdask_pipelines.catalog.layouts import Holding
+
+    licence = {"license": "CC-BY-4.0", "attribution": "Contains modified Copernicus Climate Change Service information"}
+    return Holding(dataset=DATASET, region=REGION, layout="era5-pds", mount="era5-pds", attributes=licence)
+
+
+def parsed(listed: list[Any]) -> list[Any]:
+    """Entries of objects."""
+    from xdask_pipelines.catalog.layouts import parse
+
+    return [replace(entry, extent=(-180, -90, 180, 90)) for entry in parse(listed, holding())[0]]
+
+
+def table(listed: list[Any]) -> Any:
+    """Objects, and what their paths say, as a table."""
+    import pandas as pd
+
+    made = pd.DataFrame([{name: getattr(item, name) for name in COLUMNS} for item in listed])
+    parts = made["key"].str.split("/", expand=True)
+    made["year"], made["month"], made["variable"] = parts[1], parts[2], parts[4].str.removesuffix(".nc")
+    return made.assign(dataset=DATASET, region=REGION, layout="era5-pds", format="netcdf4")
+
+
+def catalog(folder: Path, store: str) -> Any:
+    """The million in one of the stores."""
+    from xdask_pipelines.catalog import open_catalog
+
+    return open_catalog((folder / "made" / store).read_text())
+
+
+def prepare(folder: Path) -> Collection[str]:
+    """Make the million, if it is not there; the ways that are left out."""
+    from xdask_pipelines.catalog.columns import Listing
+
+    if not _MADE:
+        _MADE.append(tempfile.TemporaryDirectory())
+        made, listed = Path(_MADE[0].name), objects()
+        (made / "sqlite").write_text(f"sqlite://{made / 'catalog.sqlite'}")
+        _fill(made / "sqlite", listed, lambda: (made / "catalog.sqlite").stat().st_size)
+        if node := _node():
+            name = f"bench-{secrets.token_hex(6)}"
+            (made / "opensearch").write_text(f"{node}/{name}")
+            indices = f"{node.removeprefix('opensearch+')}/{name}*"
+            atexit.register(_remove, indices)
+            _fill(made / "opensearch", listed, lambda: _stored(indices))
+        table(listed).to_parquet(made / "table.parquet")
+        print(f"  table: {(made / 'table.parquet').stat().st_size / 1e9:.2f} GB", flush=True)
+        (made / "listing.parquet").write_bytes(Listing.of(listed).packed())
+    (folder / "made").symlink_to(_MADE[0].name)
+    return () if (folder / "made" / "opensearch").exists() else [OPENSEARCH]
+
+
+def _node() -> str | None:
+    """Beginning of addresses on a real node; None, with the reason told, if there can be none."""
+    from xdask_pipelines.errors import XdaskError
+    from xdask_pipelines.resources.search_node import SearchNode
+
+    try:
+        return SearchNode(Path("var/opensearch").resolve()).up()
+    except XdaskError as error:
+        print(f"  without OpenSearch: {error}", flush=True)
+        return None
+
+
+def _stored(indices: str) -> int:
+    with urlopen(f"{indices}/_stats/store", timeout=60) as answer:
+        return int(json.load(answer)["_all"]["primaries"]["store"]["size_in_bytes"])
+
+
+def _remove(indices: str) -> None:
+    """Give the node its room back."""
+    urlopen(Request(indices, method="DELETE"), timeout=60).close()
+
+
+def _fill(address: Path, listed: list[Any], stored: Callable[[], int]) -> None:
+    from xdask_pipelines.catalog import ManifestChange, open_catalog
+    from xdask_pipelines.catalog.layouts import fingerprint
+
+    store, seconds = open_catalog(address.read_text()), 0.0
+    place = {"dataset": DATASET, "region": REGION, "holdings": fingerprint([holding()])}
+    for start in range(0, len(listed), _CHUNK):
+        some = listed[start : start + _CHUNK]
+        entries = parsed(some)
+        before = perf_counter()
+        store.apply(entries, manifest=ManifestChange(put=some), **place)
+        seconds += perf_counter() - before
+    print(
+        f"  {address.name}: {ENTRIES:,} entries and their manifest in {seconds:.0f} s, {ENTRIES / seconds:,.0f}/s, "
+        f"{stored() / 1e9:.2f} GB",
+        flush=True,
+    )
