@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, overload
 
 from xdask_pipelines.catalog.listing import StoredObject
@@ -40,8 +41,8 @@ class Listing(Sequence[StoredObject]):
         """Listing of objects that are sorted by key."""
         if isinstance(objects, Listing):
             return objects
-        columns = list(zip(*((o.key, o.size_bytes, o.etag, o.modified_ns, o.problem) for o in objects), strict=True))
-        return cls.of_columns(*(columns or [()] * 5))
+        found = list(objects)
+        return cls.of_columns(*(list(map(attrgetter(name), found)) for name in _schema().names))
 
     @classmethod
     def of_columns(
