@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xdask_pipelines.catalog import open_catalog
-from xdask_pipelines.catalog.differences import _of_changed_files, _of_everything, differences
+from xdask_pipelines.catalog.differences import _of_everything, _of_what_changed, differences
 from xdask_pipelines.catalog.layouts import Holding, fingerprint
 from xdask_pipelines.catalog.listing import StoredObject
 from xdask_pipelines.catalog.streams import Packed
@@ -21,7 +21,25 @@ PATHS = (
     *(f"era5-pds/{year}/{month:02}/data/t.nc" for year in (2011, 2012) for month in (1, 2)),
     *("era5-pds/notes.txt", "era5-pds/2011/01/main.nc", "era5-pds/2011/", "era5-pds/2011/13/data/t.nc"),
 )
-OBJECTS = st.fixed_dictionaries({}, optional={p: st.tuples(st.integers(0, 2), st.sampled_from("ab")) for p in PATHS})
+#: Stores beside and in one another, halves of stores, and what belongs to none.
+STORES = Holding(dataset="era5", region="us-east-1", layout="arco-zarr", mount="arco")
+STORED = (
+    *(f"arco/{s}/{name}" for s in ("a", "a/b", "a-c") for name in (".zmetadata", "zarr.json", "t/zarr.json", "t/0")),
+    *("arco/notes.txt", "arco/.zgroup", "arco/a/"),
+)
+
+
+def some(paths: tuple[str, ...]) -> st.SearchStrategy[dict[str, tuple[int, str]]]:
+    content = st.tuples(st.integers(0, 2), st.sampled_from("ab"))
+    return st.fixed_dictionaries({}, optional=dict.fromkeys(paths, content))
+
+
+#: Two nights of a mount, the second at times nearly the first, and what could not be read after the first.
+NIGHTS = st.sampled_from([(ERA5, PATHS), (STORES, STORED)]).flatmap(
+    lambda mount: st.tuples(
+        st.just(mount[0]), some(mount[1]), some(mount[1]), st.booleans(), st.sets(st.integers(0, 3))
+    )
+)
 
 
 def listing(found: dict[str, tuple[int, str]], problem: bool) -> list[StoredObject]:
@@ -31,24 +49,26 @@ def listing(found: dict[str, tuple[int, str]], problem: bool) -> list[StoredObje
     return sorted(objects)
 
 
-@settings(max_examples=150, deadline=None)
-@given(first=OBJECTS, second=OBJECTS, problem=st.booleans(), rejected=st.sets(st.sampled_from(PATHS)))
-def test_looking_at_changed_files_alone_finds_what_looking_at_all_finds(
+@settings(max_examples=200, deadline=None)
+@given(nights=NIGHTS, problem=st.booleans())
+def test_looking_at_what_changed_finds_what_looking_at_all_finds(
     tmp_path_factory: pytest.TempPathFactory,
-    first: dict[str, tuple[int, str]],
-    second: dict[str, tuple[int, str]],
+    nights: tuple[Holding, dict[str, tuple[int, str]], dict[str, tuple[int, str]], bool, set[int]],
     problem: bool,
-    rejected: set[str],
 ):
+    holding, first, second, similar, rejected = nights
     catalog = open_catalog(f"sqlite://{tmp_path_factory.mktemp('catalog')}/catalog.sqlite")
-    made = plan_sync([(ERA5, listing(first, problem))], catalog.manifest(**PLACE))
-    bad = {entry.id: "unreadable" for entry in made.to_describe if entry.key in rejected}
+    made = plan_sync([(holding, listing(first, problem))], catalog.manifest(**PLACE))
+    bad = {entry.id: "unreadable" for i, entry in enumerate(made.to_describe) if i in rejected}
     commit_sync(catalog, made, {}, rejected=bad)
     committed = catalog.manifest(**PLACE)
-    assert {item.key for item in committed.objects} == {entry.key for entry in catalog.search()}
-    mounts = [(ERA5, Packed.of(listing(second, not problem)))]
-    holdings = fingerprint([ERA5])
-    little = _of_changed_files(mounts, committed, holdings)
+    found = {entry.key for entry in catalog.search(superseded=True)}
+    assert all(any(f"{item.key}/".startswith(f"{key}/") for key in found) for item in committed.objects)
+    if similar:
+        second = {**first, **dict(list(second.items())[:2])}
+    mounts = [(holding, Packed.of(listing(second, not problem)))]
+    holdings = fingerprint([holding])
+    little = _of_what_changed(mounts, committed, holdings)
     much = _of_everything(mounts, committed, holdings)
 
     def seen(found):

@@ -96,7 +96,10 @@ def import_table(topology: Topology, path: Path, tell: Tell = lambda line: None)
             new = [entry for identity, entry in its.items() if identity not in base.digests]
             tell(f"{name} in {region}: {len(new)} new entries, {len(its) - len(new)} known")
             if new:
-                catalog.apply(new, dataset=name, region=region, base_generation=base.generation, lease=lease)
+                # No description: the next sync looks at everything, as there are entries without objects behind them.
+                catalog.apply(
+                    new, dataset=name, region=region, holdings="", base_generation=base.generation, lease=lease
+                )
         imported[f"{name}/{region}"], known[f"{name}/{region}"] = len(new), len(its) - len(new)
     refused = {reason: asdict(rows) for reason, rows in sorted(table.refused.items())}
     return {"rows": table.rows, "imported": imported, "known": known, "refused": refused}

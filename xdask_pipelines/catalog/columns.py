@@ -141,17 +141,21 @@ class Listing(Sequence[StoredObject]):
         return int(pc.sum(self.table["size_bytes"]).as_py() or 0)
 
     def usable(self) -> Listing:
-        """Objects without a problem."""
+        """Objects without a problem, whose keys are paths of files."""
         import pyarrow.compute as pc
 
-        fine = pc.equal(self.table["problem"], "")
-        return self if pc.all(fine, min_count=0).as_py() else Listing(self.table.filter(fine))
+        odd = self._odd()
+        return Listing(self.table.filter(pc.invert(odd))) if pc.any(odd, min_count=0).as_py() else self
 
-    def problems(self) -> Listing:
-        """Objects with a problem."""
+    def unusable(self) -> Listing:
+        """All others."""
+        return Listing(self.table.filter(self._odd()))
+
+    def _odd(self) -> pa.ChunkedArray:
         import pyarrow.compute as pc
 
-        return Listing(self.table.filter(pc.not_equal(self.table["problem"], "")))
+        no_path = pc.match_substring_regex(self.keys, r"(^|/)\.{0,2}(/|$)")  # a part that is empty, . or ..
+        return pc.or_(no_path, pc.not_equal(self.table["problem"], ""))
 
     @property
     def keys(self) -> pa.ChunkedArray:
@@ -175,12 +179,15 @@ class Listing(Sequence[StoredObject]):
         wanted = keys if isinstance(keys, pa.ChunkedArray) else pa.array(list(keys), pa.large_string())
         return pc.is_in(self.keys, value_set=wanted)
 
-    def behind(self, keys: Sequence[str]) -> Listing:
-        """Objects of these keys, and all that lie in folders of these names."""
+    def behind(self, keys: Collection[str]) -> Listing:
+        """Objects of these keys, and all that lie in folders of these names, none of which lies in another."""
         files = self.only(keys)
-        if len(files) == len(keys):
+        if len(files) == len(keys) or not len(self):
             return files
-        return Listing.joined([*(part for key in keys if len(part := self.below(key)))])
+        folders = sorted(f"{key}/" for key in keys)
+        first = max(0, bisect_right(folders, f"{self[0].key}/") - 1)
+        last = bisect_right(folders, f"{self[-1].key}/")
+        return Listing.joined([self.below(folder[:-1]) for folder in folders[first:last]])
 
     def below(self, folder: str) -> Listing:
         """The object of that key, or all objects in the folder of that name."""

@@ -3,20 +3,22 @@
 Belongs here: comparing, and looking at as little as that takes. Does not belong here: whether it can be true, committing
 (sync).
 
-Of a layout in which every object is an entry, only objects that changed are looked at: of a million files, the
-unchanged ones cost a microsecond each and not the twenty of an entry. Stores are always looked at whole.
+Only objects that changed are looked at, and the whole of the stores in which they lie: of a million objects, the unchanged
+ones cost a microsecond each and not the twenty of an entry.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 
 from xdask_pipelines.catalog.backend import Committed
 from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import Entry, entry_id
 from xdask_pipelines.catalog.layouts import LAYOUTS, Holding, Quarantined, fingerprint, parse
+from xdask_pipelines.catalog.layouts.stores import MARKS
 from xdask_pipelines.catalog.streams import Packed, difference, digest_of, rising
 
 Mounts = Sequence[tuple[Holding, Packed]]
@@ -61,15 +63,18 @@ class Differences:
 def differences(mounts: Mounts, committed: Committed) -> Differences:
     """Compare the mounts of one (dataset, Region) with its last commit."""
     holdings = fingerprint([holding for holding, _ in mounts])
-    by_file = all(LAYOUTS[holding.layout].by_file(holding) for holding, _ in mounts)
-    # Entries without an object behind them were brought in by an import.
-    if by_file and committed.holdings == holdings and committed.entries == len(committed.objects):
-        return _of_changed_files(mounts, committed, holdings)
+    # Entries without an object behind them were brought in by an import, which forgets the description.
+    if committed.holdings == holdings:
+        return _of_what_changed(mounts, committed, holdings)
     return _of_everything(mounts, committed, holdings)
 
 
+def _usable_before(committed: Committed) -> Iterator[Listing]:
+    return (part.usable() for part in committed.objects.parts())
+
+
 def _usable(mounts: Mounts) -> Iterator[Listing]:
-    """Objects without a problem, sorted by key: no mount lies in another one."""
+    """Usable objects, sorted by key: no mount lies in another one."""
     in_order = sorted(mounts, key=lambda mount: f"{mount[0].mount}/")
     parts = chain.from_iterable(objects.parts() for _, objects in in_order)
     return rising(
@@ -77,34 +82,69 @@ def _usable(mounts: Mounts) -> Iterator[Listing]:
     )
 
 
-def _of_changed_files(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
-    put, gone, known = difference(_usable(mounts), committed.objects.parts())
+def _of_what_changed(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
+    put, gone, known = difference(_usable(mounts), _usable_before(committed))
+    by_file = all(LAYOUTS[holding.layout].by_file(holding) for holding, _ in mounts)
+    look, held = (put, {*known, *gone}) if by_file else _around(mounts, put, gone, committed)
     entries: dict[str, Entry] = {}
     quarantined: list[Quarantined] = []
     for holding, objects in mounts:
-        problems = chain.from_iterable(part.problems() for part in objects.parts())
-        found, refused = parse([*put.below(holding.mount), *problems], holding)
+        unusable = chain.from_iterable(part.unusable() for part in objects.parts())
+        found, refused = parse([*look.below(holding.mount), *unusable], holding)
         entries.update((entry.key, entry) for entry in found)
         quarantined += refused
-    no_longer = sorted(known - entries.keys())
-    added = tuple(entry for key, entry in entries.items() if key not in known)
-    changed = tuple(entry for key, entry in entries.items() if key in known)
+    added = tuple(entry for key, entry in entries.items() if key not in held)
+    changed = tuple(
+        entry
+        for key, entry in entries.items()
+        if key in held and (by_file or committed.digests[entry.id] != entry.digest)
+    )
     place = mounts[0][0]
-    removed = sorted(entry_id(place.dataset, place.region, key) for key in (*gone, *no_longer))
+    removed = sorted(entry_id(place.dataset, place.region, key) for key in held - entries.keys())
+    behind = look.behind(sorted(entries))
+    left_out = set(look.without(behind.keys).keys.to_pylist())
+    new = set(put.keys.to_pylist()) - known
     return Differences(
         added=added,
         changed=changed,
         removed=tuple(removed),
-        unchanged=len(committed.objects) - len(changed) - len(removed),
+        unchanged=committed.entries - len(changed) - len(removed),
         quarantined=tuple(sorted(quarantined)),
-        put=put.only(entries.keys()),
-        drop=tuple(sorted([*gone, *no_longer])),
+        put=put.without(left_out),
+        drop=tuple(sorted([*gone, *(left_out - new)])),
         gone=tuple(gone),
-        known=frozenset(known & entries.keys()),
-        listed=put,
-        state=digest_of(_usable(mounts), without={item.key for item in put} - entries.keys()) + holdings,
+        known=frozenset(known - left_out),
+        listed=look,
+        state=digest_of(_usable(mounts), without=left_out) + holdings,
         holdings=holdings,
     )
+
+
+def _around(mounts: Mounts, put: Listing, gone: list[str], committed: Committed) -> tuple[Listing, set[str]]:
+    """All that changes may touch: objects of the stores in which they lie, and below folders that may be stores from now
+    on or no longer; and the keys of entries that these objects were behind.
+    """
+    place, digests = mounts[0][0], committed.digests
+
+    @cache
+    def known(path: str) -> bool:
+        return entry_id(place.dataset, place.region, path) in digests
+
+    def behind(keys: Iterable[str]) -> set[str]:
+        return {path for key in keys for path in (key, *_above(key)) if known(path)}
+
+    changed = [*put.keys.to_pylist(), *gone]
+    touched = behind(changed) | {key.rpartition("/")[0] for key in changed if key.rpartition("/")[2] in MARKS}
+    outermost = [path for path in touched if touched.isdisjoint(_above(path))]
+    around = Listing.in_order(part.behind(outermost) for part in _usable(mounts))
+    look = Listing.joined([around, put.without(around.keys)])
+    return look, behind([*look.keys.to_pylist(), *gone])
+
+
+def _above(path: str) -> Iterator[str]:
+    """Folders that a path lies in."""
+    while path := path.rpartition("/")[0]:
+        yield path
 
 
 def _of_everything(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
@@ -117,7 +157,7 @@ def _of_everything(mounts: Mounts, committed: Committed, holdings: str) -> Diffe
         quarantined += refused
     digests = committed.digests
     behind = listed.behind(sorted(entry.key for entry in entries.values()))
-    put, drop, known = difference([behind], committed.objects.parts())
+    put, drop, known = difference([behind], _usable_before(committed))
     gone = set(drop) - {item.key for item in listed.only(drop)}
     added = tuple(entry for i, entry in entries.items() if i not in digests)
     changed = tuple(entry for i, entry in entries.items() if i in digests and digests[i] != entry.digest)

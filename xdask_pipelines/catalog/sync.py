@@ -223,7 +223,7 @@ def _without(plan: SyncPlan, rejected: Sequence[Entry]) -> ManifestChange:
 def _suspicions(plan: SyncPlan, mounts: Mounts, committed: Committed) -> Iterable[str]:
     for holding, objects in mounts:
         # Empty objects that stand for folders outlive the files in them.
-        empty = all(item.problem or item.key.endswith("/") for item in objects)
+        empty = not any(len(part.usable()) for part in objects.parts())
         if empty and any(len(part.below(holding.mount)) for part in committed.objects.parts()):
             yield f"{holding.mount} is empty, and was not at the last sync"
     held = committed.entries

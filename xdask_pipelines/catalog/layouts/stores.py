@@ -16,6 +16,8 @@ from xdask_pipelines.catalog.listing import StoredObject
 
 _V2, _V3 = ".zmetadata", "zarr.json"  # names of the objects that make a folder a store
 _HALF = (".zgroup", ".zarray")
+#: An object of such a name says of its folder, and so of all below it, whether it is a store.
+MARKS = frozenset({_V2, _V3, *_HALF})
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def stores_of(objects: Iterable[StoredObject]) -> tuple[list[Store], list[Quaran
     marks: dict[str, dict[str, StoredObject]] = defaultdict(dict)
     for item in listed:
         folder, _, name = item.key.rpartition("/")
-        if folder and name in (_V2, _V3, *_HALF):
+        if folder and name in MARKS:
             marks[folder][name] = item
     roots = {
         folder for folder, found in marks.items() if _V2 in found or (_V3 in found and not _is_inside(folder, marks))
