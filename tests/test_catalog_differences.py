@@ -95,6 +95,22 @@ def test_a_file_that_could_not_be_read_is_tried_again_though_it_did_not_change(t
     assert plan(catalog, tmp_path / "root").nothing_to_do
 
 
+def test_of_stores_only_those_are_looked_at_in_which_something_changed(tmp_path: Path):
+    catalog = open_catalog(f"sqlite://{tmp_path}/catalog.sqlite")
+    names = [f"arco/{s}/{name}" for s in ("a", "b", "c") for name in ("t/0", "zarr.json", "t/zarr.json")]
+    objects = [stored(key) for key in sorted([*names, "arco/a/", "arco/notes.txt"])]
+    first = plan_sync([(STORES, objects)], catalog.manifest(**PLACE))
+    commit_sync(catalog, first, {})
+    same = plan_sync([(STORES, objects)], catalog.manifest(**PLACE))
+    assert (same.nothing_to_do, same.unchanged, same.quarantined) == (True, 3, first.quarantined)
+    assert [item.key for item in same.found.listed] == ["arco/notes.txt"]
+    now = [stored("arco/b/t/0", etag="new") if item.key == "arco/b/t/0" else item for item in objects]
+    news = plan_sync([(STORES, now)], catalog.manifest(**PLACE))
+    assert ([entry.key for entry in news.changed], news.unchanged) == (["arco/b"], 2)
+    assert {item.key.rpartition("/t/")[0] for item in news.found.listed} <= {"arco/b", ""}
+    assert [item.key for item in news.manifest.put] == ["arco/b/t/0"]
+
+
 def test_another_description_of_the_mount_looks_at_everything_once(tmp_path: Path):
     catalog = open_catalog(f"sqlite://{tmp_path}/catalog.sqlite")
     objects = [stored(f"era5-pds/2011/{month:02}/data/t.nc") for month in range(1, 13)]

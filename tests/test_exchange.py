@@ -130,6 +130,8 @@ def test_rows_become_the_entries_that_a_sync_would_make_and_a_sync_takes_them_ov
     again = json.loads(xdask("catalog", "import", file, "--json").stdout)
     assert (again["imported"], again["known"]) == ({"cmip6/us-west-2": 1}, {"cmip6/us-west-2": 2})
     assert {e.key: e for e in catalog.search(dataset="cmip6", member_id=["r1i1p1f2", "r2i1p1f2"])} == after
+    synced(topology, cluster)
+    assert {e.key: e for e in catalog.search(dataset="cmip6")} == after, "and with any later one"
 
 
 def test_rows_that_are_no_entries_are_counted_by_reason_and_never_guessed(topology: Topology, tmp_path: Path):

@@ -124,11 +124,11 @@ def _around(mounts: Mounts, put: Listing, gone: list[str], committed: Committed)
     """All that changes may touch: objects of the stores in which they lie, and below folders that may be stores from now
     on or no longer; and the keys of entries that these objects were behind.
     """
-    place, digests = mounts[0][0], committed.digests
+    place = mounts[0][0]
 
     @cache
     def known(path: str) -> bool:
-        return entry_id(place.dataset, place.region, path) in digests
+        return entry_id(place.dataset, place.region, path) in committed.digests
 
     def behind(keys: Iterable[str]) -> set[str]:
         return {path for key in keys for path in (key, *_above(key)) if known(path)}
