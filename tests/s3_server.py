@@ -70,6 +70,7 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}"),
         *(f"-master.port.grpc={grpc[0]}", f"-volume.port.grpc={grpc[1]}", f"-filer.port.grpc={grpc[2]}"),
         *(f"-s3.port.grpc={grpc[3]}", "-master.volumeSizeLimitMB=64", "-volume.max=1000"),
+        *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # their ports are fixed: a second server would die of them
     ]
     log = folder / "log"
     with log.open("wb") as out:
