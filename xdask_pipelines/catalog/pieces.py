@@ -3,7 +3,7 @@ replaces those that it touches.
 
 Belongs here: pieces, and how a change cuts and joins them. Does not belong here: where they lie, or when one is true.
 
-A million objects are 50 pieces of 20 bytes an object: read in half a second, where rows of a table take four.
+A million objects are 50 pieces of 28 bytes an object: read in a fifth of a second, where rows of a table take four.
 """
 
 from __future__ import annotations
