@@ -26,6 +26,8 @@ from xdask_pipelines.catalog.opensearch_query import garbage
 from xdask_pipelines.errors import CatalogError
 
 Tell = Callable[[str], None]
+#: Documents that the node copies at once: a piece of a manifest takes almost a megabyte.
+_BATCH = 100
 _LOOK_SECONDS = 0.2
 _TELL_SECONDS = 5.0
 
@@ -76,7 +78,7 @@ def _copy(node: Node, head: Head, region: str, old: Documents, new: Documents, t
     new.create(region)
     kept = {"bool": {"must_not": [garbage(head)]}}
     body = {
-        "source": {"index": source, "query": kept},
+        "source": {"index": source, "query": kept, "size": _BATCH},
         "dest": {"index": target, "version_type": "external"},
         "conflicts": "proceed",  # with a second task, where the answer of the first request was lost
     }
