@@ -10,6 +10,7 @@ import intake
 import numpy as np
 import pytest
 import xarray as xr
+from catalog_helpers import era5
 from places import EAST, WEST, Cluster
 
 from xdask_pipelines.access.sync import sync
@@ -31,6 +32,13 @@ workers:
   - region: us-west-2
     cidr: 10.2.0.0/16
     datasets: [{{name: models, layout: cmip6-pds, mount: {name}}}]
+"""
+ONE_REGION = """
+client: {{region: eu-west-2, cidr: 10.0.0.0/16}}
+workers:
+  - region: us-east-1
+    cidr: 10.1.0.0/16
+    datasets: {datasets}
 """
 
 
@@ -126,3 +134,13 @@ def test_published_paths_are_those_of_the_bucket(place: tuple[Topology, Catalog]
     done = publish_datasets(Topology.load(tmp_path / "regions.yaml"), catalog)
     plain = intake.open_esm_datastore(str(done["models"][0]))
     assert all(path.startswith("s3://models-pds/all/") for path in plain.df.path)
+
+
+def test_a_dataset_that_intake_cannot_open_keeps_no_other_from_being_published(tmp_path: Path):
+    datasets = "[{name: forecasts, layout: grib, mount: forecasts}, {name: hours, layout: era5-pds, mount: hours}]"
+    (tmp_path / "regions.yaml").write_text(ONE_REGION.format(datasets=datasets))
+    topology = Topology.load(tmp_path / "regions.yaml")
+    catalog = open_catalog(topology.catalog_url)
+    forecast = {"layout": "grib", "format": "grib", "facets": {"file": "a.grib"}, "key": "forecasts/a.grib"}
+    catalog.apply([era5("2011-01", dataset="hours"), era5("2011-01", dataset="forecasts", **forecast)])
+    assert {name: count for name, (_, count) in publish_datasets(topology, catalog).items()} == {"hours": 1}

@@ -11,7 +11,7 @@ import dagster as dg
 
 from xdask_pipelines.assets.datasets import GROUP, catalog_key
 from xdask_pipelines.catalog import Catalog, Entry
-from xdask_pipelines.catalog.esm import publish
+from xdask_pipelines.catalog.esm import publish, publishable
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.var import writable
 from xdask_pipelines.topology import Topology
@@ -20,7 +20,7 @@ NAME = "published_catalogs"
 
 
 def publish_datasets(topology: Topology, catalog: Catalog) -> dict[str, tuple[Path, int]]:
-    """Write ``var/published/<dataset>/catalog.json`` of every dataset that has entries.
+    """Write ``var/published/<dataset>/catalog.json`` of every dataset that has entries which plain intake-esm opens.
 
     Returns
     -------
@@ -29,7 +29,7 @@ def publish_datasets(topology: Topology, catalog: Catalog) -> dict[str, tuple[Pa
     folder = writable(topology, "published")
     done = {}
     for name in topology.dataset_names:
-        if entries := catalog.search(dataset=name, region=list(topology.regions_of(name))):
+        if entries := publishable(catalog.search(dataset=name, region=list(topology.regions_of(name)))):
             done[name] = publish(entries, address_of(topology), folder / name, name)
     return done
 

@@ -103,6 +103,11 @@ def placed_datastore(entries: Sequence[Entry]) -> PlacedDatastore:
     return store
 
 
+def publishable(entries: Sequence[Entry]) -> list[Entry]:
+    """Entries that plain intake-esm can open: not GRIB files, for which it has no word."""
+    return [entry for entry in entries if entry.format in _FORMATS]
+
+
 def publish(entries: Sequence[Entry], path_of: Callable[[Entry], str], folder: Path, name: str) -> tuple[Path, int]:
     """Write ``catalog.json`` and its Parquet table, which plain ``intake.open_esm_datastore`` opens.
 
@@ -112,7 +117,7 @@ def publish(entries: Sequence[Entry], path_of: Callable[[Entry], str], folder: P
     Parameters
     ----------
     entries
-        Of one layout. GRIB files are left out: intake-esm has no word for them.
+        Of one layout, at least one of them publishable; others are left out.
     path_of
         Where a reader anywhere finds an entry: ``s3://…``, or a path on this machine.
     folder
@@ -124,7 +129,7 @@ def publish(entries: Sequence[Entry], path_of: Callable[[Entry], str], folder: P
     -------
     ``catalog.json``, and how many entries it holds.
     """
-    known = [entry for entry in entries if entry.format in _FORMATS]
+    known = publishable(entries)
     frame, described = _described(known, [path_of(entry) for entry in known], name)
     folder.mkdir(parents=True, exist_ok=True)
     generation = max((entry.generation for entry in known), default=0)
