@@ -79,7 +79,7 @@ def test_the_command_exports_what_filters_name(topology: Topology, cluster: Clus
     assert "cmip6: 2 items\nhours: 1 items" in done.output
     found = pystac.Catalog.from_file(str(tmp_path / "all.stac" / "catalog.json"))
     assert {item.id for item in found.get_items(recursive=True)} == {entry.id for entry in catalog.search()}
-    one = xdask("catalog", "export", "stac", str(tmp_path / "all.stac"), "--member", "r2i1p1f2", "--json")
+    one = xdask("catalog", "export", "stac", str(tmp_path / "all.stac"), "--member_id", "r2i1p1f2", "--json")
     assert json.loads(one.stdout)["items"] == {"cmip6": 1}
     (item,) = pystac.Catalog.from_file(str(tmp_path / "all.stac" / "catalog.json")).get_items(recursive=True)
     (entry,) = catalog.search(member_id="r2i1p1f2")
@@ -227,7 +227,10 @@ def test_headers_that_imports_lack_are_read_at_home_and_kept(topology: Topology,
     ((which, why),) = said["unreadable"].items()
     assert "r3i1p1f2" in which
     assert "not on the mount" in why
-    assert "nothing to do" in xdask("catalog", "describe", "--member", "r1i1p1f2").output
+    assert "nothing to do" in xdask("catalog", "describe", "--member_id", "r1i1p1f2").output
+    nothing = xdask("catalog", "describe", "--dataset", "cmip")
+    assert nothing.exit_code == 1
+    assert "No entries match" in nothing.output
 
 
 def test_neither_import_nor_describe_comes_between_a_sync(

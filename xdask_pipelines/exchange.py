@@ -123,11 +123,16 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
 
     Raises
     ------
+    CatalogError
+        Nothing matches.
     StaleWriter
         A sync works on the same place; it reads headers itself. What was kept before stays.
     """
     catalog, pools = open_catalog(topology.catalog_url), Pools(topology)
-    waiting = [entry for entry in _of_places(topology, catalog.search(**query)) if entry.header is None]
+    found = catalog.search(**query)
+    if not found:
+        raise CatalogError("No entries match. Look with `xdask catalog search` and the same filters.")
+    waiting = [entry for entry in _of_places(topology, found) if entry.header is None]
     described: dict[str, int] = {}
     unreadable: dict[str, str] = {}
     if not waiting:

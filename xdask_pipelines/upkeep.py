@@ -11,7 +11,7 @@ from typing import Any
 from xdask_pipelines.access.remote import Compute
 from xdask_pipelines.access.sync import Synced, sync
 from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
-from xdask_pipelines.errors import CatalogError, TopologyError
+from xdask_pipelines.errors import CatalogError, TopologyError, XdaskError
 from xdask_pipelines.lustre import Lustre, Residency
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import lustre_of
@@ -32,14 +32,13 @@ def sync_datasets(
 
     Returns
     -------
-    One document for each dataset and Region: counts, quarantined keys with reasons, generation.
+    One document for each dataset and Region: counts, quarantined keys with reasons, generation; or, where the sync was
+    refused or failed, ``error`` and ``message``. One place's failure does not keep others from being synced.
 
     Raises
     ------
     TopologyError
         If a name is not a dataset.
-    SuspiciousPlan, CatalogError
-        As `access.sync.sync` does; places synced before stay synced.
     """
     unknown = sorted(set(names) - set(topology.dataset_names))
     if unknown:
@@ -51,8 +50,15 @@ def sync_datasets(
         with lent(pools, sorted({r for _, r in places}), tell) as compute:
             lustre = lustre_of(topology)(compute)
             for name, region in places:
-                done.append(_synced(topology, catalog, compute, lustre, name, region, accept, dry_run, tell))
-                tell(f"{name} in {region}: {'planned' if dry_run else 'synced'}")
+                try:
+                    done.append(_synced(topology, catalog, compute, lustre, name, region, accept, dry_run, tell))
+                except XdaskError as error:  # of this place alone: others need not wait for its mending
+                    done.append(
+                        {"dataset": name, "region": region, "error": type(error).__name__, "message": str(error)}
+                    )
+                    tell(f"{name} in {region}: failed")
+                else:
+                    tell(f"{name} in {region}: {'planned' if dry_run else 'synced'}")
     finally:
         pools.close()
     return done

@@ -44,6 +44,22 @@ def test_a_dry_run_lists_what_would_change(project: Project) -> None:
     assert [key.rpartition("/")[2] for key in plan["quarantined"]] == ["notes.txt"]
 
 
+def test_a_sync_that_fails_keeps_no_other_from_its_turn(project: Project) -> None:
+    away = project.data("us-east-1") / "faulty"
+    away.rename(away.with_name("away"))
+    try:
+        done = CliRunner().invoke(main, ["sync", "faulty", "hourly"])
+        told = CliRunner().invoke(main, ["sync", "faulty", "hourly", "--json"])
+    finally:
+        away.with_name("away").rename(away)
+    assert (done.exit_code, told.exit_code) == (1, 1)
+    assert "xdask: There is no folder" in done.stderr
+    assert "hourly in us-east-1: 0 added, 0 changed, 0 removed, 4 unchanged, 0 quarantined, 0 B to read" in done.stdout
+    failed, synced = json.loads(told.stdout)
+    assert (failed["dataset"], failed["error"]) == ("faulty", "CatalogError")
+    assert synced["counts"]["unchanged"] == 4
+
+
 def test_a_plan_tells_what_lies_in_a_bucket_only(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     standing = SimpleNamespace(
         status=lambda: SimpleNamespace(up=True), compute=None, close=lambda: None, settings=project.pools.settings

@@ -68,8 +68,8 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
         header = reader(path, variables, files)
     except (OSError, KeyError, ValueError, RuntimeError) as error:
         raise AccessError(
-            f"{path.name} cannot be read as {file_format}: {error}. The file is damaged or not finished: fetch or write it "
-            f"again, then run `xdask sync`. Full path: {path}"
+            f"{path.name} cannot be read as {file_format}: {str(error).rstrip('.')}. The file is damaged or not "
+            f"finished: fetch or write it again, then run `xdask sync`. Full path: {path}"
         ) from error
     for name, coordinate in header["coords"].items():
         values = unpack(coordinate)

@@ -44,7 +44,8 @@ class Synced:
     generation
         Of the catalog afterwards.
     counts
-        Added, changed, removed, unchanged, quarantined entries and bytes of the new and changed.
+        Entries that the commit added, changed and removed, those that stayed, what is quarantined, and bytes of all that was
+        to be read. A changed entry that cannot be read is removed and quarantined.
     quarantined
         What is not catalogued, with reasons; unreadable files among them.
     objects, size_bytes, digest
@@ -121,7 +122,13 @@ def sync(
         dataset=dataset,
         region=region,
         generation=generation,
-        counts={**plan.summary(), "quarantined": len(plan.quarantined) + len(unreadable)},
+        counts={
+            **plan.summary(),
+            "added": sum(e.id not in rejected for e in plan.added),
+            "changed": sum(e.id not in rejected for e in plan.changed),
+            "removed": len(plan.removed) + sum(e.id in rejected for e in plan.changed),
+            "quarantined": len(plan.quarantined) + len(unreadable),
+        },
         quarantined=tuple(sorted([*plan.quarantined, *unreadable])),
         objects=sum(map(len, listed)),
         size_bytes=sum(group.size_bytes for group in listed),

@@ -13,7 +13,7 @@ from xdask_pipelines.catalog.asked import Box, Wanted, asked
 from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, ManifestChange, Tombstone
 from xdask_pipelines.catalog.claims import check_words
 from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.resolve import Replicas, nearest, resolve
+from xdask_pipelines.catalog.resolve import Replicas, nearest, resolve, what_there_is
 from xdask_pipelines.errors import CatalogError, MissingEntries
 
 if TYPE_CHECKING:
@@ -95,6 +95,13 @@ class Catalog:
         if not all(found.values()):
             self._refuse_unknown([*names, *query])
         return found if names else {name: counts for name, counts in found.items() if counts}
+
+    def instead(self, **query: Wanted) -> str:
+        """What there is, in words for a person whose search found nothing: other values that would find something."""
+        terms = asked(query, superseded=False).terms
+        return what_there_is(
+            self._backend, terms, self._backend.search(asked(query, superseded=False)) if terms else ()
+        )
 
     def names(self) -> dict[str, str]:
         """Every name that entries can be searched by, and its kind: ``field``, ``facet`` or ``attribute``."""

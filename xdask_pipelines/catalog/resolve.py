@@ -52,7 +52,7 @@ def resolve(
             else:
                 missing.append(_words(wanted))
     if missing:
-        hint = _what_there_is(backend, terms, backend.search(_query(terms)))
+        hint = what_there_is(backend, terms, backend.search(_query(terms)))
         raise MissingEntries(f"The catalog does not hold {_some(missing, '; ')}. {hint}", missing=tuple(missing))
     if ambiguous:
         raise _ambiguity(ambiguous)
@@ -140,7 +140,7 @@ def _query(terms: Mapping[str, tuple[str, ...]], time: tuple[int, int] | None = 
     return Query(terms=terms, time=time, superseded="version" in terms)
 
 
-def _what_there_is(backend: Backend, terms: Mapping[str, tuple[str, ...]], found: Sequence[Entry]) -> str:
+def what_there_is(backend: Backend, terms: Mapping[str, tuple[str, ...]], found: Sequence[Entry]) -> str:
     """Help for the reader: what is there, and what would be with one condition left out. Never used to choose."""
     if not backend.names():
         return "It is empty: run xdask sync."

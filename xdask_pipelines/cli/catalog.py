@@ -11,9 +11,10 @@ from typing import Any
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
+from xdask_pipelines.cli.common import JSON, Group, give, printable, tell, topology
 
 _SHOWN = 20
+TIME = click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
 
 
 @click.command()
@@ -29,19 +30,24 @@ def sync(datasets: tuple[str, ...], accept: str | None, dry_run: bool, as_json: 
 
     def show() -> None:
         for each in done:
-            counts = ", ".join(f"{v} {k}" for k, v in each["counts"].items())
+            if "error" in each:
+                click.secho(f"xdask: {each['message']}", fg="red", err=True)
+                continue
+            read = each["counts"].pop("bytes_to_read")
+            counts = ", ".join(f"{v:,} {k}" for k, v in each["counts"].items()) + f", {read:,} B to read"
             of = f", as of {each['as_of']}" if each.get("as_of") else ""
             click.echo(f"{each['dataset']} in {each['region']}: {counts}{of}" + (" (dry run)" if dry_run else ""))
             for sign, name in (("+", "added"), ("~", "changed"), ("-", "removed")):
                 keys = each.get(name, ())
                 for key in keys[:_SHOWN]:
-                    click.echo(f"  {sign} {key}")
+                    click.echo(f"  {sign} {printable(key)}")
                 if len(keys) > _SHOWN:
                     click.echo(f"  {sign} and {len(keys) - _SHOWN} more (--json lists all)")
             for key, reason in each["quarantined"].items():
-                click.secho(f"  not catalogued: {key}: {reason}", fg="yellow")
+                click.secho(f"  not catalogued: {printable(key)}: {printable(reason)}", fg="yellow")
 
     give(as_json, done, show)
+    click.get_current_context().exit(1 if any("error" in each for each in done) else 0)
 
 
 @click.group(cls=Group)
@@ -59,13 +65,11 @@ class Facets(click.Command):
 def query_of(ctx: click.Context) -> dict[str, Any]:
     """Filters of a command, as `Catalog.search` takes them."""
     words, query = list(ctx.args), {}
-    aliases = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
     while words:
         name, _, value = words.pop(0).partition("=")
         if not name.startswith("--") or not (value or words):
             raise click.UsageError(f"write filters as --name value, such as --experiment_id A1B; not {name!r}")
-        name = name.removeprefix("--").replace("-", "_")
-        query[aliases.get(name, name)] = value or words.pop(0)
+        query[name.removeprefix("--").replace("-", "_")] = value or words.pop(0)
     return query
 
 
@@ -92,38 +96,44 @@ def catalog_migrate(as_json: bool) -> None:
 
 
 @catalog.command("search", cls=Facets)
-@click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
+@TIME
 @click.option("--limit", type=int, default=100, show_default=True)
 @JSON
 @click.pass_context
 def catalog_search(ctx: click.Context, time: tuple[str, str] | None, limit: int, as_json: bool) -> None:
-    """List entries; any facet is a filter: --dataset era5 --variable tas --experiment A1B."""
+    """List entries; any facet is a filter: --dataset era5 --variable tas --experiment_id A1B."""
     from xdask_pipelines.catalog import open_catalog
 
-    found = open_catalog(topology().catalog_url).search(time=time, limit=limit, **query_of(ctx))
+    held, query = open_catalog(topology().catalog_url), query_of(ctx)
+    found = held.search(time=time, limit=limit, **query)
     documents = [{k: v for k, v in json.loads(e.to_json()).items() if k != "header"} for e in found]
 
     def show() -> None:
         for e in found:
             click.echo(
-                f"{e.region:12} {e.size_bytes / 1e6:9.2f} MB  {e.etag[:12]}  {e.dataset}  {e.key}"
+                f"{e.region:12} {e.size_bytes / 1e6:9.2f} MB  {e.etag[:12]}  {e.dataset}  {printable(e.key)}"
                 + (f"  [{e.part}]" if e.part else "")
             )
-        click.echo(f"{len(found)} entries" + (", more may match: raise --limit" if len(found) == limit else ""))
+        more = ", more may match: raise --limit" if len(found) == limit else ""
+        click.echo(f"{len(found)} entries{more}" + ("" if found or more else f". {held.instead(**query)}"))
 
     give(as_json, documents, show)
 
 
 @catalog.command("facets", cls=Facets)
+@TIME
 @JSON
 @click.pass_context
-def catalog_facets(ctx: click.Context, as_json: bool) -> None:
+def catalog_facets(ctx: click.Context, time: tuple[str, str] | None, as_json: bool) -> None:
     """Count values of every facet; filters as in search."""
     from xdask_pipelines.catalog import open_catalog
 
-    found = open_catalog(topology().catalog_url).facets(**query_of(ctx))
+    held, query = open_catalog(topology().catalog_url), query_of(ctx)
+    found = held.facets(time=time, **query)
 
     def show() -> None:
+        if not found:
+            click.echo(f"0 entries. {held.instead(**query)}")
         for name, counts in found.items():
             click.echo(f"{name:16} " + ", ".join(f"{value} ({n})" for value, n in counts.items()))
 

@@ -57,3 +57,8 @@ def give(as_json: bool, document: Any, text: Callable[[], None]) -> None:
 def pairs(values: Mapping[str, int], unit: str = "") -> str:
     """Numbers by name in one line."""
     return ", ".join(f"{k} {v:,} {unit}".rstrip() for k, v in values.items()) or "0"
+
+
+def printable(text: str) -> str:
+    """Text with what no terminal should get, such as a newline in a file's name, as an escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

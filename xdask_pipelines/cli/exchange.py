@@ -10,10 +10,9 @@ from pathlib import Path
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.catalog import Facets, query_of
+from xdask_pipelines.cli.catalog import TIME, Facets, query_of
 from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
 
-TIME = click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
 SHOWN = 3
 
 

@@ -12,10 +12,8 @@ from typing import Any
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.catalog import Facets, query_of
+from xdask_pipelines.cli.catalog import TIME, Facets, query_of
 from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
-
-_TIME = click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
 
 
 @click.group(cls=Group)
@@ -24,7 +22,7 @@ def lustre() -> None:
 
 
 @lustre.command("status", cls=Facets)
-@_TIME
+@TIME
 @JSON
 @click.pass_context
 def lustre_status(ctx: click.Context, time: tuple[str, str] | None, as_json: bool) -> None:
@@ -33,7 +31,7 @@ def lustre_status(ctx: click.Context, time: tuple[str, str] | None, as_json: boo
 
 
 @lustre.command("warm", cls=Facets)
-@_TIME
+@TIME
 @JSON
 @click.pass_context
 def lustre_warm(ctx: click.Context, time: tuple[str, str] | None, as_json: bool) -> None:

@@ -1,0 +1,84 @@
+"""What people type to see the catalog: any facet is a filter, and who finds nothing is told what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from catalog_helpers import era5
+from click.testing import CliRunner, Result
+
+from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.cli import main
+from xdask_pipelines.topology import Topology
+
+REGIONS = """
+client: {region: eu-west-2, cidr: 10.0.0.0/16}
+workers:
+  - region: us-east-1
+    cidr: 10.1.0.0/16
+    datasets: [{name: obs, layout: generic, mount: obs, pattern: "{model}/{year}/{variable}_{year}{month}.nc"}]
+"""
+ODD = "obs/a b%20\nc/2011/tas_201103.nc"
+
+
+@pytest.fixture
+def topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Topology:
+    """Three months of one model; the last one's folder has a name with a newline."""
+    (tmp_path / "regions.yaml").write_text(REGIONS)
+    monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "regions.yaml"))
+    made = Topology.load(tmp_path / "regions.yaml")
+    open_catalog(made.catalog_url).apply(
+        era5(
+            f"2011-0{month}",
+            "tas",
+            dataset="obs",
+            layout="generic",
+            key=ODD if month == 3 else f"obs/HadOBS/2011/tas_20110{month}.nc",
+            facets={"model": "HadOBS", "member": "one", "variable": "tas", "year": "2011", "month": f"0{month}"},
+        )
+        for month in (1, 2, 3)
+    )
+    return made
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+@pytest.mark.usefixtures("topology")
+def test_a_facet_of_an_own_pattern_is_a_filter_by_its_own_name():
+    assert "3 entries" in run("catalog", "search", "--model", "HadOBS").output
+    assert "3 entries" in run("catalog", "search", "--member=one").output
+    assert "No entry has experiment" in run("catalog", "search", "--experiment", "A1B").output
+
+
+@pytest.mark.usefixtures("topology")
+def test_facets_are_counted_in_a_time_too():
+    done = run("catalog", "facets", "--dataset", "obs", "--time", "2011-02", "2011-05")
+    assert "month            02 (1), 03 (1)\n" in done.output
+
+
+@pytest.mark.usefixtures("topology")
+def test_who_finds_nothing_is_told_what_there_is():
+    misspelt = run("catalog", "search", "--dataset", "obss").output
+    assert misspelt == "0 entries. With the rest as asked, dataset could be obs.\n"
+    assert "model could be HadOBS" in run("catalog", "facets", "--model", "HadOBSS").output
+    late = run("catalog", "search", "--model", "HadOBS", "--time", "2012-01", "2012-02").output
+    assert late == "0 entries. It holds 3 of these, 2011-01 until before 2011-04.\n"
+
+
+def test_who_asks_an_empty_catalog_is_told_to_sync(topology: Topology):
+    (topology.var / "catalog.sqlite").unlink()
+    assert (
+        run("catalog", "search").output
+        == run("catalog", "facets").output
+        == "0 entries. It is empty: run xdask sync.\n"
+    )
+
+
+@pytest.mark.usefixtures("topology")
+def test_an_entry_is_one_line_whatever_its_name():
+    (line, count) = run("catalog", "search", "--month", "03").output.splitlines()
+    assert line.endswith("obs/a b%20\\nc/2011/tas_201103.nc")
+    assert count == "1 entries"
