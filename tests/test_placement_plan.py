@@ -17,6 +17,7 @@ from matplotlib.image import imread
 from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST
 
 from xdask_pipelines.placement import PlacementError, Plan, pin, plan
+from xdask_pipelines.placement.picture import _HEIGHT, _places
 from xdask_pipelines.placement.settings import Link, Rates
 from xdask_pipelines.placement.sizes import human_bytes
 
@@ -98,6 +99,12 @@ def test_a_plan_is_plain_json_and_a_picture() -> None:
     image = imread(io.BytesIO(foretold.picture()), format="png")
     assert image.shape[1] == 1600
     assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 50
+
+
+def test_boxes_of_a_picture_leave_room_for_its_two_lines_of_text() -> None:
+    for regions in range(1, 7):
+        tops = [y + _HEIGHT / 2 for _, y in _places([f"r{i}" for i in range(regions)], "client").values()]
+        assert max(tops) < 2.0, "the second line begins at 2.3 and is 0.2 high"
 
 
 def test_nothing_lazy_is_an_empty_plan() -> None:

@@ -77,7 +77,7 @@ def _places(regions: list[str], client_region: str) -> dict[str, tuple[float, fl
     """All on an ellipse, the client at the bottom, the others clockwise from there."""
     names = [client_region, *regions]
     angles = [-pi / 2 - 2 * pi * i / len(names) for i in range(len(names))]
-    return {name: (3.5 * cos(angle), 1.85 * sin(angle) - 0.15) for name, angle in zip(names, angles, strict=True)}
+    return {name: (3.5 * cos(angle), 1.65 * sin(angle) - 0.35) for name, angle in zip(names, angles, strict=True)}
 
 
 def _box(axes: Axes, x: float, y: float, name: str, lines: list[str], colour: str) -> None:
