@@ -123,6 +123,8 @@ def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as
             click.echo(f"bytes read by Region  {pairs(evidence['bytes_read_by_region'], 'B')}")
             click.echo(f"bytes across Regions  {pairs(evidence['bytes_across'], 'B')}")
             click.echo(f"cost, energy          {in_words(evidence)}")
+        if "replicas" in shown:
+            click.echo(f"replicas              {shown['replicas']}")
 
     give(as_json, document, show)
 
