@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from catalog_helpers import era5
+from catalog_helpers import cmip6, era5
 from click.testing import CliRunner, Result
 
 from xdask_pipelines.catalog import open_catalog
@@ -50,7 +50,14 @@ def run(*words: str) -> Result:
 def test_a_facet_of_an_own_pattern_is_a_filter_by_its_own_name():
     assert "3 entries" in run("catalog", "search", "--model", "HadOBS").output
     assert "3 entries" in run("catalog", "search", "--member=one").output
-    assert "No entry has experiment" in run("catalog", "search", "--experiment", "A1B").output
+    assert "No entry has experiment_id" in run("catalog", "search", "--experiment", "A1B").output
+
+
+def test_where_no_entry_has_such_a_facet_experiment_means_experiment_id(topology: Topology):
+    open_catalog(topology.catalog_url).apply([cmip6(member) for member in ("r1i1p1f1", "r2i1p1f1", "r3i1p1f1")])
+    assert "3 entries" in run("catalog", "search", "--experiment", "ssp245").output
+    assert "1 entries" in run("catalog", "search", "--experiment=ssp245", "--member_id", "r2i1p1f1").output
+    assert "6 entries" in run("catalog", "search", "--dataset", "cmip6", "--dataset", "obs").output
 
 
 @pytest.mark.usefixtures("topology")

@@ -6,6 +6,7 @@ Belongs here: options, words and exit codes. Does not belong here: what the comm
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from typing import Any
 
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
@@ -14,6 +15,7 @@ import click
 from xdask_pipelines.cli.common import JSON, Group, give, printable, tell, topology
 
 _SHOWN = 20
+_SHORT = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
 TIME = click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
 
 
@@ -63,14 +65,24 @@ class Facets(click.Command):
 
 
 def query_of(ctx: click.Context) -> dict[str, Any]:
-    """Filters of a command, as `Catalog.search` takes them."""
-    words, query = list(ctx.args), {}
+    """Filters of a command, as `Catalog.search` takes them; a name that is there twice means any of its values.
+
+    Where no entry has an ``experiment`` of its own, the word means ``experiment_id``, and so on.
+    """
+    words, said = list(ctx.args), defaultdict[str, list[str]](list)
     while words:
         name, _, value = words.pop(0).partition("=")
         if not name.startswith("--") or not (value or words):
-            raise click.UsageError(f"write filters as --name value, such as --experiment_id A1B; not {name!r}")
-        query[name.removeprefix("--").replace("-", "_")] = value or words.pop(0)
-    return query
+            raise click.UsageError(f"write filters as --name value, such as --experiment A1B; not {name!r}")
+        said[name.removeprefix("--").replace("-", "_")].append(value or words.pop(0))
+    if said.keys() & _SHORT.keys():
+        from xdask_pipelines.catalog import open_catalog
+
+        known = open_catalog(topology().catalog_url).names()
+        for short, name in _SHORT.items():
+            if short in said and short not in known:
+                said[name] += said.pop(short)
+    return {name: values[0] if len(values) == 1 else values for name, values in said.items()}
 
 
 @catalog.command("forget")
@@ -101,7 +113,7 @@ def catalog_migrate(as_json: bool) -> None:
 @JSON
 @click.pass_context
 def catalog_search(ctx: click.Context, time: tuple[str, str] | None, limit: int, as_json: bool) -> None:
-    """List entries; any facet is a filter: --dataset era5 --variable tas --experiment_id A1B."""
+    """List entries; any facet is a filter: --dataset era5 --variable tas --experiment A1B."""
     from xdask_pipelines.catalog import open_catalog
 
     held, query = open_catalog(topology().catalog_url), query_of(ctx)
