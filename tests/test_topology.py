@@ -317,7 +317,10 @@ def test_find_topology_prefers_the_environment_and_says_what_to_do_when_there_is
 ):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("XDASK_TOPOLOGY", raising=False)
-    with pytest.raises(TopologyError, match=r"There is no topology file .*regions.yaml .*set XDASK_TOPOLOGY"):
+    with pytest.raises(
+        TopologyError,
+        match=r"There is no topology file .*regions.yaml .*give the file.s path as --topology or XDASK_TOPOLOGY",
+    ):
         find_topology()
     (tmp_path / "regions.yaml").write_text(GOOD)
     assert find_topology().client.region == "eu-west-2"
@@ -327,5 +330,5 @@ def test_find_topology_prefers_the_environment_and_says_what_to_do_when_there_is
     assert find_topology().client.region == "eu-west-1"
     assert find_topology().root == tmp_path / "elsewhere"
     monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "gone.yaml"))
-    with pytest.raises(TopologyError, match=r"gone\.yaml .XDASK_TOPOLOGY names it"):
+    with pytest.raises(TopologyError, match=r"gone\.yaml .XDASK_TOPOLOGY or --topology names it"):
         find_topology()

@@ -91,7 +91,7 @@ def import_table(topology: Topology, path: Path, tell: Tell = lambda line: None)
     catalog = open_catalog(topology.catalog_url)
     imported, known = {}, {}
     for (name, region), its in table.entries.items():
-        with held(catalog, name, region) as lease:
+        with held(catalog, name, region, tell) as lease:
             base = catalog.manifest(name, region)
             new = [entry for identity, entry in its.items() if identity not in base.digests]
             tell(f"{name} in {region}: {len(new)} new entries, {len(its) - len(new)} known")
@@ -143,7 +143,7 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
                 entries, name = list(its), "/".join(place)
                 described[name] = 0
                 for start in range(0, len(entries), _ROUND):
-                    done, bad = _describe(catalog, compute, entries[start : start + _ROUND])
+                    done, bad = _describe(catalog, compute, entries[start : start + _ROUND], tell)
                     described[name] += done
                     unreadable |= bad
                     tell(f"{name}: {min(start + _ROUND, len(entries))} of {len(entries)} headers")
@@ -152,10 +152,10 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
     return {"described": described, "unreadable": unreadable}
 
 
-def _describe(catalog: Catalog, compute: Compute, entries: Sequence[Entry]) -> tuple[int, dict[str, str]]:
+def _describe(catalog: Catalog, compute: Compute, entries: Sequence[Entry], tell: Tell) -> tuple[int, dict[str, str]]:
     """Read and keep the headers of some entries of one place."""
     name, region = entries[0].dataset, entries[0].region
-    with held(catalog, name, region) as lease:
+    with held(catalog, name, region, tell) as lease:
         # As they are now: a sync may have been here since they were found, and knows more.
         now = {
             e.id: e for e in catalog.search(dataset=name, region=region, key=[e.key for e in entries], superseded=True)

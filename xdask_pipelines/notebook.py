@@ -15,6 +15,7 @@ from xdask_pipelines.access import open_entries
 from xdask_pipelines.assets.replicas import from_cheapest
 from xdask_pipelines.assets.source import as_field
 from xdask_pipelines.catalog import Catalog, open_catalog
+from xdask_pipelines.errors import AmbiguousEntries
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology
@@ -73,7 +74,11 @@ class Project:
             Entries have no header yet, with the command that reads it, or do not fit together.
         """
         near = from_cheapest(self.topology, self.topology.client.region)
-        found = self.catalog.resolve(dataset=dataset, times=times, each=each, near=near, **facets)
+        try:
+            found = self.catalog.resolve(dataset=dataset, times=times, each=each, near=near, **facets)
+        except AmbiguousEntries as error:
+            several = "To open several, give times=['2011-01', '2011-02'] or each={'name': ['one', 'another']}"
+            raise AmbiguousEntries(f"{error}. {several}", **error.details) from None
         return as_field(open_entries(found))
 
     def compute(self, *xs: Any) -> Any:

@@ -274,9 +274,9 @@ def find_topology() -> Topology:
     named = os.environ.get("XDASK_TOPOLOGY")
     path = Path(named) if named else Path.cwd() / "regions.yaml"
     if not path.is_file():
-        how = "XDASK_TOPOLOGY names it" if named else "XDASK_TOPOLOGY is not set"
+        how = "XDASK_TOPOLOGY or --topology names it" if named else "XDASK_TOPOLOGY is not set"
         raise TopologyError(
-            f"There is no topology file {path} ({how}); run from the folder that holds regions.yaml, or set "
-            f"XDASK_TOPOLOGY to the file's path"
+            f"There is no topology file {path} ({how}); run from the folder that holds regions.yaml, or give "
+            f"the file's path as --topology or XDASK_TOPOLOGY"
         )
     return Topology.load(path)

@@ -78,7 +78,7 @@ def _synced(
     if not dry_run and topology.profile != "local":
         for mount in topology.mounts(name, region):
             lustre.import_changes(region, mount.mount, mount.source, tell)
-    done = sync(topology, catalog, compute, lustre, name, region, accept=accept, dry_run=dry_run)
+    done = sync(topology, catalog, compute, lustre, name, region, accept=accept, dry_run=dry_run, tell=tell)
     document: dict[str, Any] = {
         "dataset": name,
         "region": region,
@@ -86,6 +86,7 @@ def _synced(
         "quarantined": {q.key: q.reason for q in done.quarantined},
     }
     if isinstance(done, Synced):
+        document["warnings"] = list(done.warnings)
         return document | {"generation": done.generation, "as_of": done.as_of.isoformat() if done.as_of else None}
     its = {e.id: str(e) for e in catalog.search(dataset=name, region=region, superseded=True)} if done.removed else {}
     return document | {
@@ -162,8 +163,9 @@ def forget_dataset(topology: Topology, name: str) -> dict[str, int]:
     if not gone:
         others = sorted({dataset for dataset, _ in places})
         raise CatalogError(
-            f"The catalog holds nothing of {name} that regions.yaml does not name. "
-            + (f"Of these it does: {', '.join(others)}." if others else "Take the dataset out of regions.yaml first.")
+            f"The catalog holds nothing of {name} that regions.yaml does not name."
+            + (f" Of these it does: {', '.join(others)}." if others else "")
+            + (" Take the dataset out of regions.yaml first." if name in topology.dataset_names else "")
         )
     for region in gone:
         base = catalog.manifest(name, region)

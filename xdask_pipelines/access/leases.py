@@ -6,7 +6,7 @@ Belongs here: signs of life, and waiting for another's. Does not belong here: wh
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from time import sleep
 from uuid import uuid4
@@ -19,7 +19,7 @@ PATIENCE_SECONDS = 20.0
 
 
 @contextmanager
-def held(catalog: Catalog, dataset: str, region: str) -> Iterator[Lease]:
+def held(catalog: Catalog, dataset: str, region: str, tell: Callable[[str], None]) -> Iterator[Lease]:
     """A lease on (dataset, Region) for the block, which may be given back by a commit; it is renewed meanwhile.
 
     If another holds one, it is waited for a sign of life of that other, and taken over if there is none.
@@ -33,6 +33,9 @@ def held(catalog: Catalog, dataset: str, region: str) -> Iterator[Lease]:
     try:
         lease = catalog.lease(dataset, region, owner)
     except StaleWriter:
+        tell(
+            f"{dataset} in {region}: another sync works there, or has died; waiting {PATIENCE_SECONDS:.0f} s for a sign"
+        )
         sleep(PATIENCE_SECONDS)
         lease = catalog.lease(dataset, region, owner)
     ended = threading.Event()

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from xdask_pipelines.access.doubts import doubts
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.leases import held
 from xdask_pipelines.access.remote import Compute, call_at_home
@@ -24,7 +25,7 @@ from xdask_pipelines.catalog.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.streams import Packed
 from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
 from xdask_pipelines.errors import CatalogError, XdaskError
-from xdask_pipelines.lustre import Lustre
+from xdask_pipelines.lustre import Lustre, Tell
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.guard import region_path
 from xdask_pipelines.stanzas import Dataset
@@ -48,6 +49,8 @@ class Synced:
         to be read. A changed entry that cannot be read is removed and quarantined.
     quarantined
         What is not catalogued, with reasons; unreadable files among them.
+    warnings
+        What may change results without an error; see :mod:`xdask_pipelines.access.doubts`.
     objects, size_bytes, digest
         Files listed, their size, and a digest of the state of the mount.
     evidence
@@ -61,6 +64,7 @@ class Synced:
     generation: int
     counts: Mapping[str, int]
     quarantined: tuple[Quarantined, ...]
+    warnings: tuple[str, ...]
     objects: int
     size_bytes: int
     digest: str
@@ -78,6 +82,7 @@ def sync(
     *,
     accept: str | None = None,
     dry_run: bool = False,
+    tell: Tell = lambda line: None,
 ) -> Synced | SyncPlan:
     """Make the catalog say of one dataset in one Region what is true.
 
@@ -95,6 +100,8 @@ def sync(
         Digest of a suspicious plan that a person has looked at.
     dry_run
         Give the plan and change nothing.
+    tell
+        Is told what is waited for.
 
     Raises
     ------
@@ -105,7 +112,7 @@ def sync(
     """
     holdings = [holding_of(region, mount) for mount in topology.mounts(dataset, region)]
     buckets = [_bucket(topology, region, mount) for mount in topology.mounts(dataset, region)]
-    with nullcontext() if dry_run else held(catalog, dataset, region) as lease:
+    with nullcontext() if dry_run else held(catalog, dataset, region, tell) as lease:
         committed = catalog.manifest(dataset, region)
         listed, as_of, listing_evidence = _list(holdings, buckets, region, committed.objects, compute)
         plan = plan_sync(zip(holdings, listed, strict=True), committed, accept=accept)
@@ -118,6 +125,7 @@ def sync(
         headers, rejected, header_evidence = read_headers(plan.to_describe, region, compute)
         generation = commit_sync(catalog, plan, headers, rejected=rejected, lease=lease, accept=accept)
     unreadable = [Quarantined(e.key, rejected[e.id]) for e in plan.to_describe if e.id in rejected]
+    quarantined = tuple(sorted([*plan.quarantined, *unreadable]))
     return Synced(
         dataset=dataset,
         region=region,
@@ -127,9 +135,10 @@ def sync(
             "added": sum(e.id not in rejected for e in plan.added),
             "changed": sum(e.id not in rejected for e in plan.changed),
             "removed": len(plan.removed) + sum(e.id in rejected for e in plan.changed),
-            "quarantined": len(plan.quarantined) + len(unreadable),
+            "quarantined": len(quarantined),
         },
-        quarantined=tuple(sorted([*plan.quarantined, *unreadable])),
+        quarantined=quarantined,
+        warnings=doubts(plan, catalog, holdings, quarantined),
         objects=sum(map(len, listed)),
         size_bytes=sum(group.size_bytes for group in listed),
         digest=_digest(plan.found.state, *sorted(rejected)),

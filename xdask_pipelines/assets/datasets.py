@@ -109,6 +109,7 @@ def _catalog_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefin
                 region,
                 accept=config.accept or None,
                 dry_run=config.dry_run,
+                tell=context.log.info,
             )
         if isinstance(done, SyncPlan):
             context.log.info("a dry run: nothing was changed, and nothing is materialized")
@@ -117,6 +118,8 @@ def _catalog_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefin
         context.log.info(", ".join(f"{n} {k}" for k, n in done.counts.items()))
         for bad in done.quarantined[:_FEW]:
             context.log.warning(f"not catalogued: {bad.key}: {bad.reason}")
+        for warning in done.warnings:
+            context.log.warning(warning)
         yield dg.MaterializeResult(metadata=_metadata(catalog, done), data_version=dg.DataVersion(done.digest))
 
     return catalog_of
@@ -129,6 +132,7 @@ def _metadata(catalog: Catalog, done: Synced) -> dict[str, Any]:
         "generation": done.generation,
         "as_of": done.as_of.isoformat() if done.as_of else "listed now",
         "quarantine": _quarantine(done.quarantined),
+        "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in done.warnings) or "none"),
         "bytes_read_by_region": dg.MetadataValue.json(dict(done.evidence.bytes_read_by_region)),
         "bytes_across": dg.MetadataValue.json(done.evidence.as_dict()["bytes_across"]),
     }

@@ -184,7 +184,8 @@ def _ambiguity(ambiguous: Mapping[str, Sequence[Entry]]) -> AmbiguousEntries:
         if any(name in e.facets or name in FIELDS for e in entries)
         and len(values := sorted({t.get(name, "(none)") for t in terms})) > 1
     } or {"key": sorted(t["key"] for t in terms)}
-    settle = "; ".join(f"{name}: {_some(values)}" for name, values in differing.items())
+    most_telling = sorted(differing.items(), key=lambda item: -len(item[1]))
+    settle = "; ".join(f"{name}: {_some(values)}" for name, values in most_telling)
     candidates = tuple(str(entry) for fitting in ambiguous.values() for entry in fitting)
     others = f" (and {len(ambiguous) - 1} more requests fit several)" if len(ambiguous) > 1 else ""
     return AmbiguousEntries(

@@ -7,7 +7,8 @@ higher floor passes listings and headers in.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -74,6 +75,18 @@ class SyncPlan:
     def to_describe(self) -> tuple[Entry, ...]:
         """Entries whose headers are to be read before the commit."""
         return self.added + self.changed
+
+    @property
+    def holes(self) -> dict[str, list[str]]:
+        """Keys of objects that are gone from within entries that stay, by entry; they would read as fill values."""
+        staying = {entry.key for entry in self.changed}
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for key in self.gone:
+            parts = key.split("/")
+            for folder in ("/".join(parts[:i]) for i in range(1, len(parts))):
+                if folder in staying:
+                    found[folder].append(key)
+        return dict(found)
 
     @property
     def nothing_to_do(self) -> bool:
@@ -229,9 +242,7 @@ def _suspicions(plan: SyncPlan, mounts: Mounts, committed: Committed) -> Iterabl
     held = committed.entries
     if _too_many(len(plan.removed), held):
         yield f"{len(plan.removed)} of {held} entries would be removed"
-    # Chunks that vanish from stores that stay would read as fill values; whole stores are counted above.
-    staying = {entry.key for entry in plan.changed}
-    holes = sum(_within(key, staying) for key in plan.gone)
+    holes = sum(map(len, plan.holes.values()))  # whole stores are counted above
     if _too_many(holes, len(committed.objects)):
         yield f"{holes} of {len(committed.objects)} objects would be removed from within entries that stay"
 
@@ -251,11 +262,6 @@ def _refuse(plan: SyncPlan, reasons: Sequence[str], accept: str | None) -> None:
         digest=plan.digest,
         plan=plan,
     )
-
-
-def _within(key: str, folders: Set[str]) -> bool:
-    parts = key.split("/")
-    return any("/".join(parts[:i]) in folders for i in range(1, len(parts) + 1))
 
 
 def _plan_digest(generation: int, found: Differences) -> str:

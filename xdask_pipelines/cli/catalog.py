@@ -47,6 +47,8 @@ def sync(datasets: tuple[str, ...], accept: str | None, dry_run: bool, as_json: 
                     click.echo(f"  {sign} and {len(keys) - _SHOWN} more (--json lists all)")
             for key, reason in each["quarantined"].items():
                 click.secho(f"  not catalogued: {printable(key)}: {printable(reason)}", fg="yellow")
+            for warning in each.get("warnings", ()):
+                click.secho(f"  warning: {printable(warning)}", fg="yellow")
 
     give(as_json, done, show)
     click.get_current_context().exit(1 if any("error" in each for each in done) else 0)

@@ -24,7 +24,7 @@ from xdask_pipelines.catalog.layouts.ncar_era5 import NcarEra5
 from xdask_pipelines.catalog.layouts.stores import stores_of
 from xdask_pipelines.catalog.listing import StoredObject
 
-__all__ = ["LAYOUTS", "Cmip6Pds", "Holding", "Layout", "Quarantined", "fingerprint", "parse"]
+__all__ = ["LAYOUTS", "Cmip6Pds", "Holding", "Layout", "Quarantined", "Reading", "fingerprint", "parse"]
 
 LAYOUTS: dict[str, Layout] = {
     "arco-zarr": ArcoZarr(),
