@@ -319,7 +319,7 @@ def test_find_topology_prefers_the_environment_and_says_what_to_do_when_there_is
     monkeypatch.delenv("XDASK_TOPOLOGY", raising=False)
     with pytest.raises(
         TopologyError,
-        match=r"There is no topology file .*regions.yaml .*give the file.s path as --topology or XDASK_TOPOLOGY",
+        match=r"no topology file .*regions.yaml .*--topology or XDASK_TOPOLOGY",
     ):
         find_topology()
     (tmp_path / "regions.yaml").write_text(GOOD)
