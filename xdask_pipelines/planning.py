@@ -19,6 +19,7 @@ from xdask_pipelines.build import build_definitions
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.placement import Plan, plan
+from xdask_pipelines.project import check_request
 from xdask_pipelines.resources.mounts import LustreWith
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import LAYOUT, Label, Results
@@ -37,14 +38,14 @@ def plan_asset(
     name
         Asset made with `analysis`.
     partitions
-        Keys of a partitioned asset; all months of its source if none is given.
+        Keys of a partitioned asset; all for which there is source data if none is given.
     config
         Config values.
 
     Raises
     ------
     XdaskError
-        If there is no such analysis.
+        If there is no such analysis, or no such partition.
     MissingEntries
         If what it is made from is not there yet, naming it.
     """
@@ -54,8 +55,9 @@ def plan_asset(
         known = [a.name for asset in definitions.assets or () if (a := analysis_of(asset))]  # type: ignore[arg-type]
         raise XdaskError(f"There is no analysis {name}. There are {', '.join(sorted(known))}.")
     results: Results = (definitions.resources or {})["results"].results
-    months = partitions or source_months(name, results.catalog)
-    keys = list(months) if made.partitioned else [""]
+    if partitions:
+        check_request(definitions, name, config or {}, partitions)
+    keys = list(partitions or source_months(name, results.catalog)) if made.partitioned else [""]
     inputs = {}
     for upstream in made.upstream:
         there = results.partitions(upstream)

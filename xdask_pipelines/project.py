@@ -96,7 +96,7 @@ def run_assets(
     if unknown := sorted(set(chosen) - known):
         raise XdaskError(f"There is no asset {', '.join(unknown)}. There are {', '.join(sorted(known))}.")
     for name in chosen:
-        _check_request(definitions, name, (configs or {}).get(name, {}), partitions)
+        check_request(definitions, name, (configs or {}).get(name, {}), partitions)
     job = definitions.resolve_implicit_global_asset_job_def()
     config = {
         definitions.resolve_assets_def(_key(name)).op.name: {"config": dict(values)}
@@ -131,9 +131,7 @@ def _key(name: str) -> dg.AssetKey:
     return dg.AssetKey.from_user_string(name)
 
 
-def _check_request(
-    definitions: dg.Definitions, name: str, config: Mapping[str, Any], partitions: Sequence[str]
-) -> None:
+def check_request(definitions: dg.Definitions, name: str, config: Mapping[str, Any], partitions: Sequence[str]) -> None:
     """Refuse partitions and config values that an asset does not have, naming those that it has."""
     if made := analysis_named(name):
         made.config(config)

@@ -47,6 +47,15 @@ def hourly_mean(hourly: xr.DataArray) -> xr.Dataset:
     return climate.month_partial(hourly)
 
 
+LATE = dg.MonthlyPartitionsDefinition(start_date="2011-03-01", end_date="2011-05-01", timezone="UTC")
+
+
+@analysis(sources={"hourly": Source("hourly", TEMPERATURE)}, **{**COMMON, "partitions_def": LATE})
+def hourly_late(hourly: xr.DataArray) -> xr.Dataset:
+    """Fewer months than there are, named by their first day."""
+    return climate.month_partial(hourly)
+
+
 @analysis(sources={"hourly": Source("faulty", TEMPERATURE)}, **COMMON)
 def faulty_mean(hourly: xr.DataArray) -> xr.Dataset:
     """Sum and count of one month that has something wrong."""

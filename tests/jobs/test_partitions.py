@@ -101,6 +101,14 @@ def test_a_wrong_request_is_refused_with_what_there_is(project: Project, history
         run_assets(project.topology, project.pools, history, [asset], **asked)
 
 
+def test_a_plan_is_of_the_partitions_that_a_run_would_take(project: Project) -> None:
+    with pytest.raises(XdaskError, match=r"has no partition 2011-01-01\. It has 2011-01 to 2011-07\."):
+        plan_asset(project.topology, "hourly_mean", ["2011-01-01"])
+    late, all_months = (plan_asset(project.topology, name) for name in ("hourly_late", "hourly_mean"))
+    assert late == plan_asset(project.topology, "hourly_late", ["2011-03-01", "2011-04-01"])
+    assert 2 * sum(late.reading_tasks_by_region.values()) < sum(all_months.reading_tasks_by_region.values()) + 8
+
+
 def test_an_error_in_an_own_function_names_its_line(project: Project, history) -> None:
     for attempt in (
         lambda: run_assets(project.topology, project.pools, history, ["hourly_broken"]),

@@ -12,7 +12,7 @@ from typing import Any
 from xdask_pipelines.assets.analysis import analysis_named
 from xdask_pipelines.assets.plain import Analysis
 from xdask_pipelines.catalog import Catalog
-from xdask_pipelines.catalog.times import time_range, time_text
+from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.resources.results import Results
 
 
@@ -68,9 +68,9 @@ def due(
 
 
 def source_months(asset: str, catalog: Catalog) -> list[str]:
-    """Months of a partitioned asset for which there is source data; none for other assets."""
+    """Partitions of an asset for which there is source data; none for an asset without partitions."""
     made = analysis_named(asset)
-    return _months(made, catalog) if made and made.partitioned else []
+    return _months(made, catalog) if made else []
 
 
 def covered(made: Analysis, catalog: Catalog, keys: Sequence[str]) -> dict[str, str]:
@@ -100,10 +100,5 @@ def covered(made: Analysis, catalog: Catalog, keys: Sequence[str]) -> dict[str, 
 
 
 def _months(made: Analysis, catalog: Catalog) -> list[str]:
-    """Months for which there is source data."""
-    found: set[str] = set()
-    for source in made.sources.values():
-        facets = {} if callable(source.facets) else dict(source.facets)
-        entries = catalog.search(dataset=source.dataset, time=None, bbox=None, superseded=False, limit=None, **facets)
-        found |= {time_text(e.time_start)[:7] for e in entries if e.time_start is not None}
-    return sorted(found)
+    """Partition keys for which there is source data."""
+    return list(covered(made, catalog, made.partitions_def.get_partition_keys())) if made.partitions_def else []
