@@ -50,7 +50,7 @@ def test_an_older_version_that_stands_in_for_a_damaged_one_is_told_every_time(ca
     for _ in range(2):
         (told,) = sync(catalog, tmp_path)
         assert told.startswith(
-            f"{SERIES}/v20190406 is current, for the newer v20200210 cannot be used: it is a store without"
+            f"{SERIES}/v20190406 is current, for the newer v20200210 is quarantined. Who names no version"
         )
     assert [e.version for e in catalog.search()] == ["v20190406"]
 

@@ -59,6 +59,6 @@ def _older_versions(catalog: Catalog, holdings: Sequence[Holding], quarantined: 
         for entry in catalog.search(**query):
             if version_order(entry.version) < version_order(said.version):
                 yield (
-                    f"{entry.key} is current, for the newer {said.version} cannot be used: {bad.reason}. Who names no "
-                    "version reads the older one until that is mended"
+                    f"{entry.key} is current, for the newer {said.version} is quarantined. Who names no version reads the "
+                    "older one until that is mended"
                 )
