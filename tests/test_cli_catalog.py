@@ -89,3 +89,13 @@ def test_an_entry_is_one_line_whatever_its_name():
     (line, count) = run("catalog", "search", "--month", "03").output.splitlines()
     assert line.endswith("obs/a b%20\\nc/2011/tas_201103.nc")
     assert count == "1 entries"
+
+
+def test_boxes_and_older_versions_are_filters_too(topology: Topology):
+    held = open_catalog(topology.catalog_url)
+    held.apply([cmip6(version="v20190815"), cmip6(version="v20200210"), era5("2012-01", extent=(-10, 35, 30, 70))])
+    assert "1 entries" in run("catalog", "search", "--bbox", "-5", "40", "0", "45").output
+    assert "0 entries" in run("catalog", "search", "--bbox", "100", "40", "110", "45").output
+    assert "south not above north" in str(run("catalog", "facets", "--bbox", "0", "45", "10", "40").output)
+    assert "1 entries" in run("catalog", "search", "--dataset", "cmip6").output
+    assert "2 entries" in run("catalog", "search", "--dataset", "cmip6", "--superseded").output

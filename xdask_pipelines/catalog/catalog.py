@@ -96,12 +96,17 @@ class Catalog:
             self._refuse_unknown([*names, *query])
         return found if names else {name: counts for name, counts in found.items() if counts}
 
-    def instead(self, **query: Wanted) -> str:
-        """What there is, in words for a person whose search found nothing: other values that would find something."""
-        terms = asked(query, superseded=False).terms
-        return what_there_is(
-            self._backend, terms, self._backend.search(asked(query, superseded=False)) if terms else ()
-        )
+    def instead(
+        self,
+        *,
+        superseded: bool = False,
+        time: str | tuple[str, str] | None = None,
+        bbox: Box | None = None,
+        **query: Wanted,
+    ) -> str:
+        """What there is, in words for a person whose search found nothing: other values, and the times that there are."""
+        wanted = asked(query, superseded=superseded)
+        return what_there_is(self._backend, wanted.terms, self._backend.search(wanted) if wanted.terms else ())
 
     def names(self) -> dict[str, str]:
         """Every name that entries can be searched by, and its kind: ``field``, ``facet`` or ``attribute``."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Callable, Mapping
 from typing import Any
 
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
@@ -16,7 +17,13 @@ from xdask_pipelines.cli.common import JSON, Group, give, printable, tell, topol
 
 _SHOWN = 20
 _SHORT = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
-TIME = click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04.")
+_FILTERS = (
+    click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04."),
+    click.option(
+        "--bbox", nargs=4, type=float, help="West, south, east and north of a box that data lie in, in degrees."
+    ),
+    click.option("--superseded", is_flag=True, help="Older versions too."),
+)
 
 
 @click.command()
@@ -66,7 +73,14 @@ class Facets(click.Command):
     allow_extra_args = True
 
 
-def query_of(ctx: click.Context) -> dict[str, Any]:
+def filters(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of a `Facets` command beside its facets, to be given to `query_of`."""
+    for option in reversed(_FILTERS):
+        command = option(command)
+    return command
+
+
+def query_of(ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
     """Filters of a command, as `Catalog.search` takes them; a name that is there twice means any of its values.
 
     Where no entry has an ``experiment`` of its own, the word means ``experiment_id``, and so on.
@@ -84,7 +98,7 @@ def query_of(ctx: click.Context) -> dict[str, Any]:
         for short, name in _SHORT.items():
             if short in said and short not in known:
                 said[name] += said.pop(short)
-    return {name: values[0] if len(values) == 1 else values for name, values in said.items()}
+    return {**given, **{name: values[0] if len(values) == 1 else values for name, values in said.items()}}
 
 
 @catalog.command("forget")
@@ -110,16 +124,16 @@ def catalog_migrate(as_json: bool) -> None:
 
 
 @catalog.command("search", cls=Facets)
-@TIME
+@filters
 @click.option("--limit", type=int, default=100, show_default=True)
 @JSON
 @click.pass_context
-def catalog_search(ctx: click.Context, time: tuple[str, str] | None, limit: int, as_json: bool) -> None:
+def catalog_search(ctx: click.Context, /, limit: int, as_json: bool, **given: Any) -> None:
     """List entries; any facet is a filter: --dataset era5 --variable tas --experiment A1B."""
     from xdask_pipelines.catalog import open_catalog
 
-    held, query = open_catalog(topology().catalog_url), query_of(ctx)
-    found = held.search(time=time, limit=limit, **query)
+    held, query = open_catalog(topology().catalog_url), query_of(ctx, given)
+    found = held.search(limit=limit, **query)
     documents = [{k: v for k, v in json.loads(e.to_json()).items() if k != "header"} for e in found]
 
     def show() -> None:
@@ -135,15 +149,15 @@ def catalog_search(ctx: click.Context, time: tuple[str, str] | None, limit: int,
 
 
 @catalog.command("facets", cls=Facets)
-@TIME
+@filters
 @JSON
 @click.pass_context
-def catalog_facets(ctx: click.Context, time: tuple[str, str] | None, as_json: bool) -> None:
+def catalog_facets(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     """Count values of every facet; filters as in search."""
     from xdask_pipelines.catalog import open_catalog
 
-    held, query = open_catalog(topology().catalog_url), query_of(ctx)
-    found = held.facets(time=time, **query)
+    held, query = open_catalog(topology().catalog_url), query_of(ctx, given)
+    found = held.facets(**query)
 
     def show() -> None:
         if not found:

@@ -6,11 +6,12 @@ Belongs here: options, words and exit codes. Does not belong here: what the comm
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.catalog import TIME, Facets, query_of
+from xdask_pipelines.cli.catalog import Facets, filters, query_of
 from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
 
 SHOWN = 3
@@ -23,14 +24,14 @@ def catalog_export() -> None:
 
 @catalog_export.command("stac", cls=Facets)
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-@TIME
+@filters
 @JSON
 @click.pass_context
-def export_stac(ctx: click.Context, folder: Path, time: tuple[str, str] | None, as_json: bool) -> None:
+def export_stac(ctx: click.Context, /, folder: Path, as_json: bool, **given: Any) -> None:
     """Write a static STAC catalog into FOLDER; filters as in search."""
     from xdask_pipelines.exchange import export_to_stac
 
-    done = export_to_stac(topology(), folder.resolve(), {"time": time, **query_of(ctx)}, tell(as_json))
+    done = export_to_stac(topology(), folder.resolve(), query_of(ctx, given), tell(as_json))
 
     def show() -> None:
         for name, count in done.items():
@@ -63,14 +64,14 @@ def catalog_import(file: Path, as_json: bool) -> None:
 
 
 @click.command("describe", cls=Facets)
-@TIME
+@filters
 @JSON
 @click.pass_context
-def catalog_describe(ctx: click.Context, time: tuple[str, str] | None, as_json: bool) -> None:
+def catalog_describe(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     """Read headers of entries that have none, in their Regions; filters as in search."""
     from xdask_pipelines.exchange import describe_entries
 
-    done = describe_entries(topology(), {"time": time, **query_of(ctx)}, tell(as_json))
+    done = describe_entries(topology(), query_of(ctx, given), tell(as_json))
 
     def show() -> None:
         for place, count in done["described"].items():

@@ -12,7 +12,7 @@ from typing import Any
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.catalog import TIME, Facets, query_of
+from xdask_pipelines.cli.catalog import Facets, filters, query_of
 from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
 
 
@@ -22,27 +22,27 @@ def lustre() -> None:
 
 
 @lustre.command("status", cls=Facets)
-@TIME
+@filters
 @JSON
 @click.pass_context
-def lustre_status(ctx: click.Context, time: tuple[str, str] | None, as_json: bool) -> None:
+def lustre_status(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     """Say what of a selection is on the mounts; filters as in catalog search."""
-    _run(ctx, time, as_json, warm=False)
+    _run(query_of(ctx, given), as_json, warm=False)
 
 
 @lustre.command("warm", cls=Facets)
-@TIME
+@filters
 @JSON
 @click.pass_context
-def lustre_warm(ctx: click.Context, time: tuple[str, str] | None, as_json: bool) -> None:
+def lustre_warm(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     """Fetch a selection before an analysis reads it; filters as in catalog search."""
-    _run(ctx, time, as_json, warm=True)
+    _run(query_of(ctx, given), as_json, warm=True)
 
 
-def _run(ctx: click.Context, time: tuple[str, str] | None, as_json: bool, *, warm: bool) -> None:
+def _run(query: Mapping[str, Any], as_json: bool, *, warm: bool) -> None:
     from xdask_pipelines.upkeep import residency_of
 
-    found = residency_of(topology(), {"time": time, **query_of(ctx)}, warm=warm, tell=tell(as_json))
+    found = residency_of(topology(), query, warm=warm, tell=tell(as_json))
     give(as_json, {region: asdict(each) for region, each in found.items()}, lambda: _show(found, warm))
 
 
