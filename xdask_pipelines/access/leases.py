@@ -19,7 +19,9 @@ PATIENCE_SECONDS = 20.0
 
 
 @contextmanager
-def held(catalog: Catalog, dataset: str, region: str, tell: Callable[[str], None]) -> Iterator[Lease]:
+def held(
+    catalog: Catalog, dataset: str, region: str, tell: Callable[[str], None] = lambda line: None
+) -> Iterator[Lease]:
     """A lease on (dataset, Region) for the block, which may be given back by a commit; it is renewed meanwhile.
 
     If another holds one, it is waited for a sign of life of that other, and taken over if there is none.
