@@ -11,6 +11,7 @@ import xarray as xr
 
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.catalog.extent import extent_of
+from xdask_pipelines.errors import AccessError
 
 NORTH, EAST = {"units": "degrees_north"}, {"units": "degrees_east"}
 GLOBE = [-180.0, -90.0, 180.0, 90.0]
@@ -103,6 +104,18 @@ def test_a_step_without_bounds_stands_for_the_year_month_day_or_hours_it_lies_in
     tmp_path: Path, units: str, calendar: str, values: Any, start: int, end: int
 ) -> None:
     assert _times(tmp_path, units, calendar, values) == [start, end]
+
+
+def test_a_store_without_any_step_has_no_time(tmp_path: Path) -> None:
+    time = ("time", np.zeros(0), {"units": "days since 2020-01-01"})
+    xr.Dataset({"tas": ("time", np.zeros(0, "f4"))}, {"time": time}).to_zarr(tmp_path / "s", zarr_format=2)
+    assert "time_range" not in describe(tmp_path / "s", "zarr2", ["tas"])
+
+
+@pytest.mark.parametrize("units", ["days since the flood", "fortnights since 2020-01-01", "days since 2020-13-45"])
+def test_times_that_nobody_can_decode_are_an_error_of_that_file(tmp_path: Path, units: str) -> None:
+    with pytest.raises(AccessError, match="s cannot be read as zarr2"):
+        _times(tmp_path, units, "standard", [0.0, 1.0])
 
 
 def test_bounds_say_better_when_steps_begin_and_end(tmp_path: Path) -> None:

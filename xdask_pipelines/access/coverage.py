@@ -32,6 +32,8 @@ def time_range(coords: Coordinates) -> list[int] | None:
     bounds = coords.get(time["attrs"].get("bounds", ""))
     attrs = {**time["attrs"], **(bounds["attrs"] if bounds else {})}
     values = np.unique(unpack(bounds if bounds else time))
+    if not values.size:
+        return None
     step = 0.0 if bounds or values.size < 2 else float(np.median(np.diff(values.astype("f8"))))
     numbers = [float(values[0]), float(values[0]) + step, float(values[-1])]
     start, second, end = cftime.num2date(numbers, attrs["units"], attrs.get("calendar", "standard"))

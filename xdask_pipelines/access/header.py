@@ -66,7 +66,8 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
     try:
         files = _files(path)
         header = reader(path, variables, files)
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
+        said = {"time_range": time_range(header["coords"]), "extent": extent(header["coords"])}
+    except (OSError, LookupError, ValueError, ArithmeticError, RuntimeError) as error:
         raise AccessError(
             f"{path.name} cannot be read as {file_format}: {str(error).rstrip('.')}. The file is damaged or not "
             f"finished: fetch or write it again, then run `xdask sync`. Full path: {path}"
@@ -78,10 +79,7 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
                 f"{path.name}: coordinate {name!r} has a missing value at index {int(np.argmin(np.isfinite(values)))}. "
                 f"Repair the file, then run `xdask sync`. Full path: {path}"
             )
-    if times := time_range(header["coords"]):
-        header["time_range"] = times
-    if box := extent(header["coords"]):
-        header["extent"] = box
+    header |= {name: value for name, value in said.items() if value}
     stats = files.values()
     header["file"] = {
         "size_bytes": sum(s.st_size for s in stats),
