@@ -14,6 +14,7 @@ from xdask_pipelines.climate.means import (
     month_partial,
     time_weighted_mean,
 )
+from xdask_pipelines.climate.periods import select_period
 from xdask_pipelines.climate.regrid import regrid
 from xdask_pipelines.climate.statistics import field_statistics
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
@@ -35,6 +36,7 @@ __all__ = [
     "month_partial",
     "quantise",
     "regrid",
+    "select_period",
     "same_coordinate",
     "time_weighted_mean",
     "with_bounds",
