@@ -83,9 +83,9 @@ def test_of_a_store_that_holds_more_only_the_period_asked_for_is_opened(folder: 
         assert [(t.year, t.month) for t in opened.time.values] == months
     with pytest.raises(MissingEntries, match="time=2019 to 2020"):
         project.open(dataset="cmip6", time=("2016", "2020"))
-    with pytest.raises(AccessError, match="2016-03-10 was asked for, and no time step lies in it"):
+    with pytest.raises(AccessError, match=r"cannot be cut to 2016-03-10: a step lasts from 2016-03-01 00:00:00"):
         project.open(dataset="cmip6", time="2016-03-10")
-    with pytest.raises(AccessError, match="the time steps are longer: 30 days"):
+    with pytest.raises(AccessError, match="cannot be cut to 2016-03-16: a step lasts from 2016-03-01"):
         project.open(dataset="cmip6", time="2016-03-16")
 
 
@@ -93,7 +93,7 @@ def test_of_a_store_that_holds_more_only_the_period_asked_for_is_opened(folder: 
 def test_a_year_is_not_taken_for_one_of_its_months(folder: Path, bounds: bool):
     project = open_project()
     store(project, range(2015, 2019), bounds=bounds, annual=True)
-    with pytest.raises(AccessError, match="2016-07 was asked for, and the time steps are longer: 360 days"):
+    with pytest.raises(AccessError, match="cannot be cut to 2016-07: a step lasts from 2016-01-01 00:00:00"):
         project.open(dataset="cmip6", time="2016-07")
     assert project.open(dataset="cmip6", time="2016").sizes["time"] == 1
 
@@ -113,7 +113,7 @@ def test_of_replicas_the_one_is_opened_from_which_results_are_cheapest_to_send(f
     project.catalog.apply([era5("2011-01"), era5("2011-01", region="ap-southeast-2")])
     text = (folder / "regions.yaml").read_text().replace("us-west-2", "ap-southeast-2")
     (folder / "regions.yaml").write_text(text)
-    with pytest.raises(AccessError, match="in us-east-1"):  # 0.02 USD a GB against 0.098
+    with pytest.raises(AccessError, match="of us-east-1:"):  # 0.02 USD a GB against 0.098
         open_project().open(dataset="era5")
-    with pytest.raises(AccessError, match="in ap-southeast-2"):
+    with pytest.raises(AccessError, match="of ap-southeast-2:"):
         open_project().open(dataset="era5", region="ap-southeast-2")

@@ -11,10 +11,8 @@ from typing import Any
 
 import xarray as xr
 
-from xdask_pipelines.access import open_entries
-from xdask_pipelines.access.time_selection import within
 from xdask_pipelines.assets.replicas import from_cheapest
-from xdask_pipelines.assets.source import as_field
+from xdask_pipelines.assets.source import opened_field
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.resolve import nearest
 from xdask_pipelines.catalog.times import Time, range_of
@@ -81,9 +79,9 @@ class Project:
         near = from_cheapest(self.topology, self.topology.client.region)
         found = self.catalog.replicas(dataset=dataset, time=time, times=times, each=each, **facets)
         held_by_all = set.intersection(*({entry.region for entry in replicas} for _, replicas in found))
-        opened = open_entries(nearest(found, [region for region in near if region in held_by_all] or near))
+        entries = nearest(found, [region for region in near if region in held_by_all] or near)
         periods: list[Time] = [time] if time is not None else list(times or ())
-        return as_field(within(opened, [range_of(period) for period in periods]) if periods else opened)
+        return opened_field(entries, [range_of(period) for period in periods])
 
     def compute(self, *xs: Any) -> Any:
         """Compute lazy objects in the Regions of their data; `evidence` then says where that was.

@@ -1,33 +1,56 @@
-"""Opened data cut to the periods that were asked for: a store may hold more than them.
+"""Opened data cut to the periods that were asked for: all of each period, or an error that lists what is missing.
 
-Belongs here: which steps lie in a period. Does not belong here: which entries cover it (catalog), joining them (open).
+Belongs here: which steps of joined entries lie in a period. Does not belong here: which entries cover it (catalog), joining
+them (open), how long steps last (climate.time_axis).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-import cftime
 import numpy as np
 import xarray as xr
 
-from xdask_pipelines.catalog.times import carried, period_text
+from xdask_pipelines.access.coverage import seconds_of
+from xdask_pipelines.access.join import where
+from xdask_pipelines.catalog.times import period_text
+from xdask_pipelines.climate.time_axis import TimeAxis, periods_text
 from xdask_pipelines.errors import AccessError
 
-#: By how much a step may be longer than its period, where only the usual length of steps is known: months of 28 and 31 days.
-_IRREGULAR = timedelta(days=3)
+_SAME_SECONDS = 1.0
 
 
-def within(opened: xr.Dataset, periods: Sequence[tuple[int, int]]) -> xr.Dataset:
-    """Keep the time steps that lie in one of the periods.
+class Opened(Protocol):
+    """What selection needs of a catalog entry."""
 
-    A step lies where the middle of its bounds lies; without bounds, where its time lies.
+    @property
+    def region(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+    @property
+    def excerpt(self) -> bool: ...
+    @property
+    def time_start(self) -> int | None: ...
+    @property
+    def time_end(self) -> int | None: ...
+    @property
+    def header(self) -> Mapping[str, Any] | None: ...
+
+
+def within(opened: xr.Dataset, entries: Sequence[Opened], periods: Sequence[tuple[int, int]]) -> xr.Dataset:
+    """Keep the time steps that lie in the periods, which they must cover.
+
+    A step lies in a period if it lasts from its beginning to its end in it: by its bounds, else by the spacing of the
+    steps.
 
     Parameters
     ----------
     opened
-        With times as cftime objects. Data without a time dimension stay as they are.
+        What `open_entries` made of the entries. Data without a time dimension stay as they are.
+    entries
+        Of a dataset that is declared an excerpt, steps may be missing. A file of one step whose path names its period holds
+        all of that period.
     periods
         Half-open ranges of time keys.
 
@@ -38,55 +61,87 @@ def within(opened: xr.Dataset, periods: Sequence[tuple[int, int]]) -> xr.Dataset
     Raises
     ------
     AccessError
-        No step lies in a period, or the steps are longer than it.
+        Steps are missing, with their times; or steps reach beyond a period; or how long they last is not known.
     """
-    for name in [str(n) for n in opened.dims if n in opened.coords]:
-        axis = opened[name]
-        if axis.size and isinstance(axis.values.flat[0], cftime.datetime):
-            keep = _steps(opened, name, periods)
-            if not keep.all():
-                opened = opened.isel({name: _indexer(keep)})
-    return opened
+    name = _time_dimension(opened)
+    if name is None or not periods:
+        return opened
+    axis = _axis(opened, name, entries)
+    if axis.intervals is None:
+        if all(e.time_start is not None and (e.header or {}).get("path_names_time") for e in entries):
+            return opened  # nobody can know more than the paths
+        raise AccessError(
+            f"{_named(entries)}: how long each step of {name!r} lasts is not known, for they are unevenly apart and have no "
+            "bounds, so that no period can be selected. Open it without time, and select steps with isel"
+        )
+    keep = np.zeros(axis.size, bool)
+    for period in periods:
+        keep |= _steps_of(axis, entries, period)
+    return opened if keep.all() else opened.isel({name: _indexer(keep)})
 
 
-def _steps(opened: xr.Dataset, name: str, periods: Sequence[tuple[int, int]]) -> np.ndarray:
-    times = opened[name].values
-    calendar = times[0].calendar
-    bounds = opened.coords.get(opened[name].attrs.get("bounds", opened[name].encoding.get("bounds", "")))
-    lengths = np.full(times.size, timedelta())
-    if bounds is not None and bounds.shape == (times.size, 2):
-        lengths = np.abs(bounds.values[:, 1] - bounds.values[:, 0])
-        times = np.minimum(bounds.values[:, 0], bounds.values[:, 1]) + lengths / 2
-    elif times.size > 1 and (step := np.sort(np.abs(np.diff(times)))[times.size // 2 - 1]) > timedelta(days=1):
-        lengths[:] = step  # shorter ones may be instants, of which one hour of a day may be asked for
-    keep = np.zeros(times.size, bool)
-    for first, end in periods:
-        start, stop = _instant(first, times[0]), _instant(carried(end, calendar), times[0])
-        inside = (times >= start) & (times < stop)
-        what = f"{period_text(first, end, calendar)} was asked for"
-        if not inside.any():
-            raise AccessError(
-                f"{what}, and no time step lies in it: the steps run from {opened[name].values[0]} to "
-                f"{opened[name].values[-1]}. Ask for a period as long as the steps, such as a whole year."
-            )
-        longest = max(lengths[inside])
-        if longest > stop - start + _IRREGULAR:
-            raise AccessError(
-                f"{what}, and the time steps are longer: {longest.days} days. Ask for a period that holds whole steps, such "
-                "as a whole year."
-            )
-        keep |= inside
-    return keep
+def _time_dimension(opened: xr.Dataset) -> str | None:
+    used = {dim for variable in opened.data_vars.values() for dim in variable.dims}
+    times = [
+        str(dim)
+        for dim in opened.dims
+        if dim in opened.coords and opened[dim].dtype == object and opened[dim].size and dim in used
+    ]
+    return next(iter(times), None)
 
 
-def _instant(key: int, like: cftime.datetime) -> cftime.datetime:
-    rest, clock = divmod(key, 1_000_000)
-    date, day = divmod(rest, 100)
-    year, month = divmod(date, 100)
-    hour, minute, second = clock // 10_000, clock // 100 % 100, clock % 100
-    return cftime.datetime(
-        year, month, day, hour, minute, second, calendar=like.calendar, has_year_zero=like.has_year_zero
-    )
+def _axis(opened: xr.Dataset, name: str, entries: Sequence[Opened]) -> TimeAxis:
+    time = opened[name]
+    bounds = opened.coords.get(str(time.attrs.get("bounds", time.encoding.get("bounds", ""))))
+    if bounds is not None and bounds.dims[0] == name and bounds.shape == (time.size, 2):
+        ends = {f"{name}_{side}": (name, bounds.values[:, i]) for i, side in enumerate(("lower", "upper"))}
+        time = opened[[name]].assign_coords(ends)[name]
+    steps = {(e.header or {}).get("step_seconds") for e in entries}
+    axis = TimeAxis.of(time).with_step(next(iter(steps)) if len(steps) == 1 else None)
+    only = entries[0] if len(entries) == 1 else None
+    if (
+        axis.kind == "moment"
+        and axis.bounds is None
+        and only is not None
+        and (only.header or {}).get("path_names_time")
+    ):
+        begin, end = (np.array([seconds_of(axis, key)]) for key in (only.time_start or 0, only.time_end or 0))
+        return TimeAxis(axis.origin, axis.seconds, (begin, end))
+    return axis
+
+
+def _steps_of(axis: TimeAxis, entries: Sequence[Opened], period: tuple[int, int]) -> np.ndarray:
+    assert axis.intervals is not None
+    lower, upper = axis.intervals
+    begin, end = (seconds_of(axis, key) for key in period)
+    inside: np.ndarray = (lower >= begin - _SAME_SECONDS) & (upper <= end + _SAME_SECONDS)
+    what = period_text(*period, axis.origin.calendar)
+    reaching = np.flatnonzero((lower < end - _SAME_SECONDS) & (upper > begin + _SAME_SECONDS) & ~inside)
+    if reaching.size:
+        i = int(reaching[0])
+        raise AccessError(
+            f"{_named(entries)} cannot be cut to {what}: a step lasts from {axis.date(lower[i])} until before "
+            f"{axis.date(upper[i])}. Ask for a period that begins and ends with whole steps"
+        )
+    excerpt = all(entry.excerpt for entry in entries)
+    ends, starts = np.append(begin, upper[inside]), np.append(lower[inside], end)
+    holes = np.flatnonzero(starts - ends > _SAME_SECONDS + 0.1 * min(float(np.median(upper - lower)), 3600.0))
+    if holes.size and not (excerpt and inside.any()):
+        missing = [(axis.date(ends[i]), axis.date(starts[i])) for i in holes]
+        total = axis.count(begin, end)
+        counted = f" ({int(inside.sum())} of {total} steps are there)" if total else ""
+        raise AccessError(
+            f"{_named(entries)} does not cover {what}{counted}: {periods_text(missing)} is missing. Ask for a period that "
+            "it covers, fetch the rest and run `xdask sync`, or declare the dataset `excerpt: true` in regions.yaml if "
+            "it is knowingly incomplete",
+            missing=tuple(f"{a} until before {b}" for a, b in missing),
+        )
+    return inside
+
+
+def _named(entries: Sequence[Opened]) -> str:
+    more = f" with {len(entries) - 1} more" if len(entries) > 1 else ""
+    return where(entries[0]) + more
 
 
 def _indexer(keep: np.ndarray) -> slice | np.ndarray:

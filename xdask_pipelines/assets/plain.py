@@ -123,7 +123,7 @@ def run(
     choice = choose(topology, {n: [found[k][n] for k in keys] for n in made.sources}, used.values(), unread)
     for i, key in enumerate(keys):
         entries = {name: choice.of(replicas) for name, replicas in found[key].items()}
-        arguments: dict[str, Any] = {name: made.sources[name].open(entry) for name, entry in entries.items()}
+        arguments: dict[str, Any] = {name: made.sources[name].open(entry, key) for name, entry in entries.items()}
         for name, x in inputs.items():
             arguments[name] = x.isel({PARTITION: i}, drop=True) if made.partitioned and PARTITION in x.dims else x
         if made.config_name:

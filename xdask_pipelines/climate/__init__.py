@@ -36,8 +36,8 @@ __all__ = [
     "month_partial",
     "quantise",
     "regrid",
-    "select_period",
     "same_coordinate",
+    "select_period",
     "time_weighted_mean",
     "with_bounds",
 ]

@@ -10,7 +10,7 @@ holds its stamp, whichever is as long as the steps are apart. Steps that are une
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
 from typing import Any, Literal
@@ -45,11 +45,14 @@ class TimeAxis:
         Stamps, seconds after the origin, shape (n,) with n > 0.
     bounds
         Lower and upper ends in the same seconds, each of shape (n,); None without bounds.
+    fixed_step
+        Length of a step in seconds where it is known from elsewhere; None: told from the stamps.
     """
 
     origin: cftime.datetime
     seconds: Float
     bounds: tuple[Float, Float] | None = None
+    fixed_step: float | None = None
 
     @classmethod
     def from_numbers(
@@ -100,24 +103,28 @@ class TimeAxis:
         """From each stamp to the next, shape (n - 1,)."""
         return np.diff(self.seconds)
 
+    def with_step(self, seconds: float | None) -> TimeAxis:
+        """The same axis with steps of a known length; None leaves it as it is."""
+        return self if seconds is None else replace(self, fixed_step=seconds)
+
     @cached_property
     def _spacing(self) -> tuple[Kind, float]:
-        """How stamps are spaced, and the step in seconds (of even ones)."""
+        """How stamps are spaced, and the step in seconds."""
+        if self.fixed_step is not None:
+            return "even", self.fixed_step
         gaps = self.gaps_seconds
         if not gaps.size:
             return "moment", 0.0
         if not gaps.min() > 0:
             return "uneven", 0.0
         for step in (float(np.median(gaps)), float(gaps.min())):
-            days = step / DAY
-            if _YEAR_DAYS[0] <= days <= _YEAR_DAYS[1]:
-                return "year", step
-            if _MONTH_DAYS[0] <= days <= _MONTH_DAYS[1]:
-                return "month", step
-            if days > _MONTH_DAYS[1]:
-                continue  # seasons, decades: whether a stamp begins or halves them is not known
+            kind = _kind(step)
+            if kind != "even":
+                if kind != "uneven":  # seasons, decades: whether a stamp begins or halves them is not known
+                    return kind, step
+                continue
             times = np.rint(gaps / step)
-            tolerance = _JITTER * step if days <= 1 else 600.0
+            tolerance = _JITTER * step if step <= DAY else 600.0
             if (times >= 1).all() and (np.abs(gaps - times * step) <= tolerance * times).all():
                 return "even", float(np.rint(step)) if step > 10 * _SAME_SECONDS else step
         return "uneven", 0.0
@@ -126,6 +133,23 @@ class TimeAxis:
     def kind(self) -> Kind:
         """How stamps are spaced: evenly, by months, by years, unevenly; ``moment`` for a single one."""
         return self._spacing[0]
+
+    @cached_property
+    def step(self) -> tuple[Kind, float]:
+        """What one step is, and its length in seconds (0 if nobody can know); of a single step by its bounds."""
+        if self.kind != "moment" or self.bounds is None:
+            return self._spacing
+        length = float(self.bounds[1][0] - self.bounds[0][0])
+        return _kind(length), length
+
+    def count(self, begin: float, end: float) -> int:
+        """How many steps of this axis fit between two instants, in seconds after the origin."""
+        kind, length = self.step
+        if kind in ("month", "year"):
+            first, last = self.date(begin), self.date(end)
+            months = int(last.year - first.year) * 12 + int(last.month - first.month)
+            return months if kind == "month" else round(months / 12)
+        return round((end - begin) / length) if length else 0
 
     @cached_property
     def intervals(self) -> tuple[Float, Float] | None:
@@ -210,7 +234,8 @@ class TimeAxis:
             )
         near = 1.5 * np.maximum(np.append(self.gaps_seconds, 0), np.insert(self.gaps_seconds, 0, 0)) + tolerance
         if (bad := np.flatnonzero((self.seconds - lower > near) | (upper - self.seconds > near))).size:
-            return f"has bounds far from its stamp at step {bad[0]}: {self.date(self.seconds[bad[0]])}, {self._words(bad[0])}"
+            i = int(bad[0])
+            return f"has bounds far from its stamp at step {i}: {self.date(self.seconds[i])}, {self._words(i)}"
         return None
 
     def _words(self, step: int) -> str:
@@ -231,6 +256,15 @@ def periods_text(periods: Sequence[tuple[Any, Any]], most: int = 5) -> str:
     """Half-open periods as text: ``2001-02-01 00:00:00 until before 2001-03-01 00:00:00``, ...."""
     shown = ", ".join(f"{start} until before {end}" for start, end in periods[:most])
     return shown + (f" and {len(periods) - most} more" if len(periods) > most else "")
+
+
+def _kind(seconds: float) -> Kind:
+    days = seconds / DAY
+    if _YEAR_DAYS[0] <= days <= _YEAR_DAYS[1]:
+        return "year"
+    if _MONTH_DAYS[0] <= days <= _MONTH_DAYS[1]:
+        return "month"
+    return "even" if days < _MONTH_DAYS[0] else "uneven"
 
 
 def _calendar_unit(date: cftime.datetime, kind: Kind) -> tuple[cftime.datetime, cftime.datetime]:
