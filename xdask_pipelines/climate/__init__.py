@@ -17,6 +17,7 @@ from xdask_pipelines.climate.means import (
 from xdask_pipelines.climate.regrid import regrid
 from xdask_pipelines.climate.statistics import field_statistics
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
+from xdask_pipelines.climate.tolerance import same_coordinate
 
 __all__ = [
     "Grid",
@@ -34,6 +35,7 @@ __all__ = [
     "month_partial",
     "quantise",
     "regrid",
+    "same_coordinate",
     "time_weighted_mean",
     "with_bounds",
 ]
