@@ -87,8 +87,8 @@ def gap_error(axis: Axis, centres: Float, place: int, bounded: bool = False) -> 
     low, high = float(ascending[place]), float(ascending[place + 1])
     if axis.kind == "longitude" and (remedy := _unwrapped(axis, ascending)):
         return ClimateError(
-            f"{axis} has no value between {low:g} and {high:g} degrees: the longitudes of a region are wrapped around, so that "
-            f"its cells do not touch in this order. {remedy}",
+            f"{axis} has no value between {low:g} and {high:g} degrees: the longitudes of a region are wrapped around, so "
+            f"that its cells do not touch in this order. {remedy}",
             gap=(low, high),
         )
     what = "row" if axis.kind == "latitude" else "column"
