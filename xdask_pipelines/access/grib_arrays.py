@@ -146,8 +146,9 @@ def _unwrapped(longitudes: np.ndarray) -> np.ndarray:
     steps = np.diff(longitudes)
     if (steps > 0).all() or (steps < 0).all():
         return longitudes.copy()
-    whole = np.unwrap(longitudes, period=360.0)
-    return whole - 360.0 * np.floor(whole.max() / 360.0)
+    whole: np.ndarray = np.unwrap(longitudes, period=360.0)
+    whole -= 360.0 * np.floor(whole.max() / 360.0)
+    return whole
 
 
 def _flag(handle: Any, key: str) -> bool:
