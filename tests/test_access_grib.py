@@ -214,3 +214,16 @@ def test_threads_decode_at_the_same_time_and_agree(tmp_path: Path) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(read, range(1000)))
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "expected"),
+    [(350, 20, np.arange(-10, 22, 2)), (330, 0, np.arange(-30, 2, 2)), (170, 200, np.arange(170, 202, 2))],
+    ids=["across Greenwich", "up to Greenwich", "across the date line"],
+)
+def test_longitudes_of_a_region_come_out_in_one_piece(
+    tmp_path: Path, first: int, last: int, expected: np.ndarray
+) -> None:
+    ends = {"longitudeOfFirstGridPointInDegrees": first, "longitudeOfLastGridPointInDegrees": last}
+    header = describe(write_grib(tmp_path / "a.grib2", message(**ends)), "grib")
+    np.testing.assert_array_equal(unpack(header["coords"]["longitude"]), expected)

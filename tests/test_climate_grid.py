@@ -91,7 +91,8 @@ def test_time_is_recognised_under_another_name_by_its_dates() -> None:
         (lambda lat, lon: (np.where(lat == 60, np.nan, lat), lon), 30, "is nan"),
         (lambda lat, lon: (np.where(lat == 60, 65, lat), lon), 30, "not monotonic"),
         (lambda lat, lon: (lat * 1.01, lon), 0, "beyond a pole"),
-        (lambda lat, lon: (lat, np.append(lon, 360.0)), 360, "drop the columns"),
+        (lambda lat, lon: (lat, np.append(lon, 360.0)), 360, r"drop the columns .*slice\(0, 360\)"),
+        (lambda lat, lon: (np.where(lat == 60, 65, lat), lon), 30, r"65 is there twice, at index 25 and 30"),
         (lambda lat, lon: (lat, np.roll(lon, 3)), 3, "sort the field"),
     ],
 )
@@ -148,9 +149,9 @@ def test_lazy_bounds_are_refused_with_the_remedy() -> None:
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.floats(-89.9, 89.9), min_size=3, max_size=12, unique_by=lambda x: round(x, 2)), st.booleans())
-def test_areas_do_not_depend_on_orientation(lat: list[float], west: bool) -> None:
-    ascending = np.sort(np.round(lat, 3))
+@given(st.lists(st.floats(1.0, 1.5), min_size=2, max_size=12), st.booleans())
+def test_areas_do_not_depend_on_orientation(steps: list[float], west: bool) -> None:
+    ascending = np.append(0.0, np.cumsum(steps)) * 170 / sum(steps) - 85
     lon = np.arange(0.0, 360.0, 30.0)
     forward = climate.make_grid(ascending, lon)
     backward = climate.make_grid(ascending[::-1], lon - 180 * west)

@@ -236,3 +236,19 @@ def test_any_two_grids_linear_constant_and_conserving(source: Any, target: Any, 
     else:
         result = regrid(a, *target, method)
         assert a.min() - 1e-9 <= result.min() <= result.max() <= a.max() + 1e-9
+
+
+def test_a_field_whose_axes_differ_by_rounding_keeps_its_values_and_takes_the_targets_axes() -> None:
+    lat, lon = ONE_DEGREE
+    field = made(lat * (1 + 1e-9), lon.astype("f4") + np.float32(1e-5))
+    out = regrid(field, lat, lon)
+    assert np.array_equal(out, field.values)
+    assert np.array_equal(out.lat, lat)
+    assert np.array_equal(out.lon, lon)
+    assert out.sizes == (out - made(lat, lon, seed=1)).sizes
+
+
+def test_a_dataset_is_refused_with_its_variables() -> None:
+    dataset = xr.Dataset({"tas": made(*COARSE), "pr": made(*COARSE)})
+    with pytest.raises(ClimateError, match=r"regrid takes one variable: pass dataset\['tas'\]; .* has tas, pr"):
+        regrid(dataset, *COARSE)  # type: ignore[arg-type]

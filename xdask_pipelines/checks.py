@@ -19,11 +19,11 @@ from xdask_pipelines.assets.plain import Analysis
 from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.climate import field_statistics
-from xdask_pipelines.climate.axes import horizontal_names
+from xdask_pipelines.climate.axes import PARTITION, horizontal_names
 from xdask_pipelines.errors import ClimateError
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.failures import explained
-from xdask_pipelines.resources.results import LAYOUT, PARTITION, Results
+from xdask_pipelines.resources.results import LAYOUT, Results
 
 NAMES = ("units", "value_range", "no_nan", "pole_rows", "no_seam", "complete")
 #: A seam is a step across 0/360 E above this multiple of the largest step anywhere else.

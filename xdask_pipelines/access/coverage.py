@@ -23,6 +23,8 @@ _TIME_NAME = re.compile(r"(?:valid_)?time\d*", re.ASCII)
 Coordinates = Mapping[str, Mapping[str, Any]]
 #: More gaps than these are joined with their neighbours: what is said to be missing then is more than is, never less.
 _MOST_GAPS = 1000
+#: Bounds are often stored as float32.
+_TOLERANCE_DEGREES = 1e-3
 
 
 def time_axes(header: Mapping[str, Any]) -> dict[str, TimeAxis]:
@@ -180,6 +182,25 @@ def _degrees(coords: Coordinates, standard: str, short: str, towards: str) -> tu
             return points, step / 2, step
         return edges.ravel(), 0.0, max(step, float(np.median(np.abs(np.diff(edges, axis=-1)))))
     return points[np.isfinite(points)], step / 2, step
+
+
+def grid_warnings(coords: Coordinates) -> list[str]:
+    """What bounds of latitude and longitude say that cannot be; areas and means that need them are refused."""
+    found = []
+    for name, coordinate in coords.items():
+        attrs = coordinate["attrs"]
+        kind, bounds = str(attrs.get("standard_name", name)), coords.get(str(attrs.get("bounds", "")))
+        if coordinate["dims"] != [name] or bounds is None or bounds["shape"] != [*coordinate["shape"], 2]:
+            continue
+        if coordinate["dtype"] == TEXT or bounds["dtype"] == TEXT:
+            continue
+        edges = _numbers(bounds, {**attrs, **bounds["attrs"]})
+        low, high = float(edges.min()), float(edges.max())
+        if kind.startswith("lat") and max(-low, high) > 90 + _TOLERANCE_DEGREES:
+            found.append(f"the bounds of {name!r} reach from {low:g} to {high:g} degrees, beyond a pole")
+        if kind.startswith("lon") and high - low > 360 + _TOLERANCE_DEGREES:
+            found.append(f"the bounds of {name!r} span {high - low:g} degrees, more than the Earth")
+    return [f"{text}; areas and means that need them are refused until they are dropped" for text in found]
 
 
 def _possible(name: str, coordinate: Mapping[str, Any], most: float) -> np.ndarray:

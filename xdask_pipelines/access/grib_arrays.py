@@ -137,8 +137,18 @@ def _grid(path: Path, message: Message) -> dict[str, tuple[list[str], dict[str, 
         raise rejection(path, "its rows are not of one latitude each", "regrid it to regular_ll")
     return {
         "latitude": (["latitude"], {"standard_name": "latitude", "units": "degrees_north"}, lat[:, 0].copy()),
-        "longitude": (["longitude"], {"standard_name": "longitude", "units": "degrees_east"}, lon[0].copy()),
+        "longitude": (["longitude"], {"standard_name": "longitude", "units": "degrees_east"}, _unwrapped(lon[0])),
     }
+
+
+def _unwrapped(longitudes: np.ndarray) -> np.ndarray:
+    """Longitudes of a row in one piece: 330 … 359, 0 … 10, as GRIB has a region across Greenwich, become -30 … 10."""
+    steps = np.diff(longitudes)
+    if (steps > 0).all() or (steps < 0).all():
+        return longitudes.copy()
+    whole: np.ndarray = np.unwrap(longitudes, period=360.0)
+    whole -= 360.0 * np.floor(whole.max() / 360.0)
+    return whole
 
 
 def _flag(handle: Any, key: str) -> bool:

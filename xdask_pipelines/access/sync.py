@@ -6,7 +6,7 @@ Belongs here: the order of the steps and who does each. Does not belong here: pl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -139,13 +139,20 @@ def sync(
             "quarantined": len(quarantined),
         },
         quarantined=quarantined,
-        warnings=doubts(plan, catalog, holdings, quarantined),
+        warnings=(*_header_warnings(plan.to_describe, headers), *doubts(plan, catalog, holdings, quarantined)),
         objects=sum(map(len, listed)),
         size_bytes=sum(group.size_bytes for group in listed),
         digest=_digest(plan.found.state, *sorted(rejected)),
         as_of=as_of,
         evidence=Evidence.total([listing_evidence, header_evidence]),
     )
+
+
+def _header_warnings(entries: Sequence[Entry], headers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What is wrong with entries that can be used all the same, in part."""
+    for entry in entries:
+        for text in headers.get(entry.id, {}).get("warnings", ()):
+            yield f"{entry.key}: {text}"
 
 
 def holding_of(region: str, mount: Dataset) -> Holding:

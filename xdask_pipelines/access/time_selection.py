@@ -67,6 +67,11 @@ def within(opened: xr.Dataset, entries: Sequence[Opened], periods: Sequence[tupl
     if name is None or not periods:
         return opened
     axis = _axis(opened, name, entries)
+    if fault := axis.fault():
+        raise AccessError(
+            f"{_named(entries)}: {name!r} {fault}, so that no period can be selected. Open it without time, drop the bounds "
+            "if the stamps are right, and select steps with isel"
+        )
     if axis.intervals is None:
         if all(e.time_start is not None and (e.header or {}).get("path_names_time") for e in entries):
             return opened  # nobody can know more than the paths

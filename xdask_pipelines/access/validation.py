@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from xdask_pipelines.access.coverage import is_inside, seconds_of, time_axes, time_gaps, time_keys
+from xdask_pipelines.access.coverage import grid_warnings, is_inside, seconds_of, time_axes, time_gaps, time_keys
 from xdask_pipelines.access.decoding import decode_dataset, decode_values
 from xdask_pipelines.access.describing.raw import Unusable, attributes
 from xdask_pipelines.access.packed import unpack
@@ -58,8 +58,13 @@ def validated(header: dict[str, Any], claim: Claim) -> dict[str, Any]:
     if claim.names:
         found["variable"] = _named_variable(header, claim.names)
     axes = time_axes(header)
+    warnings = grid_warnings(header["coords"])
     for name, axis in axes.items():
-        if fault := axis.fault():
+        fault = axis.fault()
+        if fault and axis.bounds_elsewhere:
+            warnings.append(f"its time axis {name!r} {fault}; the stamps count, and means that need bounds are refused")
+            axes[name] = replace(axis, bounds=None)
+        elif fault:
             raise Unusable(f"has a time axis that cannot be true: {name!r} {fault}", "write sound times or bounds")
     used = [name for name in axes if any(name in v["dims"] for v in header["variables"].values())]
     chosen = next(iter([*used, *(n for n in axes if n not in used)]), None)
@@ -75,7 +80,7 @@ def validated(header: dict[str, Any], claim: Claim) -> dict[str, Any]:
             found["time_gaps"] = gaps
         if steps := _steps(axis, claim.period):
             found["steps"] = steps
-    return header | found
+    return header | found | ({"warnings": warnings} if warnings else {})
 
 
 def _check_decodes(header: Mapping[str, Any]) -> None:

@@ -17,9 +17,9 @@ from xdask_pipelines.assets.replicas import choose
 from xdask_pipelines.assets.source import Source, digest
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.catalog.series import Replicas
+from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.io_manager import Result, entries_of
-from xdask_pipelines.resources.results import PARTITION
 from xdask_pipelines.topology import Topology
 
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from xdask_pipelines import climate
 from xdask_pipelines.assets.analysis import analysis
 from xdask_pipelines.assets.source import Source
+from xdask_pipelines.climate.axes import horizontal_names
 
 GROUP = "temperature"
 #: Possible near-surface air temperatures and differences of them, K, with room beyond what was ever measured.
@@ -49,6 +50,12 @@ def _period_mean(tas: xr.DataArray, config: Run) -> xr.DataArray:
     return climate.time_weighted_mean(climate.select_period(tas, config.first_year, config.last_year))
 
 
+def _regridded(mean: xr.DataArray, model: xr.DataArray) -> xr.DataArray:
+    """A mean on a model's grid, whatever its latitudes and longitudes are called."""
+    lat, lon = horizontal_names(model)
+    return climate.regrid(mean, model[lat], model[lon], method="conservative")
+
+
 def temperature_assets(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:
     """All assets of the main job.
 
@@ -78,17 +85,17 @@ def temperature_assets(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
     ) -> xr.DataArray:
         """Mean 2 m temperature of all months materialized, conservatively regridded to the model's grid, K."""
         mean = climate.mean_of_partials(era5_monthly_mean)
-        return climate.regrid(mean, model["lat"], model["lon"], method="conservative")
+        return _regridded(mean, model)
 
     @analysis(sources={"tas": Source("cmip6", _facets)}, units="K", valid_range=_ABSOLUTE, group_name=GROUP)
     def cmip6_predicted_tas_regridded(tas: xr.DataArray, config: Projection) -> xr.DataArray:
         """Mean projected near-surface air temperature on the model's own grid, K."""
-        return climate.regrid(_period_mean(tas, config), tas["lat"], tas["lon"], method="conservative")
+        return _regridded(_period_mean(tas, config), tas)
 
     @analysis(sources={"tas": Source("cmip6", _facets)}, units="K", valid_range=_ABSOLUTE, group_name=GROUP)
     def cmip6_reference_tas_regridded(tas: xr.DataArray, config: Reference) -> xr.DataArray:
         """Mean near-surface air temperature of the model's own past, on its own grid, K."""
-        return climate.regrid(_period_mean(tas, config), tas["lat"], tas["lon"], method="conservative")
+        return _regridded(_period_mean(tas, config), tas)
 
     @analysis(units="K", valid_range=_DIFFERENCE, caveat="a demonstration, not science", group_name=GROUP)
     def temperature_difference(

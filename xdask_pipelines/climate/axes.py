@@ -6,6 +6,7 @@ Belongs here: recognising and carrying coordinates by CF. Does not belong here: 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import cftime
 import numpy as np
@@ -13,18 +14,22 @@ import xarray as xr
 
 from xdask_pipelines.errors import ClimateError
 
+#: Dimension along which the partitions of one materialization lie in its store.
+PARTITION = "partition"
+
 _LATITUDE_UNITS = {"degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN"}
 _LONGITUDE_UNITS = {"degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE"}
+_LATITUDE_NAMES, _LONGITUDE_NAMES = {"lat", "latitude"}, {"lon", "longitude"}
 
 
 def latitude_name(field: xr.DataArray) -> str:
     """Name of the dimension that is latitude, by CF's ``standard_name`` or units, or by a usual name."""
-    return _the_one(field, "latitude", lambda c: _is(c, "latitude", _LATITUDE_UNITS, {"lat", "latitude"}))
+    return _the_one(field, "latitude", lambda c: _is(c, "latitude", _LATITUDE_UNITS, _LATITUDE_NAMES))
 
 
 def longitude_name(field: xr.DataArray) -> str:
     """Name of the dimension that is longitude, by CF's ``standard_name`` or units, or by a usual name."""
-    return _the_one(field, "longitude", lambda c: _is(c, "longitude", _LONGITUDE_UNITS, {"lon", "longitude"}))
+    return _the_one(field, "longitude", lambda c: _is(c, "longitude", _LONGITUDE_UNITS, _LONGITUDE_NAMES))
 
 
 def time_name(field: xr.DataArray) -> str:
@@ -57,6 +62,60 @@ def horizontal_names(field: xr.DataArray) -> tuple[str, str]:
         If either is not there, is there twice, or is not a dimension of its own (a curvilinear grid).
     """
     return latitude_name(field), longitude_name(field)
+
+
+def native_names(field: xr.DataArray) -> tuple[str, str] | None:
+    """Names of the 2-D latitude and longitude coordinates of a field on its native (curvilinear) grid.
+
+    Returns
+    -------
+    None unless the field has exactly one coordinate of each kind, over the same two of the field's dimensions.
+    """
+    flat = {name: c for name, c in field.coords.items() if c.ndim == 2 and not _is_carried_bound(str(name))}
+    found = [
+        [str(name) for name, c in flat.items() if _is(c, what, units, names)]
+        for what, units, names in (
+            ("latitude", _LATITUDE_UNITS, _LATITUDE_NAMES),
+            ("longitude", _LONGITUDE_UNITS, _LONGITUDE_NAMES),
+        )
+    ]
+    if [len(names) for names in found] != [1, 1]:
+        return None
+    (lat,), (lon,) = found
+    return (lat, lon) if set(field[lat].dims) == set(field[lon].dims) else None
+
+
+def origin(*holders: Any) -> str:
+    """Text such as ``" of us-east-1:era5/t2m.nc"`` that names the file of a field or coordinate, for error messages.
+
+    Parameters
+    ----------
+    *holders
+        Fields, coordinates or plain arrays; the first one whose ``encoding`` has a ``source`` decides. The name is empty
+        if none has one.
+    """
+    for holder in holders:
+        if source := getattr(holder, "encoding", {}).get("source"):
+            return f" of {source}"
+    return ""
+
+
+def require_field(field: Any, function: str) -> None:
+    """Raise ``ClimateError`` if a function that takes one variable is given a Dataset or something else."""
+    if isinstance(field, xr.DataArray):
+        return
+    if isinstance(field, xr.Dataset):
+        names = list(map(str, field.data_vars))
+        if not names:
+            raise ClimateError(f"{function} takes one variable, but this Dataset{origin(field)} has none")
+        raise ClimateError(
+            f"{function} takes one variable: pass dataset[{names[0]!r}]; this Dataset{origin(field)} has {', '.join(names)}",
+            variables=tuple(names),
+        )
+    raise ClimateError(
+        f"{function} takes an xarray.DataArray with its coordinates, not {type(field).__name__}: "
+        "xr.DataArray(values, dims=..., coords=...)"
+    )
 
 
 def with_bounds(dataset: xr.Dataset, variable: str) -> xr.DataArray:
@@ -100,6 +159,10 @@ def carried_bounds(coordinate: xr.DataArray) -> tuple[np.ndarray, np.ndarray] | 
     return coordinate.coords[lower].values, coordinate.coords[upper].values
 
 
+def _is_carried_bound(name: str) -> bool:
+    return name.endswith(("_lower", "_upper"))
+
+
 def _is(coordinate: xr.DataArray, standard_name: str, units: set[str], names: set[str]) -> bool:
     attrs = coordinate.attrs
     if "standard_name" in attrs:
@@ -111,11 +174,22 @@ def _the_one(field: xr.DataArray, what: str, test: Callable[[xr.DataArray], bool
     found = [str(dim) for dim in field.dims if dim in field.coords and test(field.coords[dim])]
     if len(found) == 1:
         return found[0]
-    label = repr(str(field.name)) if field.name is not None else "the field"
+    label = (repr(str(field.name)) if field.name is not None else "the field") + origin(field)
+    dims = tuple(map(str, field.dims))
     if found:
-        raise ClimateError(f"{label} has more than one {what} dimension: {found}", dims=tuple(map(str, field.dims)))
+        raise ClimateError(
+            f"{label} has more than one {what} dimension: {found}. Leave the standard_name {what!r} to one of them",
+            dims=dims,
+        )
+    if what != "time" and native_names(field):
+        raise ClimateError(
+            f"{label} has no {what} dimension among {dims}: it is on a native grid, whose cells are given by 2-D "
+            "coordinates. Means over time and over levels need none; take a version of the data that is on a regular grid "
+            "(in CMIP6 the grid label gr) for area means and regridding",
+            dims=dims,
+        )
     raise ClimateError(
-        f"{label} has no {what} dimension among {tuple(map(str, field.dims))}; give the coordinate its CF "
-        f"standard_name {what!r} (a curvilinear grid must be brought to rows and columns first)",
-        dims=tuple(map(str, field.dims)),
+        f"{label} has no {what} dimension among {dims}; give the coordinate its CF "
+        f"standard_name: field[name].attrs['standard_name'] = {what!r}",
+        dims=dims,
     )

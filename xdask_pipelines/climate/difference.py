@@ -6,25 +6,37 @@ Belongs here: what may be subtracted from what. Does not belong here: bringing f
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import xarray as xr
 
-from xdask_pipelines.climate.axes import horizontal_names
-from xdask_pipelines.climate.grid import grid_of
+from xdask_pipelines.climate.axes import (
+    is_time,
+    latitude_name,
+    longitude_name,
+    native_names,
+    origin,
+    require_field,
+)
+from xdask_pipelines.climate.grid import cell_bounds
+from xdask_pipelines.climate.tolerance import same_coordinate
 from xdask_pipelines.errors import ClimateError
 
 _CELSIUS = {"degc", "deg_c", "celsius", "degree_celsius", "degrees_celsius", "degree_c", "degrees_c", "°c", "c"}
+_AXES = (("latitude", latitude_name), ("longitude", longitude_name))
 
 
 def difference(projected: xr.DataArray, historic: xr.DataArray) -> xr.DataArray:
     """Projected minus historic, cell by cell, in float64.
 
-    Coordinates of shared dimensions must be equal: nothing is aligned, and no cell is dropped.
+    Coordinates of shared dimensions must agree to rounding: nothing is aligned, and no cell is dropped. Dimensions that only
+    one of both has (members, levels, time) stay. Native grids (dimensions j and i) agree if their 2-D coordinates do.
 
     Raises
     ------
     ClimateError
-        If grids, other shared dimensions or units differ, or units are degC.
+        If grids, calendars, other shared dimensions or units differ, or units are degC.
     """
     return _subtract(projected, historic, "temperature_difference", ("projected", "historic"))
 
@@ -40,33 +52,41 @@ def climate_signal(projected: xr.DataArray, reference: xr.DataArray) -> xr.DataA
 
 
 def _subtract(minuend: xr.DataArray, subtrahend: xr.DataArray, name: str, roles: tuple[str, str]) -> xr.DataArray:
+    for field in (minuend, subtrahend):
+        require_field(field, name)
     units = [_units(field, role) for field, role in zip((minuend, subtrahend), roles, strict=True)]
     if units[0] != units[1]:
         raise ClimateError(
             f"{name}: {roles[0]} is in {units[0]!r} but {roles[1]} in {units[1]!r}; convert one of them", units=units
         )
-    grids = grid_of(minuend), grid_of(subtrahend)
-    names = horizontal_names(minuend), horizontal_names(subtrahend)
-    if grids[0] != grids[1] and not (grids[0].lat.same_cells(grids[1].lat) and grids[0].lon.same_cells(grids[1].lon)):
+    subtrahend = _renamed(minuend, subtrahend)
+    mine, others = set(minuend.dims), set(subtrahend.dims)
+    if not (mine <= others or others <= mine):
+        raise ClimateError(
+            f"{name}: {roles[0]}{origin(minuend)} has dimensions {tuple(map(str, minuend.dims))}, "
+            f"{roles[1]}{origin(subtrahend)} {tuple(map(str, subtrahend.dims))}; bring both to one grid, and take a mean "
+            "over what only one has, or choose one of it"
+        )
+    subtrahend = subtrahend.transpose(*(dim for dim in minuend.dims if dim in others), ...)
+    horizontal = {dim: kind for kind, find in _AXES if (dim := _found(find, minuend)) and dim in others}
+    if not all(_same_cells(kind, minuend[dim], subtrahend[dim]) for dim, kind in horizontal.items()):
+        grids = _grid_words(minuend, horizontal), _grid_words(subtrahend, horizontal)
         raise ClimateError(
             f"{name}: {roles[0]} is on the grid {grids[0]}, {roles[1]} on {grids[1]}; regrid one to the other's axes",
-            grids=tuple(map(str, grids)),
+            grids=grids,
         )
-    subtrahend = subtrahend.rename(
-        {old: new for old, new in zip(names[1], names[0], strict=True) if old != new}
-    ).transpose(*(dim for dim in minuend.dims if dim in subtrahend.dims), ..., missing_dims="ignore")
-    for dim in set(minuend.dims) & set(subtrahend.dims) - set(names[0]):
-        if not np.array_equal(minuend[dim].values, subtrahend[dim].values):
-            raise ClimateError(
-                f"{name}: {roles[0]} and {roles[1]} differ in {dim!r}; take means over it, or choose the same steps",
-                dim=str(dim),
-            )
-    # The grids are the same: take one's coordinates for both, so that xarray finds nothing to align.
-    shared = {dim: minuend.coords[dim].variable for dim in names[0]}
+    shared = [str(dim) for dim in minuend.dims if dim in others and dim not in horizontal]
+    native = native_names(minuend)
+    if native and native == native_names(subtrahend):
+        shared += native
+    for dim in shared:
+        _require_same(minuend[dim], subtrahend[dim], name, roles)
+    # They are the same but for rounding: take one's coordinates for both, so that xarray finds nothing to align.
+    taken = {dim: minuend.coords[dim].variable for dim in (*horizontal, *shared) if dim in minuend.coords}
     # One float64 operand makes the result float64; a float32 one stays as it is, for half its bytes may cross Regions.
     if minuend.dtype != np.float64 and subtrahend.dtype != np.float64:
         minuend = minuend.astype(np.float64)
-    result = minuend - subtrahend.assign_coords(shared)
+    result = minuend - subtrahend.assign_coords(taken)
     attrs = {
         "units": units[0],
         "long_name": f"{_label(minuend)}: {roles[0]} minus {roles[1]}",
@@ -79,6 +99,61 @@ def _subtract(minuend: xr.DataArray, subtrahend: xr.DataArray, name: str, roles:
     if units[0] == "K":
         attrs["units_metadata"] = "temperature: difference"  # CF 1.11: not a point on the Kelvin scale
     return result.rename(name).drop_attrs(deep=False).assign_attrs(attrs)
+
+
+def _found(find: Callable[[xr.DataArray], str], field: xr.DataArray) -> str | None:
+    """The dimension that is latitude or longitude, if the field has one: profiles and native grids have none."""
+    try:
+        return find(field)
+    except ClimateError:
+        return None
+
+
+def _renamed(minuend: xr.DataArray, subtrahend: xr.DataArray) -> xr.DataArray:
+    """The subtrahend with the minuend's names of latitude and longitude."""
+    pairs = [(_found(find, subtrahend), _found(find, minuend)) for _, find in _AXES]
+    return subtrahend.rename({old: new for old, new in pairs if old and new and old != new})
+
+
+def _same_cells(kind: str, one: xr.DataArray, other: xr.DataArray) -> bool:
+    """Whether centres agree, and edges too where cells touch: regions with gaps have no cells, but differences."""
+    if not same_coordinate(one.values, other.values):
+        return False
+    try:
+        return cell_bounds(kind, one).same_cells(cell_bounds(kind, other))
+    except ClimateError:
+        return True
+
+
+def _grid_words(field: xr.DataArray, horizontal: Mapping[str, str]) -> str:
+    sizes = " x ".join(str(field.sizes[dim]) for dim in horizontal)
+    ends = (f"{kind[:3]} {field[dim].values[0]:g} to {field[dim].values[-1]:g}" for dim, kind in horizontal.items())
+    return f"{sizes} ({', '.join(ends)})"
+
+
+def _require_same(one: xr.DataArray, other: xr.DataArray, name: str, roles: tuple[str, str]) -> None:
+    """Raise unless two coordinates of one name are the same."""
+    if same_coordinate(one.values, other.values):
+        return
+    calendars = [_calendar(coordinate) for coordinate in (one, other)]
+    if all(calendars) and calendars[0] != calendars[1]:
+        raise ClimateError(
+            f"{name}: {roles[0]}{origin(one)} has the calendar {calendars[0]!r} but {roles[1]}{origin(other)} "
+            f"{calendars[1]!r}, so that their steps of {str(one.name)!r} cannot be paired. Take means over time of both "
+            "first (time_weighted_mean), or bring one to the other's calendar with field.convert_calendar",
+            calendars=tuple(map(str, calendars)),
+        )
+    raise ClimateError(
+        f"{name}: {roles[0]}{origin(one)} and {roles[1]}{origin(other)} differ in {str(one.name)!r}; take means over it, or "
+        "choose the same steps",
+        dim=str(one.name),
+    )
+
+
+def _calendar(coordinate: xr.DataArray) -> str | None:
+    if not coordinate.size or not is_time(coordinate) or coordinate.dtype.kind not in "OM":
+        return None
+    return str(coordinate.dt.calendar)
 
 
 def _units(field: xr.DataArray, role: str) -> str:

@@ -14,13 +14,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xdask_pipelines.climate.axes import carried_bounds, horizontal_names
+from xdask_pipelines.climate.axes import carried_bounds, horizontal_names, require_field
+from xdask_pipelines.climate.axes import origin as axes_origin
+from xdask_pipelines.climate.axis_gaps import TOLERANCE_DEGREES, Axis, gap, gap_error
+from xdask_pipelines.climate.cell_edges import check_centres, edges_of_bounds, midpoints
+from xdask_pipelines.climate.tolerance import same_coordinate
 from xdask_pipelines.errors import ClimateError
 
 Float = NDArray[np.float64]
-
-# Bounds are often stored as float32: 360 degrees then carry a rounding of 3e-5.
-_TOLERANCE_DEGREES = 1e-4
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,15 +71,11 @@ class Cells:
     def complete(self) -> bool:
         """Whether the cells reach both poles, or go all the way round."""
         whole = 180.0 if self.kind == "latitude" else 360.0
-        return bool(abs(self.edges[-1] - self.edges[0] - whole) < _TOLERANCE_DEGREES)
+        return bool(abs(self.edges[-1] - self.edges[0] - whole) < TOLERANCE_DEGREES)
 
     def same_cells(self, other: Cells) -> bool:
-        """Whether centres are equal and edges agree to rounding."""
-        return (
-            np.array_equal(self.centres, other.centres)
-            and self.edges.size == other.edges.size
-            and bool(np.all(np.abs(self.edges - other.edges) < _TOLERANCE_DEGREES))
-        )
+        """Whether centres and edges agree to rounding (`tolerance.same_coordinate`)."""
+        return same_coordinate(self.centres, other.centres) and same_coordinate(self.edges, other.edges)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Midpoints are cheaper to make again than to send: this halves the kernels that travel in graphs.
@@ -130,7 +127,7 @@ class Grid:
             lat, lon = self.lat.edges, self.lon.edges
             raise ClimateError(
                 f"{purpose} needs a global field, but the cells of {self} reach only from {lat[0]:g} to {lat[-1]:g} "
-                f"degrees north and from {lon[0]:g} to {lon[-1]:g} degrees east",
+                f"degrees north and from {lon[0]:g} to {lon[-1]:g} degrees east. Use global data, or means of the region",
                 grid=str(self),
             )
 
@@ -141,10 +138,13 @@ def grid_of(field: xr.DataArray) -> Grid:
     Raises
     ------
     ClimateError
-        If coordinates are missing, not monotonic, NaN or impossible; the message names the index.
+        If coordinates are missing, not monotonic, NaN or impossible, or a row or column is missing among them; the
+        message names the place, the file if it is known, and what to do.
     """
+    require_field(field, "grid_of")
     lat, lon = horizontal_names(field)
-    return make_grid(field.coords[lat], field.coords[lon])
+    source = axes_origin(field)
+    return Grid(cell_bounds("latitude", field.coords[lat], source), cell_bounds("longitude", field.coords[lon], source))
 
 
 def make_grid(lat: ArrayLike | xr.DataArray, lon: ArrayLike | xr.DataArray) -> Grid:
@@ -152,28 +152,42 @@ def make_grid(lat: ArrayLike | xr.DataArray, lon: ArrayLike | xr.DataArray) -> G
     return Grid(cell_bounds("latitude", lat), cell_bounds("longitude", lon))
 
 
-def cell_bounds(kind: str, axis: ArrayLike | xr.DataArray) -> Cells:
+def cell_bounds(kind: str, axis: ArrayLike | xr.DataArray, origin: str = "") -> Cells:
     """Cells of one axis: from carried bounds, else midpoints.
 
     Midpoint cells end at the poles: a row at a pole is half a cell, and a last row (a Gaussian grid's, say) whose
-    cell would end less than half a cell from the pole reaches it. Longitudes are cyclic if the gap at the seam is
-    a usual one.
+    cell would end less than half a cell from the pole reaches it. Longitudes are cyclic if the step across the seam is
+    at most 1.5 times the larger of the steps beside it.
+
+    Parameters
+    ----------
+    kind
+        ``"latitude"`` or ``"longitude"``.
+    axis
+        Centres in degrees, shape (n,), rising or falling.
+    origin
+        What `axes.origin` says of the field, for messages.
 
     Raises
     ------
     ClimateError
-        If the axis cannot be one of cells that touch each other.
+        If the axis cannot be one of cells that touch each other: the message says where, and what to do.
     """
     centres = np.ascontiguousarray(axis, dtype=np.float64)
     bounds = carried_bounds(axis) if isinstance(axis, xr.DataArray) else None
-    if bounds is None:
-        return _cells(kind, centres, None)
-    _check(kind, centres)
-    return _cells(kind, centres, _edges_of_bounds(kind, centres, *bounds))
+    named = Axis(kind, str(getattr(axis, "name", None) or kind), axes_origin(axis) or origin)
+    check_centres(named, centres)
+    place = gap(kind, np.sort(centres))
+    if bounds is not None:
+        return Cells(kind, centres, edges_of_bounds(named, centres, *bounds, place), from_bounds=True)
+    if place is not None:
+        raise gap_error(named, centres, place)
+    return _cells(kind, centres, None)
 
 
 def cell_areas(field: xr.DataArray) -> xr.DataArray:
     """Exact areas of a field's cells on the unit sphere: shape (ny, nx), steradians, 4 pi in all."""
+    require_field(field, "cell_areas")
     lat, lon = horizontal_names(field)
     grid = grid_of(field)
     return xr.DataArray(
@@ -186,85 +200,7 @@ def cell_areas(field: xr.DataArray) -> xr.DataArray:
 
 
 def _cells(kind: str, centres: Float, edges: Float | None) -> Cells:
-    """Cells with given edges or with midpoints; also how Cells come out of a pickle."""
+    """Cells with given edges or with midpoints, both of which were checked; also how Cells come out of a pickle."""
     if edges is not None:
         return Cells(kind, centres, edges, from_bounds=True)
-    _check(kind, centres)
-    return Cells(kind, centres, _midpoints(kind, np.sort(centres)))
-
-
-def _check(kind: str, centres: Float) -> None:
-    """Raise ``ClimateError``, with the index, for anything that no axis of cells can be."""
-    if centres.ndim != 1 or centres.size < 2:
-        raise ClimateError(f"{kind} needs one dimension of at least 2 values, not shape {centres.shape}")
-    bad = np.flatnonzero(~np.isfinite(centres))
-    if bad.size:
-        raise ClimateError(f"{kind} at index {bad[0]} is {centres[bad[0]]}; the file is damaged", index=int(bad[0]))
-    steps = np.diff(centres)
-    bad = np.flatnonzero(np.sign(steps) * np.sign(steps[0]) <= 0) if steps[0] else np.array([0])
-    if bad.size:
-        i = int(bad[0]) + 1
-        raise ClimateError(
-            f"{kind} is not monotonic at index {i}: {centres[i]:g} after {centres[i - 1]:g}; sort the field by it",
-            index=i,
-        )
-    if kind == "latitude":
-        bad = np.flatnonzero(np.abs(centres) > 90.0)
-        if bad.size:
-            raise ClimateError(f"latitude {centres[bad[0]]:g} at index {bad[0]} is beyond a pole", index=int(bad[0]))
-    elif np.ptp(centres) >= 360.0 - _TOLERANCE_DEGREES:
-        i = int(np.argmax(np.abs(centres - centres[0]) >= 360.0 - _TOLERANCE_DEGREES))
-        raise ClimateError(
-            f"longitude {centres[i]:g} at index {i} comes 360 degrees or more after {centres[0]:g}; "
-            "drop the columns that are there twice",
-            index=i,
-        )
-
-
-def _midpoints(kind: str, ascending: Float) -> Float:
-    """Edges of cells whose centres are given, both ascending."""
-    inner = (ascending[1:] + ascending[:-1]) / 2
-    first = ascending[0] - (ascending[1] - ascending[0]) / 2
-    last = ascending[-1] + (ascending[-1] - ascending[-2]) / 2
-    if kind == "latitude":
-        if first + 90.0 < (ascending[1] - ascending[0]) / 2:
-            first = -90.0
-        if 90.0 - last < (ascending[-1] - ascending[-2]) / 2:
-            last = 90.0
-    else:
-        gap = 360.0 - (ascending[-1] - ascending[0])
-        if gap < 1.5 * np.diff(ascending).max():
-            first = (ascending[0] + ascending[-1] - 360.0) / 2
-            last = first + 360.0
-    return np.concatenate([[first], inner, [last]])
-
-
-def _edges_of_bounds(kind: str, centres: Float, ends: ArrayLike, other_ends: ArrayLike) -> Float:
-    """Ascending edges from bounds, which must leave no gap and no overlap."""
-    pair = np.sort(np.stack([np.asarray(ends, np.float64), np.asarray(other_ends, np.float64)]), axis=0)
-    if pair.shape != (2, centres.size) or not np.isfinite(pair).all():
-        raise ClimateError(f"the bounds of {kind} are not two finite values a cell (shape {pair.shape})")
-    if kind == "longitude":  # bounds may lie a turn away from their centre
-        pair += 360.0 * np.round((centres - pair.mean(axis=0)) / 360.0)
-    outside = np.flatnonzero((centres < pair[0] - _TOLERANCE_DEGREES) | (centres > pair[1] + _TOLERANCE_DEGREES))
-    if outside.size:
-        i = int(outside[0])
-        raise ClimateError(
-            f"{kind} {centres[i]:g} at index {i} lies outside its bounds {pair[0, i]:g} to {pair[1, i]:g}", index=i
-        )
-    order = np.argsort(centres)
-    lower, upper = pair[:, order]
-    apart = np.flatnonzero(np.abs(lower[1:] - upper[:-1]) > _TOLERANCE_DEGREES)
-    if apart.size:
-        i = int(order[apart[0] + 1])
-        raise ClimateError(f"the bounds of {kind} leave a gap or overlap at index {i} ({centres[i]:g})", index=i)
-    edges = np.append(lower, upper[-1])
-    if kind == "latitude":
-        for end, pole in ((0, -90.0), (-1, 90.0)):
-            if abs(edges[end] - pole) < _TOLERANCE_DEGREES:
-                edges[end] = pole
-        if edges[0] < -90.0 or edges[-1] > 90.0:
-            raise ClimateError(f"the bounds of latitude reach from {edges[0]:g} to {edges[-1]:g}, beyond a pole")
-    elif abs(edges[-1] - edges[0] - 360.0) < _TOLERANCE_DEGREES:
-        edges[-1] = edges[0] + 360.0
-    return edges
+    return Cells(kind, centres, midpoints(kind, np.sort(centres)))

@@ -13,11 +13,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xdask_pipelines.climate.axes import horizontal_names, is_time, time_name
+from xdask_pipelines.climate.axes import PARTITION, horizontal_names, is_time, origin, require_field, time_name
 from xdask_pipelines.climate.blocks import add, elementwise, map_fields, sum_over
 from xdask_pipelines.climate.grid import Float, Grid, grid_of
 from xdask_pipelines.climate.periods import EXCERPT
 from xdask_pipelines.climate.time_axis import DAY, TimeAxis
+from xdask_pipelines.climate.tolerance import same_coordinate
 from xdask_pipelines.errors import ClimateError
 
 _SUM, _COUNT = "sum", "count"
@@ -42,12 +43,14 @@ def month_partial(field: xr.DataArray) -> xr.Dataset:
         A step is there twice, steps are out of order, or one is missing between others. A field whose attribute
         ``excerpt`` says that its data are knowingly incomplete may lack steps.
     """
+    require_field(field, "month_partial")
     time = time_name(field)
     axis = _sound_axis(field, time)
     if axis.kind == "uneven" and not field.attrs.get(EXCERPT):
         raise ClimateError(
-            f"{time!r} has steps that are unevenly apart, so that each would not weigh the same. If the data are knowingly "
-            f"incomplete, declare the dataset `excerpt: true` in regions.yaml (field.attrs[{EXCERPT!r}] says so here)"
+            f"{time!r}{origin(field)} has steps that are unevenly apart, so that each would not weigh the "
+            "same. If the data are knowingly incomplete, declare the dataset `excerpt: true` in regions.yaml "
+            f"(field.attrs[{EXCERPT!r}] says so)"
         )
     _refuse_holes(field, time, axis)
     # One task a block gives both, so that a block of hours is read once and dropped at once.
@@ -68,23 +71,22 @@ def month_partial(field: xr.DataArray) -> xr.Dataset:
 
 
 def combine_partials(partials: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Add partials of the same grid: the partial of all their months together.
+    """Add partials of the same variable and coordinates: the partial of all their months together.
+
+    Members, levels and native grids (dimensions j and i) are added like any other: value by value.
 
     Raises
     ------
     ClimateError
-        If there are none, or grids or units differ.
+        If there are none, or variables, units, dimensions or coordinates differ.
     """
     if not partials:
         raise ClimateError("no monthly partials to combine; ask for at least one month")
+    for i, partial in enumerate(partials):
+        _require_partial(partial, "combine_partials", f"partial {i}")
     first = partials[0]
     for i, other in enumerate(partials[1:], start=1):
-        if other[_SUM].attrs.get("units") != first[_SUM].attrs.get("units"):
-            units = [p[_SUM].attrs.get("units") for p in (first, other)]
-            raise ClimateError(f"partial {i} is in {units[1]!r}, the first in {units[0]!r}", index=i)
-        for dim in first[_SUM].dims:
-            if not np.array_equal(first[dim].values, other[dim].values):
-                raise ClimateError(f"partial {i} differs from the first in {dim!r}; they are of two grids", index=i)
+        _require_same(first, other, i)
     attrs = {
         **first.attrs,
         "time_coverage_start": min(str(p.attrs.get("time_coverage_start", "")) for p in partials),
@@ -98,20 +100,64 @@ def combine_partials(partials: Sequence[xr.Dataset]) -> xr.Dataset:
 def mean_of_partials(partial: xr.Dataset) -> xr.DataArray:
     """Mean of the values that a partial sums up, each weighing the same; NaN where there is none.
 
-    A further dimension of months (as stores of many partials have) is summed over first.
+    Partitions of one store (the dimension ``partition``) are summed over first. All other dimensions stay: members and
+    levels, and whatever the horizontal ones are called.
 
     Returns
     -------
-    Dimensions latitude and longitude, float64, units of the sum.
+    Dimensions of the sum without ``partition``, float64, units of the sum.
+
+    Raises
+    ------
+    ClimateError
+        If it is no partial.
     """
+    _require_partial(partial, "mean_of_partials")
     total, count = partial[_SUM], partial[_COUNT]
-    months = [dim for dim in total.dims if dim not in horizontal_names(total)]
-    if months:
-        total, count = (each.sum(months, skipna=False, keep_attrs=True) for each in (total, count))
-    coords = {name: c for name, c in total.coords.items() if not is_time(c)}
+    if PARTITION in total.dims:
+        total, count = (each.sum(PARTITION, skipna=False, keep_attrs=True) for each in (total, count))
+    coords = {name: c for name, c in total.coords.items() if c.ndim or not is_time(c)}
     mean = elementwise(_divide, total, count, label="mean-of-partials", dtype=np.float64)
     attrs = {**partial.attrs, **total.attrs, "cell_methods": "time: mean"}
     return xr.DataArray(mean, coords=coords, name=str(partial.attrs.get("variable", "")) or None, attrs=attrs)
+
+
+def _require_partial(partial: Any, function: str, which: str = "its argument") -> None:
+    missing = [n for n in (_SUM, _COUNT) if not isinstance(partial, xr.Dataset) or n not in partial.data_vars]
+    if missing:
+        raise ClimateError(
+            f"{function} takes partials, datasets of sum and count as month_partial makes them; {which} is "
+            f"{type(partial).__name__} without {' and '.join(missing)}{origin(partial)}. Call month_partial(field) first"
+        )
+
+
+def _require_same(first: xr.Dataset, other: xr.Dataset, i: int) -> None:
+    """Raise unless two partials may be added value by value."""
+    one, two = first[_SUM], other[_SUM]
+    for what, mine, its in (
+        ("units", one.attrs.get("units"), two.attrs.get("units")),
+        ("variable", first.attrs.get("variable"), other.attrs.get("variable")),
+    ):
+        if mine != its:
+            raise ClimateError(
+                f"partial {i}{origin(two)} is in {its!r}, the first in {mine!r}; convert one of them"
+                if what == "units"
+                else f"partial {i}{origin(two)} is of {its!r}, the first of {mine!r}; combine those of one variable",
+                index=i,
+            )
+    if set(one.dims) != set(two.dims):
+        raise ClimateError(
+            f"partial {i} has dimensions {tuple(map(str, two.dims))}, the first {tuple(map(str, one.dims))}; choose the "
+            "same levels and members for both",
+            index=i,
+        )
+    for name in (*one.dims, *(n for n in one.coords if n in two.coords and n not in one.dims and not is_time(one[n]))):
+        if not same_coordinate(one[name].values, two[name].values):
+            raise ClimateError(
+                f"partial {i}{origin(two[name], two)} differs from the first in {str(name)!r}; they are of two "
+                "grids, levels or members. Choose the same for both, or regrid one",
+                index=i,
+            )
 
 
 def time_weighted_mean(field: xr.DataArray) -> xr.DataArray:
@@ -127,6 +173,7 @@ def time_weighted_mean(field: xr.DataArray) -> xr.DataArray:
         How long steps last cannot be known, steps are out of order or doubled, bounds cannot be true, or steps are missing
         between others. A field whose attribute ``excerpt`` says that its data are knowingly incomplete may lack steps.
     """
+    require_field(field, "time_weighted_mean")
     if not any(is_time(field[dim]) for dim in field.dims if dim in field.coords) and any(
         is_time(c) for c in field.coords.values() if c.ndim == 0
     ):
@@ -144,8 +191,14 @@ def area_weighted_mean(field: xr.DataArray) -> xr.DataArray:
 
     Returns
     -------
-    float64, the field's other dimensions, lazy if the field is.
+    float64, the field's other dimensions (time, members, levels), lazy if the field is.
+
+    Raises
+    ------
+    ClimateError
+        If the field has no latitude and longitude dimensions, or its cells do not touch.
     """
+    require_field(field, "area_weighted_mean")
     horizontal = horizontal_names(field)
     mean = map_fields(AreaMeanKernel(grid_of(field)), field, horizontal, label="area-weighted-mean", dtype=np.float64)
     attrs = {**field.attrs, "cell_methods": f"{field.attrs.get('cell_methods', '')} area: mean".strip()}
@@ -194,8 +247,8 @@ def _lengths(field: xr.DataArray, time: str) -> Float:
         return np.ones(1)
     if axis.intervals is None:
         raise ClimateError(
-            f"{time!r} has steps that are unevenly apart or longer than a month, and no bounds travel with the field, so "
-            "that how long each step lasts is not known. Take the field from its dataset with "
+            f"{time!r}{origin(field)} has steps that are unevenly apart or longer than a month, and no bounds travel with "
+            "the field, so that how long each step lasts is not known. Take the field from its dataset with "
             "climate.with_bounds(dataset, variable), or average with mean() if all steps weigh the same"
         )
     lower, upper = axis.intervals
@@ -206,15 +259,20 @@ def _lengths(field: xr.DataArray, time: str) -> Float:
 def _sound_axis(field: xr.DataArray, time: str) -> TimeAxis:
     axis = TimeAxis.of(field[time])
     if fault := axis.fault():
-        raise ClimateError(f"{time!r} {fault}. Select sound steps with isel({time}=...), or use another file")
+        drop = f"field.drop_vars(['{time}_lower', '{time}_upper'])"
+        remedy = (
+            f"drop the bounds if the stamps are right ({drop})" if "bounds" in fault else "select sound steps with isel"
+        )
+        raise ClimateError(f"{time!r}{origin(field)} {fault}. Use another file, or {remedy}")
     return axis
 
 
 def _refuse_holes(field: xr.DataArray, time: str, axis: TimeAxis) -> None:
     if axis.holes and not field.attrs.get(EXCERPT):
         raise ClimateError(
-            f"{time!r} lacks {axis.missing()}. Select a period without holes, or, if the data are knowingly incomplete, "
-            f"declare the dataset `excerpt: true` in regions.yaml (field.attrs[{EXCERPT!r}] says so here)"
+            f"{time!r}{origin(field)} lacks {axis.missing()}. Select a period without holes, or, if the data are "
+            "knowingly incomplete, declare the dataset `excerpt: true` in regions.yaml "
+            f"(field.attrs[{EXCERPT!r}] says so)"
         )
 
 

@@ -13,7 +13,7 @@ import cftime
 import numpy as np
 import xarray as xr
 
-from xdask_pipelines.climate.axes import is_time
+from xdask_pipelines.climate.axes import is_time, origin, require_field
 from xdask_pipelines.climate.time_axis import TimeAxis, periods_text
 from xdask_pipelines.errors import ClimateError
 
@@ -49,6 +49,7 @@ def select_period(field: xr.DataArray, first: str | int | None = None, last: str
         what is missing and what the data cover. Holes are allowed in a field whose attribute ``excerpt`` says that its
         data are knowingly incomplete.
     """
+    require_field(field, "select_period")
     if first is None and last is None:
         return field
     carried = {f"{name}_{side}" for name in field.coords for side in ("lower", "upper")}
@@ -88,8 +89,7 @@ def select_period(field: xr.DataArray, first: str | int | None = None, last: str
 
 
 def _named(field: xr.DataArray) -> str:
-    source = field.encoding.get("source")
-    return f"{field.name or 'the field'}{f' of {source}' if source else ''}"
+    return f"{field.name or 'the field'}{origin(field)}"
 
 
 def _limits(axis: TimeAxis, first: str | int | None, last: str | int | None) -> tuple[float, float]:

@@ -14,7 +14,7 @@ import scipy.sparse as sparse
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xdask_pipelines.climate.axes import horizontal_names
+from xdask_pipelines.climate.axes import horizontal_names, origin, require_field
 from xdask_pipelines.climate.blocks import map_fields
 from xdask_pipelines.climate.grid import Cells, Float, Grid, grid_of, make_grid
 from xdask_pipelines.errors import ClimateError
@@ -40,7 +40,8 @@ def regrid(
 
     Works on whole horizontal fields in float64, lazily if the field is a Dask array (one task for each chunk of the
     other dimensions). A target value is NaN exactly if a source value that it depends on is NaN: no value is ever made
-    from a part of its cell. A field that is on the target grid already comes back as it is, in its own dtype.
+    from a part of its cell. A field that is on the target grid already keeps its values and dtype, and takes the target's
+    coordinates where they differ by rounding.
 
     Parameters
     ----------
@@ -62,11 +63,16 @@ def regrid(
     """
     if method not in _DESCRIPTIONS:
         raise ClimateError(f"unknown regridding method {method!r}; use one of {sorted(_DESCRIPTIONS)}")
+    require_field(field, "regrid")
     lat_name, lon_name = horizontal_names(field)
     source, target = grid_of(field), make_grid(lat, lon)
     if source.lat.same_cells(target.lat) and source.lon.same_cells(target.lon):
+        # Coordinates that differ by rounding become the target's: xarray would drop the cells in a later subtraction.
+        for name, axis in ((lat_name, lat), (lon_name, lon)):
+            if not np.array_equal(field.coords[name].values, np.asarray(axis)):
+                field = field.assign_coords({name: (name, np.asarray(axis), field.coords[name].attrs)})
         return field.assign_attrs(regridding="none: the field was on this grid already")
-    source.require_complete(f"{method} regridding")
+    source.require_complete(f"{method} regridding{origin(field)}")
 
     result = map_fields(
         RegridKernel(source, target, method),

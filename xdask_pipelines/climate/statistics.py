@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xdask_pipelines.climate.axes import horizontal_names
+from xdask_pipelines.climate.axes import horizontal_names, require_field
 from xdask_pipelines.climate.blocks import map_fields
 from xdask_pipelines.climate.grid import Float, Grid, grid_of
 
@@ -39,6 +39,7 @@ def field_statistics(field: xr.DataArray) -> xr.Dataset:
     far above ``largest_step``; both are NaN without finite neighbours, ``seam_step`` also if longitudes do not go
     all the way round.
     """
+    require_field(field, "field_statistics")
     horizontal = horizontal_names(field)
     figures = map_fields(
         _Figures(grid_of(field)),

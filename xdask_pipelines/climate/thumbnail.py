@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xdask_pipelines.climate.axes import horizontal_names
+from xdask_pipelines.climate.axes import horizontal_names, require_field
 from xdask_pipelines.climate.blocks import map_fields
 from xdask_pipelines.climate.grid import Float, Grid, grid_of, make_grid
 from xdask_pipelines.climate.means import AreaMeanKernel
@@ -37,6 +37,7 @@ def quantise(field: xr.DataArray) -> xr.Dataset:
     Dataset of ``codes`` (uint8, at most 72 x 144; 255 where there is no value) and ``summary`` (five float64: first
     level and step of the codes; minimum, maximum and area-weighted mean of the field itself).
     """
+    require_field(field, "quantise")
     horizontal = horizontal_names(field)
     if set(field.dims) != set(horizontal):
         raise ClimateError(f"a map shows latitude and longitude only, not {field.dims}; choose one of the others first")

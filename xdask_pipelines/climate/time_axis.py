@@ -199,6 +199,16 @@ class TimeAxis:
         """What cannot be true of the axis, as the end of a sentence that begins with its name; None if nothing."""
         return self._stamp_fault() or (None if self.bounds is None else self._bounds_fault(*self.bounds))
 
+    @property
+    def bounds_elsewhere(self) -> bool:
+        """Whether not one stamp lies in its bounds, so that they are of other times, and the stamps may be right."""
+        if self.bounds is None:
+            return False
+        lower, upper = self.bounds
+        return lower.shape == upper.shape == self.seconds.shape and bool(
+            ((self.seconds < lower - _SAME_SECONDS) | (self.seconds > upper + _SAME_SECONDS)).all()
+        )
+
     def _stamp_fault(self) -> str | None:
         if (bad := np.flatnonzero(~np.isfinite(self.seconds))).size:
             return f"has no value at step {bad[0]}"

@@ -21,6 +21,7 @@ from xdask_pipelines.access.write import Written, open_here, write_here
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.entry import version_order
 from xdask_pipelines.climate import dequantise, quantise
+from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.errors import MissingEntries
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.guard import RESULTS_PREFIX
@@ -29,8 +30,6 @@ from xdask_pipelines.resources.pools import Pools, Tell
 from xdask_pipelines.topology import Topology
 
 LAYOUT = "result"
-#: Dimension along which the partitions of one materialization lie in its store.
-PARTITION = "partition"
 Part = xr.DataArray | xr.Dataset
 _SINGLE = "xdask_single_variable"
 
