@@ -10,7 +10,15 @@ from itertools import product
 
 from xdask_pipelines.catalog.backend import Backend, Query
 from xdask_pipelines.catalog.entry import FIELDS, Entry
-from xdask_pipelines.catalog.series import TIME_FACETS, Joined, are_replicas, calendar_of, join_in_time
+from xdask_pipelines.catalog.series import (
+    TIME_FACETS,
+    Joined,
+    are_replicas,
+    calendar_of,
+    join_in_time,
+    replica_difference,
+    time_pieces,
+)
 from xdask_pipelines.catalog.series import Replicas as Replicas
 from xdask_pipelines.catalog.times import Time, carried, period_text, range_of, time_range, time_text
 from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries
@@ -57,7 +65,7 @@ def resolve(
         for period in periods:
             fitting = [entry for entry in candidates if period is None or _covers(entry, period[1], period[2])]
             wanted = {**fixed, **values, **({"time": period[0]} if period else {})}
-            if fitting and are_replicas(fitting):
+            if fitting and are_replicas(fitting) and not replica_difference(fitting):
                 chosen.append((_words(wanted), tuple(sorted(fitting, key=lambda entry: entry.region))))
             elif fitting:
                 ambiguous[_words(wanted)] = fitting
@@ -132,12 +140,12 @@ def _check(
 
 
 def _covers(entry: Entry, start: int, end: int) -> bool:
-    return (
-        entry.time_start is not None
-        and entry.time_end is not None
-        and entry.time_start <= start < end
-        and carried(end, calendar_of(entry)) <= carried(entry.time_end, calendar_of(entry))
-    )
+    """Whether an entry reaches over a whole period, and has data of it. Steps missing in it are found when it is opened."""
+    if entry.time_start is None or entry.time_end is None:
+        return False
+    calendar = calendar_of(entry)
+    whole = entry.time_start <= start < end and carried(end, calendar) <= carried(entry.time_end, calendar)
+    return whole and any(first < end and start < last for first, last in time_pieces(entry))
 
 
 def _time_words(time: Time | None) -> str:
@@ -199,9 +207,7 @@ def what_there_is(backend: Backend, terms: Mapping[str, tuple[str, ...]], found:
 def _spans(entries: Iterable[Entry]) -> list[tuple[int, int]]:
     """Time ranges of the entries, with those that touch or overlap joined."""
     spans: list[tuple[int, int]] = []
-    for start, end in sorted(
-        (e.time_start, e.time_end) for e in entries if e.time_start is not None and e.time_end is not None
-    ):
+    for start, end in sorted(piece for entry in entries for piece in time_pieces(entry)):
         if spans and start <= spans[-1][1]:
             spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
         else:
@@ -211,6 +217,14 @@ def _spans(entries: Iterable[Entry]) -> list[tuple[int, int]]:
 
 def _ambiguity(ambiguous: Mapping[str, Sequence[Entry]], *, joining: bool) -> AmbiguousEntries:
     wanted, entries = next(iter(ambiguous.items()))
+    if are_replicas(entries):
+        regions = " or ".join(f"region={e.region!r}" for e in entries)
+        return AmbiguousEntries(
+            f"{wanted} is held in {' and '.join(e.region for e in entries)}, but these are not the same: "
+            f"{replica_difference(entries)}. A result would depend on which is read. Name {regions}, or copy the right one "
+            "over the other and run `xdask sync`",
+            candidates=tuple(map(str, entries)),
+        )
     terms = [entry.terms() for entry in entries]
     names = dict.fromkeys(name for name in (*FIELDS, *(n for t in terms for n in t)) if name != "key")
     if joining:  # parts of a range differ in these anyway

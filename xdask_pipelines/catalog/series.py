@@ -57,6 +57,8 @@ def join_in_time(entries: Sequence[Entry], start: int, end: int) -> Joined:
         things.setdefault(_thing(entry), []).append(entry)
     if len({_series(entry) for entry in entries}) > 1 or not all(map(are_replicas, things.values())):
         return Joined(overlapping=tuple(entries))
+    if differing := [found for found in things.values() if replica_difference(found)]:
+        return Joined(overlapping=tuple(differing[0]))
     parts: list[tuple[str, Replicas]] = []
     holes: list[tuple[int, int, str]] = []
     reached, calendar = start, "standard"
@@ -67,6 +69,8 @@ def join_in_time(entries: Sequence[Entry], start: int, end: int) -> Joined:
             return Joined(overlapping=(*last, *replicas))
         if reached < first:
             holes.append((reached, first, calendar))
+        inner = [] if replicas[0].excerpt else (replicas[0].header or {}).get("time_gaps", ())
+        holes += [(max(a, start), min(b, end), calendar) for a, b in inner if a < end and start < b]
         parts.append((period_text(first, until, calendar), tuple(sorted(replicas, key=lambda e: e.region))))
         reached, last = carried(until, calendar), tuple(replicas)
     if reached < carried(end, calendar):
@@ -77,6 +81,51 @@ def join_in_time(entries: Sequence[Entry], start: int, end: int) -> Joined:
 def are_replicas(entries: Sequence[Entry]) -> bool:
     """Whether entries are one thing, each in a Region of its own; their paths may differ."""
     return len(set(map(_thing, entries))) == 1 and len({entry.region for entry in entries}) == len(entries)
+
+
+def replica_difference(entries: Sequence[Entry]) -> str:
+    """In what replicas differ, as text; empty if they are the same as far as the catalog knows.
+
+    Sizes, digests, and, where headers are known, coordinates and variables are compared. The digest of an object that was
+    uploaded in parts says nothing of its content, and is left out.
+    """
+    first, *others = sorted(entries, key=lambda entry: entry.region)
+    for other in others:
+        where = f"in {first.region} and {other.region}"
+        for name, found in (*_grids(first, other), ("size", [f"{e.size_bytes} bytes" for e in (first, other)])):
+            if found[0] != found[1]:
+                shown = "" if name.startswith("data of") else f" ({found[0]} and {found[1]})"
+                return f"{name} differs {where}{shown}"
+        if first.etag != other.etag and not any("-" in e.etag for e in (first, other)):
+            return f"content differs {where} (digests {first.etag[:12]} and {other.etag[:12]})"
+    return ""
+
+
+def _grids(first: Entry, other: Entry) -> Iterable[tuple[str, list[Any]]]:
+    """What two headers say of coordinates and variables, name by name."""
+    if first.header is None or other.header is None:
+        return
+    headers = first.header, other.header
+    for kind, parts in (("coords", ("shape", "data")), ("variables", ("dims", "shape"))):
+        names = [set(header.get(kind, {})) for header in headers]
+        yield f"set of {kind}", [sorted(found) for found in names]
+        for name in sorted(names[0] & names[1]):
+            pair = [header[kind][name] for header in headers]
+            for part in parts:
+                yield f"{part} of {name}", [found.get(part) for found in pair]
+            yield f"units of {name}", [found.get("attrs", {}).get("units") for found in pair]
+
+
+def time_pieces(entry: Entry) -> list[tuple[int, int]]:
+    """Half-open ranges of time keys for which an entry has data: its range without the gaps that its header knows.
+
+    An entry that is knowingly incomplete stands for all of its range.
+    """
+    if entry.time_start is None or entry.time_end is None:
+        return []
+    gaps = () if entry.excerpt else (entry.header or {}).get("time_gaps", ())
+    edges = [entry.time_start, *(key for gap in gaps for key in gap), entry.time_end]
+    return [(start, end) for start, end in zip(edges[::2], edges[1::2], strict=True) if start < end]
 
 
 def calendar_of(entry: Entry) -> str:
