@@ -24,6 +24,8 @@ from xdask_pipelines.access.validation import Claim, validated
 from xdask_pipelines.errors import AccessError
 
 _MAX_READ_BYTES = 100_000_000
+#: How a file keeps text, which a header keeps in its own way.
+_STORAGE_OF_TEXT = {"_Encoding", "_FillValue", "missing_value"}
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 Files = Mapping[str, os.stat_result]
 
@@ -125,7 +127,8 @@ def _assembled(raw: RawFile, known: Collection[str] | None, claim: Claim) -> dic
         header["container"] = raw.container
     large: dict[str, dict[str, Any]] = {}
     for variable in raw.variables:
-        form = {"dims": list(variable.dims), "attrs": plain(variable.attrs)}
+        attrs = {k: v for k, v in variable.attrs.items() if not (variable.is_text and k in _STORAGE_OF_TEXT)}
+        form = {"dims": list(variable.dims), "attrs": plain(attrs)}
         if variable.name in names:
             header["variables"][variable.name] = {**form, **_stored(variable)}
         elif (packed := _packed(variable)) is not None:

@@ -116,7 +116,7 @@ def check_calendars(parts: Sequence[xr.Dataset], dim: str, entries: Sequence[Pla
 
 def _calendar(time: xr.DataArray) -> str:
     values = time.values
-    return str(getattr(values.flat[0], "calendar", "standard")) if values.size else "standard"
+    return str(getattr(values.flat[0], "calendar", "none (numbers without units)")) if values.size else "none"
 
 
 def in_time_order(parts: Sequence[xr.Dataset], dim: str, entries: Sequence[Placed]) -> list[int]:

@@ -33,7 +33,12 @@ def read_raw(file: h5py.File) -> RawFile:
         if not _is_bare_dimension(item) and (variable := _variable(name, item, names)) is not None
     ]
     groups = tuple(name for name, item in items.items() if isinstance(item, h5py.Group))
-    return RawFile(dict(file.attrs), tuple(variables), groups)
+    return RawFile(_attrs(file), tuple(variables), groups)
+
+
+def _attrs(item: Any) -> dict[str, Any]:
+    """Attributes; those without a value are empty arrays."""
+    return {k: np.array([], v.dtype) if isinstance(v, h5py.Empty) else v for k, v in item.attrs.items()}
 
 
 def _variable(name: str, item: h5py.Dataset, names: dict[int, str]) -> RawVariable | None:
@@ -50,9 +55,7 @@ def _variable(name: str, item: h5py.Dataset, names: dict[int, str]) -> RawVariab
             dims, shape = dims[:-1], shape[:-1]
         dtype = np.dtype(object)
     chunks = item.chunks if item.chunks and len(item.chunks) == len(shape) else shape
-    return RawVariable(
-        name, tuple(dims), dtype, tuple(shape), dict(item.attrs), chunks, item.id.get_storage_size(), read
-    )
+    return RawVariable(name, tuple(dims), dtype, tuple(shape), _attrs(item), chunks, item.id.get_storage_size(), read)
 
 
 def _is_bare_dimension(item: h5py.Dataset) -> bool:
