@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import pytest
@@ -30,11 +31,12 @@ def _without_units(number: int) -> xr.Dataset:
 
 
 @pytest.fixture
-def join(cluster: Cluster, request: pytest.FixtureRequest) -> Callable[..., xr.Dataset]:
+def join(cluster: Cluster) -> Callable[..., xr.Dataset]:
     """Opens datasets written as files of their own."""
 
     def opened(*datasets: xr.Dataset) -> xr.Dataset:
-        keys = [f"join/{request.node.name}/{i}.nc" for i in range(len(datasets))]
+        folder = uuid4().hex
+        keys = [f"join/{folder}/{i}.nc" for i in range(len(datasets))]
         for key, dataset in zip(keys, datasets, strict=True):
             written(cluster.data[EAST] / key, dataset)
         return open_entries(described(cluster.client, EAST, *keys))

@@ -284,7 +284,7 @@ def _block_shape(variable: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _spans(shape: Sequence[int], block: Sequence[int]) -> list[list[tuple[int, int]]]:
-    return [[(a, min(a + b, n)) for a in range(0, n, b)] for n, b in zip(shape, block, strict=True)]
+    return [[(a, min(a + b, n)) for a in range(0, n, b)] if n else [(0, 0)] for n, b in zip(shape, block, strict=True)]
 
 
 def block_slices(variable: Mapping[str, Any]) -> list[tuple[slice, ...]]:

@@ -19,6 +19,7 @@ from xdask_pipelines.access.decoding import decode_dataset, decode_values
 from xdask_pipelines.access.describing.raw import Unusable, attributes
 from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.catalog.times import period_text
+from xdask_pipelines.climate import with_bounds
 from xdask_pipelines.climate.time_axis import TimeAxis
 
 
@@ -88,7 +89,9 @@ def _check_decodes(header: Mapping[str, Any]) -> None:
     coords = {
         n: [c["dims"], c["dtype"], [min(s, 2) for s in c["shape"]], c["attrs"]] for n, c in header["coords"].items()
     }
-    variables = {name: [v["dims"], v["dtype"], v["attrs"]] for name, v in header["variables"].items()}
+    variables = {
+        n: [v["dims"], v["dtype"], [min(s, 2) for s in v["shape"]], v["attrs"]] for n, v in header["variables"].items()
+    }
     _decode_signature(json.dumps([header["attrs"], coords, variables], sort_keys=True, allow_nan=False))
 
 
@@ -99,15 +102,17 @@ def _decode_signature(signature: str) -> None:
     header = {"attrs": attrs, "coords": {n: {"dims": dims, "attrs": a} for n, (dims, _, _, a) in coords.items()}}
     values = {name: np.zeros(shape, str if dtype == "text" else dtype) for name, (_, dtype, shape, _) in coords.items()}
     try:
-        decode_dataset(header, values).load()
+        coordinates = decode_dataset(header, values).load()
     except Exception as error:  # of xarray, cftime or numpy: what they refuse differs by version
         raise _undecodable(coords, error) from error
-    for name, (dims, dtype, attrs) in variables.items():
+    for name, (dims, dtype, shape, attrs) in variables.items():
         try:
-            decode_values(np.zeros((1,) * len(dims), dtype), name, tuple(dims), attributes(attrs))
+            stored = decode_values(np.zeros(shape, dtype), name, tuple(dims), attributes(attrs))
+            with_bounds(coordinates.assign({name: (dims, stored)}), name)
         except Exception as error:
             raise Unusable(
-                f"has a variable {name!r} that cannot be decoded ({_reason(error)})", "correct its attributes"
+                f"has a variable {name!r} that cannot be opened with its coordinates ({_reason(error)})",
+                "correct its attributes and dimensions",
             ) from error
 
 
@@ -148,6 +153,11 @@ def _check_dimensions(header: Mapping[str, Any]) -> None:
                     raise Unusable(f"has a dimension {dim!r} of {sizes[dim]} and, in {name!r}, of {size}")
             if len(set(variable["dims"])) != len(variable["dims"]):
                 raise Unusable(f"has a variable {name!r} with the dimension {variable['dims'][0]!r} twice")
+    data = {name: v for name, v in header["variables"].items() if not v.get("coordinate")}
+    if all(0 in v["shape"] for v in data.values()):
+        name, first = next(iter(data.items()))
+        empty = first["dims"][first["shape"].index(0)]
+        raise Unusable(f"holds no value: {name!r} has the dimension {empty!r} of size 0", "write data into it")
     for name, coordinate in header["coords"].items():
         if coordinate["dims"] != [name]:
             continue
