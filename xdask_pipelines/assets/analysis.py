@@ -64,7 +64,7 @@ def analysis(
     partitions_def
         Partitions; the function is called for each key by itself, and sources must hold exactly that month.
     preview
-        From the result to the horizontal field that the picture shows.
+        From the result to the field that the picture shows: a map, or any one or two dimensions.
     units, valid_range
         Units that the result must have, and smallest and largest value that can be, for the blocking checks.
     caveat
