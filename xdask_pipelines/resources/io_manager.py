@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
@@ -25,6 +25,7 @@ from xdask_pipelines.errors import ClimateError, XdaskError
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.footprint import in_words
 from xdask_pipelines.resources.failures import explained
+from xdask_pipelines.resources.input_steps import packed_steps
 from xdask_pipelines.resources.results import Kept, Label, Results
 
 
@@ -40,7 +41,11 @@ class Result:
     excerpt: str = ""
     caveat: str = ""
     experiments: tuple[str, ...] = ()
-    steps: Mapping[str, Steps] = field(default_factory=dict)
+    #: By part, then by input: how many steps there are, and inputs of which nobody knows.
+    steps: Mapping[str, Mapping[str, Steps]] = field(default_factory=dict)
+    uncounted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Parts of which some input is declared an excerpt.
+    excerpted: frozenset[str] = frozenset()
     upstream: Mapping[str, str] = field(default_factory=dict)
     preview: Callable[[Any], xr.DataArray] = lambda result: result
     replicas: tuple[str, ...] = ()
@@ -87,8 +92,11 @@ class ResultsIOManager(dg.IOManager):
     def _of_part(result: Result, part: str) -> dict[str, str]:
         """What is said of one part only."""
         said = {"data_version": result.versions[part]} if part in result.versions else {}
-        if part in result.steps:
-            said["steps"] = json.dumps(asdict(result.steps[part]))
+        said |= packed_steps(result.steps.get(part, {}), result.uncounted.get(part, ()))
+        if part in result.excerpted:
+            said["excerpted"] = "true"
+        if (counted := result.parts[part].attrs.get("time_steps")) is not None:
+            said["time_steps"] = str(counted)
         return said
 
     def load_input(self, context: dg.InputContext) -> xr.DataArray | xr.Dataset:
@@ -130,7 +138,8 @@ def _metadata(asset: str, result: Result, kept: Kept, dashboard: str) -> dict[st
     metadata = _picture(asset, result, kept.picture, kept.no_picture)
     if result.excerpt:
         metadata["excerpt"] = result.excerpt
-    if gaps := {part: str(steps) for part, steps in result.steps.items() if not steps.complete}:
+    gaps = {name: str(s) for found in result.steps.values() for name, s in found.items() if not s.complete}
+    if gaps:
         metadata["incomplete"] = dg.MetadataValue.json(gaps)
     if result.experiments:
         metadata["experiments"] = ", ".join(result.experiments)

@@ -218,7 +218,10 @@ def _stacked(parts: Mapping[str, Part]) -> xr.Dataset:
     datasets = [_as_dataset(x) for x in parts.values()]
     if list(parts) == [""]:
         return datasets[0]
-    joined = xr.concat(datasets, PARTITION, coords="minimal", compat="override", join="exact", combine_attrs="override")
+    # Attributes that parts do not share, such as the hours that each covers, are true of none of the others.
+    joined = xr.concat(
+        datasets, PARTITION, coords="minimal", compat="override", join="exact", combine_attrs="drop_conflicts"
+    )
     return joined.assign_coords({PARTITION: (PARTITION, np.arange(len(datasets)), {"keys": json.dumps(list(parts))})})
 
 
