@@ -28,7 +28,7 @@ def test_nothing_read_means_nothing_avoided_and_losses_add_up_as_losses() -> Non
     assert footprint(SETTINGS, {}, {}, {})["avoided"] == {}
     worse = footprint(SETTINGS, {}, {EAST: 10}, {f"{EAST}->{CLIENT_REGION}": 100})
     assert worse["avoided"]["bytes"] == -90
-    assert "would have sent 90 B less" in in_words(worse)
+    assert "this sent 90 B more than hauling the inputs would have sent (+0.000000 USD" in in_words(worse)
     assert Evidence.total([Evidence(avoided=worse["avoided"])] * 2).avoided["bytes"] == -180
 
 
@@ -47,3 +47,9 @@ def test_settings_survive_the_environment(monkeypatch: pytest.MonkeyPatch) -> No
     for name, text in SETTINGS.to_environment().items():
         monkeypatch.setenv(name, text)
     assert Settings.from_environment() == SETTINGS
+
+
+def test_a_run_that_ships_more_than_its_inputs_says_so_in_one_unit() -> None:
+    worse = footprint(SETTINGS, {}, {EAST: 500}, {f"{EAST}->{CLIENT_REGION}": 12_500})
+    assert "this sent 12.0 kB more than hauling the inputs would have sent" in in_words(worse)
+    assert "-" not in in_words(worse).split("hauling")[1]

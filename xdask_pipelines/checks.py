@@ -3,6 +3,12 @@
 Belongs here: what is checked, and what a failure says. Does not belong here: the statistics (climate).
 
 Statistics are computed from the stored result, in its Region: the store itself is checked, and a few numbers cross.
+
+Cells without value: a result of which no value is finite is refused. Else they are reported, and refused where the analysis
+declares a ``valid_range`` (every cell is to have a possible value), unless it declares ``masked`` or the field is on a
+native grid, where land has none. Rows at the poles and the seam are looked at in global maps only.
+
+Steps without data: what is missing is refused, unless the dataset is declared ``excerpt: true``; then it is reported.
 """
 
 import json
@@ -14,15 +20,22 @@ import dagster as dg
 import numpy as np
 import xarray as xr
 
-from xdask_pipelines.access.completeness import Steps
 from xdask_pipelines.assets.plain import Analysis
 from xdask_pipelines.assets.reuse import source_months
+from xdask_pipelines.assets.source import digest
 from xdask_pipelines.catalog import Entry
-from xdask_pipelines.climate import field_statistics
-from xdask_pipelines.climate.axes import PARTITION, horizontal_names
-from xdask_pipelines.errors import ClimateError
+from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.failures import explained
+from xdask_pipelines.resources.input_steps import input_steps
+from xdask_pipelines.resources.result_figures import (
+    checked_fields,
+    covers_globe,
+    field_figures,
+    form_of,
+    is_partial,
+    partial_figures,
+)
 from xdask_pipelines.resources.results import LAYOUT, Results
 
 NAMES = ("units", "value_range", "no_nan", "pole_rows", "no_seam", "complete")
@@ -33,10 +46,11 @@ _CLOSURE_KELVIN = 1e-5
 
 @dataclass(frozen=True)
 class Verdict:
-    """Outcome of one check: None if it holds, else what is wrong; ``warn`` if that need not block."""
+    """Outcome of one check: None if it holds, else what is wrong; ``warn`` if that need not block; what is known anyway."""
 
     problem: str | None
     warn: bool = False
+    note: str = ""
 
 
 def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
@@ -69,7 +83,8 @@ def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
                 severity=dg.AssetCheckSeverity.WARN
                 if bad and all(v.warn for v in bad.values())
                 else dg.AssetCheckSeverity.ERROR,
-                description="; ".join(f"{part}: {v.problem}" if part else str(v.problem) for part, v in bad.items())
+                description=_listed({part: str(v.problem) for part, v in bad.items()})
+                or _listed({part: v.note for part, v in verdicts[name].items() if v.note})
                 or _MEANING[name],
                 metadata={
                     "statistics": dg.MetadataValue.json(figures),
@@ -83,11 +98,15 @@ def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
 _MEANING = {
     "units": "The result states its units, and they are those expected.",
     "value_range": "No value lies outside what is possible.",
-    "no_nan": "No cell is without a value.",
-    "pole_rows": "The rows nearest to both poles have values.",
-    "no_seam": "No step across 0/360 degrees east stands out.",
-    "complete": "No hour of a month, and no month of the dataset, is missing.",
+    "no_nan": "Cells without value are none, or such that there are none by nature.",
+    "pole_rows": "The rows of a global map nearest to both poles have values.",
+    "no_seam": "No step of a global map across 0/360 degrees east stands out.",
+    "complete": "No step of the inputs is missing, through all results that this was made from.",
 }
+
+
+def _listed(texts: Mapping[str, str]) -> str:
+    return "; ".join(f"{part}: {text}" if part else text for part, text in texts.items())
 
 
 def _entries(results: Results, asset: str, run_id: str) -> list[Entry]:
@@ -100,35 +119,55 @@ def _entries(results: Results, asset: str, run_id: str) -> list[Entry]:
 def _judge(
     made: Analysis, results: Results, entries: Sequence[Entry], tell: Any
 ) -> tuple[dict[str, dict[str, Verdict]], Evidence, dict[str, dict[str, float]]]:
-    fields = {e.part: _field(made, results, e) for e in entries}
-    lazy = [field_statistics(f) if _is_horizontal(f) else _counts(f) for f in fields.values()]
-    found, evidence = results.pools.compute(*lazy, tell=tell)
-    figures = {part: {str(n): float(v) for n, v in s.data_vars.items()} for part, s in zip(fields, found, strict=True)}
+    opened = {e.part: _result(results, e) for e in entries}
+    fields = {part: checked_fields(result, made.preview) for part, result in opened.items()}
+    lazy = {(part, name): field_figures(f) for part, of_part in fields.items() for name, f in of_part.items()}
+    counts = {part: partial_figures(x) for part, x in opened.items() if isinstance(x, xr.Dataset) and is_partial(x)}
+    found, evidence = results.pools.compute(*lazy.values(), *counts.values(), tell=tell)
+    by_field = dict(zip(lazy, map(_floats, found[: len(lazy)]), strict=True))
+    by_count = dict(zip(counts, map(_floats, found[len(lazy) :]), strict=True))
     verdicts: dict[str, dict[str, Verdict]] = {name: {} for name in NAMES}
     for entry in entries:
-        part, field = entry.part, fields[entry.part]
-        verdicts["units"][part] = _units(made, field)
-        for name, verdict in _values(made, figures[part]).items():
-            verdicts[name][part] = verdict
-        verdicts["complete"][part] = _complete(made, results, entry)
+        part = entry.part
+        each = {name: _of_field(made, field, by_field[part, name]) for name, field in fields[part].items()}
+        for check in NAMES[:-1]:
+            verdicts[check][part] = _together({name: of_check[check] for name, of_check in each.items()})
+        counted = _counted(made, entry, by_count[part]) if part in by_count else Verdict(None)
+        verdicts["complete"][part] = _together({"": _complete(made, results, entry), "count": counted})
+    figures = {
+        part: {f"{name}.{n}" if name else n: v for name in of_part for n, v in by_field[part, name].items()}
+        | by_count.get(part, {})
+        for part, of_part in fields.items()
+    }
     return verdicts, evidence, figures
 
 
-def _field(made: Analysis, results: Results, entry: Entry) -> xr.DataArray:
+def _result(results: Results, entry: Entry) -> xr.DataArray | xr.Dataset:
     opened = results.open([entry])
-    return made.preview(opened.isel({PARTITION: 0}, drop=True) if PARTITION in opened.dims else opened)
+    return opened.isel({PARTITION: 0}, drop=True) if PARTITION in opened.dims else opened
 
 
-def _is_horizontal(field: xr.DataArray) -> bool:
-    try:
-        return set(horizontal_names(field)) == set(field.dims)
-    except ClimateError:
-        return False
+def _floats(figures: xr.Dataset) -> dict[str, float]:
+    return {str(name): float(value) for name, value in figures.data_vars.items()}
 
 
-def _counts(field: xr.DataArray) -> xr.Dataset:
-    """What can be said of a result that is no map."""
-    return xr.Dataset({"nan_count": field.isnull().sum(), "minimum": field.min(), "maximum": field.max()})
+def _together(verdicts: Mapping[str, Verdict]) -> Verdict:
+    """One verdict of several variables, naming those that have a problem."""
+    bad = {name: v for name, v in verdicts.items() if v.problem}
+    notes = "; ".join(v.note for v in verdicts.values() if v.note)
+    if not bad:
+        return Verdict(None, note=notes)
+    text = " ".join(f"{name}: {v.problem}" if name else str(v.problem) for name, v in bad.items())
+    return Verdict(text, warn=all(v.warn for v in bad.values()), note=notes)
+
+
+def _of_field(made: Analysis, field: xr.DataArray, figures: Mapping[str, float]) -> dict[str, Verdict]:
+    return {
+        "units": _units(made, field),
+        "value_range": _value_range(made, figures),
+        "no_nan": _no_nan(made, field, figures),
+        **(_globe(figures) if covers_globe(field) else {"pole_rows": Verdict(None), "no_seam": Verdict(None)}),
+    }
 
 
 def _units(made: Analysis, field: xr.DataArray) -> Verdict:
@@ -137,58 +176,94 @@ def _units(made: Analysis, field: xr.DataArray) -> Verdict:
         return Verdict(f"{made.name} has no units. Set result.attrs['units'] in its function.")
     if made.units and units != made.units:
         return Verdict(
-            f"{made.name} is in {units!r}, not {made.units!r}. Convert it in its function, or mend the file's "
-            "units and run `xdask sync`."
+            f"{made.name} is in {units!r}, not {made.units!r}. Convert it in its function, or correct the units of the "
+            "source and run `xdask sync`."
         )
     return Verdict(None)
 
 
-def _values(made: Analysis, figures: Mapping[str, float]) -> dict[str, Verdict]:
+def _value_range(made: Analysis, figures: Mapping[str, float]) -> Verdict:
+    if infinite := figures["size"] - figures["finite_count"] - figures["nan_count"]:
+        return Verdict(
+            f"{infinite:.0f} {_plural(infinite, 'value is', 'values are')} infinite. Look for a division by 0."
+        )
     low, high = made.valid_range or (-np.inf, np.inf)
-    outside = not (low <= figures["minimum"] and figures["maximum"] <= high)
-    answers = {
-        "value_range": Verdict(
-            f"Values from {figures['minimum']:.2f} to {figures['maximum']:.2f} leave {low:g} to {high:g}. Look at the "
-            "map for where, and at the units of the sources."
-            if outside and not np.isnan(figures["minimum"])
+    if np.isnan(figures["minimum"]) or (low <= figures["minimum"] and figures["maximum"] <= high):
+        return Verdict(None)
+    return Verdict(
+        f"Values from {figures['minimum']:.2f} to {figures['maximum']:.2f} leave {low:g} to {high:g}. Look at the "
+        "picture for where, and at the units of the sources."
+    )
+
+
+def _no_nan(made: Analysis, field: xr.DataArray, figures: Mapping[str, float]) -> Verdict:
+    missing, size = figures["nan_count"], figures["size"]
+    if not missing:
+        return Verdict(None)
+    if missing == size:
+        return Verdict(f"No value of {made.name} is finite. Look at the sources and at its function.")
+    have = f"{missing:.0f} of {size:.0f} cells have no value"
+    if made.valid_range and not made.masked and form_of(field) != "native map":
+        return Verdict(
+            f"{have}. Look at the picture for where: a file may lack cells, or a grid may not cover the globe. If the "
+            "source has none there by nature, such as land in an ocean field, declare it: @analysis(masked=True, …)."
+        )
+    return Verdict(f"{have}.", warn=True)
+
+
+def _globe(figures: Mapping[str, float]) -> dict[str, Verdict]:
+    bare = [pole for pole in ("south", "north") if not figures[f"{pole}_finite_count"]]
+    seam = figures["seam_ratio"] > _SEAM_RATIO
+    return {
+        "pole_rows": Verdict(
+            f"The row nearest to the {' and '.join(bare)} pole has no value." if bare else None,
+        ),
+        "no_seam": Verdict(
+            f"The step across 0/360 E is {figures['seam_step']:.2f}, the largest elsewhere "
+            f"{figures['largest_step']:.2f}: a cyclic point is missing."
+            if seam
             else None
         ),
-        "no_nan": Verdict(
-            f"{figures['nan_count']:.0f} cells have no value. Look at the map for where: a file may lack cells, or a "
-            "grid may not cover the globe."
-            if figures["nan_count"]
-            else None
-        ),
-        "pole_rows": Verdict(None),
-        "no_seam": Verdict(None),
     }
-    if "seam_step" in figures:
-        bare = [pole for pole in ("south", "north") if not figures[f"{pole}_finite_count"]]
-        if bare:
-            answers["pole_rows"] = Verdict(f"The row nearest to the {' and '.join(bare)} pole has no value.")
-        if figures["seam_step"] > _SEAM_RATIO * figures["largest_step"]:
-            answers["no_seam"] = Verdict(
-                f"The step across 0/360 E is {figures['seam_step']:.2f}, the largest elsewhere "
-                f"{figures['largest_step']:.2f}: a cyclic point is missing."
-            )
-    return answers
 
 
 def _complete(made: Analysis, results: Results, entry: Entry) -> Verdict:
-    if steps := entry.attributes.get("steps"):
-        found = Steps(**json.loads(steps))
-        if not found.complete:
-            remedy = (
-                "declared as an excerpt in regions.yaml"
-                if found.excerpt
-                else "Fetch the whole file and run `xdask sync`, or declare the dataset `excerpt: true` in regions.yaml"
-            )
-            return Verdict(f"{found.found} of {found.expected} hours are there ({remedy}).", warn=found.excerpt)
+    known = input_steps(results, entry, digest)
     for name in made.upstream:
         if missing := sorted(set(source_months(name, results.catalog)) - set(results.partitions(name))):
             shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             return Verdict(f"Months of {name} are not materialized: {shown}. Materialize them, then this again.")
-    return Verdict(None)
+    if not known.gaps:
+        return Verdict(None, note=str(known))
+    if all(steps.excerpt for steps in known.gaps.values()):
+        return Verdict(str(known), warn=True)
+    return Verdict(f"{known} {_REMEDY}")
+
+
+_REMEDY = (
+    "Run `xdask sync` once the data are whole, or, if no more is to come, declare the dataset `excerpt: true` in "
+    "regions.yaml and run `xdask sync`."
+)
+
+
+def _counted(made: Analysis, entry: Entry, figures: Mapping[str, float]) -> Verdict:
+    """Steps that are empty, and cells that are empty in some: files that are whole may hold them."""
+    have, steps = int(figures["steps_with_data"]), entry.attributes.get("time_steps")
+    problems = []
+    if steps is not None and have < int(steps):
+        problems.append(f"{have} of {steps} steps have data")
+    if uneven := int(figures["uneven_cells"]):
+        problems.append(f"{uneven} {_plural(uneven, 'cell lacks', 'cells lack')} a value in some steps")
+    if not problems:
+        return Verdict(None)
+    excerpt = "excerpted" in entry.attributes
+    if excerpt or made.masked:
+        return Verdict(f"{'; '.join(problems)}{' (excerpt)' if excerpt else ''}.", warn=True)
+    return Verdict(f"{'; '.join(problems)}: values of the source are missing. {_REMEDY}")
+
+
+def _plural(number: float, one: str, many: str) -> str:
+    return one if number == 1 else many
 
 
 def closure_check() -> dg.AssetChecksDefinition:

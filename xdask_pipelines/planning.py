@@ -73,11 +73,7 @@ def plan_asset(
         libraries = sysconfig.get_path("purelib")
         place = [f for f in frames if not f.filename.startswith(libraries)][-1]  # this file's own frame is always there
         raise XdaskError(f"{name}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})") from error
-    prepared = results.prepare(
-        Label(name, "plan"),
-        result.parts,
-        lambda part: p if getattr(p := result.preview(part), "ndim", 0) == 2 else None,
-    )
+    prepared = results.prepare(Label(name, "plan"), result.parts, result.preview)
     made_plan = plan(*prepared.lazy, settings=Pools(topology).settings())
     lustre: LustreWith = (definitions.resources or {})["lustre"]
     return replace(made_plan, warnings=(*made_plan.warnings, *_to_fetch(topology, lustre, result.sources)))

@@ -61,7 +61,7 @@ def test_a_mean_over_months_weighs_hours_and_needs_every_month(project: Project,
     ("month", "message"),
     [
         ("2011-04", r"does not hold.*2011-04"),
-        ("2011-05", r"743 of 744 hours are there.*xdask sync"),
+        ("2011-05", r"faulty: 743 of 744 h of 2011-05 have data\..*xdask sync"),
         ("2011-06", r"degC.*not 'K'"),
         ("2011-07", r"does not hold.*2011-07"),
     ],
@@ -74,7 +74,7 @@ def test_a_faulty_month_is_refused_with_its_remedy(project: Project, history, mo
 
 
 def test_of_a_range_only_the_faulty_month_is_withdrawn(project: Project, history) -> None:
-    with pytest.raises(XdaskError, match=r"2011-05: 743 of 744 hours"):
+    with pytest.raises(XdaskError, match=r"2011-05: mixed: 743 of 744 h of 2011-05 have data"):
         run_assets(project.topology, project.pools, history, ["mixed_mean"], partitions=["2011-04", "2011-05"])
     kept = open_catalog(project.topology.catalog_url).search(dataset="mixed_mean", superseded=True)
     assert [e.part for e in kept] == ["2011-04"]

@@ -123,7 +123,7 @@ def _regular(dataset: xr.Dataset) -> xr.Dataset:
         if variable.dtype.kind not in "iufb":
             raise AccessError(f"Variable {name!r} has dtype {variable.dtype}; results hold numbers. Convert it first.")
         if not isinstance(variable.data, da.Array):
-            plain[name] = variable.chunk()
+            plain[name] = variable.copy(data=da.from_array(np.asarray(variable.data), chunks=-1))
         elif any(len(set(c[:-1])) > 1 or c[-1] > c[0] for c in variable.data.chunks):
             plain[name] = variable.chunk({d: max(c) for d, c in zip(variable.dims, variable.data.chunks, strict=True)})
     return plain

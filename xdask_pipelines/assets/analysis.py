@@ -47,6 +47,7 @@ def analysis(
     preview: Callable[[Any], xr.DataArray] = lambda result: result,
     units: str | None = None,
     valid_range: tuple[float, float] | None = None,
+    masked: bool = False,
     caveat: str = "",
     group_name: str = "analysis",
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
@@ -64,9 +65,12 @@ def analysis(
     partitions_def
         Partitions; the function is called for each key by itself, and sources must hold exactly that month.
     preview
-        From the result to the horizontal field that the picture shows.
+        From the result to the field that the picture shows: a map, or any one or two dimensions.
     units, valid_range
-        Units that the result must have, and smallest and largest value that can be, for the blocking checks.
+        Units that the result must have, and smallest and largest value that can be, for the blocking checks. With a
+        ``valid_range`` every cell must have a value, too.
+    masked
+        True if cells without value are natural (land in an ocean field, levels below the ground): they are reported only.
     caveat
         What pictures must say where a source is an excerpt.
     group_name
@@ -89,6 +93,7 @@ def analysis(
             group_name=group_name,
             units=units,
             valid_range=valid_range,
+            masked=masked,
             caveat=caveat,
         )
         asset = _asset_from(made, ())

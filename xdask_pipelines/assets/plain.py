@@ -12,13 +12,14 @@ from typing import Any
 import dagster as dg
 import xarray as xr
 
-from xdask_pipelines.access.completeness import steps_of
+from xdask_pipelines.access.completeness import Steps, steps_of
 from xdask_pipelines.assets.replicas import choose
 from xdask_pipelines.assets.source import Source, digest
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.catalog.series import Replicas
 from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.resources.input_steps import input_name
 from xdask_pipelines.resources.io_manager import Result, entries_of
 from xdask_pipelines.topology import Topology
 
@@ -39,6 +40,7 @@ class Analysis:
     preview: Callable[[Any], xr.DataArray]
     units: str | None
     valid_range: tuple[float, float] | None
+    masked: bool
     caveat: str
 
     @property
@@ -117,7 +119,10 @@ def run(
     used = {e.id: e for x in inputs.values() for e in entries_of(x)}
     excerpts = {e.attributes["excerpt"] for e in used.values() if "excerpt" in e.attributes}
     experiments = {name for e in used.values() for name in e.attributes.get("experiments", "").split(", ") if name}
-    parts, versions, steps = {}, {}, {}
+    parts, versions = {}, {}
+    steps: dict[str, dict[str, Steps]] = {key: {} for key in keys}
+    uncounted: dict[str, tuple[str, ...]] = dict.fromkeys(keys, ())
+    excerpted: set[str] = set()
     found = {key: made.replicas(catalog, config, key) for key in keys}
     unread = {name for name, source in made.sources.items() if source.grid}
     choice = choose(topology, {n: [found[k][n] for k in keys] for n in made.sources}, used.values(), unread)
@@ -129,6 +134,11 @@ def run(
         if made.config_name:
             arguments[made.config_name] = config
         parts[key] = made.function(**arguments)
+        if not isinstance(parts[key], (xr.DataArray, xr.Dataset)):
+            raise XdaskError(
+                f"{made.name} returned {type(parts[key]).__name__}. Return an xarray.DataArray or xarray.Dataset from its "
+                "function."
+            )
         versions[key] = made.version(config, found[key], upstream, key)
         used |= {e.id: e for e in entries.values()}
         for name, entry in entries.items():
@@ -136,10 +146,14 @@ def run(
                 continue
             if "experiment_id" in entry.facets:
                 experiments.add(entry.facets["experiment_id"])
+            if entry.excerpt:
+                excerpted.add(key)
             if counted := steps_of(entry):
-                steps[key] = counted
+                steps[key][input_name(entry, key)] = counted
                 if counted.excerpt and not counted.complete:
                     excerpts.add(str(counted))
+            else:
+                uncounted[key] += (input_name(entry, key),)
     return Result(
         parts=parts,
         versions=versions,
@@ -151,6 +165,8 @@ def run(
         caveat=made.caveat,
         experiments=tuple(sorted(experiments)),
         steps=steps,
+        uncounted=uncounted,
+        excerpted=frozenset(excerpted),
         preview=made.preview,
         replicas=choice.said,
     )

@@ -106,7 +106,7 @@ def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as
             partitions=partitions,
         )
     pools.close()
-    shown = {k: v for k, v in done.metadata.get(asset, {}).items() if k not in ("map", "sources")}
+    shown = {k: v for k, v in done.metadata.get(asset, {}).items() if k not in ("map", "plot", "sources")}
     document = {"run_id": done.run_id, "asset": asset, "warnings": list(done.warnings), "metadata": shown}
 
     def show() -> None:
@@ -114,6 +114,10 @@ def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as
             click.secho(f"warning  {warning}", fg="yellow")
         evidence = shown.get("evidence")
         click.echo(f"{asset} is stored in {shown['store']}" if evidence else f"{asset} is done")
+        if "value" in shown:
+            click.echo(f"value                 {shown['value']} {shown['units']}".rstrip())
+        if "picture" in shown:
+            click.echo(shown["picture"])
         if "area_weighted_mean" in shown:
             click.echo(f"area-weighted mean    {shown['area_weighted_mean']:.4f} {shown['units']}")
         if evidence:

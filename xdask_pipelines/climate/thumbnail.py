@@ -1,55 +1,67 @@
 """A field as some 10 kB, made where it lies, so that a picture of it can be drawn elsewhere without moving it.
 
-Belongs here: coarse values in one byte each, and back. Does not belong here: drawing (``maps``).
+Belongs here: coarse values in one byte each, and back. Does not belong here: drawing (``maps``, ``plots``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from xdask_pipelines.climate.axes import horizontal_names, require_field
 from xdask_pipelines.climate.blocks import map_fields
-from xdask_pipelines.climate.grid import Float, Grid, grid_of, make_grid
+from xdask_pipelines.climate.grid import Cells, Float, Grid, grid_of, make_grid
 from xdask_pipelines.climate.means import AreaMeanKernel
 from xdask_pipelines.climate.regrid import RegridKernel
+from xdask_pipelines.climate.shapes import shape_of
 from xdask_pipelines.errors import ClimateError
 
 _NO_VALUE = 255
 _LEVELS = 254
 _MOST_ROWS, _MOST_COLUMNS = 72, 144
+_MOST_CELLS = _MOST_ROWS * _MOST_COLUMNS
+#: Points of a line, eight bytes each: 254 levels would show as steps.
+_MOST_POINTS = 1200
+_FIGURES = 6
+#: Attribute of a thumbnail that holds the field's name.
+_NAME = "thumbnail_of"
 
 
 def quantise(field: xr.DataArray) -> xr.Dataset:
-    """Coarse copy of a horizontal field in one byte a cell, lazy if the field is (two tasks).
+    """Coarse copy of a field of at most two dimensions in some 10 kB, lazy if the field is (two tasks).
 
     Parameters
     ----------
     field
-        Dimensions latitude and longitude only. A global field of more than 72 x 144 is brought to 2.5 degrees first.
+        What `shapes.shape_of` knows. A global map of more than 72 x 144 is brought to 2.5 degrees first; neighbouring
+        cells of a large region are merged. Native grids and other planes are averaged over blocks of at most 10,368 in
+        all, and lines over at most 1,200 stretches; a block has a value if at least half of its values are finite, and
+        lies where its middle one does.
 
     Returns
     -------
-    Dataset of ``codes`` (uint8, at most 72 x 144; 255 where there is no value) and ``summary`` (five float64: first
-    level and step of the codes; minimum, maximum and area-weighted mean of the field itself).
+    Dataset of ``codes`` (uint8, 255 where there is no value; float64 values of lines and numbers) and ``summary`` (six
+    float64: first level and step of the codes; minimum, maximum, area-weighted mean and number of cells without value of
+    the field itself; the mean is NaN for what is no map).
+
+    Raises
+    ------
+    ClimateError
+        If the field has more dimensions.
     """
     require_field(field, "quantise")
-    horizontal = horizontal_names(field)
-    if set(field.dims) != set(horizontal):
-        raise ClimateError(f"a map shows latitude and longitude only, not {field.dims}; choose one of the others first")
-    grid = grid_of(field)
-    coarse = _coarse(grid)
-    codes = map_fields(_Codes(grid, coarse), field, horizontal, label="thumbnail", dtype=np.uint8, shape=coarse.shape)
-    summary = map_fields(
-        _Summary(grid, coarse), field, horizontal, label="thumbnail-summary", dtype=np.float64, new={"figure": 5}
-    )
-    axes = zip(horizontal, (coarse.lat, coarse.lon), strict=True)
-    coords = {name: xr.Variable(name, cells.centres, field.coords[name].attrs) for name, cells in axes}
-    return xr.Dataset({"codes": codes, "summary": summary}, coords=coords, attrs=field.attrs)
+    shape = shape_of(field)
+    if shape is None:
+        raise ClimateError(
+            f"a picture shows at most two dimensions, not {tuple(map(str, field.dims))}; choose one of the others first"
+        )
+    return _map(field) if shape == "map" else _blocks(field, exact=shape in ("line", "number"))
 
 
 def dequantise(thumbnail: xr.Dataset) -> xr.DataArray:
@@ -57,49 +69,184 @@ def dequantise(thumbnail: xr.Dataset) -> xr.DataArray:
 
     Returns
     -------
-    float64 of at most 72 x 144. Attributes are the field's own, with its ``actual_range`` and ``area_mean``: figures of
-    the field itself, which a picture of the thumbnail should quote.
+    float64 of at most 10,368 values. Attributes are the field's own, with its ``actual_range``, ``area_mean`` (of a map) and
+    ``cells_without_value``: figures of the field itself, which a picture of the thumbnail should quote.
     """
-    low, step, minimum, maximum, mean = (float(value) for value in thumbnail.summary.values)
+    low, step, minimum, maximum, mean, missing = (float(value) for value in thumbnail.summary.values)
     values = thumbnail.codes.astype(np.float64) * step + low
-    values = values.where(thumbnail.codes != _NO_VALUE).rename(None)
-    figures = {"actual_range": (minimum, maximum), "area_mean": mean}
-    return xr.DataArray(values, attrs={**thumbnail.attrs, **figures})
+    if thumbnail.codes.dtype == np.uint8:
+        values = values.where(thumbnail.codes != _NO_VALUE)
+    attrs = {**thumbnail.attrs, "actual_range": (minimum, maximum), "cells_without_value": int(missing)}
+    name = attrs.pop(_NAME, None)
+    if shape_of(values) == "map":
+        attrs["area_mean"] = mean
+    return xr.DataArray(values.rename(name), attrs=attrs)
+
+
+def _map(field: xr.DataArray) -> xr.Dataset:
+    horizontal = horizontal_names(field)
+    grid = grid_of(field)
+    coarse = _coarse(grid)
+    kernel = _ByGrid(grid, coarse)
+    codes = map_fields(_Codes(kernel), field, horizontal, label="thumbnail", dtype=np.uint8, shape=coarse.shape)
+    summary = map_fields(
+        _Summary(kernel), field, horizontal, label="thumbnail-summary", dtype=np.float64, new={"figure": _FIGURES}
+    )
+    coords: dict[str, xr.Variable] = {}
+    for name, cells in zip(horizontal, (coarse.lat, coarse.lon), strict=True):
+        coords[name] = xr.Variable(name, cells.centres, field.coords[name].attrs)
+        if cells.from_bounds:
+            order = slice(None, None, -1 if cells.descending else 1)
+            coords[f"{name}_lower"] = xr.Variable(name, cells.edges[:-1][order])
+            coords[f"{name}_upper"] = xr.Variable(name, cells.edges[1:][order])
+    return _thumbnail(field, codes, summary, coords)
+
+
+def _blocks(field: xr.DataArray, exact: bool) -> xr.Dataset:
+    edges = tuple(_edges(n, most) for n, most in zip(field.shape, _most(field.shape), strict=True))
+    kernel = _ByBlocks(edges)
+    middles = {dim: (e[1:] + e[:-1] - 1) // 2 for dim, e in zip(field.dims, edges, strict=True)}
+    shape = tuple(len(each) for each in middles.values())
+    codes = _whole(
+        _Values(kernel) if exact else _Codes(kernel), field, shape, np.float64 if exact else np.uint8, "thumbnail"
+    )
+    summary = _whole(_Summary(kernel, scaled=not exact), field, (_FIGURES,), np.float64, "thumbnail-summary")
+    coords = {name: c.isel({d: at for d, at in middles.items() if d in c.dims}) for name, c in field.coords.items()}
+    return _thumbnail(field, xr.Variable(field.dims, codes), xr.Variable("figure", summary), coords)
+
+
+def _thumbnail(field: xr.DataArray, codes: xr.Variable, summary: xr.Variable, coords: Any) -> xr.Dataset:
+    name = {} if field.name is None else {_NAME: str(field.name)}
+    return xr.Dataset({"codes": codes, "summary": summary}, coords=coords, attrs={**field.attrs, **name})
+
+
+def _whole(
+    kernel: Callable[[NDArray[Any]], NDArray[Any]],
+    field: xr.DataArray,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    label: str,
+) -> Any:
+    """Apply a kernel to a whole field: one task."""
+    if field.chunks is None:
+        return kernel(field.values)
+    return da.blockwise(
+        kernel,
+        tuple(range(field.ndim, field.ndim + len(shape))),
+        field.chunk(-1).data,
+        tuple(range(field.ndim)),
+        new_axes=dict(zip(range(field.ndim, field.ndim + len(shape)), shape, strict=True)),
+        dtype=dtype,
+        meta=np.empty((0,) * len(shape), dtype=dtype),
+        concatenate=True,
+        token=label,
+    )
+
+
+def _most(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """How many blocks along each dimension: what one side does not need, the other may use."""
+    if len(shape) < 2:
+        return (_MOST_POINTS,) * len(shape)
+    rows, columns = shape
+    columns = min(columns, max(_MOST_COLUMNS, _MOST_CELLS // min(rows, _MOST_ROWS)))
+    return min(rows, _MOST_CELLS // columns), columns
+
+
+def _edges(size: int, most: int) -> NDArray[np.intp]:
+    return np.linspace(0, size, min(size, most) + 1).astype(np.intp)
 
 
 def _coarse(grid: Grid) -> Grid:
     rows, columns = grid.shape
-    if not grid.complete or (rows <= _MOST_ROWS and columns <= _MOST_COLUMNS):
+    if grid.complete:
+        if rows <= _MOST_ROWS and columns <= _MOST_COLUMNS:
+            return grid
+        step = 180.0 / _MOST_ROWS
+        return make_grid(-90.0 + step * (np.arange(_MOST_ROWS) + 0.5), step * (np.arange(_MOST_COLUMNS) + 0.5))
+    if rows * columns <= _MOST_CELLS:
         return grid
-    step = 180.0 / _MOST_ROWS
-    return make_grid(-90.0 + step * (np.arange(_MOST_ROWS) + 0.5), step * (np.arange(_MOST_COLUMNS) + 0.5))
+    most = _most(grid.shape)
+    return Grid(_merged(grid.lat, most[0]), _merged(grid.lon, most[1]))
+
+
+def _merged(cells: Cells, most: int) -> Cells:
+    """Neighbouring cells as one, so that at most so many are left."""
+    edges = cells.edges[_edges(cells.size, most)]
+    centres = (edges[1:] + edges[:-1]) / 2
+    return Cells(cells.kind, centres[::-1] if cells.descending else centres, edges, from_bounds=True)
 
 
 @dataclass(frozen=True)
-class _Coarse:
+class _ByGrid:
+    """Coarse values of a map, and its mean."""
+
     grid: Grid
     coarse: Grid
 
-    def values(self, values: NDArray[Any]) -> tuple[Float, float, float]:
-        """Coarse values, the smallest of them, and the step between codes."""
-        kernel = RegridKernel(self.grid, self.coarse, "conservative")
-        few = values.astype(np.float64) if self.coarse == self.grid else kernel(values)
-        finite = few[np.isfinite(few)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        return few, low, (high - low) / _LEVELS or 1.0
+    def values(self, values: NDArray[Any]) -> Float:
+        if self.coarse == self.grid:
+            return values.astype(np.float64)
+        return RegridKernel(self.grid, self.coarse, "conservative")(values)
+
+    def mean(self, values: NDArray[Any]) -> float:
+        return float(AreaMeanKernel(self.grid)(values))
 
 
-class _Codes(_Coarse):
+@dataclass(frozen=True)
+class _ByBlocks:
+    """Means of the finite values of blocks, where at least half of them are."""
+
+    edges: tuple[NDArray[np.intp], ...]
+
+    def values(self, values: NDArray[Any]) -> Float:
+        values = np.asarray(values, np.float64)
+        finite = np.isfinite(values)
+        total, count, size = np.where(finite, values, 0.0), finite.astype(np.float64), np.ones(values.shape)
+        for axis, edges in enumerate(self.edges):
+            total, count, size = (np.add.reduceat(each, edges[:-1], axis=axis) for each in (total, count, size))
+        known = (count > 0) & (2 * count >= size)
+        few: Float = np.divide(total, count, out=np.full(total.shape, np.nan), where=known)
+        return few
+
+    def mean(self, values: NDArray[Any]) -> float:
+        return float("nan")
+
+
+def _scale(few: Float) -> tuple[float, float]:
+    """The smallest of coarse values, and the step between codes."""
+    finite = few[np.isfinite(few)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    return low, (high - low) / _LEVELS or 1.0
+
+
+@dataclass(frozen=True)
+class _Values:
+    coarse: _ByBlocks
+
+    def __call__(self, values: NDArray[Any]) -> Float:
+        return self.coarse.values(values)
+
+
+@dataclass(frozen=True)
+class _Codes:
+    coarse: _ByGrid | _ByBlocks
+
     def __call__(self, values: NDArray[Any]) -> NDArray[np.uint8]:
-        few, low, step = self.values(values)
+        few = self.coarse.values(values)
+        low, step = _scale(few)
         finite = np.isfinite(few)
         codes = np.rint((np.where(finite, few, low) - low) / step).astype(np.uint8)
         return np.where(finite, codes, np.uint8(_NO_VALUE))
 
 
-class _Summary(_Coarse):
+@dataclass(frozen=True)
+class _Summary:
+    coarse: _ByGrid | _ByBlocks
+    scaled: bool = True
+
     def __call__(self, values: NDArray[Any]) -> Float:
-        _, low, step = self.values(values)
-        finite = values[np.isfinite(values)].astype(np.float64)
+        low, step = _scale(self.coarse.values(values)) if self.scaled else (0.0, 1.0)
+        values = np.asarray(values, np.float64)
+        finite = values[np.isfinite(values)]
         ends = (float(finite.min()), float(finite.max())) if finite.size else (np.nan, np.nan)
-        return np.array([low, step, *ends, float(AreaMeanKernel(self.grid)(values))])
+        return np.array([low, step, *ends, self.coarse.mean(values), values.size - finite.size])

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.placement.sizes import human_bytes
 
 
 def footprint(
@@ -80,9 +81,12 @@ def in_words(values: Mapping[str, Any]) -> str:
     usd, kwh, kg = (sum(values[name].values()) for name in ("cost_usd", "kwh_by_region", "co2e_kg_by_region"))
     text = f"{usd:.6f} USD, {1000 * kwh:.4f} Wh, {1000 * kg:.4f} g CO2e"
     if avoided := values["avoided"]:
-        more = "more" if avoided["bytes"] >= 0 else "less"
+        saved = avoided["bytes"] >= 0
+        sign = 1 if saved else -1
+        costs = f"{sign * avoided['cost_usd']:+.6f} USD, {sign * 1000 * avoided['co2e_kg']:+.4f} g CO2e"
         text += (
-            f"; hauling the inputs would have sent {abs(avoided['bytes']):,.0f} B {more} ({avoided['cost_usd']:+.6f} USD, "
-            f"{1000 * avoided['co2e_kg']:+.4f} g CO2e)"
+            f"; hauling the inputs would have sent {avoided['bytes']:,.0f} B more ({costs})"
+            if saved
+            else f"; this sent {human_bytes(-avoided['bytes'])} more than hauling the inputs would have sent ({costs})"
         )
     return text + " (estimates)"

@@ -10,19 +10,22 @@ import base64
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import xarray as xr
 
 from xdask_pipelines.access.completeness import Steps
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.climate import area_weighted_mean
-from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.climate.shapes import shape_of
+from xdask_pipelines.errors import ClimateError, XdaskError
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.footprint import in_words
 from xdask_pipelines.resources.failures import explained
+from xdask_pipelines.resources.input_steps import packed_steps
 from xdask_pipelines.resources.results import Kept, Label, Results
 
 
@@ -38,7 +41,11 @@ class Result:
     excerpt: str = ""
     caveat: str = ""
     experiments: tuple[str, ...] = ()
-    steps: Mapping[str, Steps] = field(default_factory=dict)
+    #: By part, then by input: how many steps there are, and inputs of which nobody knows.
+    steps: Mapping[str, Mapping[str, Steps]] = field(default_factory=dict)
+    uncounted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Parts of which some input is declared an excerpt.
+    excerpted: frozenset[str] = frozenset()
     upstream: Mapping[str, str] = field(default_factory=dict)
     preview: Callable[[Any], xr.DataArray] = lambda result: result
     replicas: tuple[str, ...] = ()
@@ -78,15 +85,18 @@ class ResultsIOManager(dg.IOManager):
             said["upstream"] = json.dumps(result.upstream, sort_keys=True)
         label = Label(asset, context.run_id, said, {part: self._of_part(result, part) for part in result.parts})
         with explained():
-            kept = self.results.keep(label, result.parts, lambda part: _map_of(result.preview(part)), context.log.info)
+            kept = self.results.keep(label, result.parts, result.preview, context.log.info)
         context.add_output_metadata(_metadata(asset, result, kept, self.results.pools.dashboard))
 
     @staticmethod
     def _of_part(result: Result, part: str) -> dict[str, str]:
         """What is said of one part only."""
         said = {"data_version": result.versions[part]} if part in result.versions else {}
-        if part in result.steps:
-            said["steps"] = json.dumps(asdict(result.steps[part]))
+        said |= packed_steps(result.steps.get(part, {}), result.uncounted.get(part, ()))
+        if part in result.excerpted:
+            said["excerpted"] = "true"
+        if (counted := result.parts[part].attrs.get("time_steps")) is not None:
+            said["time_steps"] = str(counted)
         return said
 
     def load_input(self, context: dg.InputContext) -> xr.DataArray | xr.Dataset:
@@ -122,18 +132,14 @@ def _plain_parts(context: dg.OutputContext, obj: Any) -> dict[str, xr.DataArray 
     return {keys[0]: obj}
 
 
-def _map_of(shown: Any) -> xr.DataArray | None:
-    """The field to draw, if the result is one."""
-    return shown if isinstance(shown, xr.DataArray) and shown.ndim == 2 else None
-
-
 def _metadata(asset: str, result: Result, kept: Kept, dashboard: str) -> dict[str, Any]:
     """Metadata in the order of the page: what it shows, what it is made of, and the proof."""
     evidence, entry = kept.evidence, kept.entries[0]
-    metadata: dict[str, Any] = {} if kept.picture is None else _picture(asset, result, kept.picture)
+    metadata = _picture(asset, result, kept.picture, kept.no_picture)
     if result.excerpt:
         metadata["excerpt"] = result.excerpt
-    if gaps := {part: str(steps) for part, steps in result.steps.items() if not steps.complete}:
+    gaps = {name: str(s) for found in result.steps.values() for name, s in found.items() if not s.complete}
+    if gaps:
         metadata["incomplete"] = dg.MetadataValue.json(gaps)
     if result.experiments:
         metadata["experiments"] = ", ".join(result.experiments)
@@ -156,20 +162,31 @@ def _metadata(asset: str, result: Result, kept: Kept, dashboard: str) -> dict[st
     }
 
 
-def _picture(asset: str, result: Result, field_: xr.DataArray) -> dict[str, Any]:
-    from xdask_pipelines.climate.maps import (
-        draw_map,
-    )  # a second of import that a load of the code location need not pay
+def _picture(asset: str, result: Result, field_: xr.DataArray | None, no_picture: str) -> dict[str, Any]:
+    """The picture of a result, or its one value, or a sentence that says why there is neither."""
+    if field_ is None:
+        return {"picture": no_picture}
+    units = {"units": str(field_.attrs.get("units", ""))}
+    if field_.ndim == 0:
+        value = float(field_)
+        return {"value": value if np.isfinite(value) else str(value), **units}
+    if not np.isfinite(field_).any():
+        return {"picture": "no picture: the result has no finite value", **units}
+    # a second of import that a load of the code location need not pay
+    from xdask_pipelines.climate.plots import draw
 
+    shape = shape_of(field_)
     subtitle = "; ".join(text for text in (result.excerpt, result.caveat if result.excerpt else "") if text)
     title = ", ".join([asset.replace("_", " "), *result.experiments])
-    png = draw_map(field_, title, subtitle or None)
-    mean = field_.attrs.get("area_mean")
-    return {
-        "map": dg.MetadataValue.md(f"![{asset}](data:image/png;base64,{base64.b64encode(png).decode()})"),
-        "area_weighted_mean": float(area_weighted_mean(field_) if mean is None else mean),
-        "units": str(field_.attrs.get("units", "")),
-    }
+    try:
+        png = draw(field_, title, subtitle or None)
+    except ClimateError as error:  # the result is stored and will be checked; only its picture is missing
+        return {"picture": f"no picture: {error}", **units}
+    image = dg.MetadataValue.md(f"![{asset}](data:image/png;base64,{base64.b64encode(png).decode()})")
+    if shape != "map":
+        return {"map" if shape == "native map" else "plot": image, **units}
+    mean = float(field_.attrs["area_mean"]) if "area_mean" in field_.attrs else float(area_weighted_mean(field_))
+    return {"map": image, **({"area_weighted_mean": mean} if np.isfinite(mean) else {}), **units}
 
 
 def _sources_table(sources: tuple[Entry, ...]) -> dg.TableMetadataValue:

@@ -22,6 +22,7 @@ from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.entry import version_order
 from xdask_pipelines.climate import dequantise, quantise
 from xdask_pipelines.climate.axes import PARTITION
+from xdask_pipelines.climate.shapes import picture_of
 from xdask_pipelines.errors import MissingEntries
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.guard import RESULTS_PREFIX
@@ -46,10 +47,11 @@ class Label:
 
 @dataclass(frozen=True)
 class Kept:
-    """A result that was written: its entries, the field to draw (None if there is none), and the evidence."""
+    """A result that was written: its entries, the field to draw or why there is none, and the evidence."""
 
     entries: tuple[Entry, ...]
     picture: xr.DataArray | None
+    no_picture: str
     evidence: Evidence
 
 
@@ -62,6 +64,7 @@ class Prepared:
     version: str
     lazy: tuple[Any, ...]
     at_home: bool
+    no_picture: str = ""
 
 
 class Results:
@@ -84,7 +87,7 @@ class Results:
         self,
         label: Label,
         parts: Mapping[str, Part],
-        shown: Callable[[Part], xr.DataArray | None] = lambda part: None,
+        preview: Callable[[Part], Any] = lambda part: part,
         tell: Tell | None = None,
     ) -> Kept:
         """Compute and write a result; visible to others only when all of it is.
@@ -95,9 +98,9 @@ class Results:
             Asset, run, and attributes that the entries carry.
         parts
             The result by partition key; one part with key "" for an asset without partitions.
-        shown
-            From the first part to the horizontal field to draw. Of a result that stays in its Region a thumbnail of
-            10 kB is made there, in the same go.
+        preview
+            From the first part to what its picture shows (`climate.shapes.picture_of` decides whether it can). Of a result
+            that stays in its Region a thumbnail of 10 kB is made there, in the same go.
         tell
             Called with lines of progress.
 
@@ -106,7 +109,8 @@ class Results:
         AccessError, PlacementError
             Nothing is catalogued then, and a store that was begun is removed or never seen.
         """
-        prepared = self.prepare(label, parts, shown)
+        prepared = self.prepare(label, parts, preview)
+        no_picture = prepared.no_picture
         values, evidence = self.pools.compute(*prepared.lazy, tell=tell)
         if prepared.at_home:
             written, *small = values
@@ -114,16 +118,16 @@ class Results:
         else:
             (here,) = values
             written = write_here(here, self.topology.results_folder(prepared.region) / prepared.key, prepared.key)
-            picture = shown(_unstacked(here))
+            picture, no_picture = picture_of(preview(_unstacked(here)))
         entries = self._entries(label, prepared, written, list(parts))
         self.catalog.apply(upserts=entries)
-        return Kept(tuple(entries), picture, evidence)
+        return Kept(tuple(entries), picture, no_picture, evidence)
 
     def prepare(
         self,
         label: Label,
         parts: Mapping[str, Part],
-        shown: Callable[[Part], xr.DataArray | None] = lambda part: None,
+        preview: Callable[[Part], Any] = lambda part: part,
     ) -> Prepared:
         """What `keep` would compute and where its result would lie; nothing runs. Parameters as in `keep`."""
         dataset, first = _stacked(parts), next(iter(parts.values()))
@@ -133,9 +137,9 @@ class Results:
         if len(homes) != 1:  # of two Regions, or of none: what needs a person's eyes lives in the client's Region
             return Prepared(self.topology.client.region, key, version, (dataset,), at_home=False)
         (region,) = homes
-        picture = shown(first)
+        picture, no_picture = picture_of(preview(first))
         lazy = (written_lazily(dataset, region, key), *([] if picture is None else [quantise(picture)]))
-        return Prepared(region, key, version, lazy, at_home=True)
+        return Prepared(region, key, version, lazy, at_home=True, no_picture=no_picture)
 
     def _entries(self, label: Label, prepared: Prepared, written: Written, parts: list[str]) -> list[Entry]:
         shared: dict[str, Any] = {
@@ -214,7 +218,10 @@ def _stacked(parts: Mapping[str, Part]) -> xr.Dataset:
     datasets = [_as_dataset(x) for x in parts.values()]
     if list(parts) == [""]:
         return datasets[0]
-    joined = xr.concat(datasets, PARTITION, coords="minimal", compat="override", join="exact", combine_attrs="override")
+    # Attributes that parts do not share, such as the hours that each covers, are true of none of the others.
+    joined = xr.concat(
+        datasets, PARTITION, coords="minimal", compat="override", join="exact", combine_attrs="drop_conflicts"
+    )
     return joined.assign_coords({PARTITION: (PARTITION, np.arange(len(datasets)), {"keys": json.dumps(list(parts))})})
 
 

@@ -1,0 +1,126 @@
+"""Pictures of any field: a map where it is one, else a line or a plane with its own axes.
+
+Belongs here: which picture a field has, lines and planes. Does not belong here: maps (``maps``, ``native_maps``).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+
+from xdask_pipelines.climate.axes import is_time, require_field
+from xdask_pipelines.climate.maps import draw_map
+from xdask_pipelines.climate.native_maps import draw_native_map
+from xdask_pipelines.climate.picture import FAINT, INK, Words, colour_bar, colour_scale, frame, in_words, png
+from xdask_pipelines.climate.plot_axes import axis_of, is_horizontal, is_longitude, is_vertical
+from xdask_pipelines.climate.shapes import shape_of
+from xdask_pipelines.climate.thumbnail import dequantise, quantise
+from xdask_pipelines.errors import ClimateError
+
+#: Values that are drawn one by one; more are averaged first, or pixels would pick single ones.
+_MOST_VALUES = 200_000
+
+
+def draw(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
+    """Draw a field as what it is.
+
+    Latitude and longitude become a map (`maps.draw_map`), a native ocean grid a map of its points. One dimension becomes
+    a line: upwards along levels, else to the right. Two others become a plane: levels upwards (pressure and depth grow
+    downwards), time to the right beside latitude or levels, and upwards beside longitude (a Hovmöller diagram).
+
+    Parameters
+    ----------
+    field
+        One or two dimensions, in memory. Attributes as in `maps.draw_map`.
+    title, subtitle
+        What is shown, and what must be said of it ("excerpt, 24 of 744 h").
+
+    Returns
+    -------
+    A PNG of 1200 x 740 pixels.
+
+    Raises
+    ------
+    ClimateError
+        If the field has no or more dimensions, is a Dask array, or holds no finite value.
+    """
+    require_field(field, "draw")
+    shape = shape_of(field)
+    if shape in (None, "number") or field.chunks is not None:
+        raise ClimateError(
+            f"a picture needs one or two dimensions in memory, not {tuple(map(str, field.dims))}"
+            f"{' as a Dask array' if field.chunks is not None else ''}; choose some and compute them first"
+        )
+    if shape == "map":
+        return draw_map(field, title, subtitle)
+    if field.size > _MOST_VALUES:
+        field = dequantise(quantise(field))
+    if shape == "native map":
+        return draw_native_map(field, title, subtitle)
+    words = in_words(field, float("nan"), "values missing")
+    figure = frame(title, subtitle, words)
+    if shape == "line":
+        _line(figure.add_axes((0.09, 0.19, 0.87, 0.67)), field, words)
+    else:
+        _plane(figure.add_axes((0.09, 0.29, 0.87, 0.58)), field, words)
+    return png(figure)
+
+
+def _line(axes: Axes, field: xr.DataArray, words: Words) -> None:
+    dim = str(field.dims[0])
+    along = axis_of(field, dim)
+    values = words.values[along.order]
+    upright = is_vertical(field, dim)
+    marker = "o" if values.size <= 40 else ""
+    xy = (values, along.places) if upright else (along.places, values)
+    axes.plot(*xy, color="#2166ac", linewidth=1.4, marker=marker, markersize=4)
+    if words.diverging:
+        (axes.axvline if upright else axes.axhline)(0.0, color=FAINT, linewidth=0.8)
+    along.apply(axes.yaxis if upright else axes.xaxis)
+    (axes.xaxis if upright else axes.yaxis).set_label_text(words.axis, fontsize=9)
+    if upright and along.downwards:
+        axes.invert_yaxis()
+    axes.margins(x=0.02)
+    _style(axes)
+    axes.grid(color="#00000018", linewidth=0.6)
+
+
+def _plane(axes: Axes, field: xr.DataArray, words: Words) -> None:
+    across, up = _arranged(field)
+    x, y = axis_of(field, across), axis_of(field, up)
+    values = words.values if tuple(map(str, field.dims)) == (up, across) else words.values.T
+    values = values[np.ix_(y.order, x.order)]
+    finite = values[np.isfinite(values)]
+    norm, palette, extend = colour_scale(finite, np.ones(finite.size), words.diverging)
+    axes.pcolormesh(x.edges, y.edges, np.ma.masked_invalid(values), cmap=palette, norm=norm, rasterized=True)
+    axes.set_facecolor("#b0b0b0")
+    x.apply(axes.xaxis)
+    y.apply(axes.yaxis)
+    if y.downwards:
+        axes.invert_yaxis()
+    _style(axes)
+    colour_bar(axes.figure, norm, palette, extend, words.axis)  # type: ignore[arg-type]
+
+
+def _arranged(field: xr.DataArray) -> tuple[str, str]:
+    """The dimension to the right and the one upwards."""
+    first, second = map(str, field.dims)
+    for up, across in ((first, second), (second, first)):
+        if is_vertical(field, up):
+            return across, up
+    times = [dim for dim in (first, second) if dim in field.coords and is_time(field[dim])]
+    if len(times) == 1:
+        (time,) = times
+        other = second if time == first else first
+        return (other, time) if is_longitude(field, other) else (time, other)
+    if is_horizontal(field, first) and not is_horizontal(field, second):
+        return first, second
+    return second, first
+
+
+def _style(axes: Axes) -> None:
+    axes.tick_params(labelsize=8, length=3, color=FAINT)
+    for side in axes.spines.values():
+        side.set_color(INK)
+        side.set_linewidth(0.7)

@@ -1,0 +1,93 @@
+"""What a result is to somebody who looks at it: a map, a map of a native grid, a plane, a line, a number, or none of these.
+
+Belongs here: deciding it from dimensions and coordinates. Does not belong here: drawing (``maps``, ``plots``).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+
+from xdask_pipelines.climate.axes import horizontal_names, native_names
+from xdask_pipelines.climate.grid import grid_of
+from xdask_pipelines.errors import ClimateError
+
+Shape = Literal["map", "native map", "plane", "line", "number"]
+
+
+def shape_of(field: xr.DataArray) -> Shape | None:
+    """What a field is, from its dimensions; values are not looked at.
+
+    Returns
+    -------
+    ``"map"``: latitude and longitude, cells that touch. ``"native map"``: two dimensions, and where each value lies is
+    known from 2-D coordinates or from axes with gaps. ``"plane"``: any other two dimensions (cross sections, Hovmöller
+    diagrams). ``"line"``: one dimension. ``"number"``: none. None for three dimensions and more.
+    """
+    if field.ndim == 2:
+        if native := native_names(field):
+            return "native map" if set(field[native[0]].dims) == set(field.dims) else "plane"
+        try:
+            if set(horizontal_names(field)) != set(field.dims):
+                return "plane"
+        except ClimateError:
+            return "plane"
+        return "map" if is_gridded(field) else "native map"
+    return {0: "number", 1: "line"}.get(field.ndim)  # type: ignore[return-value]
+
+
+def is_gridded(field: xr.DataArray) -> bool:
+    """Whether a field has latitude and longitude dimensions whose cells touch, so that they have areas."""
+    try:
+        grid_of(field)
+    except ClimateError:
+        return False
+    return True
+
+
+def places_of(field: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Latitude and longitude of each value of a native map, in degrees, both of the field's shape."""
+    if native := native_names(field):
+        lat, lon = field[native[0]], field[native[1]]
+        return lat.transpose(*field.dims), lon.transpose(*field.dims)
+    lat, lon = (field[name] for name in horizontal_names(field))
+    rows, columns = xr.broadcast(lat, lon)
+    return rows.transpose(*field.dims), columns.transpose(*field.dims)
+
+
+def picture_of(result: Any) -> tuple[xr.DataArray | None, str]:
+    """The field of a result that a picture can show, and if there is none, why and what to do.
+
+    Dimensions of size 1 are left out of the picture.
+
+    Parameters
+    ----------
+    result
+        What an analysis returned, or what its ``preview`` made of that.
+    """
+    if isinstance(result, xr.Dataset):
+        names = list(map(str, result.data_vars))
+        if len(names) != 1:
+            return None, (
+                f"no picture: the result has {len(names)} variables ({', '.join(names)}). Choose one in the analysis: "
+                f"preview=lambda result: result[{names[0]!r}]"
+                if names
+                else "no picture: the result has no variables"
+            )
+        result = result[names[0]]
+    if not isinstance(result, xr.DataArray):
+        return None, f"no picture: preview returned {type(result).__name__}, not an xarray.DataArray"
+    if not np.issubdtype(result.dtype, np.number) and result.dtype != np.bool_:
+        return None, f"no picture: values of dtype {result.dtype} cannot be drawn"
+    if not result.size:
+        return None, "no picture: the result is empty"
+    field = result.squeeze()
+    if field.ndim > 2:
+        dims = ", ".join(map(str, field.dims))
+        return None, (
+            f"no picture: the result has the dimensions {dims}. Choose two in the analysis, for example "
+            f"preview=lambda result: result.isel({', '.join(f'{d}=0' for d in map(str, field.dims[:-2]))})"
+        )
+    return field, ""

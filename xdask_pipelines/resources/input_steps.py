@@ -1,0 +1,156 @@
+"""How many time steps of its inputs a result was made from, through all results that it was made from.
+
+Belongs here: what entries carry about it, and walking them. Does not belong here: counting the steps of one file
+(access.completeness), what follows from a gap (checks).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+
+from xdask_pipelines.access.completeness import Steps
+from xdask_pipelines.catalog import Entry
+from xdask_pipelines.catalog.times import time_text
+from xdask_pipelines.errors import MissingEntries
+from xdask_pipelines.resources.results import Results
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class InputSteps:
+    """What is known of the steps of a result's inputs.
+
+    Attributes
+    ----------
+    counted
+        Steps by input, such as ``"era5 2026-03"``.
+    uncounted
+        Inputs of which nobody knows how many steps they should have.
+    changed
+        Results that it was made from and that have been made again since: theirs are not known any more.
+    """
+
+    counted: Mapping[str, Steps] = field(default_factory=dict)
+    uncounted: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+
+    @property
+    def gaps(self) -> dict[str, Steps]:
+        """Inputs that lack steps."""
+        return {name: steps for name, steps in self.counted.items() if not steps.complete}
+
+    def __str__(self) -> str:
+        """What is known, in sentences: nothing is said to be complete that was not counted."""
+        sentences = [_listed([in_words(name, steps) for name, steps in self.gaps.items()], ";")] if self.gaps else []
+        whole = [steps for steps in self.counted.values() if steps.complete]
+        if whole:
+            total = sum(steps.found for steps in whole)
+            units = {_unit(steps) for steps in whole}
+            amount = f"{total:,} {units.pop()}" if len(units) == 1 else f"{total:,} steps"
+            names = [name for name, steps in self.counted.items() if steps.complete]
+            sentences.append(f"All {amount} of {_listed(names, ',')} have data")
+        if self.uncounted:
+            sentences.append(
+                f"How many steps {_listed(list(self.uncounted), ',')} should have is not known; what is there was used"
+            )
+        if self.changed:
+            sentences.append(f"{', '.join(self.changed)} changed since; materialize this again to know its inputs")
+        return ". ".join(sentences) + "." if sentences else "No input has time steps to count."
+
+
+def in_words(name: str, steps: Steps) -> str:
+    """``era5: 24 of 744 h of 2026-03 have data (excerpt)``."""
+    dataset, _, period = name.partition(" ")
+    of_period = f" of {period}" if period else ""
+    note = " (excerpt)" if steps.excerpt else ""
+    return f"{dataset}: {steps.found} of {steps.expected} {_unit(steps)}{of_period} have data{note}"
+
+
+def input_name(entry: Entry, partition: str = "") -> str:
+    """Dataset and period of an input: its facets' year and month, else the partition, else its times."""
+    facets = entry.facets
+    if "year" in facets:
+        period = facets["year"] + (f"-{int(facets['month']):02}" if facets.get("month", "").isdigit() else "")
+    elif partition:
+        period = partition
+    elif entry.time_start is not None and entry.time_end is not None:
+        period = f"{time_text(entry.time_start)} until before {time_text(entry.time_end)}"
+    else:
+        period = ""
+    return f"{entry.dataset} {period}".strip()
+
+
+def packed_steps(steps: Mapping[str, Steps], uncounted: tuple[str, ...]) -> dict[str, str]:
+    """Attributes in which an entry carries the steps of its own inputs."""
+    attributes = {"steps": json.dumps({name: asdict(each) for name, each in steps.items()})} if steps else {}
+    return attributes | ({"uncounted": json.dumps(sorted(uncounted))} if uncounted else {})
+
+
+def own_steps(entry: Entry) -> dict[str, Steps]:
+    """Steps of the files that a result itself read; entries of older versions carry those of one file, without a name."""
+    held = json.loads(entry.attributes.get("steps", "{}"))
+    if "found" in held:
+        held = {f"{entry.dataset} {entry.part}".strip(): held}
+    return {name: Steps(**each) for name, each in held.items()}
+
+
+def input_steps(results: Results, entry: Entry, digest: Callable[[object], str]) -> InputSteps:
+    """What is known of the steps of all files that a result was made from, itself or through other results.
+
+    Parameters
+    ----------
+    results
+        Where the results that it was made from are found: those of the same run, else the current ones.
+    entry
+        The result.
+    digest
+        Gives the version of an upstream result from the data versions of its parts, as entries carry it.
+    """
+    counted: dict[str, Steps] = {}
+    uncounted: set[str] = set()
+    changed: set[str] = set()
+    seen: set[str] = set()
+
+    def visit(at: Entry) -> None:
+        if at.id in seen:
+            return
+        seen.add(at.id)
+        counted.update(own_steps(at))
+        uncounted.update(json.loads(at.attributes.get("uncounted", "[]")))
+        for name, version in json.loads(at.attributes.get("upstream", "{}")).items():
+            found = list(_parts(results, name, at))
+            versions = {e.part: e.attributes.get("data_version") for e in found}
+            if not found or (digest(versions) != version and not _is_one_of_many(at, found)):
+                changed.add(name)
+            for each in found:
+                visit(each)
+
+    visit(entry)
+    return InputSteps(counted, tuple(sorted(uncounted)), tuple(sorted(changed)))
+
+
+def _parts(results: Results, name: str, entry: Entry) -> Iterator[Entry]:
+    """Entries of an upstream result that a result was made from: its own partition's, else all."""
+    partitions = results.partitions(name)
+    wanted = [entry.part] if entry.part in partitions else partitions or [""]
+    try:
+        yield from results.find(name, wanted, entry.attributes.get("run_id"))
+    except MissingEntries:
+        return
+
+
+def _is_one_of_many(entry: Entry, found: list[Entry]) -> bool:
+    """Whether the version that an entry carries is of more partitions than its own, so that it tells nothing of that."""
+    return bool(entry.part) and [e.part for e in found] == [entry.part]
+
+
+def _unit(steps: Steps) -> str:
+    return str(getattr(steps, "unit", "h"))
+
+
+def _listed(items: list[str], separator: str) -> str:
+    more = f"{separator} and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
+    return f"{separator} ".join(items[:_SHOWN]) + more
