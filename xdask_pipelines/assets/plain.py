@@ -16,7 +16,7 @@ from xdask_pipelines.access.completeness import steps_of
 from xdask_pipelines.assets.replicas import choose
 from xdask_pipelines.assets.source import Source, digest
 from xdask_pipelines.catalog import Catalog
-from xdask_pipelines.catalog.resolve import Replicas
+from xdask_pipelines.catalog.series import Replicas
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.io_manager import Result, entries_of
 from xdask_pipelines.resources.results import PARTITION
