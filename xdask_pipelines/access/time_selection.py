@@ -38,7 +38,13 @@ class Opened(Protocol):
     def header(self) -> Mapping[str, Any] | None: ...
 
 
-def within(opened: xr.Dataset, entries: Sequence[Opened], periods: Sequence[tuple[int, int]]) -> xr.Dataset:
+def within(
+    opened: xr.Dataset,
+    entries: Sequence[Opened],
+    periods: Sequence[tuple[int, int]],
+    *,
+    holes_are_checked: bool = False,
+) -> xr.Dataset:
     """Keep the time steps that lie in the periods, which they must cover.
 
     A step lies in a period if it lasts from its beginning to its end in it: by its bounds, else by the spacing of the
@@ -53,6 +59,9 @@ def within(opened: xr.Dataset, entries: Sequence[Opened], periods: Sequence[tupl
         all of that period.
     periods
         Half-open ranges of time keys.
+    holes_are_checked
+        Whoever uses the data counts what a file lacks of the period that its path names, as the check of a result does:
+        steps that such a file lacks are then no error here.
 
     Returns
     -------
@@ -72,8 +81,10 @@ def within(opened: xr.Dataset, entries: Sequence[Opened], periods: Sequence[tupl
             f"{_named(entries)}: {name!r} {fault}, so that no period can be selected. Open it without time, drop the bounds "
             "if the stamps are right, and select steps with isel"
         )
+    named = all((e.header or {}).get("path_names_time") for e in entries)
+    excerpt = all(entry.excerpt for entry in entries)
     if axis.intervals is None:
-        if all(e.time_start is not None and (e.header or {}).get("path_names_time") for e in entries):
+        if named:
             return opened  # nobody can know more than the paths
         raise AccessError(
             f"{_named(entries)}: how long each step of {name!r} lasts is not known, for they are unevenly apart and have no "
@@ -81,7 +92,7 @@ def within(opened: xr.Dataset, entries: Sequence[Opened], periods: Sequence[tupl
         )
     keep = np.zeros(axis.size, bool)
     for period in periods:
-        keep |= _steps_of(axis, entries, period)
+        keep |= _steps_of(axis, entries, period, holes_pass=excerpt or (holes_are_checked and named))
     return opened if keep.all() else opened.isel({name: _indexer(keep)})
 
 
@@ -115,7 +126,7 @@ def _axis(opened: xr.Dataset, name: str, entries: Sequence[Opened]) -> TimeAxis:
     return axis
 
 
-def _steps_of(axis: TimeAxis, entries: Sequence[Opened], period: tuple[int, int]) -> np.ndarray:
+def _steps_of(axis: TimeAxis, entries: Sequence[Opened], period: tuple[int, int], *, holes_pass: bool) -> np.ndarray:
     assert axis.intervals is not None
     lower, upper = axis.intervals
     begin, end = (seconds_of(axis, key) for key in period)
@@ -128,10 +139,9 @@ def _steps_of(axis: TimeAxis, entries: Sequence[Opened], period: tuple[int, int]
             f"{_named(entries)} cannot be cut to {what}: a step lasts from {axis.date(lower[i])} until before "
             f"{axis.date(upper[i])}. Ask for a period that begins and ends with whole steps"
         )
-    excerpt = all(entry.excerpt for entry in entries)
     ends, starts = np.append(begin, upper[inside]), np.append(lower[inside], end)
     holes = np.flatnonzero(starts - ends > _SAME_SECONDS + 0.1 * min(float(np.median(upper - lower)), 3600.0))
-    if holes.size and not (excerpt and inside.any()):
+    if holes.size and not (holes_pass and inside.any()):
         missing = [(axis.date(ends[i]), axis.date(starts[i])) for i in holes]
         total = axis.count(begin, end)
         counted = f" ({int(inside.sum())} of {total} steps are there)" if total else ""

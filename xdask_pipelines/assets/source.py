@@ -51,8 +51,12 @@ class Source:
         return replicas
 
     def open(self, entry: Entry, partition: str = "") -> xr.DataArray | xr.Dataset:
-        """Lazy and placed, cut to a partition; a file with one variable gives an array."""
-        return opened_field([entry], [time_range(partition)] if partition else [])
+        """Lazy and placed, cut to a partition; a file with one variable gives an array.
+
+        Steps that a file lacks are counted by the check ``complete`` of the result, which withdraws one partition and not
+        all of a run.
+        """
+        return opened_field([entry], [time_range(partition)] if partition else [], holes_are_checked=True)
 
     def version(self, replicas: Replicas) -> str:
         """Digest of what is used of the entry; of all replicas, so that it does not depend on which is read."""
@@ -72,7 +76,9 @@ def _is_horizontal(name: str, coordinate: Mapping[str, Any]) -> bool:
     return attrs.get("standard_name") in ("latitude", "longitude") or name.startswith(("lat", "lon"))
 
 
-def opened_field(entries: Sequence[Entry], periods: Sequence[tuple[int, int]] = ()) -> xr.DataArray | xr.Dataset:
+def opened_field(
+    entries: Sequence[Entry], periods: Sequence[tuple[int, int]] = (), *, holes_are_checked: bool = False
+) -> xr.DataArray | xr.Dataset:
     """Entries as analyses and notebooks get them: joined, cut to whole periods, with their bounds and whose data they are.
 
     Parameters
@@ -81,16 +87,18 @@ def opened_field(entries: Sequence[Entry], periods: Sequence[tuple[int, int]] = 
         Of one Region.
     periods
         Half-open ranges of time keys; none: all that there is.
+    holes_are_checked
+        As `within` takes it.
 
     Returns
     -------
     DataArray if there is one variable, else Dataset. Attributes: ``license`` and ``attribution``; ``excerpt`` if the data
-    are knowingly incomplete, which functions of `climate` must know to let holes pass.
+    are knowingly incomplete, or their holes are counted elsewhere: functions of `climate` then let holes pass.
     """
-    opened = within(open_entries(entries), entries, periods)
+    opened = within(open_entries(entries), entries, periods, holes_are_checked=holes_are_checked)
     said = {k: opened.attrs[k] for k in ("license", "attribution") if k in opened.attrs}
-    if any(entry.excerpt for entry in entries):
-        counted = [str(steps) for entry in entries if (steps := steps_of(entry)) and not steps.complete]
+    counted = [str(steps) for entry in entries if (steps := steps_of(entry)) and not steps.complete]
+    if any(entry.excerpt for entry in entries) or (counted and holes_are_checked):
         said[EXCERPT] = "; ".join(dict.fromkeys(counted)) or "excerpt"
     names = [str(n) for n in opened.data_vars]
     if len(names) != 1:
