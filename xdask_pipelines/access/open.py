@@ -173,7 +173,8 @@ def _lazy(name: str, entries: Sequence[Described], join: str | None) -> xr.Varia
     if dims:
         chunks[axis] = [b - a for own in spans for a, b in own[axis]]
     meta = decode(np.empty((0,) * len(dims), described[0]["dtype"]), name, dims, sources[0].attrs)
-    layer_id = layer_name(READ, entries[0].region, tokenize(sources, name, BLOCK_BYTES))
+    origins = [v.get("origin") for v in described]  # or two partitions of one store would have one name
+    layer_id = layer_name(READ, entries[0].region, tokenize(sources, origins, name, BLOCK_BYTES))
     axes = tuple(range(len(dims)))
     layer = blockwise(
         read_block, layer_id, axes, BlockwiseDepDict(blocks, numblocks=tuple(map(len, chunks))), axes, numblocks={}
