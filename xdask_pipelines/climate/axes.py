@@ -137,8 +137,8 @@ def with_bounds(dataset: xr.Dataset, variable: str) -> xr.DataArray:
         bounds = dataset[bounds_name]
         if bounds.chunks is not None:
             raise ClimateError(
-                f"the bounds {bounds_name!r} of {variable!r} are a Dask array; load them with the coordinates: "
-                f"dataset.assign_coords({bounds_name}=dataset.{bounds_name}.load())",
+                f"the bounds {bounds_name!r} of {variable!r}{origin(coordinate)} are a Dask array; load them with the "
+                f"coordinates: dataset.assign_coords({bounds_name}=dataset.{bounds_name}.load())",
                 coordinate=str(name),
             )
         dim = (set(bounds.dims) - set(coordinate.dims)).pop()
