@@ -47,13 +47,14 @@ def own_number(tas: xr.DataArray) -> xr.DataArray:
 
 @analysis(sources=OWN, units="K")
 def own_steps(tas: xr.DataArray) -> xr.DataArray:
-    """All there is."""
-    return tas
+    """A region at all times."""
+    return tas.isel(lon=slice(0, 6))
 
 
 @analysis(sources=OWN, units="K")
 def own_pair(tas: xr.DataArray) -> xr.Dataset:
     """Two variables."""
+    tas = tas.isel(lon=slice(0, 6))
     return xr.Dataset({"first": tas.isel(time=0, drop=True), "last": tas.isel(time=-1, drop=True)})
 
 
@@ -130,10 +131,10 @@ def test_a_picture_does_not_move_the_result(made: dict) -> None:
 
 
 def test_values_are_stored_as_they_were_returned(made: dict, project: Project) -> None:
-    assert np.array_equal(stored(project, "own_steps"), VALUES)
+    assert np.array_equal(stored(project, "own_steps"), VALUES[..., :6])
     assert np.array_equal(stored(project, "own_cells"), VALUES.mean(axis=1))
     pair = stored(project, "own_pair")
-    assert np.array_equal(pair["last"], VALUES[-1])
+    assert np.array_equal(pair["last"], VALUES[-1, :, :6])
     native = stored(project, "own_native")
     assert native.dims == ("j", "i")
     assert native.latitude.shape == (6, 8)
@@ -149,4 +150,4 @@ def test_land_of_a_native_grid_is_reported_and_checks_name_each_variable(made: d
         event = latest[key].event
         assert event is not None
         figures = event.asset_check_evaluation.metadata["statistics"].value
-        assert figures[""]["last.maximum"] == VALUES.max()
+        assert figures[""]["last.maximum"] == VALUES[..., :6].max()
