@@ -1,5 +1,6 @@
 """What every store of the catalog must answer; the fixtures run each test on each store."""
 
+from ast import literal_eval
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from catalog_helpers import cmip6, era5, keys
 
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.catalog.catalog import Box
+from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries
 
 # --- empty ------------------------------------------------------------------------------------------------------
@@ -76,6 +78,14 @@ def test_time_finds_what_overlaps_both_periods_included(filled: Catalog):
     assert filled.facets("month", time="2011-12") == {"month": {"12": 2}}
     with pytest.raises(CatalogError, match="ends before it starts"):
         filled.search(time=("2011-05", "2011-03"))
+
+
+def test_a_search_by_times_is_refused_with_the_right_word(filled: Catalog):
+    for ask in (filled.search, filled.count, filled.facets, filled.to_esm):
+        with pytest.raises(CatalogError, match=r"no filter times, but time.* Write time=\('2011-01', '2011-03'\)"):
+            ask(times=["2011-01", "2011-03"])
+        with pytest.raises(CatalogError, match="neither one period nor a range of two"):
+            ask(time=2011)
 
 
 def test_odd_calendars_and_far_years_are_found_by_time(catalog: Catalog):
@@ -383,9 +393,143 @@ def test_data_without_time_do_not_cover_any(catalog: Catalog):
         ({"times": "2011-01"}, "times = '2011-01' must be a list"),
         ({"times": ["2011-01", "2011-01"]}, "names a value twice"),
         ({"times": ["July"]}, "'July' is not a period"),
+        (
+            {"times": ("2011-01", "2011-12")},
+            r"times is a list of separate periods; for a range write time=\('2011-01', '2011-12'\)",
+        ),
+        ({"times": [2011]}, "times holds 2011, which is not text"),
+        ({"times": "2011"}, "for one period write time='2011'"),
+        ({"time": "2011", "times": ["2011"]}, "time = '2011' and times = .* are both given"),
+        ({"time": "July"}, "'July' is not a period"),
+        ({"time": 2011}, "neither one period nor a range of two. Write one period, such as time='2020-03'"),
+        ({"time": ["2011-01", "2011-12"]}, r"such as time=\('2011-01', '2011-12'\)"),
+        ({"time": ("2011-01", "2011-02", "2011-03")}, r"such as time=\('2011-01', '2011-03'\)"),
+        ({"time": ("2011-12", "2011-01")}, r"ends before it starts; write time=\('2011-01', '2011-12'\)"),
+        ({"each": {"time": ["2011-01"]}}, r"each names time; write times=\['2011-01'\]"),
         ({"variable": "x", "each": {"variable": ["x"]}}, "both as one value and in each"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused_in_words(filled: Catalog, request_: dict, words: str):
     with pytest.raises(CatalogError, match=words):
         filled.resolve(dataset="era5", **request_)
+
+
+# --- periods ----------------------------------------------------------------------------------------------------
+
+TEMPERATURE = {"dataset": "era5", "variable": "air_temperature"}
+
+
+def test_an_entry_must_cover_the_whole_period_and_not_a_part_of_it(catalog: Catalog):
+    half = era5("2011-01", time_end=20110116000000)
+    catalog.apply([half, era5("2011-02"), cmip6().with_header({"time_range": [20150116000000, 21001216000000]})])
+    for period in ("2011-01", "2011", "2010-12", "2011-01-16", "2011-01-15T12", "2010"):
+        found = [e.key for e in catalog.search(time=period, **TEMPERATURE)]
+        if period == "2011-01-15T12":
+            assert catalog.resolve(times=[period], **TEMPERATURE) == catalog.search(time=period, **TEMPERATURE)
+            continue
+        assert bool(found) == (period in ("2011-01", "2011")), "what overlaps is found by a search alone"
+        with pytest.raises(MissingEntries) as caught:
+            catalog.resolve(times=[period], **TEMPERATURE)
+        assert caught.value.missing == (f"dataset=era5 variable=air_temperature time={period}",)
+    for year in ("2015", "2100"):
+        with pytest.raises(MissingEntries, match=f"time={year}-"):
+            catalog.resolve(dataset="cmip6", time=year)
+        with pytest.raises(MissingEntries, match=f"time={year}"):
+            catalog.resolve(dataset="cmip6", times=[year])
+
+
+def test_a_range_is_all_of_it_in_the_order_of_time(filled: Catalog):
+    year = filled.resolve(time=("2011-01", "2011-12"), **TEMPERATURE)
+    assert [e.facets["month"] for e in year] == [f"{month:02}" for month in range(1, 13)]
+    assert filled.resolve(time="2011", **TEMPERATURE) == year
+    assert filled.resolve(time=("2011-03-20", "2011-04"), **TEMPERATURE) == year[2:4], "entries that hold the ends"
+    assert filled.resolve(time="2011-03", **TEMPERATURE) == filled.resolve(times=["2011-03"], **TEMPERATURE)
+    assert filled.resolve(times=["2011-01", "2011-12"], **TEMPERATURE) == [year[0], year[-1]], "two, and not between"
+    (words, replicas), *_ = filled.replicas(time="2011", **TEMPERATURE)
+    assert (words, replicas) == ("dataset=era5 variable=air_temperature time=2011-01", (year[0],))
+
+
+def test_a_hole_in_a_range_is_refused_with_its_name(filled: Catalog):
+    filled.apply(removals=[era5(month).id for month in ("2011-03", "2011-06", "2011-07")])
+    for asked in (("2011-01", "2011-12"), ("2010-11", "2012")):
+        with pytest.raises(MissingEntries) as caught:
+            filled.resolve(time=asked, **TEMPERATURE)
+        before, after = (("2010-11 to 2010-12",), ("2012",)) if asked[1] == "2012" else ((), ())
+        assert caught.value.missing == tuple(
+            f"dataset=era5 variable=air_temperature time={text}"
+            for text in (*before, "2011-03", "2011-06 to 2011-07", *after)
+        )
+    with pytest.raises(MissingEntries, match=r"time=2013 to 2014\. It holds 9 of these"):
+        filled.resolve(time=("2013", "2014"), **TEMPERATURE)
+
+
+def test_each_part_of_a_range_is_there_once(filled: Catalog):
+    with pytest.raises(AmbiguousEntries, match="Name one value of variable: air_pressure, air_temperature") as caught:
+        filled.resolve(dataset="era5", time="2011")
+    assert "month:" not in str(caught.value), "the month is what a range goes over"
+    filled.apply([era5("2011-02", key="quarter.nc", time_end=20110501000000)])
+    with pytest.raises(AmbiguousEntries, match=r"time=2011 fits 12 entries|time=2011 fits 2 entries"):
+        filled.resolve(time="2011", **TEMPERATURE)
+    assert len(filled.resolve(time=("2011-05", "2011-12"), **TEMPERATURE)) == 8, "an overlap elsewhere is no matter"
+
+
+def test_parts_of_different_series_make_no_range(filled: Catalog):
+    filled.apply(removals=[era5(f"2011-{m:02}", "air_pressure").id for m in range(1, 7)])
+    filled.apply(removals=[era5(f"2011-{m:02}").id for m in range(7, 13)])
+    with pytest.raises(AmbiguousEntries, match="Name one value of variable"):
+        filled.resolve(dataset="era5", time="2011")
+
+
+def test_each_value_gets_the_whole_range(filled: Catalog):
+    both = filled.resolve(dataset="era5", each={"variable": ["air_pressure", "air_temperature"]}, time="2011")
+    assert [e.variable for e in both] == 12 * ["air_pressure"] + 12 * ["air_temperature"]
+    filled.apply(removals=[era5("2011-07").id])
+    with pytest.raises(MissingEntries) as caught:
+        filled.resolve(dataset="era5", each={"variable": ["air_pressure", "air_temperature"]}, time="2011")
+    assert caught.value.missing == ("dataset=era5 variable=air_temperature time=2011-07",)
+
+
+def test_parts_of_a_range_may_have_replicas(filled: Catalog):
+    filled.apply([era5("2011-02", region="us-west-2")])
+    near = filled.resolve(time=("2011-01", "2011-03"), near=["us-west-2", "us-east-1"], **TEMPERATURE)
+    assert [e.region for e in near] == ["us-east-1", "us-west-2", "us-east-1"]
+
+
+@pytest.mark.parametrize(
+    ("calendar", "missing"),
+    [
+        ("standard", ["2012-02-29"]),
+        ("noleap", []),
+        ("360_day", ["2011-02-29 to 2011-02-30", "2012-02-29 to 2012-02-30"]),
+    ],
+)
+def test_days_follow_one_another_over_the_end_of_february_as_their_calendar_says(
+    catalog: Catalog, calendar: str, missing: list[str]
+):
+    header = {"coords": {"time": {"attrs": {"units": "days since 2000-01-01", "calendar": calendar}}}}
+    for day in ("2011-02-27", "2011-02-28", "2011-03-01", "2012-02-27", "2012-02-28", "2012-03-01"):
+        start, end = time_range(day)
+        facets = {"year": day[:4], "month": day[5:7], "day": day[8:]}
+        made = era5(day[:7], key=day, time_start=start, time_end=end, facets=facets)
+        catalog.apply([made.with_header(header)])
+    found = []
+    for year in ("2011", "2012"):
+        try:
+            assert len(catalog.resolve(time=(f"{year}-02-27", f"{year}-03-01"), **TEMPERATURE)) == 3
+        except MissingEntries as error:
+            found += [words.partition("time=")[2] for words in error.missing]
+    assert found == missing
+
+
+def test_how_to_join_what_several_entries_hold_is_said_as_it_is_typed(filled: Catalog):
+    with pytest.raises(AmbiguousEntries) as caught:
+        filled.resolve(**TEMPERATURE)
+    remedy = str(caught.value).rpartition("write time=")[2]
+    assert remedy == "'2011'"
+    assert len(filled.resolve(time=literal_eval(remedy), **TEMPERATURE)) == 12
+    with pytest.raises(MissingEntries, match="several together do: write time='2011' to join them"):
+        filled.resolve(times=["2011"], **TEMPERATURE)
+    filled.apply(removals=[era5("2011-07").id])
+    with pytest.raises(AmbiguousEntries) as caught:
+        filled.resolve(**TEMPERATURE)
+    assert "write time=" not in str(caught.value), "there is a hole"

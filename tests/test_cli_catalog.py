@@ -99,3 +99,15 @@ def test_boxes_and_older_versions_are_filters_too(topology: Topology):
     assert "south not above north" in str(run("catalog", "facets", "--bbox", "0", "45", "10", "40").output)
     assert "1 entries" in run("catalog", "search", "--dataset", "cmip6").output
     assert "2 entries" in run("catalog", "search", "--dataset", "cmip6", "--superseded").output
+
+
+@pytest.mark.usefixtures("topology")
+def test_time_is_one_period_or_a_range_of_two_on_the_command_line_too():
+    assert "2 entries" in run("catalog", "search", "--time", "2011-01", "2011-02").output
+    assert "1 entries" in run("catalog", "search", "--time", "2011-02").output
+    assert "1 entries" in run("catalog", "search", "--time=2011-02", "--model", "HadOBS").output
+    assert "2 entries" in run("catalog", "search", "--time=2011-02", "2011-03", "--model", "HadOBS").output
+    refused = run("catalog", "search", "--times", "2011-02")
+    assert refused.exit_code == 1
+    assert "no filter times, but time" in refused.output
+    assert "Write time='2011-02'" in refused.output

@@ -183,11 +183,58 @@ def test_bounds_that_travel_along_decide() -> None:
         time_weighted_mean(dataset.tas)
 
 
-@pytest.mark.parametrize("step_days", [1, 5, 365])
-def test_steps_of_unknown_length_are_refused(step_days: int) -> None:
-    dates = np.datetime64("2011-07-01", "ns") + step_days * np.timedelta64(1, "D") * np.arange(4)
-    with pytest.raises(ClimateError, match="not months"):
-        time_weighted_mean(xr.DataArray(np.zeros(4), dims="time", coords={"time": dates}))
+@pytest.mark.parametrize("step_hours", [1, 3, 24, 5 * 24])
+def test_steps_that_are_evenly_apart_weigh_the_same(step_hours: int) -> None:
+    dates = np.datetime64("2011-07-01", "ns") + step_hours * np.timedelta64(1, "h") * np.arange(4)
+    field = xr.DataArray([1.0, 2.0, 3.0, 10.0], dims="time", coords={"time": dates})
+    assert float(time_weighted_mean(field)) == pytest.approx(4.0, rel=1e-15)
+
+
+def test_years_weigh_as_long_as_they_are() -> None:
+    dates = [cftime.datetime(year, 7, 1, calendar="standard") for year in (2019, 2020, 2021)]
+    field = xr.DataArray([1.0, 2.0, 4.0], dims="time", coords={"time": dates})
+    assert float(time_weighted_mean(field)) == pytest.approx((365 + 2 * 366 + 4 * 365) / 1096, rel=1e-15)
+
+
+@pytest.mark.parametrize("days", [[0, 91, 182], [0, 3650], [0, 5, 11, 13]])
+def test_steps_of_unknown_length_are_refused(days: list[int]) -> None:
+    dates = np.datetime64("2011-07-01", "ns") + np.timedelta64(1, "D") * np.array(days)
+    with pytest.raises(ClimateError, match="how long each step lasts is not known"):
+        time_weighted_mean(xr.DataArray(np.zeros(len(days)), dims="time", coords={"time": dates}))
+
+
+def test_a_series_of_months_that_lacks_two_is_refused_with_their_names() -> None:
+    field = monthly("noleap", years=2).isel(time=[*range(5), *range(7, 24)])
+    with pytest.raises(ClimateError, match="lacks 2016-06-01 00:00:00 until before 2016-08-01 00:00:00"):
+        time_weighted_mean(field)
+    knowingly = time_weighted_mean(field.assign_attrs(excerpt="22 of 24 months"))
+    lengths = np.delete(np.tile([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], 2), [5, 6])
+    assert np.allclose(knowingly, np.average(field.values.astype("f8"), axis=0, weights=lengths), rtol=1e-12)
+
+
+def _hours(hours: list[int]) -> xr.DataArray:
+    dates = np.datetime64("2021-08-01", "ns") + np.timedelta64(1, "h") * np.array(hours)
+    return xr.DataArray(np.ones((len(hours), 2)), dims=("time", "x"), coords={"time": dates})
+
+
+@pytest.mark.parametrize(
+    ("hours", "reason"),
+    [
+        ([0, 1, 1, 2, 3], "has 2021-08-01 01:00:00 twice, at steps 1 and 2"),
+        ([0, 1, 2, 4, 5], "lacks 2021-08-01 03:00:00 until before 2021-08-01 04:00:00"),
+        ([0, 1, 1, 3, 4], "twice"),
+        ([0, 2, 1, 3, 4], "goes back at step 2"),
+    ],
+)
+def test_a_partial_of_doubled_missing_or_disordered_hours_is_refused(hours: list[int], reason: str) -> None:
+    with pytest.raises(ClimateError, match=reason):
+        month_partial(_hours(hours))
+
+
+def test_a_partial_of_an_excerpt_may_lack_hours() -> None:
+    partial = month_partial(_hours([0, 7, 15, 22]).assign_attrs(excerpt="4 of 744 h"))
+    assert (partial["count"] == 4).all()
+    assert partial.attrs["time_steps"] == 4
 
 
 def test_a_scalar_time_passes_through() -> None:

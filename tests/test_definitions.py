@@ -13,7 +13,6 @@ import pytest
 import xdask_pipelines
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.checks import NAMES
-from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.topology import Topology
 
 REPO = Path(__file__).parents[1]
@@ -75,30 +74,6 @@ def test_resources_can_be_overridden_by_name_and_no_other(topology: Topology) ->
     assert build_definitions(topology, {"pools": pools}).resources["pools"] is pools
     with pytest.raises(dg.DagsterInvalidDefinitionError, match=r"no such resource to override: pool$"):
         build_definitions(topology, {"pool": pools})
-
-
-def test_own_analyses_are_found_and_a_broken_one_is_named(topology: Topology) -> None:
-    folder = topology.root / "analyses"
-    folder.mkdir()
-    (folder / "mine.py").write_text(
-        "from xdask_pipelines.assets import analysis\n@analysis()\ndef mine(climate_signal):\n    return climate_signal\n"
-    )
-    keys = {k.to_python_identifier() for k in build_definitions(topology).resolve_all_asset_keys()}
-    assert "mine" in keys
-    (folder / "broken.py").write_text("import nothing_of_that_name\n")
-    with pytest.raises(XdaskError, match=r"broken\.py cannot be loaded: ModuleNotFoundError"):
-        build_definitions(topology)
-
-
-def test_two_own_analyses_of_one_name_are_refused(topology: Topology) -> None:
-    folder = topology.root / "analyses"
-    folder.mkdir()
-    for name in ("one", "two"):
-        (folder / f"{name}.py").write_text(
-            "from xdask_pipelines.assets import analysis\n@analysis()\ndef same(model_bias):\n    return model_bias\n"
-        )
-    with pytest.raises(XdaskError, match="both define the asset same"):
-        build_definitions(topology)
 
 
 def test_floors_import_downwards_only() -> None:

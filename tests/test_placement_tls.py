@@ -127,6 +127,37 @@ def test_a_client_without_certificates_is_refused(encrypted: Encrypted) -> None:
     assert monotonic() - started < QUICK_SECONDS
 
 
+def test_a_folder_is_text_or_a_path(encrypted: Encrypted, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(encrypted.certificates.parent)
+    for folder in (str(encrypted.certificates), "certs", Path("certs")):
+        with connect(encrypted.address, folder) as client:
+            assert client.security.require_encryption
+
+
+def test_a_wrong_folder_or_address_is_named(encrypted: Encrypted, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / tls.AUTHORITY).write_text("")
+    copytree(tmp_path / "half", tmp_path / "garbage")
+    for name in (tls.NODE, tls.NODE_KEY):
+        (tmp_path / "garbage" / name).write_text("not a certificate")
+    for folder, words in (
+        (tmp_path / "nowhere", "nowhere.* does not exist. Name the folder that `xdask certs` filled"),
+        (str(tmp_path / "file"), "file.* is a file"),
+        (str(tmp_path / "half"), "half.* has no node.pem, node-key.pem"),
+        ("", "has no ca.pem, node.pem, node-key.pem. Name"),
+        (tmp_path / "garbage", "garbage cannot be used: .*Make them with `xdask certs`"),
+        (5, "5 is not a folder of certificates"),
+        (True, "True is not a folder of certificates"),
+        ("~nobody-of-that-name/certs", "is not a folder of certificates"),
+    ):
+        with refused_quickly(words):
+            connect(encrypted.address, folder)  # type: ignore[arg-type]
+    for address in ("tls://127.0.0.1", "nonsense", "http://127.0.0.1:8786", "tls://127.0.0.1:port", "", None):
+        with refused_quickly("is not the address of a scheduler. Write tcp://host:port or tls://host:port"):
+            connect(address, encrypted.certificates)  # type: ignore[arg-type]
+
+
 def test_a_certificate_of_another_authority_is_refused(encrypted: Encrypted, tmp_path: Path) -> None:
     make_certificates(tmp_path / "other")
     with refused_quickly(r"do not trust each other's certificates .*other.*xdask pools up"):
@@ -191,7 +222,7 @@ def test_keys_that_do_not_fit_and_schedulers_without_tls_are_told(encrypted: Enc
     (tmp_path / "mixed" / tls.NODE_KEY).write_bytes((encrypted.certificates / tls.NODE_KEY).read_bytes())
     with refused_quickly(r"certificates in .*mixed cannot be used: .*MISMATCH.*`xdask certs`"):
         connect(encrypted.address, tmp_path / "mixed")
-    with refused_quickly("cannot be used: .*No such file"):
+    with refused_quickly("cannot be used: .*does not exist"):
         connect(encrypted.address, tmp_path / "none")
     with refused_quickly(r"tcp://127.0.0.1:9 does not speak TLS, and this process is to use .*restart the pools"):
         connect("tcp://127.0.0.1:9", encrypted.certificates)

@@ -5,16 +5,19 @@ Belongs here: putting parts together. Does not belong here: any part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from xdask_pipelines.assets import datasets, published, temperature, upkeep
-from xdask_pipelines.assets.analysis import analysis_of, following
+from xdask_pipelines.assets.analysis import analysis_of, following, register
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.checks import checks_of, closure_check
-from xdask_pipelines.own import own_assets
+from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.loadable import set_aside_unloadable
+from xdask_pipelines.own import OwnAssets, meant, own_assets
 from xdask_pipelines.partitions import months_of
 from xdask_pipelines.resources.io_manager import ResultsIOManager
 from xdask_pipelines.resources.mounts import lustre_of
@@ -50,10 +53,54 @@ def build_resources(topology: Topology, overrides: Mapping[str, Any] | None = No
     }
 
 
+@dataclass(frozen=True)
+class Assembly:
+    """What a topology becomes.
+
+    Attributes
+    ----------
+    definitions
+        Everything that the UI shows.
+    own
+        Assets of the folder ``analyses``, and what is broken among them: that is not in ``definitions``.
+    """
+
+    definitions: dg.Definitions
+    own: OwnAssets
+
+    def refuse_unknown(self, names: Iterable[str]) -> None:
+        """Refuse names of assets that are not there, with the reason where they are broken.
+
+        Raises
+        ------
+        XdaskError
+            There is no such asset.
+        """
+        there = {key.to_user_string() for key in self.definitions.resolve_all_asset_keys()}
+        for name in names:
+            if name in there:
+                continue
+            if broken := self.own.reason_of(name):
+                raise XdaskError(f"{broken}. Fix the file, then try again; `xdask doctor` lists all broken files.")
+            files = ", ".join(dict.fromkeys(str(each.file) for each in self.own.broken))
+            raise XdaskError(
+                f"There is no asset {name}"
+                + (meant(name, there) or f". There are {', '.join(sorted(there))}.")
+                + (f" These files are broken: {files}; `xdask doctor` says why." if files else "")
+            )
+
+
 def build_definitions(
     topology: Topology, overrides: Mapping[str, Any] | None = None, extra_assets: Sequence[dg.AssetsDefinition] = ()
 ) -> dg.Definitions:
-    """Everything that the UI shows.
+    """Everything that the UI shows; see :func:`assemble`."""
+    return assemble(topology, overrides, extra_assets).definitions
+
+
+def assemble(
+    topology: Topology, overrides: Mapping[str, Any] | None = None, extra_assets: Sequence[dg.AssetsDefinition] = ()
+) -> Assembly:
+    """Put everything together; a broken file of ``analyses`` is left out, and named.
 
     Parameters
     ----------
@@ -62,16 +109,29 @@ def build_definitions(
     overrides
         Resources to use instead of the topology's own, by name.
     extra_assets
-        Further assets, beside those of the folder ``analyses``.
+        Further assets, in addition to those of the folder ``analyses``.
     """
     resources = build_resources(topology, overrides)
-    made = [
-        *temperature.temperature_assets(months_of(resources["catalog"], "era5")),
-        *own_assets(topology.root),
-        *extra_assets,
-    ]
+    built = [*temperature.temperature_assets(months_of(resources["catalog"], "era5")), *extra_assets]
+
+    def definitions(own: OwnAssets) -> dg.Definitions:
+        return _definitions(topology, resources, built, own)
+
+    taken = set(definitions(OwnAssets()).resolve_all_asset_keys())
+    own = own_assets(topology.root, taken)
+    if own.assets:
+        set_aside_unloadable(own, {key.to_user_string() for key in taken}, definitions)
+    register({key: own.analyses[key] for asset in own.assets for key in asset.keys if key in own.analyses})
+    return Assembly(definitions(own), own)
+
+
+def _definitions(
+    topology: Topology, resources: Mapping[str, Any], made: Sequence[dg.AssetsDefinition], own: OwnAssets
+) -> dg.Definitions:
     analyses = [each for asset in made if (each := analysis_of(asset))]
+    analyses += [own.analyses[key] for asset in own.assets for key in asset.keys if key in own.analyses]
     condition = NewMonths(resources["catalog"])
+    broken = "\n".join(f"- {each}" for each in own.broken)
     return dg.Definitions(
         assets=[
             *datasets.dataset_assets(topology),
@@ -79,10 +139,12 @@ def build_definitions(
             upkeep.results_stores,
             *(following(each, topology, condition if each.partitioned else None) for each in analyses),
             *(asset for asset in made if analysis_of(asset) is None),
+            *(asset for asset in own.assets if not any(key in own.analyses for key in asset.keys)),
         ],
         asset_checks=[*map(checks_of, analyses), closure_check()],
         resources=resources,
         schedules=[nightly_sync(datasets.GROUP)],
         sensors=[new_months(analyses), failed_syncs(topology)],
         executor=dg.in_process_executor,
+        metadata={"broken_analyses": dg.MetadataValue.md(broken)} if broken else None,
     )

@@ -191,10 +191,13 @@ def _changed(root: Path, mounts: Iterable[str], known: dict[str, tuple[int, int]
 
 
 def _code(topology: Topology) -> Iterator[Finding]:
-    from xdask_pipelines.build import build_definitions
+    from xdask_pipelines.build import assemble
 
-    assets = list(build_definitions(topology).assets or ())
-    yield Finding("code", "ok", f"{len(assets)} assets in the code location")
+    assembly = assemble(topology)
+    for broken in assembly.own.broken:
+        what = f"Fix it, or move {broken.file} out of the folder; all other assets work."
+        yield Finding("code", "problem", str(broken), what)
+    yield Finding("code", "ok", f"{len(list(assembly.definitions.assets or ()))} assets in the code location")
 
 
 def _dagster(topology: Topology) -> Iterator[Finding]:

@@ -11,11 +11,11 @@ from typing import Any
 
 import xarray as xr
 
-from xdask_pipelines.access import open_entries
 from xdask_pipelines.assets.replicas import from_cheapest
-from xdask_pipelines.assets.source import as_field
+from xdask_pipelines.assets.source import opened_field
 from xdask_pipelines.catalog import Catalog, open_catalog
-from xdask_pipelines.errors import AmbiguousEntries
+from xdask_pipelines.catalog.resolve import nearest
+from xdask_pipelines.catalog.times import Time, range_of
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology
@@ -49,6 +49,7 @@ class Project:
         self,
         *,
         dataset: str,
+        time: Time | None = None,
         times: Sequence[str] | None = None,
         each: Mapping[str, Sequence[str]] | None = None,
         **facets: str,
@@ -57,9 +58,11 @@ class Project:
 
         Parameters
         ----------
-        dataset, times, each, **facets
-            As :meth:`xdask_pipelines.catalog.Catalog.resolve` takes them. Several entries are joined along time. Of data
-            that several Regions hold, those from which a result is cheapest to send are opened; ``region`` names another.
+        dataset, time, times, each, **facets
+            As :meth:`xdask_pipelines.catalog.Catalog.resolve` takes them: ``time`` is one period or a range of two, first
+            and last included, ``times`` a list of separate periods. Several entries are joined along time, and steps
+            outside these periods are left out. Of data that several Regions hold, those from which a result is cheapest
+            to send are opened, from one Region that holds all of them; ``region`` names another.
 
         Returns
         -------
@@ -74,12 +77,11 @@ class Project:
             Entries have no header yet, with the command that reads it, or do not fit together.
         """
         near = from_cheapest(self.topology, self.topology.client.region)
-        try:
-            found = self.catalog.resolve(dataset=dataset, times=times, each=each, near=near, **facets)
-        except AmbiguousEntries as error:
-            several = "To open several, give times=['2011-01', '2011-02'] or each={'name': ['one', 'another']}"
-            raise AmbiguousEntries(f"{error}. {several}", **error.details) from None
-        return as_field(open_entries(found))
+        found = self.catalog.replicas(dataset=dataset, time=time, times=times, each=each, **facets)
+        held_by_all = set.intersection(*({entry.region for entry in replicas} for _, replicas in found))
+        entries = nearest(found, [region for region in near if region in held_by_all] or near)
+        periods: list[Time] = [time] if time is not None else list(times or ())
+        return opened_field(entries, [range_of(period) for period in periods])
 
     def compute(self, *xs: Any) -> Any:
         """Compute lazy objects in the Regions of their data; `evidence` then says where that was.

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xdask_pipelines.assets.analysis import analysis_named, analysis_of
+from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.assets.plain import run
 from xdask_pipelines.assets.reuse import source_months
-from xdask_pipelines.build import build_definitions
+from xdask_pipelines.build import assemble
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.placement import Plan, plan
@@ -49,12 +49,16 @@ def plan_asset(
     MissingEntries
         If what it is made from is not there yet, naming it.
     """
-    definitions = build_definitions(topology)
-    made = analysis_named(name)
-    if made is None:
-        known = [a.name for asset in definitions.assets or () if (a := analysis_of(asset))]  # type: ignore[arg-type]
-        raise XdaskError(f"There is no analysis {name}. There are {', '.join(sorted(known))}.")
+    assembly = assemble(topology)
+    definitions = assembly.definitions
+    analyses = {a.name: a for asset in definitions.assets or () if (a := analysis_of(asset))}  # type: ignore[arg-type]
+    assembly.refuse_unknown([name])
+    if name not in analyses:
+        listed = ", ".join(sorted(analyses))
+        raise XdaskError(f"{name} is no analysis, and only what an analysis does can be predicted: {listed}.")
+    made = analyses[name]
     results: Results = (definitions.resources or {})["results"].results
+    made.config(config)
     if partitions:
         check_request(definitions, name, config or {}, partitions)
     keys = list(partitions or source_months(name, results.catalog)) if made.partitioned else [""]

@@ -5,6 +5,8 @@ Belongs here: what the command line shares. Does not belong here: words for peop
 
 from __future__ import annotations
 
+import inspect
+import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -17,7 +19,8 @@ import dagster as dg
 from dagster_shared.error import SerializableErrorInfo
 
 from xdask_pipelines.assets.analysis import analysis_named
-from xdask_pipelines.build import build_definitions
+from xdask_pipelines.assets.config_values import typed_config
+from xdask_pipelines.build import assemble
 from xdask_pipelines.checks import NAMES
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.pools import Pools
@@ -90,32 +93,32 @@ def run_assets(
     XdaskError
         If the run fails, with what happened and what to do.
     """
-    definitions = build_definitions(topology, {"pools": pools})
-    chosen = list(names)
-    known = {key.to_user_string() for key in definitions.resolve_all_asset_keys()}
-    if unknown := sorted(set(chosen) - known):
-        raise XdaskError(f"There is no asset {', '.join(unknown)}. There are {', '.join(sorted(known))}.")
+    assembly = assemble(topology, {"pools": pools})
+    definitions, chosen = assembly.definitions, list(names)
+    assembly.refuse_unknown(chosen)
+    config = {}
     for name in chosen:
-        check_request(definitions, name, (configs or {}).get(name, {}), partitions)
+        values = check_request(definitions, name, (configs or {}).get(name, {}), partitions)
+        if name in (configs or {}):
+            config[definitions.resolve_assets_def(_key(name)).op.name] = {"config": values}
+    pools.client()  # nothing is wrong with the request: connect before Dagster records a run
     job = definitions.resolve_implicit_global_asset_job_def()
-    config = {
-        definitions.resolve_assets_def(_key(name)).op.name: {"config": dict(values)}
-        for name, values in (configs or {}).items()
-        if name in chosen
-    }
     tags = {}
     if partitions:
         tags = {
             "dagster/asset_partition_range_start": partitions[0],
             "dagster/asset_partition_range_end": partitions[-1],
         }
-    result = job.execute_in_process(
-        instance=history,
-        asset_selection=[_key(name) for name in chosen],
-        run_config={**_QUIET, "ops": config},
-        tags=tags,
-        raise_on_error=False,
-    )
+    try:
+        result = job.execute_in_process(
+            instance=history,
+            asset_selection=[_key(name) for name in chosen],
+            run_config={**_QUIET, "ops": config},
+            tags=tags,
+            raise_on_error=False,
+        )
+    except dg.DagsterInvalidConfigError as error:  # of an asset that states its config as a schema
+        raise XdaskError(f"{', '.join(chosen)}: {'; '.join(e.message for e in error.errors)}") from error
     if not result.success:
         raise XdaskError(_what_failed(result))
     metadata: dict[str, Mapping[str, Any]] = {}
@@ -131,10 +134,50 @@ def _key(name: str) -> dg.AssetKey:
     return dg.AssetKey.from_user_string(name)
 
 
-def check_request(definitions: dg.Definitions, name: str, config: Mapping[str, Any], partitions: Sequence[str]) -> None:
-    """Refuse partitions and config values that an asset does not have, naming those that it has."""
+def check_request(
+    definitions: dg.Definitions, name: str, config: Mapping[str, Any], partitions: Sequence[str]
+) -> Mapping[str, Any]:
+    """Refuse partitions and config values that an asset does not have, naming those that it has.
+
+    Returns
+    -------
+    The config values in Dagster's form.
+
+    Raises
+    ------
+    XdaskError
+        A key is unknown or missing, a value does not fit its type, or a partition does not exist.
+    """
+    values = _config_values(definitions, name, config)
+    _check_partitions(definitions, name, partitions)
+    return values
+
+
+def _config_values(definitions: dg.Definitions, name: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
     if made := analysis_named(name):
-        made.config(config)
+        typed = made.config(config)
+    else:
+        op = definitions.resolve_assets_def(_key(name)).op
+        function = getattr(op.compute_fn, "decorated_fn", None)  # not there for assets made of graphs
+        hints = inspect.get_annotations(function, eval_str=True).values() if function else ()
+        kind = next((h for h in hints if inspect.isclass(h) and issubclass(h, dg.Config)), None)
+        if kind is None and getattr(op.config_schema.config_type, "fields", None):  # a schema without a class
+            return {key: _from_json(value) for key, value in config.items()}
+        typed = typed_config(name, kind, config)
+    if typed is None:
+        return {}
+    as_dagster: Mapping[str, Any] = dg.RunConfig(ops={"it": typed}).to_config_dict()  # type: ignore[no-untyped-call]
+    return dict(as_dagster["ops"]["it"]["config"])
+
+
+def _from_json(value: Any) -> Any:
+    try:
+        return json.loads(value)
+    except (TypeError, ValueError):  # not text, or text that means itself
+        return value
+
+
+def _check_partitions(definitions: dg.Definitions, name: str, partitions: Sequence[str]) -> None:
     there_are = definitions.resolve_assets_def(_key(name)).partitions_def
     if there_are is None:
         if partitions:

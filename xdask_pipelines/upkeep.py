@@ -1,4 +1,4 @@
-"""Syncs by hand: the same sync as the nightly assets', for operators; and forgetting what is no longer synced.
+"""Syncs by hand: the same sync as the nightly assets', recorded as they are; and forgetting what is no longer synced.
 
 Belongs here: running syncs with or without standing pools. Does not belong here: what a sync does (access).
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from xdask_pipelines.access.remote import Compute
 from xdask_pipelines.access.sync import Synced, sync
+from xdask_pipelines.assets.datasets import imported, planned, synced
 from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
 from xdask_pipelines.errors import CatalogError, TopologyError, XdaskError
 from xdask_pipelines.lustre import Lustre, Residency
@@ -17,6 +18,7 @@ from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import LAYOUT
+from xdask_pipelines.sync_history import Record, recording
 from xdask_pipelines.topology import Topology
 
 
@@ -29,6 +31,8 @@ def sync_datasets(
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """Sync datasets in all their Regions; all datasets if none is named.
+
+    Each sync is recorded in Dagster's history as a materialization of its assets, a dry run as an observation.
 
     Returns
     -------
@@ -47,11 +51,13 @@ def sync_datasets(
     catalog, pools = open_catalog(topology.catalog_url), Pools(topology)
     done = []
     try:
-        with lent(pools, sorted({r for _, r in places}), tell) as compute:
+        with recording(topology, tell) as record, lent(pools, sorted({r for _, r in places}), tell) as compute:
             lustre = lustre_of(topology)(compute)
             for name, region in places:
                 try:
-                    done.append(_synced(topology, catalog, compute, lustre, name, region, accept, dry_run, tell))
+                    done.append(
+                        _synced(topology, catalog, compute, lustre, name, region, accept, dry_run, tell, record)
+                    )
                 except XdaskError as error:  # of this place alone: others need not wait for its mending
                     done.append(
                         {"dataset": name, "region": region, "error": type(error).__name__, "message": str(error)}
@@ -74,11 +80,13 @@ def _synced(
     accept: str | None,
     dry_run: bool,
     tell: Callable[[str], None],
+    record: Record,
 ) -> dict[str, Any]:
     if not dry_run and topology.profile != "local":
-        for mount in topology.mounts(name, region):
-            lustre.import_changes(region, mount.mount, mount.source, tell)
+        mounts = topology.mounts(name, region)
+        record(imported(name, region, [lustre.import_changes(region, m.mount, m.source, tell) for m in mounts]))
     done = sync(topology, catalog, compute, lustre, name, region, accept=accept, dry_run=dry_run, tell=tell)
+    record(synced(catalog, done) if isinstance(done, Synced) else planned(done))
     document: dict[str, Any] = {
         "dataset": name,
         "region": region,

@@ -19,13 +19,16 @@ from typing import Any
 import deflate
 import h5py
 import numpy as np
-import xarray as xr
 import zarr
 
+from xdask_pipelines.access.decoding import decode_values
+from xdask_pipelines.access.describing import classic
 from xdask_pipelines.access.grib import read_messages
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.guard import Ledger, at_home, region_path
 
+#: Formats in which an entry is one file, compared by size and time of modification.
+FILES = frozenset({"netcdf4", classic.CLASSIC, "grib"})
 _SHUFFLE, _GZIP = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
 Slices = tuple[slice, ...]
 
@@ -45,6 +48,10 @@ class Source:
     etag, size_bytes, modified_ns
         Of the entry when it was catalogued, size and time as the mount had them if its header says so. A file is compared
         by both.
+    convert
+        Factor and summand that bring decoded values to the units of the entries they are joined with.
+    dtype
+        Dtype of the values, where joined entries decode to several; empty: as decoded.
     """
 
     region: str
@@ -56,6 +63,8 @@ class Source:
     etag: str
     size_bytes: int
     modified_ns: int
+    convert: tuple[float, float] | None = None
+    dtype: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,12 +100,15 @@ def read_block(block: Block) -> np.ndarray:
     with at_home(source.region) as ledger:
         path = region_path(source.key)
         try:
-            if source.format in ("netcdf4", "grib"):
+            if source.format in FILES:
                 _check_unchanged(path, source, path.stat().st_mtime_ns, exact_size=True)
             if block.messages is not None:
                 raw = read_messages(path, block.messages, block.slices, ledger)
             elif source.format == "netcdf4":
                 raw = _read_hdf5(path, source.variable, block.slices, ledger)
+            elif source.format == classic.CLASSIC:
+                raw = classic.read_block(path, source.variable, block.slices)
+                ledger.read(raw.nbytes)
             else:
                 raw = _read_zarr(path, source, block.slices, ledger)
         except (OSError, KeyError, ValueError, RuntimeError, deflate.DeflateError) as error:
@@ -104,13 +116,11 @@ def read_block(block: Block) -> np.ndarray:
                 f"{source.key} in {source.region} cannot be read ({source.variable}): {error}. If the file is being "
                 "replaced, wait until it is whole; then run `xdask sync`, and run again."
             ) from error
-    return decode(raw, source.variable, source.dims, source.attrs)
-
-
-def decode(raw: np.ndarray, name: str, dims: tuple[str, ...], attrs: dict[str, Any]) -> np.ndarray:
-    """Apply CF packing and fill values to stored values (an empty array tells the decoded dtype)."""
-    variable = xr.conventions.decode_cf_variable(name, xr.Variable(dims, raw, dict(attrs)), decode_times=False)
-    return np.asarray(variable.values)
+    values = decode_values(raw, source.variable, source.dims, source.attrs)
+    if source.convert is not None:
+        scale, offset = source.convert
+        values = values * np.float64(scale) + np.float64(offset)
+    return values.astype(source.dtype, copy=False) if source.dtype else values
 
 
 def read_file(path: Path, variable: str, slices: Slices) -> np.ndarray:

@@ -1,11 +1,12 @@
 """Where and when data lie, as the coordinates in their header say it.
 
-Belongs here: reckoning time range and extent from coordinates. Does not belong here: their forms (catalog.times,
-catalog.extent), reading coordinates from files (header).
+Belongs here: from coordinates to time axes, time keys and extents. Does not belong here: arithmetic on time axes
+(climate.time_axis), the forms of keys and extents (catalog.times, catalog.extent), reading coordinates from files (header).
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -13,54 +14,128 @@ from typing import Any
 import cftime
 import numpy as np
 
-from xdask_pipelines.access.packed import is_bounds, unpack
+from xdask_pipelines.access.describing.raw import Unusable
+from xdask_pipelines.access.packed import TEXT, is_bounds, unpack
+from xdask_pipelines.catalog.times import carried
+from xdask_pipelines.climate.time_axis import TimeAxis
 
+_TIME_NAME = re.compile(r"(?:valid_)?time\d*", re.ASCII)
 Coordinates = Mapping[str, Mapping[str, Any]]
-_DAY = timedelta(days=1)
+#: More gaps than these are joined with their neighbours: what is said to be missing then is more than is, never less.
+_MOST_GAPS = 1000
+#: Bounds are often stored as float32.
+_TOLERANCE_DEGREES = 1e-3
 
 
-def time_range(coords: Coordinates) -> list[int] | None:
-    """Half-open range of the data's own time as two catalog time keys; None without time.
+def time_axes(header: Mapping[str, Any]) -> dict[str, TimeAxis]:
+    """Axes of all time coordinates of one dimension or none, by name; without any of size 0.
 
-    Bounds of cells where there are any. Else each step stands for the year, month, day, or part of a day in which its
-    time lies, whichever is as long as the steps are (their median): hours 00 to 23 are a whole day, monthly means of the
-    1st or the 16th are whole months. One step alone lasts a moment.
+    Raises
+    ------
+    Unusable
+        A coordinate is time by its standard name, and cannot be decoded.
     """
-    time = next((c for n, c in coords.items() if c["attrs"].get("standard_name") == "time" or n == "time"), None)
-    if time is None or "since" not in str(time["attrs"].get("units", "")):
-        return None
-    bounds = coords.get(time["attrs"].get("bounds", ""))
-    attrs = {**time["attrs"], **(bounds["attrs"] if bounds else {})}
-    values = np.unique(unpack(bounds if bounds else time))
-    if not values.size:
-        return None
-    step = 0.0 if bounds or values.size < 2 else float(np.median(np.diff(values.astype("f8"))))
-    numbers = [float(values[0]), float(values[0]) + step, float(values[-1])]
-    start, second, end = cftime.num2date(numbers, attrs["units"], attrs.get("calendar", "standard"))
-    if not bounds:
-        start, end = _steps(start, end, second - start)
-    return [_key(start), _key(end)]
+    coords: Coordinates = header["coords"]
+    return {
+        n: _axis(n, c, coords)
+        for n, c in coords.items()
+        if _is_time(n, c) and len(c["dims"]) < 2 and 0 not in c["shape"]
+    }
 
 
-def _steps(first: Any, last: Any, step: timedelta) -> tuple[Any, Any]:
-    """When the first step begins and the last one ends, as instants of their calendar."""
-    midnight = {"hour": 0, "minute": 0, "second": 0, "microsecond": 0}
-    if not step:
-        return first, last + timedelta(seconds=1)
-    if step / _DAY >= 355 and step / _DAY <= 370:
-        return first.replace(month=1, day=1, **midnight), last.replace(year=last.year + 1, month=1, day=1, **midnight)
-    if step / _DAY >= 28 and step / _DAY <= 31:
-        year, month = divmod(last.year * 12 + last.month, 12)
-        return first.replace(day=1, **midnight), last.replace(year=year, month=month + 1, day=1, **midnight)
-    if step % _DAY and _DAY % step:
-        return first, last + step
-    whole = min(step, _DAY)
-    start, end = (t.replace(**midnight) + (t - t.replace(**midnight)) // whole * whole for t in (first, last))
-    return start, end + step
+def _is_time(name: str, coordinate: Mapping[str, Any]) -> bool:
+    """Whether a coordinate says when values hold; when a forecast began is another thing."""
+    attrs = coordinate["attrs"]
+    if "standard_name" in attrs:
+        return bool(attrs["standard_name"] == "time") and not is_bounds(name)
+    named = _TIME_NAME.fullmatch(name) is not None or attrs.get("axis") == "T"
+    return named and ("units" in attrs or coordinate["dtype"] == TEXT)
+
+
+def _axis(name: str, coordinate: Mapping[str, Any], coords: Coordinates) -> TimeAxis:
+    attrs = coordinate["attrs"]
+    units, calendar = str(attrs.get("units", "")), str(attrs.get("calendar", "standard"))
+    if coordinate["dtype"] == TEXT or "since" not in units:
+        form = "text" if coordinate["dtype"] == TEXT else repr(units)
+        raise Unusable(f"has times {name!r} as {form}, not as numbers of units since a date", "write them by CF")
+    values = _numbers(coordinate, attrs).ravel()
+    if not np.isfinite(values).all():
+        raise Unusable(
+            f"has a missing value in its coordinate {name!r} at index {int(np.argmin(np.isfinite(values)))}",
+            "write the coordinate whole",
+        )
+    bounds = coords.get(str(attrs.get("bounds", "")))
+    try:
+        ends = None
+        if bounds is not None and bounds["shape"] == [*coordinate["shape"], 2]:
+            pairs = _numbers(bounds, {**attrs, **bounds["attrs"]}).reshape(-1, 2)
+            own = str(bounds["attrs"].get("units", units))
+            ends = _in_units(pairs, own, units, calendar)
+        axis = TimeAxis.from_numbers(values, units, calendar, ends)
+        axis.date(axis.seconds[-1])
+    except (ValueError, OverflowError, TypeError) as error:
+        raise Unusable(
+            f"has times {name!r} that cannot be decoded from units {units!r} and calendar {calendar!r} ({error})",
+            "write units and calendar of CF, such as 'days since 2001-01-01' and '360_day'",
+        ) from error
+    return axis
+
+
+def _in_units(pairs: np.ndarray, own: str, units: str, calendar: str) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper ends in the units of the stamps."""
+    if own != units:
+        dates = cftime.num2date(pairs, own, calendar, only_use_cftime_datetimes=True)
+        pairs = np.asarray(cftime.date2num(dates, units, calendar), np.float64)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def time_keys(axis: TimeAxis) -> tuple[int, int]:
+    """When the first step begins and the last one ends, as time keys of the catalog.
+
+    Raises
+    ------
+    Unusable
+        The catalog knows no such year.
+    """
+    start, end = axis.span
+    return _key(start), _key(end)
+
+
+def time_gaps(axis: TimeAxis) -> list[list[int]]:
+    """Half-open stretches between steps that no step covers, as pairs of time keys."""
+    holes = axis.holes
+    groups = [
+        holes[i : i + -(-len(holes) // _MOST_GAPS)] for i in range(0, len(holes), -(-len(holes) // _MOST_GAPS) or 1)
+    ]
+    return [[_key(axis.date(group[0][0])), _key(axis.date(group[-1][1]))] for group in groups]
+
+
+def is_inside(axis: TimeAxis, step: int, period: tuple[int, int]) -> bool:
+    """Whether a step lies in a half-open period of time keys: its stamp, or all from its lower to its upper bound."""
+    start, end = period[0], carried(period[1], axis.origin.calendar)
+    if start <= _key(axis.date(axis.seconds[step])) < end:
+        return True
+    if axis.bounds is None:
+        return False
+    lower, upper = (_key(axis.date(side[step])) for side in axis.bounds)
+    return start <= lower and upper <= end
+
+
+def seconds_of(axis: TimeAxis, key: int) -> float:
+    """A time key as seconds after the origin of an axis, in its calendar."""
+    rest, clock = divmod(carried(key, axis.origin.calendar), 1_000_000)
+    (year, month), day = divmod(rest // 100, 100), rest % 100
+    hour, minute, second = clock // 10_000, clock // 100 % 100, clock % 100
+    instant = axis.origin.replace(
+        year=year, month=month, day=day, hour=hour, minute=minute, second=second, microsecond=0
+    )
+    return float((instant - axis.origin).total_seconds())
 
 
 def _key(t: Any) -> int:
     t = t + timedelta(microseconds=500_000)  # what floating point took away from a second
+    if not 1 <= t.year <= 99_999:
+        raise Unusable(f"has times in the year {t.year}; the catalog knows the years 1 to 99999", "correct its times")
     return int(f"{t.year:04}{t.month:02}{t.day:02}{t.hour:02}{t.minute:02}{t.second:02}")
 
 
@@ -88,24 +163,73 @@ def extent(coords: Coordinates) -> list[float] | None:
 def _degrees(coords: Coordinates, standard: str, short: str, towards: str) -> tuple[np.ndarray, float, float] | None:
     """Values of latitude or longitude, half a step where they are points of a grid and not bounds, and a step."""
     units = {f"degrees_{towards}", f"degree_{towards}", f"degrees_{towards[0].upper()}", f"degree_{towards[0].upper()}"}
-    named = [n for n, c in coords.items() if c["attrs"].get("standard_name") == standard]
-    named += [n for n, c in coords.items() if c["attrs"].get("units") in units and not is_bounds(n)]
-    named += [n for n in (standard, short) if n in coords]
+    numbers = {n: c for n, c in coords.items() if c["dtype"] != TEXT and 0 not in c["shape"]}
+    named = [n for n, c in numbers.items() if c["attrs"].get("standard_name") == standard]
+    named += [n for n, c in numbers.items() if str(c["attrs"].get("units")) in units and not is_bounds(n)]
+    named += [n for n in (standard, short) if n in numbers]
     if not named:
         return None
-    coordinate = coords[named[0]]
-    bounds = coords.get(coordinate["attrs"].get("bounds", ""))
-    points = _decoded(coordinate, coordinate["attrs"])
-    step = float(np.nanmedian(np.abs((np.diff(points, axis=-1) + 180) % 360 - 180))) if points.shape[-1] > 1 else 0.0
+    coordinate = numbers[named[0]]
+    bounds = numbers.get(str(coordinate["attrs"].get("bounds", "")))
+    points = _possible(named[0], coordinate, 90.0 if towards == "north" else 720.0)
+    if not np.isfinite(points).any():
+        return None
+    steps = np.abs((np.diff(points, axis=-1) + 180) % 360 - 180)
+    step = float(np.median(steps[np.isfinite(steps)])) if np.isfinite(steps).any() else 0.0
     if bounds and points.ndim == 1 and bounds["shape"] == [points.size, 2]:
-        edges = _decoded(bounds, {**coordinate["attrs"], **bounds["attrs"]})
+        edges = _numbers(bounds, {**coordinate["attrs"], **bounds["attrs"]})
+        if not np.isfinite(edges).all():
+            return points, step / 2, step
         return edges.ravel(), 0.0, max(step, float(np.median(np.abs(np.diff(edges, axis=-1)))))
-    points = points[np.isfinite(points)]
-    return (points, step / 2, step) if points.size else None
+    return points[np.isfinite(points)], step / 2, step
 
 
-def _decoded(coordinate: Mapping[str, Any], attrs: Mapping[str, Any]) -> np.ndarray:
-    raw = np.atleast_1d(unpack(coordinate))
-    values = raw.astype("f8") * float(attrs.get("scale_factor", 1)) + float(attrs.get("add_offset", 0))
-    fill = attrs.get("_FillValue")
-    return values if fill is None or isinstance(fill, Mapping) else np.where(raw == fill, np.nan, values)
+def grid_warnings(coords: Coordinates) -> list[str]:
+    """What bounds of latitude and longitude say that cannot be; areas and means that need them are refused."""
+    found = []
+    for name, coordinate in coords.items():
+        attrs = coordinate["attrs"]
+        kind, bounds = str(attrs.get("standard_name", name)), coords.get(str(attrs.get("bounds", "")))
+        if coordinate["dims"] != [name] or bounds is None or bounds["shape"] != [*coordinate["shape"], 2]:
+            continue
+        if coordinate["dtype"] == TEXT or bounds["dtype"] == TEXT:
+            continue
+        edges = _numbers(bounds, {**attrs, **bounds["attrs"]})
+        low, high = float(edges.min()), float(edges.max())
+        if kind.startswith("lat") and max(-low, high) > 90 + _TOLERANCE_DEGREES:
+            found.append(f"the bounds of {name!r} reach from {low:g} to {high:g} degrees, beyond a pole")
+        if kind.startswith("lon") and high - low > 360 + _TOLERANCE_DEGREES:
+            found.append(f"the bounds of {name!r} span {high - low:g} degrees, more than the Earth")
+    return [f"{text}; areas and means that need them are refused until they are dropped" for text in found]
+
+
+def _possible(name: str, coordinate: Mapping[str, Any], most: float) -> np.ndarray:
+    """Degrees of a coordinate; NaN where there is no such place, as on the land of some ocean grids.
+
+    Raises
+    ------
+    Unusable
+        A coordinate of a dimension holds such a value.
+    """
+    points = _numbers(coordinate, coordinate["attrs"])
+    impossible = np.abs(points) > most + 1e-3
+    if impossible.any() and coordinate["dims"] == [name]:
+        at = int(np.argmax(impossible))
+        raise Unusable(f"has {points[at]:g} degrees in its coordinate {name!r} at index {at}", "correct the coordinate")
+    return np.where(impossible, np.nan, points)
+
+
+def _numbers(coordinate: Mapping[str, Any], attrs: Mapping[str, Any]) -> np.ndarray:
+    """Values by CF's packing, NaN where missing, at least of one dimension."""
+    raw = np.atleast_1d(coordinate["values"] if "values" in coordinate else unpack(coordinate))
+    values = raw.astype("f8") * _attribute(attrs, "scale_factor", 1.0) + _attribute(attrs, "add_offset", 0.0)
+    for name in ("_FillValue", "missing_value"):
+        fill = attrs.get(name)
+        if isinstance(fill, (int, float)):
+            values = np.where(raw == fill, np.nan, values)
+    return values
+
+
+def _attribute(attrs: Mapping[str, Any], name: str, usual: float) -> float:
+    value = attrs.get(name, usual)
+    return float(value) if isinstance(value, (int, float)) else usual

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from xdask_pipelines.catalog import Catalog
+from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.entry import version_order
 from xdask_pipelines.catalog.layouts import LAYOUTS, Holding, Quarantined, Reading
+from xdask_pipelines.catalog.series import are_replicas, replica_difference
 from xdask_pipelines.catalog.sync import SyncPlan
 
 #: Each older version is a question to the catalog.
@@ -21,7 +22,8 @@ _MOST_QUESTIONS = 100
 def doubts(
     plan: SyncPlan, catalog: Catalog, holdings: Sequence[Holding], quarantined: Sequence[Quarantined]
 ) -> tuple[str, ...]:
-    """Chunks that are gone from stores that stay, and older versions that are current because the newest cannot be used.
+    """Chunks that are gone from stores that stay, older versions that are current because the newest cannot be used, and
+    replicas in other Regions that are not the same.
 
     Parameters
     ----------
@@ -34,7 +36,33 @@ def doubts(
     quarantined
         What is not catalogued, unreadable files among them.
     """
-    return (*_holes(plan), *islice(_older_versions(catalog, holdings, quarantined), _MOST_QUESTIONS))
+    return (
+        *_holes(plan),
+        *islice(_older_versions(catalog, holdings, quarantined), _MOST_QUESTIONS),
+        *_replicas(catalog, plan.to_describe[:_MOST_QUESTIONS]),
+    )
+
+
+def _replicas(catalog: Catalog, entries: Sequence[Entry]) -> Iterator[str]:
+    """Entries of which another Region holds something else under the same name; reading them without a Region is refused."""
+    if not entries or len(catalog.facets("region", dataset=entries[0].dataset)["region"]) < 2:
+        return
+    for entry in entries:
+        query: dict[str, Any] = {**entry.facets, "dataset": entry.dataset, "layout": entry.layout}
+        if entry.version:
+            query["version"] = entry.version
+        same = [found for found in catalog.search(**query) if found.key == entry.key or found.facets == entry.facets]
+        same = [found for found in same if (found.time_start, found.time_end) == _time(same, entry)]
+        if any(found.id == entry.id for found in same) and are_replicas(same) and (why := replica_difference(same)):
+            yield (
+                f"{entry.key}: {' and '.join(e.region for e in same)} hold replicas that are not the same: {why}. Copy the "
+                "right one over the other and sync again; until then, whoever reads it must name a region"
+            )
+
+
+def _time(found: Sequence[Entry], entry: Entry) -> tuple[int | None, int | None]:
+    """Times of an entry as the catalog has it: where the path names none, those of its header."""
+    return next(((e.time_start, e.time_end) for e in found if e.id == entry.id), (entry.time_start, entry.time_end))
 
 
 def _holes(plan: SyncPlan) -> Iterator[str]:

@@ -1,85 +1,84 @@
 """Headers: all that a client must know of an entry to build a lazy array without touching its file.
 
-Belongs here: the header's form, and reading it from a file at home. Does not belong here: reading data, how coordinates
-are kept (packed), or what they say of place and time (coverage).
+Belongs here: the header's form, and making it from a file at home. Does not belong here: file formats (describing), what
+must be true of a header (validation), how coordinates are kept (packed).
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
-import zarr
 
-from xdask_pipelines.access.coverage import extent, time_range
+from xdask_pipelines.access.coverage import extent
+from xdask_pipelines.access.describing import classic, hdf5, zarr_store
+from xdask_pipelines.access.describing.raw import RawFile, RawVariable, Unusable, plain
+from xdask_pipelines.access.describing.roles import data_names
 from xdask_pipelines.access.grib_arrays import describe_grib
-from xdask_pipelines.access.packed import MAX_COORDINATE_BYTES, is_bounds, pack, unpack
+from xdask_pipelines.access.packed import MAX_COORDINATE_BYTES, pack, unpack
+from xdask_pipelines.access.validation import Claim, validated
 from xdask_pipelines.errors import AccessError
 
 _MAX_READ_BYTES = 100_000_000
+#: How a file keeps text, which a header keeps in its own way.
+_STORAGE_OF_TEXT = {"_Encoding", "_FillValue", "missing_value"}
+_HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 Files = Mapping[str, os.stat_result]
-#: Time once more, as whole numbers for people, which NCAR's ERA5 files carry beside their one data variable.
-_BESIDE = {"utc_date"}
-_HDF5_ONLY = {
-    "DIMENSION_LIST",
-    "REFERENCE_LIST",
-    "CLASS",
-    "NAME",
-    "_Netcdf4Dimid",
-    "_Netcdf4Coordinates",
-    "_NCProperties",
-}
 
 
-def describe(path: Path, file_format: str, variables: Collection[str] | None = None) -> dict[str, Any]:
-    """Header of a file or store: JSON-ready.
+def describe(
+    path: Path, file_format: str, variables: Collection[str] | None = None, claim: Claim | None = None
+) -> dict[str, Any]:
+    """Header of a file or store: JSON-ready, and held against what must be true of it.
 
     Parameters
     ----------
     path
-        NetCDF-4 file or Zarr store.
+        NetCDF file, GRIB file or Zarr store.
     file_format
-        ``netcdf4``, ``zarr2``, ``zarr3`` or ``grib``.
+        ``netcdf4`` (netCDF classic too), ``zarr2``, ``zarr3`` or ``grib``.
     variables
-        Names of the data variables, where they are known; else what is neither a dimension's coordinate nor bounds nor a
-        scalar is data.
+        Names of the data variables, where they are known; else they are told from coordinates by the rules of CF.
+    claim
+        What the path says of the content.
 
     Returns
     -------
     ``{"attrs", "coords": {name: {dims, dtype, shape, attrs, data}}, "variables": {name: {dims, dtype, shape, chunks,
     attrs, stored_bytes}}, "file": {size_bytes, modified_ns}}`` with coordinates stored whole and still encoded as in the
-    file. ``file`` is as the Region's own mount had it before it was read: where S3 was listed, the catalog has S3's time of
-    modification, and the mount another. Where the data have them, ``time_range`` (two
-    time keys) and ``extent`` (west, south, east, north in degrees).
+    file; auxiliary coordinates too large for that are among the variables, with ``"coordinate": true``. ``file`` is as the
+    Region's own mount had it before it was read: where S3 was listed, the catalog has S3's time of modification, and the
+    mount another. Where the data have them, ``time_range`` (two time keys), ``time_gaps`` (pairs of time keys),
+    ``steps`` (found, expected, unit) and ``extent`` (west, south, east, north in degrees). ``variable`` is the data variable
+    that the path names; ``container`` is ``netcdf3`` for netCDF classic.
 
     Raises
     ------
     AccessError
-        If the file cannot be read, is truncated, or has a coordinate with missing values.
+        The file cannot be read, or cannot be catalogued as it is: damaged, without data, with a time axis that cannot be
+        true, with content that its path does not name. The message says which and what to do.
     """
-    reader = {"netcdf4": _describe_hdf5, "grib": _describe_grib}.get(file_format, _describe_zarr)
     try:
         files = _files(path)
-        header = reader(path, variables, files)
-        said = {"time_range": time_range(header["coords"]), "extent": extent(header["coords"])}
-    except (OSError, LookupError, ValueError, ArithmeticError, RuntimeError) as error:
+        header = _header(path, file_format, variables, claim or Claim(), files)
+    except Unusable as error:
         raise AccessError(
-            f"{path.name} cannot be read as {file_format}: {str(error).rstrip('.')}. The file is damaged or not "
-            f"finished: fetch or write it again, then run `xdask sync`. Full path: {path}"
+            f"{path.name} {error.reason}. If the file is yours, {error.remedy}, then run `xdask sync`; if not, use another "
+            f"one, and list this one under `exclude` of its dataset in regions.yaml. Full path: {path}"
         ) from error
-    for name, coordinate in header["coords"].items():
-        values = unpack(coordinate)
-        if values.dtype.kind == "f" and not np.isfinite(values).all() and coordinate["dims"] == [name]:
-            raise AccessError(
-                f"{path.name}: coordinate {name!r} has a missing value at index {int(np.argmin(np.isfinite(values)))}. "
-                f"Repair the file, then run `xdask sync`. Full path: {path}"
-            )
-    header |= {name: value for name, value in said.items() if value}
+    except AccessError:
+        raise
+    except Exception as error:  # whatever one file makes a library raise must not stop the description of others
+        kind = "" if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: "
+        raise AccessError(
+            f"{path.name} cannot be read as {file_format}: {kind}{_first_line(error)}. The file is damaged or not finished, "
+            "or holds what is not supported: fetch or write it again, then run `xdask sync`; if that does not help, list it "
+            f"under `exclude` of its dataset in regions.yaml. Full path: {path}"
+        ) from error
     stats = files.values()
     header["file"] = {
         "size_bytes": sum(s.st_size for s in stats),
@@ -88,11 +87,115 @@ def describe(path: Path, file_format: str, variables: Collection[str] | None = N
     return header
 
 
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else "no reason given"
+
+
 def _files(path: Path) -> dict[str, os.stat_result]:
     """The file, or each file of a store by its path in it, in one walk."""
     if path.is_dir():
         return {f.relative_to(path).as_posix(): f.stat() for f in path.rglob("*") if f.is_file()}
     return {"": path.stat()}
+
+
+def _header(path: Path, file_format: str, known: Collection[str] | None, claim: Claim, files: Files) -> dict[str, Any]:
+    if file_format == "grib":
+        return validated(_grib_header(path, known), claim)
+    if file_format != "netcdf4":
+        return _assembled(zarr_store.read_raw(path, files), known, claim)
+    with path.open("rb") as file:
+        start = file.read(64)
+    if start.startswith(classic.MAGIC):
+        with classic.opened(path) as opened:
+            return _assembled(classic.read_raw(opened), known, claim)
+    if (
+        start and not start.startswith(_HDF5_SIGNATURE) and not start.startswith(b"\0")
+    ):  # HDF5 may begin later, after zeros
+        raise Unusable(f"is no netCDF file: it begins with {start[:16]!r}", "fetch it again")
+    with hdf5.open_hdf5(path) as opened:
+        return _assembled(hdf5.read_raw(opened), known, claim)
+
+
+def _assembled(raw: RawFile, known: Collection[str] | None, claim: Claim) -> dict[str, Any]:
+    """Header of a file that is open: coordinates are read now."""
+    names = data_names(raw, known, claim.names)
+    if not names:
+        raise _without_data(raw)
+    header: dict[str, Any] = {"attrs": plain(raw.attrs), "coords": {}, "variables": {}}
+    if raw.container:
+        header["container"] = raw.container
+    large: dict[str, dict[str, Any]] = {}
+    for variable in raw.variables:
+        attrs = {k: v for k, v in variable.attrs.items() if not (variable.is_text and k in _STORAGE_OF_TEXT)}
+        form = {"dims": list(variable.dims), "attrs": plain(attrs)}
+        if variable.name in names:
+            header["variables"][variable.name] = {**form, **_stored(variable)}
+        elif (packed := _packed(variable)) is not None:
+            header["coords"][variable.name] = {**form, **packed}
+        else:  # read with the data, where it is used
+            header["variables"][variable.name] = {**form, **_stored(variable), "coordinate": True}
+            if variable.nbytes <= _MAX_READ_BYTES:
+                values = variable.read()
+                large[variable.name] = {**form, **_stored(variable), "values": values}
+                digest = hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
+                header["variables"][variable.name]["digest"] = digest
+    header |= {"extent": box} if (box := extent({**header["coords"], **large})) else {}
+    return validated(header, claim)
+
+
+def _stored(variable: RawVariable) -> dict[str, Any]:
+    return {
+        "dtype": variable.dtype.str,
+        "shape": list(variable.shape),
+        "chunks": list(variable.chunks),
+        "stored_bytes": int(variable.stored_bytes),
+    }
+
+
+def _packed(variable: RawVariable) -> dict[str, Any] | None:
+    """A coordinate as the header keeps it; None for an auxiliary one that is too large.
+
+    Raises
+    ------
+    Unusable
+        It is the coordinate of a dimension and too large, or long text.
+    """
+    must = variable.dims == (variable.name,) or variable.is_text
+    if variable.nbytes <= _MAX_READ_BYTES and (must or variable.nbytes <= MAX_COORDINATE_BYTES):
+        packed = pack(variable.read())
+        if "step" in packed or variable.nbytes <= MAX_COORDINATE_BYTES or len(packed["data"]) <= MAX_COORDINATE_BYTES:
+            return packed
+    if must:
+        raise Unusable(
+            f"has a coordinate {variable.name!r} of {variable.nbytes} bytes; at most {MAX_COORDINATE_BYTES} compressed fit "
+            "a catalog, unless they are whole numbers of even steps",
+            "split it into several",
+        )
+    return None
+
+
+def _without_data(raw: RawFile) -> Unusable:
+    if raw.groups:
+        inside = ", ".join(sorted(raw.groups)[:5])
+        return Unusable(
+            f"has no data variable at its root, but groups ({inside}), which are not opened",
+            "write the group as a file of its own (`ncks -G : -g GROUP in.nc out.nc`)",
+        )
+    there = ", ".join(v.name for v in raw.variables[:8]) or "nothing"
+    return Unusable(f"has no data variable of numbers; it has {there}", "write the data into it")
+
+
+def _grib_header(path: Path, known: Collection[str] | None) -> dict[str, Any]:
+    found = describe_grib(path)
+    coords = {name: {"dims": dims, "attrs": attrs, **pack(v)} for name, (dims, attrs, v) in found["coords"].items()}
+    variables = {
+        name: {**variable, "messages": pack(variable["messages"])}
+        for name, variable in found["variables"].items()
+        if known is None or name in known
+    }
+    header = {"coords": coords, "variables": variables, "attrs": plain(found["attrs"])}
+    return header | ({"extent": box} if (box := extent(coords)) else {})
 
 
 def select_step(header: Mapping[str, Any], dim: str, index: int) -> dict[str, Any]:
@@ -117,112 +220,3 @@ def select_step(header: Mapping[str, Any], dim: str, index: int) -> dict[str, An
         "coords": {name: coordinate(c) for name, c in header["coords"].items()},
         "variables": {name: variable(v) for name, v in header["variables"].items()},
     }
-
-
-def _describe_hdf5(path: Path, known: Collection[str] | None, files: Files) -> dict[str, Any]:
-    header: dict[str, Any] = {"coords": {}, "variables": {}}
-    with h5py.File(path, "r") as file:
-        header["attrs"] = plain(file.attrs)
-        for name, item in file.items():
-            if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "iufSU" or _is_bare_dimension(item):
-                continue
-            dims = _hdf5_dims(item, name)
-            _add(header, name, dims, item, item.chunks, item.id.get_storage_size(), item.attrs, known)
-    return header
-
-
-def _is_bare_dimension(item: h5py.Dataset) -> bool:
-    label = item.attrs.get("NAME", b"")
-    return bool(label) and bytes(label).startswith(b"This is a netCDF dimension but not a netCDF variable")
-
-
-def _hdf5_dims(item: h5py.Dataset, name: str) -> list[str]:
-    if item.attrs.get("CLASS") == b"DIMENSION_SCALE":
-        return [name] if item.ndim else []
-    if item.ndim and not all(len(d) for d in item.dims):
-        raise ValueError(f"variable {name!r} has no dimension scales, so that its dimensions have no names")
-    return [d[0].name.rsplit("/", 1)[-1] for d in item.dims]
-
-
-def _describe_grib(path: Path, known: Collection[str] | None, files: Files) -> dict[str, Any]:
-    found = describe_grib(path)
-    coords = {name: {"dims": dims, "attrs": attrs, **pack(v)} for name, (dims, attrs, v) in found["coords"].items()}
-    variables = {
-        name: {**variable, "messages": pack(variable["messages"])}
-        for name, variable in found["variables"].items()
-        if known is None or name in known
-    }
-    return {"coords": coords, "variables": variables, "attrs": found["attrs"]}
-
-
-def _describe_zarr(path: Path, known: Collection[str] | None, files: Files) -> dict[str, Any]:
-    group = zarr.open_group(path, mode="r")
-    header: dict[str, Any] = {"coords": {}, "variables": {}, "attrs": plain(group.attrs)}
-    stored: Counter[str] = Counter()
-    for file, stat in files.items():
-        stored[file.partition("/")[0]] += stat.st_size
-    for name, array in group.arrays():
-        attrs = dict(array.attrs)
-        names: Any = attrs.pop("_ARRAY_DIMENSIONS", None) or getattr(array.metadata, "dimension_names", None)
-        if array.ndim and not names:
-            raise ValueError(f"array {name!r} names no dimensions")
-        fill = array.metadata.fill_value
-        if array.metadata.zarr_format == 2 and fill is not None and "_FillValue" not in attrs:
-            attrs["_FillValue"] = fill
-        _add(header, name, list(names or []), array, array.chunks, stored[name], attrs, known)
-    return header
-
-
-def _add(
-    header: dict[str, Any],
-    name: str,
-    dims: list[str],
-    item: Any,
-    chunks: Any,
-    stored: int,
-    attrs: Mapping[str, Any],
-    known: Collection[str] | None,
-) -> None:
-    entry = {"dims": dims, "attrs": plain(attrs)}
-    beside = dims == [name] or not dims or is_bounds(name) or name in _BESIDE
-    is_data = name in known if known is not None else not beside
-    if is_data:
-        header["variables"][name] = {
-            **entry,
-            "dtype": np.dtype(item.dtype).str,
-            "shape": list(item.shape),
-            "chunks": list(chunks) if chunks else list(item.shape),
-            "stored_bytes": int(stored),
-        }
-    elif item.nbytes > _MAX_READ_BYTES:
-        raise ValueError(f"coordinate {name!r} has {item.nbytes} bytes; at most {_MAX_READ_BYTES} are read")
-    else:
-        packed = pack(np.asarray(item[...]))
-        if "step" not in packed and item.nbytes > MAX_COORDINATE_BYTES:
-            raise ValueError(
-                f"coordinate {name!r} has {item.nbytes} bytes; at most {MAX_COORDINATE_BYTES} fit a catalog, "
-                "unless they are whole numbers of even steps"
-            )
-        header["coords"][name] = {**entry, **packed}
-
-
-def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes as JSON-ready values, without what HDF5 keeps for itself."""
-    return {str(k): _plain_value(v) for k, v in attrs.items() if k not in _HDF5_ONLY}
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    if isinstance(value, np.ndarray):
-        return _plain_value(value[0]) if value.size == 1 else [_plain_value(v) for v in value.tolist()]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not np.isfinite(value):
-        return {"float": str(value)}
-    return value if isinstance(value, (str, int, float, bool, list, dict)) or value is None else str(value)
-
-
-def attributes(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of a header as xarray wants them."""
-    return {k: float(v["float"]) if isinstance(v, Mapping) and set(v) == {"float"} else v for k, v in stored.items()}

@@ -6,7 +6,8 @@ Belongs here: building lazy arrays from headers. Does not belong here: choosing 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise, product
+from dataclasses import replace
+from itertools import product
 from typing import Any, Protocol
 
 import dask.array as da
@@ -16,8 +17,10 @@ from dask.base import tokenize
 from dask.blockwise import BlockwiseDepDict, blockwise
 from dask.highlevelgraph import HighLevelGraph
 
-from xdask_pipelines.access.blocks import Block, Source, decode, read_block
-from xdask_pipelines.access.header import attributes
+from xdask_pipelines.access.blocks import FILES, Block, Source, read_block
+from xdask_pipelines.access.decoding import decode_coordinates, decode_values
+from xdask_pipelines.access.describing.raw import attributes
+from xdask_pipelines.access.join import conversions, in_time_order, joined_coordinates, where
 from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.homes import layer_name
@@ -54,9 +57,10 @@ def open_entries(
     Parameters
     ----------
     entries
-        In any order; several are joined along time, and must agree in everything else.
+        In any order; several are joined along time, and must agree in everything else: units are converted to those of
+        the earliest, coordinates may differ by rounding.
     variables
-        Names of the data variables wanted; all if None.
+        Names of the data variables wanted. None: the one that the path names, or all where it names none.
     join
         Dimension along which several entries are joined in the order given; None: time, in the order of time.
 
@@ -75,28 +79,35 @@ def open_entries(
     for entry in entries:
         if entry.header is None:
             raise AccessError(
-                f"The catalog has no header of {entry.key} in {entry.region}. Read it there with `xdask catalog describe "
+                f"The catalog has no header of {where(entry)}. Read it there with `xdask catalog describe "
                 f"--key {entry.key}`, then ask the catalog again."
             )
     regions = sorted({e.region for e in entries})
     if len(regions) > 1:
         raise AccessError(f"Entries of {' and '.join(regions)} cannot be one dataset: open those of each Region apart.")
-    parts = [_decoded(e.header) for e in entries]  # type: ignore[arg-type]
+    parts = [_decoded(e) for e in entries]
     if len(parts) > 1 and join is None:
-        join, entries, parts = _in_time_order(entries, parts)
-    names = _wanted(parts[0], variables, entries[0].key)
-    joined = _joined_coordinates(parts, entries, join)
-    data = {name: _lazy(name, entries, join) for name in names}
-    return joined.assign(data)
+        join = _common_time(entries, parts)
+        order = in_time_order(parts, join, entries)
+        entries, parts = [entries[i] for i in order], [parts[i] for i in order]
+    names = _along(join, entries, _wanted(entries, variables))
+    joined = joined_coordinates(parts, entries, join)
+    source = where(entries[0]) + (f" and {len(entries) - 1} more" if len(entries) > 1 else "")
+    data = {name: _lazy(name, entries, join, source) for name in names}
+    auxiliary = {n: _lazy(n, having, join, source) for n, having in _large_coordinates(entries, join, data).items()}
+    for coordinate in joined.coords.values():
+        coordinate.encoding["source"] = source  # where xarray itself says from which file something was opened
+    return joined.assign(data).assign_coords(auxiliary)
 
 
-def _decoded(header: Mapping[str, Any]) -> xr.Dataset:
-    """Coordinates and attributes of a header; data variables are there in name only."""
-    coords = {name: (c["dims"], unpack(c), attributes(c["attrs"])) for name, c in header["coords"].items()}
-    raw = xr.Dataset(coords=coords, attrs=attributes(header["attrs"]))
-    decoded = xr.decode_cf(raw, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True))
-    decoded.encoding["variables"] = header["variables"]
-    return decoded
+def _decoded(entry: Described) -> xr.Dataset:
+    try:
+        return decode_coordinates(entry.header or {})
+    except Exception as error:  # of a header that an older version described and did not check
+        raise AccessError(
+            f"The coordinates of {where(entry)} cannot be decoded ({type(error).__name__}: {error}). Run `xdask sync`, "
+            "which reads and checks its header again"
+        ) from error
 
 
 def _time_dim(part: xr.Dataset) -> str | None:
@@ -106,59 +117,89 @@ def _time_dim(part: xr.Dataset) -> str | None:
     return next((str(n) for n in part.dims if str(n).startswith("time")), None)
 
 
-def _in_time_order(
-    entries: Sequence[Described], parts: list[xr.Dataset]
-) -> tuple[str, list[Described], list[xr.Dataset]]:
+def _common_time(entries: Sequence[Described], parts: Sequence[xr.Dataset]) -> str:
     dim = _time_dim(parts[0])
-    if dim is None or not all(dim in p.coords for p in parts):
-        raise AccessError(
-            f"{len(parts)} entries without a common time dimension cannot be joined ({entries[0].key}, ...). Ask the "
-            "catalog for one of them, or open each by itself."
-        )
-    order = sorted(range(len(parts)), key=lambda i: parts[i][dim].values[0])
-    for a, b in pairwise(order):
-        if not parts[a][dim].values[-1] < parts[b][dim].values[0]:
+    for part, entry in zip(parts, entries, strict=True):
+        if dim is None or dim not in part.coords or not part.sizes[dim]:
             raise AccessError(
-                f"{entries[a].key} and {entries[b].key} overlap in time: ask the catalog for one of them."
+                f"{len(parts)} entries cannot be joined: {where(entry)} has no time dimension {dim or ''}".rstrip()
+                + ". Ask the catalog for one of them, or open each by itself."
             )
-    return dim, [entries[i] for i in order], [parts[i] for i in order]
+    assert dim is not None
+    return dim
 
 
-def _wanted(part: xr.Dataset, variables: Sequence[str] | None, key: str) -> list[str]:
-    there = list(part.encoding["variables"])
+def _wanted(entries: Sequence[Described], variables: Sequence[str] | None) -> list[str]:
+    """Data variables to open: those asked for, else the one that the path names, else all of the first entry."""
+    header = entries[0].header or {}
+    there = [name for name, v in header["variables"].items() if not v.get("coordinate")]
     missing = [v for v in variables or () if v not in there]
     if missing:
-        raise AccessError(f"{key} has no variable {', '.join(missing)}; it has {', '.join(there)}.")
-    return list(variables or there)
+        raise AccessError(f"{where(entries[0])} has no variable {', '.join(missing)}; it has {', '.join(there)}.")
+    named = str(header.get("variable", ""))
+    return list(variables or ([named] if named in there else there))
 
 
-def _joined_coordinates(parts: list[xr.Dataset], entries: Sequence[Described], dim: str | None) -> xr.Dataset:
-    first = parts[0]
-    if len(parts) == 1:
-        return first
-    for part, entry in zip(parts[1:], entries[1:], strict=True):
-        for name in first.coords:
-            if dim not in first[name].dims and not (name in part.coords and first[name].equals(part[name])):
+def _along(join: str | None, entries: Sequence[Described], names: list[str]) -> list[str]:
+    """Of several entries the variables that have the joined dimension; others might differ from entry to entry."""
+    if len(entries) == 1:
+        return names
+    found = [name for name in names if join in _variable(name, entries[0])["dims"]]
+    if names and not found:
+        raise AccessError(
+            f"{', '.join(names)} of {where(entries[0])} has no dimension {join!r}, so that {len(entries)} entries cannot be "
+            "joined. Ask the catalog for one of them, or open each by itself."
+        )
+    return found
+
+
+def _large_coordinates(
+    entries: Sequence[Described], join: str | None, data: Mapping[str, xr.Variable]
+) -> dict[str, Sequence[Described]]:
+    """Auxiliary coordinates of the data that headers do not hold, and the entries to read them from.
+
+    Raises
+    ------
+    AccessError
+        One that does not change along the joined dimension differs between entries.
+    """
+    dims = {dim for variable in data.values() for dim in variable.dims}
+    found: dict[str, Sequence[Described]] = {}
+    for name, variable in (entries[0].header or {})["variables"].items():
+        if not variable.get("coordinate") or name in data or not set(variable["dims"]) <= dims:
+            continue
+        if join in variable["dims"]:
+            found[name] = entries
+            continue
+        for entry in entries[1:]:
+            if _variable(name, entry).get("digest") != variable.get("digest"):
                 raise AccessError(
-                    f"Coordinate {name!r} of {entry.key} differs from that of {entries[0].key}: they are not one dataset. "
-                    "Regrid or repair one of them."
+                    f"The coordinate {name!r} of {where(entry)} differs from that of {where(entries[0])}: they are not one "
+                    "dataset. Open each by itself"
                 )
-    return xr.concat(parts, dim, coords="minimal", compat="override", join="exact", combine_attrs="override")
+        found[name] = entries[:1]
+    return found
 
 
-def _lazy(name: str, entries: Sequence[Described], join: str | None) -> xr.Variable:
+def _lazy(name: str, entries: Sequence[Described], join: str | None, opened_from: str) -> xr.Variable:
     """One dask array over all entries: one layer, whose tasks have no dependencies, so that reads spread at once."""
-    sources = [_source(name, e) for e in entries]
     described = [_variable(name, e) for e in entries]
     dims = tuple(described[0]["dims"])
+    dtypes = [_decoded_dtype(name, v) for v in described]
+    dtype = np.result_type(*dtypes)
+    sources = [
+        replace(_source(name, e), convert=convert, dtype="" if own == dtype and convert is None else dtype.str)
+        for e, convert, own in zip(entries, conversions(name, described, entries), dtypes, strict=True)
+    ]
     axis = dims.index(join) if join in dims else 0
-    if join not in dims:  # the same in all entries, as _joined_coordinates has made sure of the coordinates
-        entries, sources, described = entries[:1], sources[:1], described[:1]
     spans = [_spans(v["shape"], _block_shape(v)) for v in described]
     rest = [s for i, s in enumerate(spans[0]) if i != axis]
     for entry, other in zip(entries, spans, strict=True):
         if [s for i, s in enumerate(other) if i != axis] != rest or tuple(_variable(name, entry)["dims"]) != dims:
-            raise AccessError(f"{name} of {entry.key} has another shape than that of {entries[0].key}.")
+            raise AccessError(
+                f"{name} of {where(entry)} has another shape or other dimensions than that of {where(entries[0])}, so that "
+                "they cannot be joined. Open each by itself."
+            )
     blocks = {}
     start = 0
     for source, variable, own in zip(sources, described, spans, strict=True):
@@ -172,7 +213,7 @@ def _lazy(name: str, entries: Sequence[Described], join: str | None) -> xr.Varia
     chunks = [[b - a for a, b in s] for s in spans[0]]
     if dims:
         chunks[axis] = [b - a for own in spans for a, b in own[axis]]
-    meta = decode(np.empty((0,) * len(dims), described[0]["dtype"]), name, dims, sources[0].attrs)
+    meta = np.empty((0,) * len(dims), dtype)
     origins = [v.get("origin") for v in described]  # or two partitions of one store would have one name
     layer_id = layer_name(READ, entries[0].region, tokenize(sources, origins, name, BLOCK_BYTES))
     axes = tuple(range(len(dims)))
@@ -182,7 +223,12 @@ def _lazy(name: str, entries: Sequence[Described], join: str | None) -> xr.Varia
     graph = HighLevelGraph.from_collections(layer_id, layer, dependencies=())
     array = da.Array(graph, layer_id, chunks=tuple(map(tuple, chunks)), meta=meta)
     attrs = {k: v for k, v in sources[0].attrs.items() if k not in _PACKING}
-    return xr.Variable(dims, array, attrs)
+    return xr.Variable(dims, array, attrs, encoding={"source": opened_from})
+
+
+def _decoded_dtype(name: str, variable: Mapping[str, Any]) -> np.dtype:
+    dims = tuple(variable["dims"])
+    return decode_values(np.empty((0,) * len(dims), variable["dtype"]), name, dims, attributes(variable["attrs"])).dtype
 
 
 _PACKING = {"_FillValue", "missing_value", "scale_factor", "add_offset", "coordinates"}
@@ -200,14 +246,14 @@ def _block(
 def _variable(name: str, entry: Described) -> Mapping[str, Any]:
     variables = (entry.header or {})["variables"]
     if name not in variables:
-        raise AccessError(f"{entry.key} has no variable {name}; it has {', '.join(variables)}.")
+        raise AccessError(f"{where(entry)} has no variable {name}; it has {', '.join(variables)}.")
     return variables[name]  # type: ignore[no-any-return]
 
 
 def _source(name: str, entry: Described) -> Source:
     variable = _variable(name, entry)
     seen = (entry.header or {}).get("file") or {"size_bytes": entry.size_bytes, "modified_ns": entry.modified_ns}
-    if entry.format in ("netcdf4", "grib") and seen["size_bytes"] != entry.size_bytes:
+    if entry.format in FILES and seen["size_bytes"] != entry.size_bytes:
         raise ChangedEntry(
             f"{entry.key} in {entry.region} was listed with {entry.size_bytes} bytes, and had {seen['size_bytes']} when its "
             "header was read: it is being replaced, or only half there. When it is whole, run `xdask sync`."
@@ -215,7 +261,7 @@ def _source(name: str, entry: Described) -> Source:
     return Source(
         entry.region,
         entry.key,
-        entry.format,
+        (entry.header or {}).get("container", entry.format),
         name,
         tuple(variable["dims"]),
         attributes(variable["attrs"]),
@@ -239,7 +285,7 @@ def _block_shape(variable: Mapping[str, Any]) -> tuple[int, ...]:
 
 
 def _spans(shape: Sequence[int], block: Sequence[int]) -> list[list[tuple[int, int]]]:
-    return [[(a, min(a + b, n)) for a in range(0, n, b)] for n, b in zip(shape, block, strict=True)]
+    return [[(a, min(a + b, n)) for a in range(0, n, b)] if n else [(0, 0)] for n, b in zip(shape, block, strict=True)]
 
 
 def block_slices(variable: Mapping[str, Any]) -> list[tuple[slice, ...]]:

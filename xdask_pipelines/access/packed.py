@@ -1,11 +1,12 @@
 """Coordinates as headers keep them: whole, encoded as in their file, as text.
 
-Belongs here: that form, and which variables are no data. Does not belong here: reading files (header).
+Belongs here: that form, and which variables are bounds. Does not belong here: reading files (describing).
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import zlib
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +15,15 @@ import numpy as np
 
 #: Non-dimension variables up to this size (bounds, auxiliary coordinates) are part of the header.
 MAX_COORDINATE_BYTES = 1_000_000
+#: In place of a dtype: values are strings.
+TEXT = "text"
 
 
 def unpack(coordinate: Mapping[str, Any]) -> np.ndarray:
-    """Values of a coordinate kept in a header, as stored in the file."""
+    """Values of a coordinate kept in a header, as stored in the file; text as an array of ``str``."""
+    if coordinate["dtype"] == TEXT:
+        words = json.loads(coordinate["data"])
+        return np.array(words, np.dtype(str) if words else "<U1").reshape(coordinate["shape"])
     if "step" in coordinate:
         steps = np.arange(coordinate["shape"][0], dtype=coordinate["dtype"])
         return np.asarray(steps * steps.dtype.type(coordinate["step"]) + steps.dtype.type(coordinate["start"]))
@@ -27,10 +33,14 @@ def unpack(coordinate: Mapping[str, Any]) -> np.ndarray:
 
 def pack(values: np.ndarray) -> dict[str, Any]:
     """Form in which a header keeps a coordinate's values."""
+    if values.dtype.kind in "OU":
+        words = [str(value) for value in values.ravel()]
+        return {"dtype": TEXT, "shape": list(values.shape), "data": json.dumps(words, ensure_ascii=False)}
     little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"))
     if little.nbytes > MAX_COORDINATE_BYTES and (step := _even_step(little)) is not None:
-        said = {"dtype": little.dtype.str, "shape": list(values.shape), "start": int(little[0]), "step": step}
-        return {**said, "data": f"{said['start']}+{step}"}
+        start = int(little[0])
+        form = {"dtype": little.dtype.str, "shape": list(values.shape), "start": start, "step": step}
+        return {**form, "data": f"{start}+{step}"}
     return {
         "dtype": little.dtype.str,
         "shape": list(values.shape),

@@ -6,7 +6,7 @@ Belongs here: the order of the steps and who does each. Does not belong here: pl
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,11 +16,12 @@ from xdask_pipelines.access.doubts import doubts
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.leases import held
 from xdask_pipelines.access.remote import Compute, call_at_home
+from xdask_pipelines.access.validation import Claim
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.bucket import Bucket, list_bucket
 from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.inventory import read_inventory
-from xdask_pipelines.catalog.layouts import Holding, Quarantined
+from xdask_pipelines.catalog.layouts import LAYOUTS, Holding, Quarantined
 from xdask_pipelines.catalog.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.streams import Packed
 from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
@@ -138,13 +139,20 @@ def sync(
             "quarantined": len(quarantined),
         },
         quarantined=quarantined,
-        warnings=doubts(plan, catalog, holdings, quarantined),
+        warnings=(*_header_warnings(plan.to_describe, headers), *doubts(plan, catalog, holdings, quarantined)),
         objects=sum(map(len, listed)),
         size_bytes=sum(group.size_bytes for group in listed),
         digest=_digest(plan.found.state, *sorted(rejected)),
         as_of=as_of,
         evidence=Evidence.total([listing_evidence, header_evidence]),
     )
+
+
+def _header_warnings(entries: Sequence[Entry], headers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What is wrong with entries that can be used all the same, in part."""
+    for entry in entries:
+        for text in headers.get(entry.id, {}).get("warnings", ()):
+            yield f"{entry.key}: {text}"
 
 
 def holding_of(region: str, mount: Dataset) -> Holding:
@@ -230,41 +238,56 @@ def read_headers(
     for good, bad in answers:
         headers |= good
         rejected |= bad
+    for entry in wanted:
+        if entry.id not in headers:
+            continue
+        try:  # whether the catalog takes it, too: a commit is of all entries or of none
+            entry.with_header(headers[entry.id]).to_json()
+        except CatalogError as error:
+            del headers[entry.id]
+            rejected[entry.id] = f"the catalog cannot hold its header: {error}"
     return headers, rejected, evidence
 
 
-def _asked(entry: Entry) -> tuple[str, str, str, bool, int]:
-    return entry.id, entry.key, entry.format, entry.time_start is None, entry.size_bytes
+@dataclass(frozen=True)
+class Asked:
+    """One entry whose header is wanted: what a worker must know of it."""
+
+    id: str
+    key: str
+    format: str
+    size_bytes: int
+    claim: Claim
 
 
-def describe_at_home(
-    entries: Sequence[tuple[str, str, str, bool, int]],
-) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
-    """Headers and rejections by entry id, read on a worker of the entries' Region.
+def _asked(entry: Entry) -> Asked:
+    content = LAYOUTS[entry.layout].content(entry.variable, entry.facets)
+    period = None if entry.time_start is None or entry.time_end is None else (entry.time_start, entry.time_end)
+    claim = Claim(content.names, period, content.timeless, content.step_seconds)
+    return Asked(entry.id, entry.key, entry.format, entry.size_bytes, claim)
 
-    Each entry is ``(id, key, format, wants_time, size_bytes)``; where the path does not tell the time, the header does.
-    """
+
+def describe_at_home(entries: Sequence[Asked]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
+    """Headers and rejections by entry id, read and checked on a worker of the entries' Region."""
     headers, rejected = {}, {}
-    for identity, key, file_format, wants_time, size in entries:
-        path = region_path(key)
+    for asked in entries:
+        path = region_path(asked.key)
         if not path.exists():
-            rejected[identity] = "it is in the bucket and not on the mount: the import left it out; sync again"
+            rejected[asked.id] = "it is in the bucket and not on the mount: the import left it out; sync again"
             continue
         try:
-            header = describe(path, file_format)
+            header = describe(path, asked.format, claim=asked.claim)
         except XdaskError as error:
-            rejected[identity] = str(error)
+            rejected[asked.id] = str(error)
             continue
         there = header["file"]["size_bytes"]
-        if size and there != size:  # an entry that was imported from a table has no size yet
-            rejected[identity] = (
-                f"it has {there} bytes on the mount and {size} where it was listed: it changed, or its import is not done; "
-                "sync again"
+        if asked.size_bytes and there != asked.size_bytes:  # an entry that was imported from a table has no size yet
+            rejected[asked.id] = (
+                f"it has {there} bytes on the mount and {asked.size_bytes} where it was listed: it changed, or its import "
+                "is not done; sync again"
             )
             continue
-        if not wants_time:
-            header.pop("time_range", None)
-        headers[identity] = header
+        headers[asked.id] = header
     return headers, rejected
 
 

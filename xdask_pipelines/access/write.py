@@ -22,7 +22,8 @@ import zarr
 from dask._task_spec import List, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
-from xdask_pipelines.access.header import describe, plain
+from xdask_pipelines.access.describing.raw import plain
+from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.remote import Call
 from xdask_pipelines.errors import AccessError
 from xdask_pipelines.placement.guard import at_home, region_path

@@ -7,7 +7,8 @@ particular analysis.
 import inspect
 import sysconfig
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,29 @@ def analysis_of(asset: dg.AssetsDefinition) -> Analysis | None:
 def analysis_named(name: str) -> Analysis | None:
     """The analysis of that name, if there is one."""
     return _ANALYSES.get(dg.AssetKey(name))
+
+
+@contextmanager
+def registered_apart() -> Iterator[dict[dg.AssetKey, Analysis]]:
+    """Collect the analyses that are made within, without them being found by name until `register` is called.
+
+    A file that turns out to be broken leaves nothing behind, and an analysis with the name of another does not replace that.
+    """
+    before, apart = dict(_ANALYSES), dict[dg.AssetKey, Analysis]()
+    try:
+        yield apart
+    finally:
+        apart |= {key: made for key, made in _ANALYSES.items() if before.get(key) is not made}
+        for key in apart:
+            if key in before:
+                _ANALYSES[key] = before[key]
+            else:
+                del _ANALYSES[key]
+
+
+def register(analyses: Mapping[dg.AssetKey, Analysis]) -> None:
+    """Make analyses known to `analysis_of` and `analysis_named`."""
+    _ANALYSES.update(analyses)
 
 
 def analysis(

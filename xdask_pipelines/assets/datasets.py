@@ -3,7 +3,7 @@
 Belongs here: the nightly sync as assets. Does not belong here: how a sync works (access), analyses.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -13,15 +13,20 @@ from pydantic import Field
 from xdask_pipelines.access.sync import Synced, sync
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.catalog.sync import SyncPlan
+from xdask_pipelines.lustre.imports import ImportReport
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import LustreWith
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology
 
+#: What a sync leaves in Dagster's history.
+Event = dg.AssetMaterialization | dg.AssetObservation
+
 GROUP = "datasets"
 #: Nights are 24 h apart; a sync that began at midnight may take until morning, one missed night is told, two are bad.
 _FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=32), fail_window=timedelta(hours=56))
+_DATA_VERSION = "dagster/data_version"  # tag of a materialization that no run yields
 _FEW = 1000  # rows of a table in the UI; more make its page slow
 
 
@@ -68,14 +73,7 @@ def _lustre_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefini
         for report in reports:
             if report.failed:
                 context.log.warning(f"{report.failed} files of {report.mount} were not imported: {report.detail}")
-        return dg.MaterializeResult(
-            metadata={
-                "state": ", ".join(f"{r.mount} {r.state}" for r in reports),
-                "files": sum(r.files for r in reports),
-                "failed": sum(r.failed for r in reports),
-                "detail": "; ".join(r.detail for r in reports if r.detail) or "none",
-            }
-        )
+        return dg.MaterializeResult(metadata=imported(name, region, reports).metadata)
 
     return lustre
 
@@ -113,16 +111,46 @@ def _catalog_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefin
             )
         if isinstance(done, SyncPlan):
             context.log.info("a dry run: nothing was changed, and nothing is materialized")
-            context.log_event(dg.AssetObservation(catalog_key(name, region), metadata=_plan_metadata(done)))
+            context.log_event(planned(done))
             return
         context.log.info(", ".join(f"{n} {k}" for k, n in done.counts.items()))
         for bad in done.quarantined[:_FEW]:
             context.log.warning(f"not catalogued: {bad.key}: {bad.reason}")
         for warning in done.warnings:
             context.log.warning(warning)
-        yield dg.MaterializeResult(metadata=_metadata(catalog, done), data_version=dg.DataVersion(done.digest))
+        yield dg.MaterializeResult(metadata=synced(catalog, done).metadata, data_version=dg.DataVersion(done.digest))
 
     return catalog_of
+
+
+# ---- what a sync leaves in Dagster's history, whether an asset or a command ran it ------------------------------------
+
+
+def imported(name: str, region: str, reports: Sequence[ImportReport]) -> dg.AssetMaterialization:
+    """The materialization of a dataset's mounts in a Region, which these imports brought up to date."""
+    return dg.AssetMaterialization(
+        lustre_key(name, region),
+        metadata={
+            "state": ", ".join(f"{r.mount} {r.state}" for r in reports),
+            "files": sum(r.files for r in reports),
+            "failed": sum(r.failed for r in reports),
+            "detail": "; ".join(r.detail for r in reports if r.detail) or "none",
+        },
+    )
+
+
+def synced(catalog: Catalog, done: Synced) -> dg.AssetMaterialization:
+    """The materialization of a dataset's entries in a Region; its data version is the state of the mount."""
+    return dg.AssetMaterialization(
+        catalog_key(done.dataset, done.region),
+        metadata=_metadata(catalog, done),
+        tags={_DATA_VERSION: done.digest},
+    )
+
+
+def planned(plan: SyncPlan) -> dg.AssetObservation:
+    """The observation of a dry run: nothing was changed."""
+    return dg.AssetObservation(catalog_key(plan.dataset, plan.region), metadata=_plan_metadata(plan))
 
 
 def _metadata(catalog: Catalog, done: Synced) -> dict[str, Any]:

@@ -13,10 +13,11 @@ import dagster as dg
 import xarray as xr
 
 from xdask_pipelines.access.completeness import Steps, steps_of
+from xdask_pipelines.assets.config_values import typed_config
 from xdask_pipelines.assets.replicas import choose
 from xdask_pipelines.assets.source import Source, digest
 from xdask_pipelines.catalog import Catalog
-from xdask_pipelines.catalog.resolve import Replicas
+from xdask_pipelines.catalog.series import Replicas
 from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.input_steps import input_name
@@ -54,13 +55,9 @@ class Analysis:
         Raises
         ------
         XdaskError
-            If there is no such value, with those that there are.
+            If a key is unknown or missing, or a value does not fit its type; see :func:`.config_values.typed_config`.
         """
-        known = sorted(self.config_type.model_fields) if self.config_type else []
-        if unknown := sorted(set(values or {}) - set(known)):
-            there_is = f"There is {', '.join(known)}" if known else "It takes none"
-            raise XdaskError(f"{self.name} has no config value {', '.join(unknown)}. {there_is}.")
-        return self.config_type(**(values or {})) if self.config_type else None
+        return typed_config(self.name, self.config_type, values or {})
 
     def replicas(self, catalog: Catalog, config: Any, partition: str) -> dict[str, Replicas]:
         """What one partition reads, by parameter: each entry, in each Region that holds it."""
@@ -128,7 +125,7 @@ def run(
     choice = choose(topology, {n: [found[k][n] for k in keys] for n in made.sources}, used.values(), unread)
     for i, key in enumerate(keys):
         entries = {name: choice.of(replicas) for name, replicas in found[key].items()}
-        arguments: dict[str, Any] = {name: made.sources[name].open(entry) for name, entry in entries.items()}
+        arguments: dict[str, Any] = {name: made.sources[name].open(entry, key) for name, entry in entries.items()}
         for name, x in inputs.items():
             arguments[name] = x.isel({PARTITION: i}, drop=True) if made.partitioned and PARTITION in x.dims else x
         if made.config_name:

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import xarray as xr
 
 from xdask_pipelines.access import open_entries
+from xdask_pipelines.access.completeness import steps_of
+from xdask_pipelines.access.time_selection import within
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.resolve import Replicas
+from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.climate import with_bounds
+from xdask_pipelines.climate.periods import EXCERPT
 
 Facets = Mapping[str, str] | Callable[[Any], Mapping[str, str]]
 
@@ -46,9 +50,9 @@ class Source:
         ((_, replicas),) = catalog.replicas(dataset=self.dataset, times=times, each=None, **wanted)
         return replicas
 
-    def open(self, entry: Entry) -> xr.DataArray | xr.Dataset:
-        """Lazy and placed; a file with one variable gives an array."""
-        return as_field(open_entries([entry]))
+    def open(self, entry: Entry, partition: str = "") -> xr.DataArray | xr.Dataset:
+        """Lazy and placed, cut to a partition; a file with one variable gives an array."""
+        return opened_field([entry], [time_range(partition)] if partition else [])
 
     def version(self, replicas: Replicas) -> str:
         """Digest of what is used of the entry; of all replicas, so that it does not depend on which is read."""
@@ -59,14 +63,41 @@ class Source:
         if not self.grid:
             return entry.etag
         coords = (entry.header or {}).get("coords", {})
-        return digest({n: c["data"] for n, c in coords.items() if n.startswith(("lat", "lon"))})
+        return digest({n: c["data"] for n, c in coords.items() if _is_horizontal(n, c)})
 
 
-def as_field(opened: xr.Dataset) -> xr.DataArray | xr.Dataset:
-    """The one variable of a dataset, with its bounds and whose data they are; a dataset of several as it is."""
+def _is_horizontal(name: str, coordinate: Mapping[str, Any]) -> bool:
+    """Whether a coordinate in a header, or bounds by their name, says where cells lie."""
+    attrs = coordinate["attrs"]
+    return attrs.get("standard_name") in ("latitude", "longitude") or name.startswith(("lat", "lon"))
+
+
+def opened_field(entries: Sequence[Entry], periods: Sequence[tuple[int, int]] = ()) -> xr.DataArray | xr.Dataset:
+    """Entries as analyses and notebooks get them: joined, cut to whole periods, with their bounds and whose data they are.
+
+    Parameters
+    ----------
+    entries
+        Of one Region.
+    periods
+        Half-open ranges of time keys; none: all that there is.
+
+    Returns
+    -------
+    DataArray if there is one variable, else Dataset. Attributes: ``license`` and ``attribution``; ``excerpt`` if the data
+    are knowingly incomplete, which functions of `climate` must know to let holes pass.
+    """
+    opened = within(open_entries(entries), entries, periods)
     said = {k: opened.attrs[k] for k in ("license", "attribution") if k in opened.attrs}
+    if any(entry.excerpt for entry in entries):
+        counted = [str(steps) for entry in entries if (steps := steps_of(entry)) and not steps.complete]
+        said[EXCERPT] = "; ".join(dict.fromkeys(counted)) or "excerpt"
     names = [str(n) for n in opened.data_vars]
-    return with_bounds(opened, names[0]).assign_attrs(said) if len(names) == 1 else opened
+    if len(names) != 1:
+        return opened.assign_attrs(said)
+    bounds = {str(c.attrs.get("bounds", c.encoding.get("bounds"))) for c in opened.coords.values()}
+    lazy = [name for name in bounds if name in opened.coords and opened[name].chunks is not None]
+    return with_bounds(opened.drop_vars(lazy), names[0]).assign_attrs(said)  # an array cannot carry vertices of cells
 
 
 def digest(value: Any) -> str:

@@ -12,7 +12,6 @@ from xdask_pipelines import climate
 from xdask_pipelines.assets.analysis import analysis
 from xdask_pipelines.assets.source import Source
 from xdask_pipelines.climate.axes import horizontal_names
-from xdask_pipelines.errors import ClimateError
 
 GROUP = "temperature"
 #: Possible near-surface air temperatures and differences of them, K, with room beyond what was ever measured.
@@ -48,15 +47,7 @@ def _facets(config: Projection | Reference) -> dict[str, str]:
 
 def _period_mean(tas: xr.DataArray, config: Run) -> xr.DataArray:
     """Time-weighted mean over the years of the config."""
-    if "time" in tas.dims and (config.first_year or config.last_year):
-        first, last = (f"{y:04}" if y else None for y in (config.first_year, config.last_year))
-        tas = tas.sel(time=slice(first, last))
-        if not tas.sizes["time"]:
-            raise ClimateError(
-                f"{config.source_id} has no data from {first} to {last}. Choose years that it covers: see `xdask catalog "
-                f"search --source-id {config.source_id}`."
-            )
-    return climate.time_weighted_mean(tas)
+    return climate.time_weighted_mean(climate.select_period(tas, config.first_year, config.last_year))
 
 
 def _regridded(mean: xr.DataArray, model: xr.DataArray) -> xr.DataArray:

@@ -5,13 +5,19 @@ Belongs here: the public face of this package. Does not belong here: Dagster, Da
 
 from __future__ import annotations
 
-from xdask_pipelines.catalog.backend import Lease, ManifestChange
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from xdask_pipelines.catalog.backend import Backend, Lease, ManifestChange
 from xdask_pipelines.catalog.catalog import Catalog
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.sqlite import SqliteBackend
 from xdask_pipelines.errors import CatalogError
 
-__all__ = ["Catalog", "Entry", "Lease", "ManifestChange", "open_catalog"]
+if TYPE_CHECKING:
+    from xdask_pipelines.catalog.transfer import Digests
+
+__all__ = ["Catalog", "Entry", "Lease", "ManifestChange", "copy_catalog", "open_catalog"]
 
 _SQLITE = "sqlite://"
 
@@ -38,14 +44,42 @@ def open_catalog(url: str) -> Catalog:
     >>> catalog.search(dataset="era5")
     []
     """
+    return Catalog(_open_backend(url))
+
+
+def copy_catalog(
+    source: str, target: str, tell: Callable[[str], None] = lambda line: None
+) -> dict[tuple[str, str], Digests]:
+    """Copy a catalog to another store, which must hold nothing; see :func:`xdask_pipelines.catalog.transfer.copy_contents`.
+
+    Parameters
+    ----------
+    source, target
+        Addresses as `open_catalog` takes them.
+    tell
+        Called with lines of progress.
+
+    Raises
+    ------
+    CatalogError
+        The addresses are the same, or what `copy_contents` refuses.
+    """
+    from xdask_pipelines.catalog.transfer import copy_contents  # imports pyarrow
+
+    if source == target:
+        raise CatalogError(f"{source} is to be copied to itself; name another file or index to copy to")
+    return copy_contents(_open_backend(source), _open_backend(target), tell)
+
+
+def _open_backend(url: str) -> Backend:
     if url.startswith("opensearch+"):
         from xdask_pipelines.catalog.opensearch import OpenSearchBackend  # imports boto3 and pyarrow
 
-        return Catalog(OpenSearchBackend(url))
+        return OpenSearchBackend(url)
     path = url.removeprefix(_SQLITE)
     if not url.startswith(_SQLITE) or not path.startswith("/"):
         raise CatalogError(
             f"{url!r} is not a catalog address; write sqlite:///absolute/path/catalog.sqlite, or "
             f"opensearch+https://host:9200/xdask"
         )
-    return Catalog(SqliteBackend("/" + path.lstrip("/")))
+    return SqliteBackend("/" + path.lstrip("/"))

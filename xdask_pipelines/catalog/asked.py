@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from xdask_pipelines.catalog.backend import Query
 from xdask_pipelines.catalog.extent import extent_of
-from xdask_pipelines.catalog.times import time_range
+from xdask_pipelines.catalog.times import Time, range_of, refuse_times
 from xdask_pipelines.errors import CatalogError
 
 Wanted = str | Sequence[str]
@@ -20,7 +20,7 @@ def asked(
     query: Mapping[str, Wanted],
     *,
     superseded: bool,
-    time: str | tuple[str, str] | None = None,
+    time: Time | None = None,
     bbox: Box | None = None,
     limit: int | None = None,
 ) -> Query:
@@ -31,9 +31,12 @@ def asked(
     CatalogError
         A value is not text, a time no period, a box no box.
     """
+    if "times" in query:
+        raise refuse_times(query["times"])
     terms = {name: _values(name, wanted) for name, wanted in query.items()}
     box = None if bbox is None else extent_of(bbox, "bbox")
-    return Query(terms=terms, time=_time(time), bbox=box, superseded=superseded or "version" in terms, limit=limit)
+    span = None if time is None else range_of(time)
+    return Query(terms=terms, time=span, bbox=box, superseded=superseded or "version" in terms, limit=limit)
 
 
 def _values(name: str, wanted: Wanted) -> tuple[str, ...]:
@@ -42,13 +45,3 @@ def _values(name: str, wanted: Wanted) -> tuple[str, ...]:
         if not isinstance(value, str):
             raise CatalogError(f"{name} = {value!r} is not text; write it in quotes, as the catalog shows it")
     return values
-
-
-def _time(time: str | tuple[str, str] | None) -> tuple[int, int] | None:
-    if time is None:
-        return None
-    first, last = (time, time) if isinstance(time, str) else time
-    start, end = time_range(first)[0], time_range(last)[1]
-    if start >= end:
-        raise CatalogError(f"time = {time!r} ends before it starts; write the earlier period first")
-    return start, end

@@ -6,7 +6,7 @@ offered to users (catalog.py). Every implementation passes the same contract tes
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -102,6 +102,19 @@ class Tombstone:
     generation: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """All that a store holds of one (dataset, Region), each entry and tombstone with the generation that wrote it."""
+
+    dataset: str
+    region: str
+    generation: int
+    holdings: str
+    entries: Sequence[Entry]
+    objects: Packed
+    tombstones: Sequence[Tombstone]
+
+
 class Backend(Protocol):
     """A store of entries. Reads see one commit, whole; a store that does not exist yet reads as empty."""
 
@@ -172,6 +185,23 @@ class Backend(Protocol):
 
     def release(self, lease: Lease) -> None:
         """Give a lease back unused; nothing happens if it ended already."""
+        ...
+
+    def places(self) -> dict[tuple[str, str], int]:
+        """Every (dataset, Region) that a commit has touched, and its last commit."""
+        ...
+
+    def fill(self, contents: Iterable[Contents], newest: int) -> None:
+        """Write a whole catalog into a store that holds nothing, so that all of it becomes visible in one moment.
+
+        Generations stay as they are; commits that follow have higher ones than ``newest``, the highest of them. What
+        ``contents`` raises leaves the store empty, as does a process that is killed.
+
+        Raises
+        ------
+        CatalogError
+            The store holds something.
+        """
         ...
 
     def migrate(self, tell: Callable[[str], None]) -> bool:

@@ -13,7 +13,9 @@ from xdask_pipelines.catalog.asked import Box, Wanted, asked
 from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, ManifestChange, Tombstone
 from xdask_pipelines.catalog.claims import check_words
 from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.resolve import Replicas, nearest, resolve, what_there_is
+from xdask_pipelines.catalog.resolve import nearest, resolve, what_there_is
+from xdask_pipelines.catalog.series import Replicas
+from xdask_pipelines.catalog.times import Time
 from xdask_pipelines.errors import CatalogError, MissingEntries
 
 if TYPE_CHECKING:
@@ -25,9 +27,10 @@ class Catalog:
 
     Names that may be searched are the fields of :class:`Entry` (``dataset``, ``region``, ``layout``, ``format``,
     ``variable``, ``version``, ``part``, ``key``), every facet and every attribute. Values match exactly, as text; a
-    list means any of its values. ``time=("2026-01", "2026-04")`` asks for entries that overlap these periods and all
-    between (for one period, the text alone); entries without time do not. ``bbox=(west, south, east, north)`` asks for
-    entries whose data lie in that box, in degrees, at least in part; west may be greater than east, to cross the date line
+    list means any of its values. ``time`` is one period (``"2026"``, ``"2026-03"``) or a range of two, first and last
+    included (``("2026-01", "2026-04")``); a search finds the entries that overlap it, and no entries without time.
+    ``bbox=(west, south, east, north)`` asks for entries whose data lie in that box, in degrees, at least in part; west may
+    be greater than east, to cross the date line
     (or, counting from 0, Greenwich). Entries without extent, such as those whose header is not read yet, do not.
     Superseded versions are left out unless
     ``superseded`` is true or a ``version`` is named.
@@ -41,7 +44,7 @@ class Catalog:
         *,
         superseded: bool = False,
         limit: int | None = None,
-        time: str | tuple[str, str] | None = None,
+        time: Time | None = None,
         bbox: Box | None = None,
         **query: Wanted,
     ) -> list[Entry]:
@@ -63,7 +66,7 @@ class Catalog:
         self,
         *,
         superseded: bool = False,
-        time: str | tuple[str, str] | None = None,
+        time: Time | None = None,
         bbox: Box | None = None,
         **query: Wanted,
     ) -> int:
@@ -77,7 +80,7 @@ class Catalog:
         self,
         *names: str,
         superseded: bool = False,
-        time: str | tuple[str, str] | None = None,
+        time: Time | None = None,
         bbox: Box | None = None,
         **query: Wanted,
     ) -> dict[str, dict[str, int]]:
@@ -100,7 +103,7 @@ class Catalog:
         self,
         *,
         superseded: bool = False,
-        time: str | tuple[str, str] | None = None,
+        time: Time | None = None,
         bbox: Box | None = None,
         **query: Wanted,
     ) -> str:
@@ -116,6 +119,7 @@ class Catalog:
         self,
         *,
         dataset: str,
+        time: Time | None = None,
         times: Sequence[str] | None = None,
         each: Mapping[str, Sequence[str]] | None = None,
         near: Sequence[str] = (),
@@ -127,11 +131,16 @@ class Catalog:
         ----------
         dataset
             Name of the dataset.
+        time
+            One period such as ``"2011"``, or a range such as ``("2011-01", "2011-12")``, first and last included: all of it
+            must be there, in one entry or in several that follow one another without a hole and without an overlap.
+            They may differ in ``year``, ``month`` and ``day`` only.
         times
-            Periods such as ``"2011-01"``; exactly one entry must cover each whole period.
+            A list of separate periods such as ``["2011-01", "2012-01"]``; exactly one entry must cover each whole period.
+            Give ``time`` or ``times``, not both.
         each
             Name to values, such as ``{"member_id": ["r1i1p1f1", "r2i1p1f1"]}``: exactly one entry for each value (for
-            each combination of values and times, where several are given).
+            each combination of values and times, where several are given). With ``time``, for each value all of it.
         near
             Regions from the cheapest to the dearest for what reads the entries. Entries that are the same thing in
             different Regions (all is equal but the path) count as one, the one in the first of these.
@@ -153,26 +162,25 @@ class Catalog:
         CatalogError
             As in :meth:`search`.
         """
-        return nearest(self.replicas(dataset=dataset, times=times, each=each, **facets), near)
+        return nearest(self.replicas(dataset=dataset, time=time, times=times, each=each, **facets), near)
 
     def replicas(
         self,
         *,
         dataset: str,
+        time: Time | None = None,
         times: Sequence[str] | None = None,
         each: Mapping[str, Sequence[str]] | None = None,
         **facets: str,
     ) -> list[tuple[str, Replicas]]:
         """As :meth:`resolve`: for each thing the words that ask for it, and its entries in all Regions that hold it."""
         try:
-            return resolve(self._backend, {"dataset": dataset, **facets}, times, each or {})
+            return resolve(self._backend, {"dataset": dataset, **facets}, time, times, each or {})
         except MissingEntries:
             self._refuse_unknown([*facets, *(each or {})])
             raise
 
-    def to_esm(
-        self, *, superseded: bool = False, time: str | tuple[str, str] | None = None, **query: Wanted
-    ) -> PlacedDatastore:
+    def to_esm(self, *, superseded: bool = False, time: Time | None = None, **query: Wanted) -> PlacedDatastore:
         """Matching entries as an intake-esm datastore, whose datasets are lazy and read where the entries lie.
 
         Query and errors as in :meth:`search`; the entries must be of one layout. Members become a dimension, times are

@@ -5,9 +5,13 @@ Belongs here: comparing a change with itself and with what is current. Does not 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from xdask_pipelines.catalog.backend import Change, Lease
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.errors import CatalogError, StaleWriter
+
+_SHOWN = 5
 
 
 def check_words(change: Change) -> None:
@@ -29,6 +33,17 @@ def check_words(change: Change) -> None:
         ids.add(entry.id)
         if change.dataset is not None and (entry.dataset, entry.region) != place:
             raise CatalogError(f"{entry} does not belong to {change.dataset} in {change.region}; nothing was written")
+
+
+def check_empty(places: Mapping[tuple[str, str], int]) -> None:
+    """Refuse to fill a store that holds something."""
+    if places:
+        named = ", ".join(f"{dataset} in {region}" for dataset, region in sorted(places)[:_SHOWN])
+        more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+        raise CatalogError(
+            f"The catalog to copy to is not empty: it holds {named}{more}. Nothing was written; name a file or an index "
+            f"that does not exist yet"
+        )
 
 
 def check_base(change: Change, now: int) -> None:

@@ -27,6 +27,8 @@ _RESERVED = frozenset({"superseded", "limit", "time", "times", "each", "near", "
 _TAKEN = _RESERVED | frozenset(FIELDS)
 _FORMATS = frozenset(get_args(Format))
 _NO_PLAIN_PART = frozenset({"", ".", ".."})
+#: Version of what is checked when headers are read. A sync reads the headers of entries again that were checked by another.
+_CHECKED = "2"
 #: Stores put it between a name and its value, which may hold it.
 MARK = "\x1f"
 
@@ -142,7 +144,7 @@ class Entry:
         content = self._document()
         for name in ("header", "time_start", "time_end", "extent", "generation"):
             del content[name]
-        return _digest(_json(content))
+        return _digest(_json(content), _CHECKED)
 
     @property
     def series(self) -> str:
@@ -158,8 +160,9 @@ class Entry:
         return {name: value for name, value in {**dict(named), **self.facets, **self.attributes}.items() if value}
 
     def with_header(self, header: Mapping[str, Any]) -> Entry:
-        """The entry with what the data themselves say; their time range replaces the one from the path."""
-        start, end = header.get("time_range") or (self.time_start, self.time_end)
+        """The entry with what the data themselves say; their time range is its own where the path names none."""
+        of_path = None if self.time_start is None or self.time_end is None else (self.time_start, self.time_end)
+        start, end = of_path or header.get("time_range") or (None, None)
         extent = header.get("extent") or self.extent
         return replace(self, header=header, time_start=start, time_end=end, extent=extent)
 

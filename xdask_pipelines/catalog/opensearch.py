@@ -7,15 +7,16 @@ Belongs here: the store's answers, and leases. Does not belong here: connections
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
-from xdask_pipelines.catalog.backend import Change, Committed, Lease, Query, Tombstone
+from xdask_pipelines.catalog.backend import Change, Committed, Contents, Lease, Query, Tombstone
 from xdask_pipelines.catalog.claims import being_synced, check_base, check_lease, moved_on
 from xdask_pipelines.catalog.entry import FIELDS, Entry
+from xdask_pipelines.catalog.opensearch_fill import fill
 from xdask_pipelines.catalog.opensearch_head import Head, HeadDocument
 from xdask_pipelines.catalog.opensearch_index import Documents
 from xdask_pipelines.catalog.opensearch_migrate import migrate
@@ -203,6 +204,15 @@ class OpenSearchBackend:
             return head.with_place(lease.dataset, lease.region, free)
 
         self._heads.change(edit)
+
+    def places(self) -> dict[tuple[str, str], int]:
+        """Places that a commit has touched, and their last commits."""
+        head = self._heads.load()
+        return {(dataset, region): head.place(dataset, region).generation for dataset, region in head.known()}
+
+    def fill(self, contents: Iterable[Contents], newest: int) -> None:
+        """Write a whole catalog, as one commit."""
+        fill(self._node, self._heads, contents, newest)
 
     def migrate(self, tell: Callable[[str], None]) -> bool:
         """Copy documents of an older mapping into new indices."""

@@ -10,10 +10,10 @@ import hashlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import TypeVar
 
-from xdask_pipelines.catalog.backend import Change
+from xdask_pipelines.catalog.backend import Change, Tombstone
 from xdask_pipelines.catalog.claims import check_count, check_removal
 from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import Entry, version_order
@@ -39,9 +39,12 @@ class Writer:
         What is true before the commit.
     number
         Generation of the commit.
+    as_they_are
+        Whether entries keep the generations that they have, as in a copy of another catalog.
     """
 
-    def __init__(self, documents: Documents, head: Head, number: int) -> None:
+    def __init__(self, documents: Documents, head: Head, number: int, *, as_they_are: bool = False) -> None:
+        self._as_they_are = as_they_are
         self._documents, self._head, self._number = documents, head, number
         self._ended = 0
         self._known = head.known()
@@ -75,6 +78,11 @@ class Writer:
             return replace(head, closed=head.closed + self._ended)
 
         return edit
+
+    def bury(self, dataset: str, region: str, stones: Iterable[Tombstone]) -> None:
+        """Write tombstones of another catalog, with the generations that they have."""
+        begin = {"kind": "tombstone", "dataset": dataset, "region": region, "from": self._number, "until": OPEN}
+        self._send((f"{stone.id}-{self._number}-t", {**asdict(stone), **begin}) for stone in stones)
 
     def _before(self, change: Change) -> dict[str, Entry]:
         """Entries that the change replaces or removes, as they are now."""
@@ -116,7 +124,8 @@ class Writer:
             yield self._end(old)
         for entry in change.upserts:
             superseded, series = entry.id in above, self._series[entry.id]
-            fields = entry_fields(entry, series=series, superseded=superseded, generation=self._number)
+            generation = entry.generation if self._as_they_are else self._number
+            fields = entry_fields(entry, series=series, superseded=superseded, generation=generation)
             yield f"{entry.id}-{self._number}", {**fields, **begin}
         for old in self._true("id", list(turned)):
             yield self._end(old)

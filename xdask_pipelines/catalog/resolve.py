@@ -10,26 +10,38 @@ from itertools import product
 
 from xdask_pipelines.catalog.backend import Backend, Query
 from xdask_pipelines.catalog.entry import FIELDS, Entry
-from xdask_pipelines.catalog.times import time_range, time_text
+from xdask_pipelines.catalog.series import (
+    TIME_FACETS,
+    Joined,
+    are_replicas,
+    calendar_of,
+    join_in_time,
+    replica_difference,
+    time_pieces,
+)
+from xdask_pipelines.catalog.series import Replicas as Replicas
+from xdask_pipelines.catalog.times import Time, carried, period_text, range_of, time_range, time_text
 from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries
 
 _SHOWN = 8  # values or entries that a message spells out; the error's attributes hold all
 
 
-Replicas = tuple[Entry, ...]  # of one thing: one entry a Region, sorted by Region
-
-
 def resolve(
-    backend: Backend, fixed: Mapping[str, str], times: Sequence[str] | None, each: Mapping[str, Sequence[str]]
+    backend: Backend,
+    fixed: Mapping[str, str],
+    time: Time | None,
+    times: Sequence[str] | None,
+    each: Mapping[str, Sequence[str]],
 ) -> list[tuple[str, Replicas]]:
     """What `Catalog.resolve` chooses from: the words that ask for each thing, and its replicas.
 
     ``fixed`` is the dataset and the other facets. Errors as there, but for things that only lie in several Regions.
     """
-    _check(fixed, times, each)
+    _check(fixed, time, times, each)
     terms = {**{name: (value,) for name, value in fixed.items()}, **{n: tuple(values) for n, values in each.items()}}
     periods = [(text, *time_range(text)) for text in times] if times is not None else [None]
-    spans = [period[1:] for period in periods if period is not None]
+    whole = range_of(time) if time is not None else None
+    spans = [whole] if whole else [period[1:] for period in periods if period is not None]
     found = backend.search(_query(terms, (min(s for s, _ in spans), max(e for _, e in spans)) if spans else None))
     asked = [dict(zip(each, values, strict=True)) for values in product(*each.values())]
     by_values: dict[tuple[str, ...], list[Entry]] = {}
@@ -42,40 +54,32 @@ def resolve(
     ambiguous: dict[str, list[Entry]] = {}
     for values in asked:
         candidates = by_values.get(tuple(values.values()), [])
+        if whole:
+            joined = join_in_time(candidates, *whole)
+            words = {**fixed, **values}
+            chosen += [(_words({**words, "time": text}), replicas) for text, replicas in joined.parts]
+            missing += [_words({**words, "time": text}) for text in joined.holes]
+            if joined.overlapping:
+                ambiguous[_words({**words, "time": _time_words(time)})] = list(joined.overlapping)
+            continue
         for period in periods:
             fitting = [entry for entry in candidates if period is None or _covers(entry, period[1], period[2])]
             wanted = {**fixed, **values, **({"time": period[0]} if period else {})}
-            if fitting and are_replicas(fitting):
+            if fitting and are_replicas(fitting) and not replica_difference(fitting):
                 chosen.append((_words(wanted), tuple(sorted(fitting, key=lambda entry: entry.region))))
             elif fitting:
                 ambiguous[_words(wanted)] = fitting
             else:
                 missing.append(_words(wanted))
     if missing:
-        hint = what_there_is(backend, terms, backend.search(_query(terms)))
+        there = backend.search(_query(terms))
+        hint = what_there_is(backend, terms, there)
+        if times is not None and len(asked) == 1:
+            hint += _joined_hint(there, times)
         raise MissingEntries(f"The catalog does not hold {_some(missing, '; ')}. {hint}", missing=tuple(missing))
     if ambiguous:
-        raise _ambiguity(ambiguous)
+        raise _ambiguity(ambiguous, joining=bool(whole))
     return chosen
-
-
-def are_replicas(entries: Sequence[Entry]) -> bool:
-    """Whether entries are one thing, each in a Region of its own; their paths may differ."""
-    same = {
-        (
-            e.dataset,
-            e.layout,
-            e.variable,
-            e.version,
-            e.part,
-            e.time_start,
-            e.time_end,
-            e.excerpt,
-            *sorted(e.facets.items()),
-        )
-        for e in entries
-    }
-    return len(same) == 1 and len({entry.region for entry in entries}) == len(entries)
 
 
 def nearest(found: Iterable[tuple[str, Replicas]], near: Sequence[str]) -> list[Entry]:
@@ -103,15 +107,32 @@ def nearest(found: Iterable[tuple[str, Replicas]], near: Sequence[str]) -> list[
     return list(chosen.values())
 
 
-def _check(fixed: Mapping[str, str], times: Sequence[str] | None, each: Mapping[str, Sequence[str]]) -> None:
+def _check(
+    fixed: Mapping[str, str], time: Time | None, times: Sequence[str] | None, each: Mapping[str, Sequence[str]]
+) -> None:
+    if time is not None and times is not None:
+        raise CatalogError(
+            f"time = {time!r} and times = {times!r} are both given; keep time for a period or a range, or times for a list "
+            f"of separate periods"
+        )
+    if isinstance(times, tuple) and len(times) == 2:
+        raise CatalogError(
+            f"times = {times!r} is a tuple of two; times is a list of separate periods; for a range write time={times!r}, "
+            f"for the two alone times={list(times)!r}"
+        )
+    if word := next((name for name in ("time", "times") if name in each), None):
+        raise CatalogError(f"each names {word}; write times={list(each[word])!r}, without each")
     for name, value in fixed.items():
         if not isinstance(value, str):
             raise CatalogError(
                 f"{name} = {value!r} is not one text; ask for several values with each={{{name!r}: […]}}"
             )
     for name, values in {**each, **({"times": times} if times is not None else {})}.items():
-        if isinstance(values, str) or not values:
-            raise CatalogError(f"{name} = {values!r} must be a list of at least one value")
+        if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
+            also = f"; for one period write time={values!r}" if name == "times" and isinstance(values, str) else ""
+            raise CatalogError(f"{name} = {values!r} must be a list of at least one value{also}")
+        if wrong := [value for value in values if not isinstance(value, str)]:
+            raise CatalogError(f"{name} holds {wrong[0]!r}, which is not text; write it in quotes")
         if len(set(values)) != len(values):
             raise CatalogError(f"{name} names a value twice: {', '.join(values)}; name each once")
     if twice := sorted(set(fixed) & set(each)):
@@ -119,11 +140,33 @@ def _check(fixed: Mapping[str, str], times: Sequence[str] | None, each: Mapping[
 
 
 def _covers(entry: Entry, start: int, end: int) -> bool:
-    return (
-        entry.time_start is not None
-        and entry.time_end is not None
-        and entry.time_start <= start < end <= entry.time_end
-    )
+    """Whether an entry reaches over a whole period, and has data of it. Steps missing in it are found when it is opened."""
+    if entry.time_start is None or entry.time_end is None:
+        return False
+    calendar = calendar_of(entry)
+    whole = entry.time_start <= start < end and carried(end, calendar) <= carried(entry.time_end, calendar)
+    return whole and any(first < end and start < last for first, last in time_pieces(entry))
+
+
+def _time_words(time: Time | None) -> str:
+    return time if isinstance(time, str) else " to ".join(time or ())
+
+
+def _joined_hint(entries: Sequence[Entry], times: Sequence[str]) -> str:
+    """Of periods that no one entry covers, those that several together do, and how to ask for them."""
+    whole = [t for t in times if not any(_covers(e, *time_range(t)) for e in entries)]
+    together = [t for t in whole if _is_whole(join_in_time(_overlapping(entries, *time_range(t)), *time_range(t)))]
+    if not together:
+        return ""
+    return f" No one entry covers {_some(together)}, but several together do: write time={together[0]!r} to join them."
+
+
+def _is_whole(joined: Joined) -> bool:
+    return not joined.holes and not joined.overlapping
+
+
+def _overlapping(entries: Iterable[Entry], start: int, end: int) -> list[Entry]:
+    return [e for e in entries if e.time_start is not None and e.time_start < end and start < (e.time_end or 0)]
 
 
 def _words(wanted: Mapping[str, str]) -> str:
@@ -164,9 +207,7 @@ def what_there_is(backend: Backend, terms: Mapping[str, tuple[str, ...]], found:
 def _spans(entries: Iterable[Entry]) -> list[tuple[int, int]]:
     """Time ranges of the entries, with those that touch or overlap joined."""
     spans: list[tuple[int, int]] = []
-    for start, end in sorted(
-        (e.time_start, e.time_end) for e in entries if e.time_start is not None and e.time_end is not None
-    ):
+    for start, end in sorted(piece for entry in entries for piece in time_pieces(entry)):
         if spans and start <= spans[-1][1]:
             spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
         else:
@@ -174,10 +215,20 @@ def _spans(entries: Iterable[Entry]) -> list[tuple[int, int]]:
     return spans
 
 
-def _ambiguity(ambiguous: Mapping[str, Sequence[Entry]]) -> AmbiguousEntries:
+def _ambiguity(ambiguous: Mapping[str, Sequence[Entry]], *, joining: bool) -> AmbiguousEntries:
     wanted, entries = next(iter(ambiguous.items()))
+    if are_replicas(entries):
+        regions = " or ".join(f"region={e.region!r}" for e in entries)
+        return AmbiguousEntries(
+            f"{wanted} is held in {' and '.join(e.region for e in entries)}, but these are not the same: "
+            f"{replica_difference(entries)}. A result would depend on which is read. Name {regions}, or copy the right one "
+            "over the other and run `xdask sync`",
+            candidates=tuple(map(str, entries)),
+        )
     terms = [entry.terms() for entry in entries]
     names = dict.fromkeys(name for name in (*FIELDS, *(n for t in terms for n in t)) if name != "key")
+    if joining:  # parts of a range differ in these anyway
+        names = {name: None for name in names if name not in TIME_FACETS}
     differing = {
         name: values
         for name in names
@@ -189,6 +240,18 @@ def _ambiguity(ambiguous: Mapping[str, Sequence[Entry]]) -> AmbiguousEntries:
     candidates = tuple(str(entry) for fitting in ambiguous.values() for entry in fitting)
     others = f" (and {len(ambiguous) - 1} more requests fit several)" if len(ambiguous) > 1 else ""
     return AmbiguousEntries(
-        f"{wanted} fits {len(entries)} entries{others}: {_some(map(str, entries))}. Name one value of {settle}",
+        f"{wanted} fits {len(entries)} entries{others}: {_some(map(str, entries))}. Name one value of {settle}"
+        + ("" if joining else _all_of(entries)),
         candidates=candidates,
     )
+
+
+def _all_of(entries: Sequence[Entry]) -> str:
+    """How to ask for all entries, where they follow one another in time."""
+    spans = _spans(entries)
+    if len(spans) != 1 or not _is_whole(join_in_time(entries, *spans[0])):
+        return ""
+    first, _, last = period_text(*spans[0], calendar_of(entries[0])).partition(" to ")
+    if "until" in first:
+        return ""
+    return f". To join all of them in time, write time={(first, last) if last else first!r}"

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
 from xdask_pipelines.catalog import bitmaps
-from xdask_pipelines.catalog.backend import Change, Committed, Lease, Query, Tombstone
+from xdask_pipelines.catalog.backend import Change, Committed, Contents, Lease, Query, Tombstone
 from xdask_pipelines.catalog.claims import being_synced, moved_on
 from xdask_pipelines.catalog.entry import FIELDS, Entry
 from xdask_pipelines.catalog.sqlite_file import SqliteFile
 from xdask_pipelines.catalog.sqlite_manifest import read_manifest
-from xdask_pipelines.catalog.sqlite_query import generation_of, matching
-from xdask_pipelines.catalog.sqlite_write import NO_LEASE, Writer, check_current, check_held
+from xdask_pipelines.catalog.sqlite_query import generation_of, matching, places_of
+from xdask_pipelines.catalog.sqlite_write import NO_LEASE, Writer, check_current, check_held, fill
 
 
 class SqliteBackend:
@@ -164,6 +164,16 @@ class SqliteBackend:
         """Give a lease back unused."""
         with self._file.writing() as db:
             db.execute(f"UPDATE places SET {NO_LEASE} WHERE lease_token = ?", (lease.token,))
+
+    def places(self) -> dict[tuple[str, str], int]:
+        """Places that a commit has touched, and their last commits."""
+        with self._file.reading() as db:
+            return {} if db is None else places_of(db)
+
+    def fill(self, contents: Iterable[Contents], newest: int) -> None:
+        """Write a whole catalog, in one transaction."""
+        with self._file.writing() as db:
+            fill(db, contents, newest)
 
     def migrate(self, tell: Callable[[str], None]) -> bool:
         """Nothing to do: there has been one form of the file."""

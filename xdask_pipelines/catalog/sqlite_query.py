@@ -80,6 +80,12 @@ def by_block(slots: Iterable[int]) -> dict[int, list[int]]:
     return blocks
 
 
+def places_of(db: sqlite3.Connection) -> dict[tuple[str, str], int]:
+    """Places that a commit has touched, and their last commits."""
+    rows = db.execute("SELECT dataset, region, generation FROM places WHERE generation > 0").fetchall()
+    return {(dataset, region): generation for dataset, region, generation in rows}
+
+
 def generation_of(db: sqlite3.Connection, dataset: str, region: str) -> int:
     """Last commit that touched (dataset, Region); 0 if none did."""
     row = db.execute("SELECT generation FROM places WHERE dataset = ? AND region = ?", (dataset, region)).fetchone()

@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
+from collections.abc import Iterable
 
 from xdask_pipelines.catalog import bitmaps
-from xdask_pipelines.catalog.backend import Change, Lease, Query
-from xdask_pipelines.catalog.claims import check_base, check_count, check_lease, check_removal
+from xdask_pipelines.catalog.backend import Change, Contents, Lease, ManifestChange, Query
+from xdask_pipelines.catalog.claims import check_base, check_count, check_empty, check_lease, check_removal
+from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.entry import FIELDS, Entry, version_order
 from xdask_pipelines.catalog.sqlite_file import ALL, EXTENT, SUPERSEDED
 from xdask_pipelines.catalog.sqlite_manifest import write_manifest
-from xdask_pipelines.catalog.sqlite_query import by_block, generation_of, matching
+from xdask_pipelines.catalog.sqlite_query import by_block, generation_of, matching, places_of
 
 NO_LEASE = "lease_owner = NULL, lease_token = NULL, lease_challenger = NULL"
 
@@ -195,6 +197,28 @@ class Writer:
         query = Query(terms={"dataset": (change.dataset,), "region": (change.region,)}, superseded=True)
         held = bitmaps.count(matching(self._db, query))
         check_count(change, held)
+
+
+def fill(db: sqlite3.Connection, contents: Iterable[Contents], newest: int) -> None:
+    """Write a whole catalog into a file that holds none, with the generations that things have."""
+    check_empty(places_of(db))
+    for held in contents:
+        change = Change(
+            upserts=held.entries,
+            dataset=held.dataset,
+            region=held.region,
+            manifest=ManifestChange(put=Listing.in_order(held.objects.parts())),
+            holdings=held.holdings,
+            expected_entries=len(held.entries),
+        )
+        Writer(db, held.generation).write(change)
+        older = [(e.generation, e.id) for e in held.entries if e.generation != held.generation]
+        db.executemany("UPDATE entries SET generation = ? WHERE id = ?", older)
+        stones = [(s.id, held.dataset, held.region, s.key, s.part, s.generation) for s in held.tombstones]
+        db.executemany(
+            "INSERT INTO tombstones (id, dataset, region, key, part, generation) VALUES (?, ?, ?, ?, ?, ?)", stones
+        )
+    db.execute("UPDATE counter SET generation = max(generation, ?)", (newest,))
 
 
 def _terms(entry: Entry) -> dict[str, str]:

@@ -7,11 +7,19 @@ which a reader of the data decodes; Feb 30 exists in 360_day ones, and year 1200
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from datetime import timedelta
 from functools import lru_cache
+from typing import Any
+
+import cftime
 
 from xdask_pipelines.errors import CatalogError
 
 _LONGEST_MONTHS = (31, 30, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # over all CF calendars: Feb 30 in 360_day
+#: One period, or the first and the last of a range.
+Time = str | tuple[str, str]
+
 _PERIOD = re.compile(r"(\d{4,5})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(\d\d))?)?)?)?)?Z?", flags=re.ASCII)
 
 
@@ -47,7 +55,7 @@ def time_range(period: str) -> tuple[int, int]:
     CatalogError
         The text is no such period.
     """
-    match = _PERIOD.fullmatch(period)
+    match = _PERIOD.fullmatch(period) if isinstance(period, str) else None
     if match is None:
         raise CatalogError(f"{period!r} is not a period; write one such as 2026, 2026-03, 2026-03-25 or 2026-03-25T06")
     given = [int(part) for part in match.groups() if part is not None]
@@ -65,13 +73,99 @@ def time_range(period: str) -> tuple[int, int]:
     return start, _join(*fields)
 
 
+def range_of(time: Time) -> tuple[int, int]:
+    """Half-open range [start, end) of ``time``: one period, or all from a first to a last one, both included.
+
+    Raises
+    ------
+    CatalogError
+        It is neither, or the last ends before the first starts.
+    """
+    if isinstance(time, str):
+        return time_range(time)
+    if not isinstance(time, tuple) or len(time) != 2 or not all(isinstance(period, str) for period in time):
+        raise CatalogError(
+            f"time = {time!r} is neither one period nor a range of two. Write one period, such as time='2020-03', or the "
+            f"first and the last of a range, such as time={_example(time)!r}"
+        )
+    start, end = time_range(time[0])[0], time_range(time[1])[1]
+    if start >= end:
+        raise CatalogError(f"time = {time!r} ends before it starts; write time={time[::-1]!r}")
+    return start, end
+
+
+def refuse_times(times: Any) -> CatalogError:
+    """The error for ``times`` given to a search, which filters by one ``time``."""
+    remedy = f"time={times!r}" if isinstance(times, str) else f"time={_example(times)!r}"
+    return CatalogError(
+        f"A search has no filter times, but time: one period or a range of two. Write {remedy}; times, a list of "
+        f"separate periods, belongs to resolve and open"
+    )
+
+
+def _example(given: Any) -> tuple[str, str]:
+    """The range that was probably meant, else any."""
+    values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
+    if len(values) >= 2 and all(isinstance(v, str) and _PERIOD.fullmatch(v) for v in values):
+        return min(values, key=time_range), max(values, key=time_range)
+    return "2020-01", "2020-12"
+
+
+def carried(end: int, calendar: str = "standard") -> int:
+    """The end of a range where the month has no such day, carried over to the first of the next month.
+
+    2011-02-28 ends at "2011-02-29" (see `time_range`), which is 2011-03-01 in all calendars but ``360_day`` and
+    ``all_leap``.
+    """
+    day, clock = divmod(end, 1_000_000)
+    month_key, number = divmod(day, 100)
+    year, month = divmod(month_key, 100)
+    if number <= 28 or number <= _days(year, month, calendar):
+        return end
+    year, month = (year, month + 1) if month < 12 else (year + 1, 1)
+    return _join(year, month, 1, 0, 0, 0) + clock
+
+
+def _days(year: int, month: int, calendar: str) -> int:
+    if calendar == "360_day":
+        return 30
+    if month != 2:
+        return 31 if month in (1, 3, 5, 7, 8, 10, 12) else 30
+    if calendar in ("noleap", "365_day"):
+        return 28
+    known = calendar if calendar in ("all_leap", "366_day", "julian", "proleptic_gregorian") else "standard"
+    return 29 if known in ("all_leap", "366_day") or cftime.is_leap_year(year, known) else 28
+
+
+def period_text(start: int, end: int, calendar: str = "standard") -> str:
+    """A half-open range in the words of `time_range`: ``2011-07``, or ``2011-07 to 2011-09``, last included."""
+    (*first, a_minute, a_second), (*last, b_minute, b_second) = _split(start), _split(carried(end, calendar))
+    if a_minute or a_second or b_minute or b_second:
+        return f"{time_text(start)} until before {time_text(end)}"
+    if first[1:] == last[1:] == [1, 1, 0]:
+        texts = [f"{first[0]:04}", f"{last[0] - 1:04}"]
+    elif first[2:] == last[2:] == [1, 0]:
+        year, month = (last[0], last[1] - 1) if last[1] > 1 else (last[0] - 1, 12)
+        texts = [f"{first[0]:04}-{first[1]:02}", f"{year:04}-{month:02}"]
+    else:
+        hourly = bool(first[3] or last[3])
+        before = cftime.datetime(*last, calendar=calendar) - (timedelta(hours=1) if hourly else timedelta(days=1))
+        last = [before.year, before.month, before.day, before.hour]
+        texts = [f"{y:04}-{m:02}-{d:02}" + (f"T{h:02}" if hourly else "") for y, m, d, h in (first, last)]
+    return texts[0] if texts[0] == texts[1] else " to ".join(texts)
+
+
+def _split(key: int) -> list[int]:
+    fields = []
+    for _ in range(5):
+        key, field = divmod(key, 100)
+        fields.append(field)
+    return [key, *reversed(fields)]
+
+
 def time_text(key: int) -> str:
     """A time key as ISO-like text, without the trailing parts that are the first of their kind."""
-    rest, second = divmod(key, 100)
-    rest, minute = divmod(rest, 100)
-    rest, hour = divmod(rest, 100)
-    rest, day = divmod(rest, 100)
-    year, month = divmod(rest, 100)
+    year, month, day, hour, minute, second = _split(key)
     if hour or minute or second:
         clock = f"{hour:02}:{minute:02}" + (f":{second:02}" if second else "")
         return f"{year:04}-{month:02}-{day:02}T{clock}"

@@ -38,5 +38,5 @@ for _command in (
     lustre.lustre,
 ):
     main.add_command(_command)
-for _part in (exchange.catalog_export, exchange.catalog_import, exchange.catalog_describe):
+for _part in (exchange.catalog_export, exchange.catalog_import, exchange.catalog_copy, exchange.catalog_describe):
     catalog.catalog.add_command(_part)

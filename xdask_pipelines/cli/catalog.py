@@ -18,7 +18,7 @@ from xdask_pipelines.cli.common import JSON, Group, give, printable, tell, topol
 _SHOWN = 20
 _SHORT = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
 _FILTERS = (
-    click.option("--time", nargs=2, help="First and last period, such as 2026-01 2026-04."),
+    click.option("--time", nargs=2, help="A period such as 2026, or first and last, such as 2026-01 2026-04."),
     click.option(
         "--bbox", nargs=4, type=float, help="West, south, east and north of a box that data lie in, in degrees."
     ),
@@ -71,6 +71,17 @@ class Facets(click.Command):
 
     ignore_unknown_options = True
     allow_extra_args = True
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words of the command; ``--time`` takes one period or two, and click a fixed number."""
+        words: list[str] = []
+        for word in args:
+            words += word.split("=", 1) if word.startswith("--time=") else [word]
+        for at, word in reversed(list(enumerate(words))):
+            after = words[at + 1 : at + 3]
+            if word == "--time" and after and not after[0].startswith("-") and (len(after) < 2 or after[1][:1] == "-"):
+                words.insert(at + 1, after[0])
+        return super().parse_args(ctx, words)
 
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:

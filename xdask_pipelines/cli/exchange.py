@@ -5,6 +5,7 @@ Belongs here: options, words and exit codes. Does not belong here: what the comm
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,33 @@ def catalog_import(file: Path, as_json: bool) -> None:
             click.echo("They have no headers yet: `xdask catalog describe` reads those that you name, or a sync all.")
 
     give(as_json, done, show)
+
+
+@click.command("copy")
+@click.argument("source", metavar="FROM")
+@click.argument("target", metavar="TO")
+@JSON
+def catalog_copy(source: str, target: str, as_json: bool) -> None:
+    """Copy the catalog FROM one store TO another that holds nothing; each a SQLite file or an opensearch+… address."""
+    from xdask_pipelines.catalog import copy_catalog
+    from xdask_pipelines.errors import CatalogError
+
+    urls = [_address(word) for word in (source, target)]
+    if urls[0].startswith("sqlite://") and not Path(urls[0].removeprefix("sqlite://")).is_file():
+        raise CatalogError(f"There is no catalog file {urls[0].removeprefix('sqlite://')} to copy from.")
+    done = copy_catalog(urls[0], urls[1], tell(as_json))
+    entries = sum(held.entries for held in done.values())
+    documents = [{"dataset": d, "region": r, **asdict(held)} for (d, r), held in done.items()]
+
+    def show() -> None:
+        click.echo(f"copied and compared: {entries:,} entries of {len(done)} datasets and Regions")
+        click.echo(f"To use the copy, write `catalog: {urls[1]}` into regions.yaml.")
+
+    give(as_json, {"catalog": urls[1], "copied": documents}, show)
+
+
+def _address(word: str) -> str:
+    return word if "://" in word else f"sqlite://{Path(word).expanduser().absolute()}"
 
 
 @click.command("describe", cls=Facets)

@@ -5,7 +5,6 @@ Belongs here: options, words and exit codes. Does not belong here: what the comm
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -63,17 +62,16 @@ def _print_report(report: Mapping[str, Any]) -> None:
     click.echo("look at it all        make ui    (Dagster on http://127.0.0.1:3000)")
 
 
-def _settings(words: tuple[str, ...]) -> dict[str, Any]:
-    """``name=value`` words as a config; values are JSON where they read as JSON."""
-    config: dict[str, Any] = {}
+def _settings(words: tuple[str, ...]) -> dict[str, str]:
+    """``name=value`` words as a config of texts; the asset's config knows which of them are numbers."""
+    config: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
-        if not equals:
+        if not equals or not name:
             raise click.UsageError(f"write config as name=value, such as experiment_id=E1; not {word!r}")
-        try:
-            config[name] = json.loads(value)
-        except ValueError:
-            config[name] = value
+        if name in config:
+            raise click.UsageError(f"config value {name} is given twice: {config[name]} and {value}; keep one")
+        config[name] = value
     return config
 
 
@@ -96,7 +94,6 @@ def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as
     where = topology()
     with bars() as watch, instance(where) as history:
         pools = Pools(where, watch)
-        pools.client()
         done = run_assets(
             where,
             pools,

@@ -14,6 +14,7 @@ from xdask_pipelines.climate.means import (
     month_partial,
     time_weighted_mean,
 )
+from xdask_pipelines.climate.periods import select_period
 from xdask_pipelines.climate.regrid import regrid
 from xdask_pipelines.climate.statistics import field_statistics
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
@@ -36,6 +37,7 @@ __all__ = [
     "quantise",
     "regrid",
     "same_coordinate",
+    "select_period",
     "time_weighted_mean",
     "with_bounds",
 ]

@@ -135,14 +135,16 @@ def with_bounds(dataset: xr.Dataset, variable: str) -> xr.DataArray:
         if bounds_name is None or bounds_name not in dataset.variables:
             continue
         bounds = dataset[bounds_name]
+        extra = [dim for dim in bounds.dims if dim not in coordinate.dims]
+        if len(extra) != 1 or bounds.sizes[extra[0]] != 2:
+            continue  # vertices of the cells of a curvilinear grid
         if bounds.chunks is not None:
             raise ClimateError(
                 f"the bounds {bounds_name!r} of {variable!r}{origin(coordinate)} are a Dask array; load them with the "
                 f"coordinates: dataset.assign_coords({bounds_name}=dataset.{bounds_name}.load())",
                 coordinate=str(name),
             )
-        dim = (set(bounds.dims) - set(coordinate.dims)).pop()
-        ends = bounds.transpose(*coordinate.dims, dim).values
+        ends = bounds.transpose(*coordinate.dims, extra[0]).values
         field = field.assign_coords(
             {f"{name}_lower": (coordinate.dims, ends[..., 0]), f"{name}_upper": (coordinate.dims, ends[..., 1])}
         )

@@ -13,17 +13,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xdask_pipelines.climate.axes import (
-    PARTITION,
-    carried_bounds,
-    horizontal_names,
-    is_time,
-    origin,
-    require_field,
-    time_name,
-)
+from xdask_pipelines.climate.axes import PARTITION, horizontal_names, is_time, origin, require_field, time_name
 from xdask_pipelines.climate.blocks import add, elementwise, map_fields, sum_over
 from xdask_pipelines.climate.grid import Float, Grid, grid_of
+from xdask_pipelines.climate.periods import EXCERPT
+from xdask_pipelines.climate.time_axis import DAY, TimeAxis
 from xdask_pipelines.climate.tolerance import same_coordinate
 from xdask_pipelines.errors import ClimateError
 
@@ -42,8 +36,23 @@ def month_partial(field: xr.DataArray) -> xr.Dataset:
     -------
     Dataset with ``sum`` (float64, the field's units; exact if values are multiples of 1/32 K) and ``count`` (int64),
     without the time dimension. A month of 0.25 degree ERA5 gives 16.6 MB for 3.09 GB.
+
+    Raises
+    ------
+    ClimateError
+        A step is there twice, steps are out of order, or one is missing between others. A field whose attribute
+        ``excerpt`` says that its data are knowingly incomplete may lack steps.
     """
+    require_field(field, "month_partial")
     time = time_name(field)
+    axis = _sound_axis(field, time)
+    if axis.kind == "uneven" and not field.attrs.get(EXCERPT):
+        raise ClimateError(
+            f"{time!r}{origin(field)} has steps that are unevenly apart, so that each would not weigh the "
+            "same. If the data are knowingly incomplete, declare the dataset `excerpt: true` in regions.yaml "
+            f"(field.attrs[{EXCERPT!r}] says so)"
+        )
+    _refuse_holes(field, time, axis)
     # One task a block gives both, so that a block of hours is read once and dropped at once.
     both = sum_over(_sum_and_count, field, time, label="month-partial", dtype=np.float64, new={"partial": 2})
     coords = _without(field, time)
@@ -154,14 +163,17 @@ def _require_same(first: xr.Dataset, other: xr.Dataset, i: int) -> None:
 def time_weighted_mean(field: xr.DataArray) -> xr.DataArray:
     """Mean over time, each step weighing as long as it lasts; NaN where any step is.
 
-    Steps last from their lower to their upper bound if bounds travel with the field (``axes.with_bounds``), else,
-    if they are months, as long as those months in the data's own calendar. A scalar time is a mean already.
+    Steps last from their lower to their upper bound if bounds travel with the field (``axes.with_bounds``). Without
+    bounds, months and years last as long as they do in the data's own calendar, and steps that are evenly apart weigh the
+    same. A scalar time is a mean already.
 
     Raises
     ------
     ClimateError
-        If how long steps last cannot be known.
+        How long steps last cannot be known, steps are out of order or doubled, bounds cannot be true, or steps are missing
+        between others. A field whose attribute ``excerpt`` says that its data are knowingly incomplete may lack steps.
     """
+    require_field(field, "time_weighted_mean")
     if not any(is_time(field[dim]) for dim in field.dims if dim in field.coords) and any(
         is_time(c) for c in field.coords.values() if c.ndim == 0
     ):
@@ -229,30 +241,39 @@ def _divide(total: Float, count: NDArray[np.int64]) -> Float:
 
 
 def _lengths(field: xr.DataArray, time: str) -> Float:
-    """How long each step lasts, in days, shape (nt,)."""
-    coordinate = field[time]
-    bounds = carried_bounds(coordinate)
-    if bounds is not None:
-        lengths = _days(bounds[1] - bounds[0])
-        bad = np.flatnonzero(~(lengths > 0))
-        if bad.size:
-            raise ClimateError(f"the bounds of {time!r} at index {bad[0]} span no time", index=int(bad[0]))
-        return lengths
-    gaps = _days(np.diff(coordinate.values))
-    # At least one gap of a month's length, or a step a year would pass for a month.
-    if not (gaps.size and gaps.min() >= 28 and gaps.min() <= 31):
+    """How long each step lasts, in days, shape (nt,); refuses steps of unknown length and holes between steps."""
+    axis = _sound_axis(field, time)
+    if axis.kind == "moment":
+        return np.ones(1)
+    if axis.intervals is None:
         raise ClimateError(
-            f"how long each step of {time!r} lasts is not known: steps are not months, and no bounds travel with the "
-            "field; take it from its dataset by climate.with_bounds(dataset, variable)"
+            f"{time!r}{origin(field)} has steps that are unevenly apart or longer than a month, and no bounds travel with "
+            "the field, so that how long each step lasts is not known. Take the field from its dataset with "
+            "climate.with_bounds(dataset, variable), or average with mean() if all steps weigh the same"
         )
-    return np.asarray(coordinate.dt.days_in_month.values, dtype=np.float64)
+    lower, upper = axis.intervals
+    _refuse_holes(field, time, axis)
+    return (upper - lower) / DAY
 
 
-def _days(differences: NDArray[Any]) -> Float:
-    if differences.dtype == object:  # cftime
-        return np.array([each.total_seconds() / 86400 for each in differences], dtype=np.float64)
-    days: Float = differences / np.timedelta64(1, "D")
-    return days
+def _sound_axis(field: xr.DataArray, time: str) -> TimeAxis:
+    axis = TimeAxis.of(field[time])
+    if fault := axis.fault():
+        drop = f"field.drop_vars(['{time}_lower', '{time}_upper'])"
+        remedy = (
+            f"drop the bounds if the stamps are right ({drop})" if "bounds" in fault else "select sound steps with isel"
+        )
+        raise ClimateError(f"{time!r}{origin(field)} {fault}. Use another file, or {remedy}")
+    return axis
+
+
+def _refuse_holes(field: xr.DataArray, time: str, axis: TimeAxis) -> None:
+    if axis.holes and not field.attrs.get(EXCERPT):
+        raise ClimateError(
+            f"{time!r}{origin(field)} lacks {axis.missing()}. Select a period without holes, or, if the data are "
+            "knowingly incomplete, declare the dataset `excerpt: true` in regions.yaml "
+            f"(field.attrs[{EXCERPT!r}] says so)"
+        )
 
 
 def _without(field: xr.DataArray, *dims: str) -> dict[Any, xr.DataArray]:

@@ -6,6 +6,7 @@ scheduler afterwards (compute).
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import warnings
@@ -24,7 +25,11 @@ _RESTART = "restart the pools: `xdask pools down`, `xdask pools up`"
 
 
 def connect(
-    address: str, certificates: Path | None = None, *, timeout: float = 30.0, set_as_default: bool = False
+    address: str,
+    certificates: str | os.PathLike[str] | None = None,
+    *,
+    timeout: float = 30.0,
+    set_as_default: bool = False,
 ) -> Client:
     """Connect, and make sure that client, scheduler and workers have the same versions.
 
@@ -42,18 +47,20 @@ def connect(
     Raises
     ------
     PlacementError
-        If one side speaks TLS and the other does not, if certificates have expired or are of different authorities, or
-        if versions differ.
+        If the address is none, the folder holds no certificates, one side speaks TLS and the other does not, certificates
+        have expired or are of different authorities, or versions differ.
     OSError
         If nothing answers.
     """
-    security = _security(address, certificates)
+    _check_address(address)
+    folder = None if certificates is None else _folder(certificates)
+    security = _security(address, folder)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", VersionMismatchWarning)  # what it tells is an error just below
             client = Client(address, security=security, timeout=timeout, set_as_default=set_as_default)
     except OSError as error:
-        if problem := _problem(address, certificates, security or Security()):
+        if problem := _problem(address, folder, security or Security()):
             raise PlacementError(problem) from error
         raise
     try:
@@ -62,6 +69,41 @@ def connect(
         client.close()
         raise
     return client
+
+
+def _check_address(address: str) -> None:
+    try:
+        scheme, separator, _ = address.partition("://")
+        usable = (not separator or scheme in ("tcp", "tls")) and bool(get_address_host_port(address, strict=True)[1])
+    except (AttributeError, TypeError, ValueError):  # no text, no port, or a port that is no number
+        usable = False
+    if not usable:
+        raise PlacementError(
+            f"{address!r} is not the address of a scheduler. Write tcp://host:port or tls://host:port, as "
+            "`xdask pools status` shows it."
+        )
+
+
+def _folder(certificates: str | os.PathLike[str]) -> Path:
+    """The folder of certificates; refused where it does not hold all that a client needs."""
+    try:
+        folder = Path(certificates).expanduser()
+    except (TypeError, RuntimeError) as error:  # no path, or the home folder of a user who does not exist
+        raise PlacementError(
+            f"{certificates!r} is not a folder of certificates ({error}). Name the folder that `{tls.MEND}` filled, or "
+            "a copy, such as 'var/certs'."
+        ) from error
+    names = (tls.AUTHORITY, tls.NODE, tls.NODE_KEY)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        lacks = (
+            f"has no {', '.join(missing)}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+        )
+        raise PlacementError(
+            f"The certificates cannot be used: the folder {folder.resolve()} {lacks}. Name the folder that "
+            f"`{tls.MEND}` filled (var/certs), or a copy of it; or make them with `{tls.MEND}`, and {_RESTART}."
+        )
+    return folder
 
 
 def _security(address: str, certificates: Path | None) -> Security | None:

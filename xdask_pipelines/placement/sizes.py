@@ -5,6 +5,7 @@ Belongs here: sizes in memory, and stored bytes that leaves will read. Does not 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from itertools import repeat
 from math import isnan, prod
@@ -17,9 +18,15 @@ from dask.highlevelgraph import HighLevelGraph, Layer
 from dask.typing import Key
 
 from xdask_pipelines.placement.homes import nested
+from xdask_pipelines.placement.true_dtypes import true_dtypes
 
 #: Blocks of these layers are dictionaries of arrays: counts and totals, and for moments sums of squares too.
 _ARRAYS_A_BLOCK = {"mean_chunk": 2, "mean_combine": 2, "moment_chunk": 3, "moment_combine": 3}
+
+#: Name of the layer of one output of `apply_gufunc`.
+_OUTPUT = re.compile(r"([^-]+)_(\d+)-([0-9a-f]+)")
+Chunks = tuple[tuple[float, ...], ...]
+Chunked = tuple[Chunks, np.dtype[Any]]
 
 
 def human_bytes(nbytes: float) -> str:
@@ -41,8 +48,15 @@ class Sizes:
     """
 
     def __init__(self, graphs: Sequence[Any]) -> None:
-        layers = {n: layer for g in graphs if isinstance(g, HighLevelGraph) for n, layer in g.layers.items()}
-        self._known = {name: found for name, layer in layers.items() if (found := _chunks_and_itemsize(name, layer))}
+        known = [g for g in graphs if isinstance(g, HighLevelGraph)]
+        layers = {n: layer for g in known for n, layer in g.layers.items()}
+        self._known = {name: found for name, layer in layers.items() if (found := _chunks_and_dtype(layer))}
+        outputs = _outputs_of_gufuncs(self._known)
+        stated = {name: dtype for name, (_, dtype) in self._known.items()}
+        needs = {n: d for g in known for n, d in g.dependencies.items()}
+        for name, dtype in true_dtypes(layers, needs, stated, outputs).items():
+            self._known[name] = (self._known[name][0], dtype)
+        self._outputs = {whole: [self._known[name] for name in names] for whole, names in outputs.items()}
 
     def of(self, key: Key, spec: GraphNode) -> int | None:
         """Bytes of a task's result; None if nothing tells."""
@@ -57,18 +71,42 @@ class Sizes:
         """Bytes of the block that a key stands for; None if nothing tells."""
         if not isinstance(key, tuple) or key[0] not in self._known:
             return None
-        chunks, itemsize = self._known[str(key[0])]
-        index = key[1:]
-        if len(index) != len(chunks):
-            return None
-        try:
-            lengths = [axis[int(i)] for axis, i in zip(chunks, index, strict=True)]  # type: ignore[arg-type]
-        except IndexError:
-            return None
-        return None if any(map(isnan, lengths)) else int(prod(lengths) * itemsize)
+        name, index = str(key[0]), key[1:]
+        if outputs := self._outputs.get(name):
+            made = [_block_bytes(c, dtype, (*index, *repeat(0, len(c) - len(index)))) for c, dtype in outputs]
+            return None if None in made else sum(n for n in made if n is not None)
+        arrays = next((n for prefix, n in _ARRAYS_A_BLOCK.items() if name.startswith(prefix)), 1)
+        nbytes = _block_bytes(*self._known[name], index)
+        return None if nbytes is None else nbytes * arrays
 
 
-def _chunks_and_itemsize(name: str, layer: Layer) -> tuple[tuple[tuple[float, ...], ...], int] | None:
+def _outputs_of_gufuncs(known: Mapping[str, Chunked]) -> dict[str, list[str]]:
+    """Names of the layers that compute outputs of `apply_gufunc`, with those of the outputs.
+
+    The former note the chunks of the loop dimensions alone: a block holds all of the core dimensions too, of one output or
+    of several. Each output is a layer of its own, ``name_0-token`` of ``name-token``.
+    """
+    found: dict[str, dict[int, str]] = {}
+    for name in known:
+        match = _OUTPUT.fullmatch(name)
+        whole = f"{match[1]}-{match[3]}" if match else ""
+        if match and whole in known and len(known[whole][0]) <= len(known[name][0]):
+            found.setdefault(whole, {})[int(match[2])] = name
+    # Where an output is not used, nothing is known of its size.
+    return {w: [n[i] for i in range(len(n))] for w, n in found.items() if set(n) == set(range(len(n)))}
+
+
+def _block_bytes(chunks: Chunks, dtype: np.dtype[Any], index: Sequence[Any]) -> int | None:
+    if len(index) != len(chunks):
+        return None
+    try:
+        lengths = [axis[int(i)] for axis, i in zip(chunks, index, strict=True)]
+    except IndexError:
+        return None
+    return None if any(map(isnan, lengths)) else int(prod(lengths) * dtype.itemsize)
+
+
+def _chunks_and_dtype(layer: Layer) -> Chunked | None:
     about = layer.collection_annotations or {}
     if "chunks" not in about or about.get("dtype") is None:
         return None
@@ -78,8 +116,7 @@ def _chunks_and_itemsize(name: str, layer: Layer) -> tuple[tuple[tuple[float, ..
         axes = kwargs.get("axis")
         reduced: Collection[int] = range(len(chunks)) if axes is None else [axes] if isinstance(axes, int) else axes
         chunks = tuple(tuple(repeat(1, len(c))) if i in reduced else c for i, c in enumerate(chunks))
-    arrays = next((n for prefix, n in _ARRAYS_A_BLOCK.items() if name.startswith(prefix)), 1)
-    return chunks, np.dtype(about["dtype"]).itemsize * arrays
+    return chunks, np.dtype(about["dtype"])
 
 
 def stored_bytes(spec: GraphNode) -> int | None:

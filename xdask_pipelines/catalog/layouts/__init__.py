@@ -15,7 +15,7 @@ from sys import intern
 
 from xdask_pipelines.catalog.entry import Entry, Format
 from xdask_pipelines.catalog.layouts.arco_zarr import ArcoZarr
-from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Holding, Layout, Quarantined, Reading
+from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Content, Holding, Layout, Quarantined, Reading
 from xdask_pipelines.catalog.layouts.cmip6_pds import Cmip6Pds
 from xdask_pipelines.catalog.layouts.era5_pds import Era5Pds
 from xdask_pipelines.catalog.layouts.generic import Generic
@@ -24,7 +24,7 @@ from xdask_pipelines.catalog.layouts.ncar_era5 import NcarEra5
 from xdask_pipelines.catalog.layouts.stores import stores_of
 from xdask_pipelines.catalog.listing import StoredObject
 
-__all__ = ["LAYOUTS", "Cmip6Pds", "Holding", "Layout", "Quarantined", "Reading", "fingerprint", "parse"]
+__all__ = ["LAYOUTS", "Cmip6Pds", "Content", "Holding", "Layout", "Quarantined", "Reading", "fingerprint", "parse"]
 
 LAYOUTS: dict[str, Layout] = {
     "arco-zarr": ArcoZarr(),

@@ -5,7 +5,9 @@ Belongs here: naming the entry of a store. Does not belong here: how objects mak
 
 from __future__ import annotations
 
-from xdask_pipelines.catalog.layouts.base import Holding, Reading
+from collections.abc import Mapping
+
+from xdask_pipelines.catalog.layouts.base import Content, Holding, Reading
 
 
 class ArcoZarr:
@@ -23,3 +25,7 @@ class ArcoZarr:
         """See :meth:`Layout.read`."""
         name = key.rpartition("/")[2]
         return Reading(variable=name.removesuffix(".zarr") or name, facets={"store": holding.below(key) or name})
+
+    def content(self, variable: str, facets: Mapping[str, str]) -> Content:
+        """See :meth:`Layout.content`."""
+        return Content()

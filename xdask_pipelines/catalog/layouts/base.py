@@ -77,6 +77,20 @@ class Reading:
     times: tuple[int, int] | tuple[None, None] = (None, None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a convention says of the content of one of its files or stores, beyond the words of the path.
+
+    ``names`` are those under which the file may hold the variable that its path names; empty if the path names none.
+    ``timeless``: the data have no time, whatever axis the file carries. ``step_seconds``: length of a step, where the
+    convention fixes it.
+    """
+
+    names: tuple[str, ...] = ()
+    timeless: bool = False
+    step_seconds: int | None = None
+
+
 class Layout(Protocol):
     """One convention of paths."""
 
@@ -86,4 +100,8 @@ class Layout(Protocol):
 
     def read(self, key: str, holding: Holding) -> Reading | str | None:
         """What the key of a file or store says; why it says nothing, as text; or None for what is noise."""
+        ...
+
+    def content(self, variable: str, facets: Mapping[str, str]) -> Content:
+        """What must be true of the content of an entry with this variable and these facets."""
         ...

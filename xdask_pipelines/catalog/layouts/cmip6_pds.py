@@ -6,8 +6,9 @@ Belongs here: its paths. Does not belong here: how objects make stores (stores).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-from xdask_pipelines.catalog.layouts.base import Holding, Reading
+from xdask_pipelines.catalog.layouts.base import Content, Holding, Reading
 
 
 class Cmip6Pds:
@@ -43,3 +44,7 @@ class Cmip6Pds:
             return f"{version!r} is not a version such as v20190815"
         facets = dict(zip(self.FACETS, values, strict=True))
         return Reading(variable=facets["variable_id"], facets=facets, version=version)
+
+    def content(self, variable: str, facets: Mapping[str, str]) -> Content:
+        """See :meth:`Layout.content`."""
+        return Content(names=(variable,))

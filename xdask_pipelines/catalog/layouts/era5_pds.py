@@ -6,8 +6,9 @@ Belongs here: its paths. Does not belong here: what is in the files.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
-from xdask_pipelines.catalog.layouts.base import Holding, Reading
+from xdask_pipelines.catalog.layouts.base import Content, Holding, Reading
 from xdask_pipelines.catalog.times import time_range
 
 
@@ -35,3 +36,7 @@ class Era5Pds:
             return f"{year}-{month} is not a month"
         facets = {"variable": variable, "year": year, "month": month}
         return Reading(variable=variable, facets=facets, times=time_range(f"{year}-{month}"))
+
+    def content(self, variable: str, facets: Mapping[str, str]) -> Content:
+        """See :meth:`Layout.content`."""
+        return Content(names=(variable,), step_seconds=3600)

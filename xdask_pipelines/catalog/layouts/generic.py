@@ -5,7 +5,9 @@ Belongs here: what the names that a pattern finds mean. Does not belong here: pa
 
 from __future__ import annotations
 
-from xdask_pipelines.catalog.layouts.base import Holding, Reading
+from collections.abc import Mapping
+
+from xdask_pipelines.catalog.layouts.base import Content, Holding, Reading
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.path_pattern import read_pattern
@@ -34,3 +36,7 @@ class Generic:
             return str(error)
         variable = said.get("variable", holding.variable)
         return Reading(variable=variable, version=said.pop("version", ""), facets=said, times=times)
+
+    def content(self, variable: str, facets: Mapping[str, str]) -> Content:
+        """See :meth:`Layout.content`."""
+        return Content(names=(variable,))

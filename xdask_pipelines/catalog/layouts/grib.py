@@ -5,7 +5,9 @@ Belongs here: telling them by their names. Does not belong here: their messages 
 
 from __future__ import annotations
 
-from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Holding, Reading
+from collections.abc import Mapping
+
+from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Content, Holding, Reading
 
 _SUFFIXES = tuple(suffix for suffix, kind in FILE_FORMATS.items() if kind == "grib")
 
@@ -30,3 +32,7 @@ class Grib:
         if not name.endswith(_SUFFIXES) or not stem:
             return f"its name does not end in {', '.join(_SUFFIXES)}"
         return Reading(variable=stem, facets={"file": holding.below(key)})
+
+    def content(self, variable: str, facets: Mapping[str, str]) -> Content:
+        """See :meth:`Layout.content`."""
+        return Content()

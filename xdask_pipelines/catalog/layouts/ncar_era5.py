@@ -6,9 +6,10 @@ Belongs here: its paths. Does not belong here: what is in the files.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from xdask_pipelines.catalog.layouts.base import Holding, Reading
+from xdask_pipelines.catalog.layouts.base import Content, Holding, Reading
 from xdask_pipelines.catalog.times import time_key
 
 
@@ -55,6 +56,14 @@ class NcarEra5:
         facets = {name: match[name] for name in self._FACETS if match[name]}
         invariant = match["product"] == "invariant"
         return Reading(variable=match["short_name"], facets=facets, times=(None, None) if invariant else times)
+
+    def content(self, variable: str, facets: Mapping[str, str]) -> Content:
+        """See :meth:`Layout.content`."""
+        # Names that begin with a digit get a prefix in the files: 2t is VAR_2T, t is T.
+        names = (variable.upper(), f"VAR_{variable.upper()}", variable)
+        invariant = facets.get("product") == "invariant"
+        hourly = facets.get("product") == "an"  # forecasts have two axes, of initialisation and of hours since
+        return Content(names=names, timeless=invariant, step_seconds=3600 if hourly else None)
 
 
 def _times(first: str, last: str, *, forecast: bool) -> tuple[int, int] | None:

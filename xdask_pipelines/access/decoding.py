@@ -1,0 +1,35 @@
+"""From stored values to those that people mean, by the conventions of CF: the one decoding of the project.
+
+Belongs here: decoding coordinates of a header and values of a block. Does not belong here: reading either. A header is
+decoded once when it is described, so that opening it meets nothing that describing has not met.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdask_pipelines.access.describing.raw import attributes
+from xdask_pipelines.access.packed import unpack
+
+
+def decode_coordinates(header: Mapping[str, Any]) -> xr.Dataset:
+    """Coordinates and attributes of a header, times as cftime objects; data variables are left out."""
+    values = {name: unpack(c) for name, c in header["coords"].items()}
+    return decode_dataset(header, values)
+
+
+def decode_dataset(header: Mapping[str, Any], values: Mapping[str, np.ndarray]) -> xr.Dataset:
+    """Coordinates of a header with given stored values, which may be a part of its own."""
+    coords = {name: (c["dims"], values[name], attributes(c["attrs"])) for name, c in header["coords"].items()}
+    raw = xr.Dataset(coords=coords, attrs=attributes(header["attrs"]))
+    return xr.decode_cf(raw, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True))
+
+
+def decode_values(raw: np.ndarray, name: str, dims: tuple[str, ...], attrs: Mapping[str, Any]) -> np.ndarray:
+    """Apply CF packing and fill values to stored values (an empty array gives the decoded dtype)."""
+    variable = xr.conventions.decode_cf_variable(name, xr.Variable(dims, raw, dict(attrs)), decode_times=False)
+    return np.asarray(variable.values)

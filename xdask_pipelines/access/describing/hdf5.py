@@ -1,0 +1,92 @@
+"""Variables of a netCDF-4 file, read with h5py.
+
+Belongs here: dimensions by HDF5's dimension scales, text in its several storages. Does not belong here: netCDF classic.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from xdask_pipelines.access.describing.raw import NUMBERS, RawFile, RawVariable, Unusable, as_text, joined_characters
+
+_BARE_DIMENSION = b"This is a netCDF dimension but not a netCDF variable"
+
+
+def read_raw(file: h5py.File) -> RawFile:
+    """All variables at the root of an open file; values are read on demand, while it is open.
+
+    Raises
+    ------
+    Unusable
+        A variable has no dimension scales, so that its dimensions have no names.
+    """
+    items = {name: file[name] for name in file}
+    datasets = {name: item for name, item in items.items() if isinstance(item, h5py.Dataset)}
+    names = _dimension_names(datasets)
+    variables = [
+        variable
+        for name, item in datasets.items()
+        if not _is_bare_dimension(item) and (variable := _variable(name, item, names)) is not None
+    ]
+    groups = tuple(name for name, item in items.items() if isinstance(item, h5py.Group))
+    return RawFile(_attrs(file), tuple(variables), groups)
+
+
+def _attrs(item: Any) -> dict[str, Any]:
+    """Attributes; those without a value are empty arrays."""
+    return {k: np.array([], v.dtype) if isinstance(v, h5py.Empty) else v for k, v in item.attrs.items()}
+
+
+def _variable(name: str, item: h5py.Dataset, names: dict[int, str]) -> RawVariable | None:
+    """The variable; None for what neither numbers nor text is, such as compound types and references."""
+    kind, is_string = item.dtype.kind, h5py.check_string_dtype(item.dtype) is not None
+    if kind not in NUMBERS and kind not in "SU" and not is_string:
+        return None
+    dims = _dims(name, item, names)
+    shape, read, dtype = item.shape, lambda: np.asarray(item[...]), item.dtype
+    if kind not in NUMBERS:
+        characters = kind == "S" and item.dtype.itemsize == 1 and item.ndim > 0 and dims[-1:] != [name]
+        read = (lambda: joined_characters(item[...])) if characters else (lambda: as_text(item[...]))
+        if characters:
+            dims, shape = dims[:-1], shape[:-1]
+        dtype = np.dtype(object)
+    chunks = item.chunks if item.chunks and len(item.chunks) == len(shape) else shape
+    return RawVariable(name, tuple(dims), dtype, tuple(shape), _attrs(item), chunks, item.id.get_storage_size(), read)
+
+
+def _is_bare_dimension(item: h5py.Dataset) -> bool:
+    label = item.attrs.get("NAME", b"")
+    return isinstance(label, (bytes, np.bytes_)) and bytes(label).startswith(_BARE_DIMENSION)
+
+
+def _dimension_names(datasets: dict[str, h5py.Dataset]) -> dict[int, str]:
+    """Dimensions by the number that netCDF-4 gives them."""
+    return {int(item.attrs["_Netcdf4Dimid"]): name for name, item in datasets.items() if _is_scale(item, one=True)}
+
+
+def _is_scale(item: h5py.Dataset, *, one: bool = False) -> bool:
+    return item.attrs.get("CLASS") == b"DIMENSION_SCALE" and (not one or "_Netcdf4Dimid" in item.attrs)
+
+
+def _dims(name: str, item: h5py.Dataset, names: dict[int, str]) -> list[str]:
+    if _is_scale(item):
+        if item.ndim <= 1:
+            return [name] if item.ndim else []
+        numbers: Any = item.attrs.get("_Netcdf4Coordinates", ())
+        if len(numbers) == item.ndim and all(int(n) in names for n in numbers):
+            return [names[int(n)] for n in numbers]
+    if item.ndim and not all(len(d) for d in item.dims):
+        raise Unusable(
+            f"has a variable {name!r} without dimension scales, so that its dimensions have no names",
+            "write it with netCDF4 or xarray",
+        )
+    return [d[0].name.rsplit("/", 1)[-1] for d in item.dims]
+
+
+def open_hdf5(path: Path) -> h5py.File:
+    """Open a netCDF-4 file for reading."""
+    return h5py.File(path, "r")

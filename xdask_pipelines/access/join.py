@@ -1,0 +1,189 @@
+"""Whether entries fit together: what must agree, what is converted, and what may be absent from some.
+
+Belongs here: comparing headers of entries that are to be one array. Does not belong here: the arrays (open), which entries
+(catalog).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import pairwise
+from typing import Any, Protocol
+
+import numpy as np
+import xarray as xr
+
+from xdask_pipelines.climate import same_coordinate
+from xdask_pipelines.errors import AccessError
+
+#: Attributes of a variable that say what its numbers mean: they must agree, but for units that can be converted.
+_MEANING = ("standard_name", "cell_methods", "positive")
+_COORDINATE_MEANING = ("standard_name", "units", "positive")
+
+
+class Placed(Protocol):
+    """What messages need of an entry."""
+
+    @property
+    def region(self) -> str: ...
+    @property
+    def key(self) -> str: ...
+
+
+Conversion = tuple[float, float] | None
+
+
+def where(entry: Placed) -> str:
+    """An entry as messages name it."""
+    return f"{entry.region}:{entry.key}"
+
+
+def conversions(name: str, variables: Sequence[Mapping[str, Any]], entries: Sequence[Placed]) -> list[Conversion]:
+    """How each entry's values of a variable come to the units of the first; None where they are in them.
+
+    Raises
+    ------
+    AccessError
+        Units cannot be converted or are missing in some, or other attributes differ that say what the numbers mean.
+    """
+    first, place = variables[0]["attrs"], where(entries[0])
+    found: list[Conversion] = []
+    for variable, entry in zip(variables, entries, strict=True):
+        attrs = variable["attrs"]
+        for key in _MEANING:
+            one, other = _words(first.get(key)), _words(attrs.get(key))
+            if one != other:
+                raise _difference(f"{key} of {name}", place, one, where(entry), other)
+        found.append(_conversion(name, place, first.get("units"), where(entry), attrs.get("units")))
+    return found
+
+
+def _words(value: Any) -> str | None:
+    """An attribute without its comments in parentheses and its spacing."""
+    return None if value is None else " ".join(re.sub(r"\([^)]*\)", " ", str(value)).split())
+
+
+def _difference(what: str, place: str, one: Any, other_place: str, other: Any) -> AccessError:
+    said = [repr(value) if value is not None else "not given" for value in (one, other)]
+    return AccessError(
+        f"{what} is {said[0]} in {place} and {said[1]} in {other_place}: they are not one series. Open each by itself, "
+        "bring them together in your analysis, and join the results with xarray.concat"
+    )
+
+
+def _conversion(name: str, place: str, target: Any, other_place: str, units: Any) -> Conversion:
+    if units == target:
+        return None
+    if units is None or target is None:
+        raise _difference(f"units of {name}", place, target, other_place, units)
+    found = linear_conversion(str(units), str(target))
+    if isinstance(found, str):
+        error = _difference(f"units of {name}", place, target, other_place, units)
+        raise AccessError(f"{error} ({found})")
+    return None if found == (1.0, 0.0) else found
+
+
+@lru_cache(256)
+def linear_conversion(units: str, target: str) -> tuple[float, float] | str:
+    """Factor and summand from one unit to another by UDUNITS, or why there are none."""
+    from cf_units import Unit  # loads its database of units, 50 ms
+
+    try:
+        one, other = Unit(units), Unit(target)
+        if not one.is_convertible(other):
+            return f"{units!r} cannot be converted to {target!r}"
+        zero, far, near = (float(v) for v in one.convert(np.array([0.0, 1e6, 10.0]), other))
+    except ValueError as error:
+        return f"{str(error).strip()}"
+    scale, offset = float(f"{(far - zero) / 1e6:.15g}"), float(f"{zero:.15g}")
+    if not np.isclose(near, 10 * scale + offset, rtol=1e-9, atol=1e-9 * abs(offset)):
+        return f"{units!r} and {target!r} are no linear units of each other"
+    return scale, offset
+
+
+def check_calendars(parts: Sequence[xr.Dataset], dim: str, entries: Sequence[Placed]) -> None:
+    """Raise `AccessError` if the times of entries are of several calendars."""
+    first = _calendar(parts[0][dim])
+    for part, entry in zip(parts[1:], entries[1:], strict=True):
+        if (other := _calendar(part[dim])) != first:
+            raise AccessError(
+                f"Times of {where(entries[0])} are in the calendar {first!r} and those of {where(entry)} in {other!r}: they "
+                "cannot be joined. Open each by itself, take means over time, and combine these"
+            )
+
+
+def _calendar(time: xr.DataArray) -> str:
+    values = time.values
+    return str(getattr(values.flat[0], "calendar", "none (numbers without units)")) if values.size else "none"
+
+
+def in_time_order(parts: Sequence[xr.Dataset], dim: str, entries: Sequence[Placed]) -> list[int]:
+    """Order of entries along time.
+
+    Raises
+    ------
+    AccessError
+        Two of them overlap, or are of different calendars.
+    """
+    check_calendars(parts, dim, entries)
+    order = sorted(range(len(parts)), key=lambda i: parts[i][dim].values[0])
+    for a, b in pairwise(order):
+        if not parts[a][dim].values[-1] < parts[b][dim].values[0]:
+            raise AccessError(
+                f"{where(entries[a])} and {where(entries[b])} overlap in time, so that they cannot be joined. Ask for one "
+                "of them: name the facet in which they differ, see `xdask catalog search`"
+            )
+    return order
+
+
+def joined_coordinates(parts: Sequence[xr.Dataset], entries: Sequence[Placed], dim: str | None) -> xr.Dataset:
+    """Coordinates of all entries together, joined along a dimension; those without it are the first entry's.
+
+    Coordinates may differ by rounding (`climate.tolerance`). Scalars and auxiliary coordinates that some entries lack are
+    taken from those that have them.
+
+    Raises
+    ------
+    AccessError
+        A coordinate differs in value or meaning.
+    """
+    if len(parts) == 1:
+        return parts[0]
+    fixed: dict[str, tuple[xr.DataArray, Placed]] = {}
+    along: list[set[str]] = []
+    for part, entry in zip(parts, entries, strict=True):
+        for name, coordinate in part.coords.items():
+            if dim in coordinate.dims:
+                continue
+            known, owner = fixed.setdefault(str(name), (coordinate, entry))
+            if known is not coordinate:
+                _check_same(str(name), known, owner, coordinate, entry)
+        along.append({str(n) for n, c in part.coords.items() if dim in c.dims})
+        missing = [d for d in parts[0].dims if d != dim and (d in part.coords) != (d in parts[0].coords)]
+        if missing:
+            raise AccessError(
+                f"Only one of {where(entries[0])} and {where(entry)} has the coordinate {missing[0]!r}: they are not one "
+                "dataset. Open each by itself"
+            )
+    common = set.intersection(*along)
+    varying = [part.drop_vars([n for n in part.coords if n not in common]) for part in parts]
+    if dim is not None and dim in common and len({p[dim].dtype.kind for p in parts}) == 1:
+        check_calendars(parts, dim, entries)
+    joined = xr.concat(
+        varying, dim, coords="minimal", compat="override", join="override", combine_attrs="override", data_vars="all"
+    )
+    return joined.assign_coords({name: coordinate.variable for name, (coordinate, _) in fixed.items()})
+
+
+def _check_same(name: str, known: xr.DataArray, owner: Placed, other: xr.DataArray, entry: Placed) -> None:
+    for key in _COORDINATE_MEANING:
+        one, two = known.attrs.get(key), other.attrs.get(key)
+        if one is not None and two is not None and one != two:
+            raise _difference(f"{key} of the coordinate {name!r}", where(owner), one, where(entry), two)
+    if known.dims != other.dims or not same_coordinate(known, other):
+        raise AccessError(
+            f"The coordinate {name!r} of {where(entry)} differs from that of {where(owner)}: they are not one dataset. Open "
+            "each by itself, and regrid or select one to match the other"
+        )

@@ -1,0 +1,204 @@
+"""What must be true of a header before it is catalogued: a header that passes is opened without a surprise.
+
+Belongs here: holding content against itself and against what the path says. Does not belong here: reading content
+(describing), what follows from missing steps (completeness).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from xdask_pipelines.access.coverage import grid_warnings, is_inside, seconds_of, time_axes, time_gaps, time_keys
+from xdask_pipelines.access.decoding import decode_dataset, decode_values
+from xdask_pipelines.access.describing.raw import Unusable, attributes
+from xdask_pipelines.access.packed import unpack
+from xdask_pipelines.catalog.times import period_text
+from xdask_pipelines.climate import with_bounds
+from xdask_pipelines.climate.time_axis import TimeAxis
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the path of a file says of its content.
+
+    Attributes
+    ----------
+    names
+        Names under which the file may hold the variable that its path names; empty if the path names none.
+    period
+        Half-open range of time keys that the path names.
+    timeless
+        The path says that the data have no time.
+    step_seconds
+        Length of a step where the layout fixes it.
+    """
+
+    names: tuple[str, ...] = ()
+    period: tuple[int, int] | None = None
+    timeless: bool = False
+    step_seconds: float | None = None
+
+
+def validated(header: dict[str, Any], claim: Claim) -> dict[str, Any]:
+    """The header with what was found out: its named variable, range, gaps and steps of time.
+
+    Raises
+    ------
+    Unusable
+        Something of it cannot be true, or is not what the path says.
+    """
+    _check_decodes(header)
+    _check_dimensions(header)
+    found: dict[str, Any] = {}
+    if claim.names:
+        found["variable"] = _named_variable(header, claim.names)
+    axes = time_axes(header)
+    warnings = grid_warnings(header["coords"])
+    for name, axis in axes.items():
+        fault = axis.fault()
+        if fault and axis.bounds_elsewhere:
+            warnings.append(f"its time axis {name!r} {fault}; the stamps count, and means that need bounds are refused")
+            axes[name] = replace(axis, bounds=None)
+        elif fault:
+            raise Unusable(f"has a time axis that cannot be true: {name!r} {fault}", "write sound times or bounds")
+    used = [name for name in axes if any(name in v["dims"] for v in header["variables"].values())]
+    chosen = next(iter([*used, *(n for n in axes if n not in used)]), None)
+    if chosen is not None and not claim.timeless:
+        axis = axes[chosen].with_step(claim.step_seconds)
+        if claim.step_seconds is not None:
+            found["step_seconds"] = claim.step_seconds
+        if claim.period is not None:
+            found["path_names_time"] = True
+            _check_period(chosen, axis, claim.period)
+        found["time_range"] = list(time_keys(axis))
+        if gaps := time_gaps(axis):
+            found["time_gaps"] = gaps
+        if steps := _steps(axis, claim.period):
+            found["steps"] = steps
+    return header | found | ({"warnings": warnings} if warnings else {})
+
+
+def _check_decodes(header: Mapping[str, Any]) -> None:
+    """Decode what opening and reading will decode: coordinates, the ends of each axis, one value of each variable."""
+    coords = {
+        n: [c["dims"], c["dtype"], [min(s, 2) for s in c["shape"]], c["attrs"]] for n, c in header["coords"].items()
+    }
+    variables = {
+        n: [v["dims"], v["dtype"], [min(s, 2) for s in v["shape"]], v["attrs"]] for n, v in header["variables"].items()
+    }
+    _decode_signature(json.dumps([header["attrs"], coords, variables], sort_keys=True, allow_nan=False))
+
+
+@lru_cache(4096)
+def _decode_signature(signature: str) -> None:
+    """Decode values of these dtypes and attributes. Files of one series share them: 1 ms for the first, none for others."""
+    attrs, coords, variables = json.loads(signature)
+    header = {"attrs": attrs, "coords": {n: {"dims": dims, "attrs": a} for n, (dims, _, _, a) in coords.items()}}
+    values = {name: np.zeros(shape, str if dtype == "text" else dtype) for name, (_, dtype, shape, _) in coords.items()}
+    try:
+        coordinates = decode_dataset(header, values).load()
+    except Exception as error:  # of xarray, cftime or numpy: what they refuse differs by version
+        raise _undecodable(coords, error) from error
+    for name, (dims, dtype, shape, attrs) in variables.items():
+        try:
+            stored = decode_values(np.zeros(shape, dtype), name, tuple(dims), attributes(attrs))
+            with_bounds(coordinates.assign({name: (dims, stored)}), name)
+        except Exception as error:
+            raise Unusable(
+                f"has a variable {name!r} that cannot be opened with its coordinates ({_reason(error)})",
+                "correct its attributes and dimensions",
+            ) from error
+
+
+def _undecodable(coords: Mapping[str, Any], error: Exception) -> Unusable:
+    for name, (dims, dtype, shape, attrs) in coords.items():
+        header = {"attrs": {}, "coords": {name: {"dims": dims, "attrs": attrs}}}
+        try:
+            decode_dataset(header, {name: np.zeros(shape, str if dtype == "text" else dtype)}).load()
+        except Exception:
+            units, calendar = attrs.get("units", ""), attrs.get("calendar", "standard")
+            if str(units).startswith(("month", "year")):
+                return Unusable(
+                    f"has times {name!r} in {units!r}, which have no fixed length in the calendar {calendar!r}",
+                    "write them in days",
+                )
+            if "since" in str(units):
+                return Unusable(
+                    f"has times {name!r} that cannot be decoded from units {units!r} and calendar {calendar!r}",
+                    "write units and calendar of CF, such as 'days since 2001-01-01' and '360_day'",
+                )
+            return Unusable(
+                f"has a coordinate {name!r} that cannot be decoded ({_reason(error)})", "correct its attributes"
+            )
+    return Unusable(f"has coordinates that cannot be decoded together ({_reason(error)})", "correct their attributes")
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no reason given'])[0]}"
+
+
+def _check_dimensions(header: Mapping[str, Any]) -> None:
+    """Coordinates of dimensions have finite values; all that share a dimension agree in its size."""
+    sizes: dict[str, int] = {}
+    for kind in ("coords", "variables"):
+        for name, variable in header[kind].items():
+            for dim, size in zip(variable["dims"], variable["shape"], strict=True):
+                if sizes.setdefault(dim, size) != size:
+                    raise Unusable(f"has a dimension {dim!r} of {sizes[dim]} and, in {name!r}, of {size}")
+            if len(set(variable["dims"])) != len(variable["dims"]):
+                raise Unusable(f"has a variable {name!r} with the dimension {variable['dims'][0]!r} twice")
+    data = {name: v for name, v in header["variables"].items() if not v.get("coordinate")}
+    if all(0 in v["shape"] for v in data.values()):
+        name, first = next(iter(data.items()))
+        empty = first["dims"][first["shape"].index(0)]
+        raise Unusable(f"holds no value: {name!r} has the dimension {empty!r} of size 0", "write data into it")
+    for name, coordinate in header["coords"].items():
+        if coordinate["dims"] != [name]:
+            continue
+        values = unpack(coordinate)
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise Unusable(
+                f"has a missing value in its coordinate {name!r} at index {int(np.argmin(np.isfinite(values)))}",
+                "write the coordinate whole",
+            )
+
+
+def _named_variable(header: Mapping[str, Any], names: tuple[str, ...]) -> str:
+    data = [str(name) for name, v in header["variables"].items() if not v.get("coordinate")]
+    for name in data:
+        if name in names or header["variables"][name]["attrs"].get("GRIB_shortName") in names:
+            return name
+    raise Unusable(
+        f"holds {', '.join(data)}, and its path names {names[0]}",
+        "give it the path of what it holds, or write what its path names",
+    )
+
+
+def _check_period(name: str, axis: TimeAxis, period: tuple[int, int]) -> None:
+    for step in (0, axis.size - 1):
+        if not is_inside(axis, step, period):
+            first, last = axis.date(axis.seconds[0]), axis.date(axis.seconds[-1])
+            raise Unusable(
+                f"holds {name} from {first} to {last}, and its path names {period_text(*period, axis.origin.calendar)}",
+                "give it the path of the period that it holds",
+            )
+
+
+def _steps(axis: TimeAxis, period: tuple[int, int] | None) -> dict[str, Any] | None:
+    """How many steps there are, and how many there should be: in the period of the path, else between first and last."""
+    kind, length = axis.step
+    if axis.intervals is None or not length:
+        return None
+    if period is None:
+        expected = axis.size + sum(axis.count(a, b) for a, b in axis.holes)
+    else:
+        expected = axis.count(*(seconds_of(axis, key) for key in period))
+    units = {"month": "months", "year": "years"}
+    unit = units.get(kind) or {3600: "h", 86400: "days"}.get(round(length), f"steps of {length / 3600:g} h")
+    return {"found": axis.size, "expected": max(expected, axis.size), "unit": unit}

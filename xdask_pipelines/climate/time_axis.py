@@ -1,0 +1,311 @@
+"""Time axes: when each step begins and ends, which steps are missing between them, and what cannot be true of them.
+
+Belongs here: arithmetic on stamps and bounds. Does not belong here: reading them (access), selecting or averaging fields
+(periods, means).
+
+A step lasts from its lower to its upper bound. Without bounds it stands for the year, the month or the part of a day that
+holds its stamp, whichever is as long as the steps are apart. Steps that are unevenly apart have no known length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+from typing import Any, Literal
+
+import cftime
+import numpy as np
+import xarray as xr
+from numpy.typing import ArrayLike, NDArray
+
+from xdask_pipelines.climate.axes import carried_bounds
+
+Float = NDArray[np.float64]
+Kind = Literal["moment", "even", "month", "year", "uneven"]
+
+DAY = 86_400.0
+_MONTH_DAYS, _YEAR_DAYS = (28, 31), (355, 370)
+#: Instants closer than this are the same.
+_SAME_SECONDS = 1.0
+#: Part of a step by which stamps may be off: hours in float32 days since 1850 are off by six minutes.
+_JITTER = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class TimeAxis:
+    """The steps of one time coordinate.
+
+    Attributes
+    ----------
+    origin
+        First stamp; its calendar is that of the axis.
+    seconds
+        Stamps, seconds after the origin, shape (n,) with n > 0.
+    bounds
+        Lower and upper ends in the same seconds, each of shape (n,); None without bounds.
+    fixed_step
+        Length of a step in seconds where it is known from elsewhere; None: told from the stamps.
+    """
+
+    origin: cftime.datetime
+    seconds: Float
+    bounds: tuple[Float, Float] | None = None
+    fixed_step: float | None = None
+
+    @classmethod
+    def from_numbers(
+        cls, values: ArrayLike, units: str, calendar: str, bounds: tuple[ArrayLike, ArrayLike] | None = None
+    ) -> TimeAxis:
+        """Axis from numbers as a file stores them.
+
+        Raises
+        ------
+        ValueError
+            cftime cannot decode the units, the calendar or a value.
+        """
+        numbers = np.asarray(values, np.float64)
+        first, second, _ = cftime.num2date(
+            [numbers[0], numbers[0] + 1, numbers[-1]], units, calendar, only_use_cftime_datetimes=True
+        )
+        unit = (second - first).total_seconds()
+        ends = None
+        if bounds is not None:
+            lower, upper = ((np.asarray(b, np.float64) - numbers[0]) * unit for b in bounds)
+            # Instantaneous values may carry bounds that span no time at all: the stamp says the same.
+            ends = None if (lower == upper).all() else (lower, upper)
+        return cls(first, (numbers - numbers[0]) * unit, ends)
+
+    @classmethod
+    def of(cls, coordinate: xr.DataArray) -> TimeAxis:
+        """Axis of a decoded coordinate, with the bounds that travel with it (`axes.with_bounds`)."""
+        values = np.atleast_1d(coordinate.values)
+        origin = _as_cftime(values[0])
+        carried = carried_bounds(coordinate)
+        bounds = None
+        if carried is not None:
+            lower, upper = (_seconds(np.atleast_1d(b), values[0]) for b in carried)
+            bounds = None if (lower == upper).all() else (lower, upper)
+        return cls(origin, _seconds(values, values[0]), bounds)
+
+    @property
+    def size(self) -> int:
+        """Number of steps."""
+        return self.seconds.size
+
+    def date(self, seconds: float) -> cftime.datetime:
+        """The instant so many seconds after the origin, to the second."""
+        return self.origin + timedelta(seconds=float(np.rint(seconds)))
+
+    @cached_property
+    def gaps_seconds(self) -> Float:
+        """From each stamp to the next, shape (n - 1,)."""
+        return np.diff(self.seconds)
+
+    def with_step(self, seconds: float | None) -> TimeAxis:
+        """The same axis with steps of a known length; None leaves it as it is."""
+        return self if seconds is None else replace(self, fixed_step=seconds)
+
+    @cached_property
+    def _spacing(self) -> tuple[Kind, float]:
+        """How stamps are spaced, and the step in seconds."""
+        if self.fixed_step is not None:
+            return "even", self.fixed_step
+        gaps = self.gaps_seconds
+        if not gaps.size:
+            return "moment", 0.0
+        if not gaps.min() > 0:
+            return "uneven", 0.0
+        for step in (float(np.median(gaps)), float(gaps.min())):
+            kind = _kind(step)
+            if kind != "even":
+                if kind != "uneven":  # seasons, decades: whether a stamp begins or halves them is not known
+                    return kind, step
+                continue
+            times = np.rint(gaps / step)
+            tolerance = _JITTER * step if step <= DAY else 600.0
+            if (times >= 1).all() and (np.abs(gaps - times * step) <= tolerance * times).all():
+                return "even", float(np.rint(step)) if step > 10 * _SAME_SECONDS else step
+        return "uneven", 0.0
+
+    @property
+    def kind(self) -> Kind:
+        """How stamps are spaced: evenly, by months, by years, unevenly; ``moment`` for a single one."""
+        return self._spacing[0]
+
+    @cached_property
+    def step(self) -> tuple[Kind, float]:
+        """What one step is, and its length in seconds (0 if nobody can know); of a single step by its bounds."""
+        if self.kind != "moment" or self.bounds is None:
+            return self._spacing
+        length = float(self.bounds[1][0] - self.bounds[0][0])
+        return _kind(length), length
+
+    def count(self, begin: float, end: float) -> int:
+        """How many steps of this axis fit between two instants, in seconds after the origin."""
+        kind, length = self.step
+        if kind in ("month", "year"):
+            first, last = self.date(begin), self.date(end)
+            months = int(last.year - first.year) * 12 + int(last.month - first.month)
+            return months if kind == "month" else round(months / 12)
+        return round((end - begin) / length) if length else 0
+
+    @cached_property
+    def intervals(self) -> tuple[Float, Float] | None:
+        """When steps begin and end, in seconds, each of shape (n,); None if nobody can know."""
+        if self.bounds is not None:
+            return self.bounds
+        kind, step = self._spacing
+        if kind == "even":
+            begin = self._even_starts(step)
+            return begin, begin + step
+        if kind in ("month", "year"):
+            ends = np.array([_calendar_unit(self.date(s), kind) for s in self.seconds.tolist()], object)
+            lower, upper = (np.array([(t - self.origin).total_seconds() for t in side]) for side in ends.T)
+            return lower, upper
+        return None
+
+    def _even_starts(self, step: float) -> Float:
+        whole = min(step, DAY)
+        if DAY % whole > 1e-6 or step % whole > 1e-6:
+            return self.seconds
+        midnight = self.origin.hour * 3600 + self.origin.minute * 60 + self.origin.second
+        midnight += self.origin.microsecond / 1e6
+        begin: Float = np.floor((self.seconds + midnight) / whole + _JITTER) * whole - midnight
+        return begin
+
+    @property
+    def span(self) -> tuple[cftime.datetime, cftime.datetime]:
+        """When the first step begins and the last one ends; steps of unknown length last a second."""
+        lower, upper = self.intervals or (self.seconds, self.seconds + 1.0)
+        return self.date(lower[0]), self.date(upper[-1])
+
+    @cached_property
+    def holes(self) -> list[tuple[float, float]]:
+        """Stretches between steps that no step covers, in seconds; none where lengths are not known."""
+        if self.intervals is None:
+            return []
+        lower, upper = self.intervals
+        tolerance = self._tolerance(upper - lower)
+        found = np.flatnonzero(lower[1:] - upper[:-1] > tolerance)
+        return [(float(upper[i]), float(lower[i + 1])) for i in found]
+
+    @staticmethod
+    def _tolerance(lengths: Float) -> float:
+        return max(_SAME_SECONDS, 0.05 * min(float(np.median(lengths)), DAY))
+
+    def fault(self) -> str | None:
+        """What cannot be true of the axis, as the end of a sentence that begins with its name; None if nothing."""
+        return self._stamp_fault() or (None if self.bounds is None else self._bounds_fault(*self.bounds))
+
+    @property
+    def bounds_elsewhere(self) -> bool:
+        """Whether not one stamp lies in its bounds, so that they are of other times, and the stamps may be right."""
+        if self.bounds is None:
+            return False
+        lower, upper = self.bounds
+        return lower.shape == upper.shape == self.seconds.shape and bool(
+            ((self.seconds < lower - _SAME_SECONDS) | (self.seconds > upper + _SAME_SECONDS)).all()
+        )
+
+    def _stamp_fault(self) -> str | None:
+        if (bad := np.flatnonzero(~np.isfinite(self.seconds))).size:
+            return f"has no value at step {bad[0]}"
+        if (bad := np.flatnonzero(~(self.gaps_seconds > 0))).size:
+            i = int(bad[0])
+            if self.gaps_seconds[i] == 0:
+                return f"has {self.date(self.seconds[i])} twice, at steps {i} and {i + 1}"
+            return f"goes back at step {i + 1}, from {self.date(self.seconds[i])} to {self.date(self.seconds[i + 1])}"
+        return None
+
+    def _bounds_fault(self, lower: Float, upper: Float) -> str | None:
+        if not (lower.shape == upper.shape == self.seconds.shape):
+            return f"has {self.size} steps and bounds of shape {lower.shape}"
+        if (bad := np.flatnonzero(~(np.isfinite(lower) & np.isfinite(upper)))).size:
+            return f"has no bounds at step {bad[0]}"
+        if (bad := np.flatnonzero(~(upper > lower))).size:
+            return f"has bounds that span no time at step {bad[0]} ({self._words(bad[0])})"
+        outside = (self.seconds < lower - _SAME_SECONDS) | (self.seconds > upper + _SAME_SECONDS)
+        if (bad := np.flatnonzero(outside)).size:
+            return f"lies outside its bounds at step {bad[0]}: {self.date(self.seconds[bad[0]])}, {self._words(bad[0])}"
+        if self.size < 2:
+            return None
+        tolerance = self._tolerance(upper - lower)
+        between = lower[1:] - upper[:-1]
+        if (bad := np.flatnonzero(between < -tolerance)).size:
+            i = int(bad[0])
+            return f"has bounds that overlap at steps {i} and {i + 1} ({self._words(i)}; {self._words(i + 1)})"
+        usual = float(np.median(self.gaps_seconds if self.size > 2 else upper - lower))
+        if (bad := np.flatnonzero((between > tolerance) & (self.gaps_seconds <= 1.5 * usual))).size:
+            i = int(bad[0])
+            return (
+                f"has bounds that leave a hole between steps {i} and {i + 1} ({self._words(i)}; {self._words(i + 1)})"
+            )
+        near = 1.5 * np.maximum(np.append(self.gaps_seconds, 0), np.insert(self.gaps_seconds, 0, 0)) + tolerance
+        if (bad := np.flatnonzero((self.seconds - lower > near) | (upper - self.seconds > near))).size:
+            i = int(bad[0])
+            return f"has bounds far from its stamp at step {i}: {self.date(self.seconds[i])}, {self._words(i)}"
+        return None
+
+    def _words(self, step: int) -> str:
+        assert self.bounds is not None
+        ends = (float(side[step]) for side in self.bounds)
+        try:
+            first, last = map(self.date, ends)
+        except (OverflowError, ValueError):  # further away than dates go
+            return f"bounds {self.bounds[0][step] / DAY:g} to {self.bounds[1][step] / DAY:g} days after {self.origin}"
+        return f"bounds {first} to {last}"
+
+    def missing(self, most: int = 5) -> str:
+        """The holes as text for a message, at most so many of them."""
+        return periods_text([(self.date(a), self.date(b)) for a, b in self.holes], most)
+
+
+def periods_text(periods: Sequence[tuple[Any, Any]], most: int = 5) -> str:
+    """Half-open periods as text: ``2001-02-01 00:00:00 until before 2001-03-01 00:00:00``, ...."""
+    shown = ", ".join(f"{start} until before {end}" for start, end in periods[:most])
+    return shown + (f" and {len(periods) - most} more" if len(periods) > most else "")
+
+
+def _kind(seconds: float) -> Kind:
+    days = seconds / DAY
+    if _YEAR_DAYS[0] <= days <= _YEAR_DAYS[1]:
+        return "year"
+    if _MONTH_DAYS[0] <= days <= _MONTH_DAYS[1]:
+        return "month"
+    return "even" if days < _MONTH_DAYS[0] else "uneven"
+
+
+def _calendar_unit(date: cftime.datetime, kind: Kind) -> tuple[cftime.datetime, cftime.datetime]:
+    """Beginning and end of the month or year that holds a date."""
+    begin = date.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    if kind == "year":
+        begin = begin.replace(month=1)
+        return begin, begin.replace(year=begin.year + 1)
+    year, month = divmod(begin.year * 12 + begin.month, 12)
+    return begin, begin.replace(year=year, month=month + 1)
+
+
+def _as_cftime(value: Any) -> cftime.datetime:
+    if isinstance(value, cftime.datetime):
+        return value
+    stamp = value.astype("M8[us]").item()
+    return cftime.datetime(
+        *stamp.timetuple()[:6], stamp.microsecond, calendar="proleptic_gregorian", has_year_zero=True
+    )
+
+
+def _seconds(values: NDArray[Any], origin: Any) -> Float:
+    """Seconds after an origin; NaN for what is no instant."""
+    if values.dtype == object:
+        return np.array([_difference(value, origin) for value in values], np.float64)
+    seconds: Float = np.where(np.isnat(values), np.nan, (values - origin) / np.timedelta64(1, "s"))
+    return seconds
+
+
+def _difference(value: Any, origin: Any) -> float:
+    try:
+        return float((value - origin).total_seconds())
+    except (TypeError, AttributeError):
+        return float("nan")
