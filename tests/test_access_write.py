@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from machines import machine
 from places import EAST, WEST, Cluster
 
 from xdask_pipelines.access import Written, open_entries, written_lazily
+from xdask_pipelines.access.header import select_step
+from xdask_pipelines.access.write import open_here, write_here
 from xdask_pipelines.errors import AccessError
 from xdask_pipelines.placement import compute, local_regions, pin
 from xdask_pipelines.placement.settings import Settings
@@ -214,3 +217,46 @@ def test_a_full_disk_and_a_read_only_folder_are_told_and_nothing_half_written_st
 def _listed(folder: str) -> list[str]:
     path = Path(os.environ["XDASK_REGION_RESULTS"]) / "results" / folder
     return sorted(str(p) for p in path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        xr.DataArray(np.float64(280.5)),
+        xr.DataArray(FIELD[0, 0], dims="member", coords={"member": np.array([f"r{i}i1p1" for i in range(20)], object)}),
+        xr.DataArray(
+            FIELD[0],
+            dims=("j", "i"),
+            coords={"latitude": (("j", "i"), FIELD[1]), "longitude": (("j", "i"), FIELD[2])},
+        ),
+    ],
+    ids=["number", "names of members", "native grid"],
+)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_results_of_any_shape_are_written_and_read_back(
+    cluster: Cluster, tmp_path: Path, array: xr.DataArray, lazy: bool
+) -> None:
+    dataset = array.to_dataset(name="x")
+    if lazy:
+        key = f"results/a/shape{array.ndim}.zarr"
+        pinned = dataset.assign(x=(array.dims, pin(da.from_array(array.values), EAST)))
+        written = write(cluster.client, pinned, EAST, key)
+        (got,), _ = compute(cluster.client, open_entries([entry(written, EAST)]))
+    else:
+        write_here(dataset, tmp_path / "x.zarr", "x.zarr")
+        got = open_here(tmp_path / "x.zarr")
+    assert got.x.dims == array.dims
+    assert set(got.coords) == set(array.coords)
+    np.testing.assert_array_equal(got.x, array)
+    for name in array.coords:
+        np.testing.assert_array_equal(got[name], array[name])
+
+
+def test_partitions_of_one_store_that_are_computed_together_are_not_taken_for_each_other(cluster: Cluster) -> None:
+    values = np.arange(3.0)[:, None] + np.zeros((3, 8))
+    stored = xr.Dataset({"x": (("partition", "lon"), pin(da.from_array(values, chunks=(1, 8)), EAST))})
+    written = write(cluster.client, stored, EAST, "results/a/partitions.zarr")
+    parts = [replace(entry(written, EAST), header=select_step(written.header, "partition", i)) for i in range(3)]
+    opened = [open_entries([part], join="partition").x.max() for part in parts]
+    found, _ = compute(cluster.client, *opened)
+    assert [float(each) for each in found] == [0.0, 1.0, 2.0]

@@ -171,7 +171,11 @@ def hours(n: int = 744) -> xr.DataArray:
 def counted(array: xr.DataArray, excerpt: bool = False, **options: Any) -> Verdict:
     partial = month_partial(array)
     figures = {str(n): float(v) for n, v in partial_figures(partial).data_vars.items()}
-    attributes = {"time_steps": str(partial.attrs["time_steps"]), **({"excerpted": "true"} if excerpt else {})}
+    attributes = {
+        "time_steps": str(partial.attrs["time_steps"]),
+        **({"excerpted": "true"} if excerpt else {}),
+        **packed_steps({"era5 2011-01": Steps(744, 744, excerpt)}, ()),
+    }
     return _counted(made(**options), era5("2011-01", attributes=attributes), figures)
 
 
@@ -179,10 +183,10 @@ def test_steps_without_any_value_and_cells_without_some_are_counted_and_refused(
     assert counted(hours()) == Verdict(None)
     array = hours()
     array[:144] = np.nan
-    assert str(counted(array).problem).startswith("600 of 744 steps have data: values of the source are missing.")
+    assert str(counted(array).problem).startswith("600 of 744 h have data: values of the source are missing.")
     array[200:210, 0] = np.nan
     verdict = counted(array)
-    assert str(verdict.problem).startswith("600 of 744 steps have data; 2 cells lack a value in some steps")
+    assert str(verdict.problem).startswith("600 of 744 h have data; 2 cells lack a value in some hours")
     assert not verdict.warn
 
 
@@ -195,7 +199,7 @@ def test_cells_that_never_have_a_value_are_no_gap_in_time() -> None:
 def test_what_is_missing_of_an_excerpt_is_a_warning() -> None:
     array = hours()
     array[:144] = np.nan
-    assert counted(array, excerpt=True) == Verdict("600 of 744 steps have data (excerpt).", warn=True)
+    assert counted(array, excerpt=True) == Verdict("600 of 744 h have data (excerpt).", warn=True)
 
 
 # ---- steps of inputs through all ancestors ------------------------------------------------------------------------

@@ -258,7 +258,7 @@ def test_a_thumbnail_of_any_shape_is_small_lazy_and_quotes_the_field_itself(fiel
     back = dequantise(thumbnail)
     assert back.dims == field.dims
     assert back.attrs["actual_range"] == (float(field.min()), float(field.max()))
-    assert back.attrs["cells_without_value"] == int(field.isnull().sum())
+    assert back.attrs["missing_values"] == int(field.isnull().sum())
     assert back.name == field.name
     assert float(back.mean()) == pytest.approx(float(field.mean()), rel=0.02)
 

@@ -27,7 +27,7 @@ from xdask_pipelines.catalog import Entry
 from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.failures import explained
-from xdask_pipelines.resources.input_steps import input_steps
+from xdask_pipelines.resources.input_steps import input_steps, own_steps, unit_of
 from xdask_pipelines.resources.result_figures import (
     checked_fields,
     covers_globe,
@@ -249,11 +249,14 @@ _REMEDY = (
 def _counted(made: Analysis, entry: Entry, figures: Mapping[str, float]) -> Verdict:
     """Steps that are empty, and cells that are empty in some: files that are whole may hold them."""
     have, steps = int(figures["steps_with_data"]), entry.attributes.get("time_steps")
+    units = {unit_of(each) for each in own_steps(entry).values()}
+    unit = units.pop() if len(units) == 1 else "steps"
     problems = []
     if steps is not None and have < int(steps):
-        problems.append(f"{have} of {steps} steps have data")
+        problems.append(f"{have} of {steps} {unit} have data")
     if uneven := int(figures["uneven_cells"]):
-        problems.append(f"{uneven} {_plural(uneven, 'cell lacks', 'cells lack')} a value in some steps")
+        instants = {"h": "hours", "d": "days"}.get(unit, "steps")
+        problems.append(f"{uneven} {_plural(uneven, 'cell lacks', 'cells lack')} a value in some {instants}")
     if not problems:
         return Verdict(None)
     excerpt = "excerpted" in entry.attributes

@@ -214,7 +214,8 @@ def _lazy(name: str, entries: Sequence[Described], join: str | None, opened_from
     if dims:
         chunks[axis] = [b - a for own in spans for a, b in own[axis]]
     meta = np.empty((0,) * len(dims), dtype)
-    layer_id = layer_name(READ, entries[0].region, tokenize(sources, name, BLOCK_BYTES))
+    origins = [v.get("origin") for v in described]  # or two partitions of one store would have one name
+    layer_id = layer_name(READ, entries[0].region, tokenize(sources, origins, name, BLOCK_BYTES))
     axes = tuple(range(len(dims)))
     layer = blockwise(
         read_block, layer_id, axes, BlockwiseDepDict(blocks, numblocks=tuple(map(len, chunks))), axes, numblocks={}

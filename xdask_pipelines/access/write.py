@@ -134,7 +134,10 @@ def _skeleton(dataset: xr.Dataset) -> _Skeleton:
     for name, variable in dataset.coords.variables.items():
         variable.encoding["_FillValue"] = None  # xarray would say NaN; coordinates have no missing values
         encoded = xr.conventions.encode_cf_variable(variable, name=name)
-        coords[str(name)] = (tuple(map(str, encoded.dims)), np.asarray(encoded.values), plain(encoded.attrs))
+        values = np.asarray(encoded.values)
+        if values.dtype.kind in "OT":  # names of members: Zarr stores text of a fixed length only
+            values = values.astype(np.str_)
+        coords[str(name)] = (tuple(map(str, encoded.dims)), values, plain(encoded.attrs))
     variables = {
         str(name): (
             tuple(map(str, v.dims)),

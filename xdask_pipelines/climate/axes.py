@@ -140,8 +140,8 @@ def with_bounds(dataset: xr.Dataset, variable: str) -> xr.DataArray:
             continue  # vertices of the cells of a curvilinear grid
         if bounds.chunks is not None:
             raise ClimateError(
-                f"the bounds {bounds_name!r} of {variable!r} are a Dask array; load them with the coordinates: "
-                f"dataset.assign_coords({bounds_name}=dataset.{bounds_name}.load())",
+                f"the bounds {bounds_name!r} of {variable!r}{origin(coordinate)} are a Dask array; load them with the "
+                f"coordinates: dataset.assign_coords({bounds_name}=dataset.{bounds_name}.load())",
                 coordinate=str(name),
             )
         ends = bounds.transpose(*coordinate.dims, extra[0]).values

@@ -71,8 +71,10 @@ def _subtract(minuend: xr.DataArray, subtrahend: xr.DataArray, name: str, roles:
     horizontal = {dim: kind for kind, find in _AXES if (dim := _found(find, minuend)) and dim in others}
     if not all(_same_cells(kind, minuend[dim], subtrahend[dim]) for dim, kind in horizontal.items()):
         grids = _grid_words(minuend, horizontal), _grid_words(subtrahend, horizontal)
+        origins = [origin(field, *(field[dim] for dim in horizontal)) for field in (minuend, subtrahend)]
         raise ClimateError(
-            f"{name}: {roles[0]} is on the grid {grids[0]}, {roles[1]} on {grids[1]}; regrid one to the other's axes",
+            f"{name}: {roles[0]}{origins[0]} is on the grid {grids[0]}, {roles[1]}{origins[1]} on {grids[1]}; regrid one to "
+            "the other's axes",
             grids=grids,
         )
     shared = [str(dim) for dim in minuend.dims if dim in others and dim not in horizontal]

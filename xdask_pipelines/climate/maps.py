@@ -100,7 +100,7 @@ def _shown(field: xr.DataArray) -> _Shown:
     if field.sizes[names[0]] > _FINEST_ROWS and grid_of(field).complete:
         figures = {
             "actual_range": (float(field.min()), float(field.max())),
-            "cells_without_value": int(field.isnull().sum()),
+            "missing_values": int(field.isnull().sum()),
         }
         step = 180.0 / _FINEST_ROWS
         lat, lon = -90 + step * (np.arange(_FINEST_ROWS) + 0.5), step * (np.arange(2 * _FINEST_ROWS) + 0.5)

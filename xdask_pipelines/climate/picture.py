@@ -52,7 +52,7 @@ def in_words(field: xr.DataArray, mean: float, missing: str = "cells without val
     ----------
     field
         In memory. Attributes used: ``units``, ``long_name``, ``units_metadata``, ``attribution``; ``actual_range`` and
-        ``cells_without_value`` (of a thumbnail) are quoted instead of its own.
+        ``missing_values`` (of a thumbnail) are quoted instead of its own.
     mean
         Area-weighted mean; not mentioned if it is NaN.
     missing
@@ -68,7 +68,7 @@ def in_words(field: xr.DataArray, mean: float, missing: str = "cells without val
         raise ClimateError(f"{field.name or 'the field'} holds no finite value; there is nothing to draw")
     attrs = field.attrs
     low, high = attrs.get("actual_range", (float(field.min()), float(field.max())))
-    lacking = int(attrs.get("cells_without_value", np.isnan(field.values).sum()))
+    lacking = int(attrs.get("missing_values", np.isnan(field.values).sum()))
     units = str(attrs.get("units", ""))
     # No temperature is below 0 K: a field that is says "difference" by its values.
     is_difference = "difference" in str(attrs.get("units_metadata", "")) or (units == "K" and low < 0)

@@ -72,7 +72,7 @@ def regrid(
             if not np.array_equal(field.coords[name].values, np.asarray(axis)):
                 field = field.assign_coords({name: (name, np.asarray(axis), field.coords[name].attrs)})
         return field.assign_attrs(regridding="none: the field was on this grid already")
-    source.require_complete(f"{method} regridding{origin(field)}")
+    source.require_complete(f"{method} regridding{origin(field, field.coords[lat_name])}")
 
     result = map_fields(
         RegridKernel(source, target, method),

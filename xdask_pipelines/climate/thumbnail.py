@@ -28,9 +28,9 @@ _MOST_ROWS, _MOST_COLUMNS = 72, 144
 _MOST_CELLS = _MOST_ROWS * _MOST_COLUMNS
 #: Points of a line, eight bytes each: 254 levels would show as steps.
 _MOST_POINTS = 1200
-_FIGURES = 6
-#: Attribute of a thumbnail that holds the field's name.
-_NAME = "thumbnail_of"
+_FIGURES = 5
+#: Attributes of a thumbnail that hold the field's name and whether it is a map.
+_NAME, _SHAPE = "thumbnail_of", "thumbnail_shape"
 
 
 def quantise(field: xr.DataArray) -> xr.Dataset:
@@ -46,9 +46,9 @@ def quantise(field: xr.DataArray) -> xr.Dataset:
 
     Returns
     -------
-    Dataset of ``codes`` (uint8, 255 where there is no value; float64 values of lines and numbers) and ``summary`` (six
-    float64: first level and step of the codes; minimum, maximum, area-weighted mean and number of cells without value of
-    the field itself; the mean is NaN for what is no map).
+    Dataset of ``codes`` (uint8, 255 where there is no value; float64 values of lines and numbers) and ``summary`` (five
+    float64: first level and step of the codes; minimum and maximum of the field itself; area-weighted mean of a map, number
+    of values that are missing of anything else).
 
     Raises
     ------
@@ -69,18 +69,16 @@ def dequantise(thumbnail: xr.Dataset) -> xr.DataArray:
 
     Returns
     -------
-    float64 of at most 10,368 values. Attributes are the field's own, with its ``actual_range``, ``area_mean`` (of a map) and
-    ``cells_without_value``: figures of the field itself, which a picture of the thumbnail should quote.
+    float64 of at most 10,368 values. Attributes are the field's own, with its ``actual_range``, and ``area_mean`` (of a map)
+    or ``missing_values``: figures of the field itself, which a picture of the thumbnail should quote.
     """
-    low, step, minimum, maximum, mean, missing = (float(value) for value in thumbnail.summary.values)
+    low, step, minimum, maximum, last = (float(value) for value in thumbnail.summary.values)
     values = thumbnail.codes.astype(np.float64) * step + low
     if thumbnail.codes.dtype == np.uint8:
         values = values.where(thumbnail.codes != _NO_VALUE)
-    attrs = {**thumbnail.attrs, "actual_range": (minimum, maximum), "cells_without_value": int(missing)}
-    name = attrs.pop(_NAME, None)
-    if shape_of(values) == "map":
-        attrs["area_mean"] = mean
-    return xr.DataArray(values.rename(name), attrs=attrs)
+    attrs = {**thumbnail.attrs, "actual_range": (minimum, maximum)}
+    attrs |= {"area_mean": last} if attrs.pop(_SHAPE) == "map" else {"missing_values": int(last)}
+    return xr.DataArray(values.rename(attrs.pop(_NAME, None)), attrs=attrs)
 
 
 def _map(field: xr.DataArray) -> xr.Dataset:
@@ -99,7 +97,7 @@ def _map(field: xr.DataArray) -> xr.Dataset:
             order = slice(None, None, -1 if cells.descending else 1)
             coords[f"{name}_lower"] = xr.Variable(name, cells.edges[:-1][order])
             coords[f"{name}_upper"] = xr.Variable(name, cells.edges[1:][order])
-    return _thumbnail(field, codes, summary, coords)
+    return _thumbnail(field, "map", codes, summary, coords)
 
 
 def _blocks(field: xr.DataArray, exact: bool) -> xr.Dataset:
@@ -112,12 +110,12 @@ def _blocks(field: xr.DataArray, exact: bool) -> xr.Dataset:
     )
     summary = _whole(_Summary(kernel, scaled=not exact), field, (_FIGURES,), np.float64, "thumbnail-summary")
     coords = {name: c.isel({d: at for d, at in middles.items() if d in c.dims}) for name, c in field.coords.items()}
-    return _thumbnail(field, xr.Variable(field.dims, codes), xr.Variable("figure", summary), coords)
+    return _thumbnail(field, "blocks", xr.Variable(field.dims, codes), xr.Variable("figure", summary), coords)
 
 
-def _thumbnail(field: xr.DataArray, codes: xr.Variable, summary: xr.Variable, coords: Any) -> xr.Dataset:
+def _thumbnail(field: xr.DataArray, shape: str, codes: xr.Variable, summary: xr.Variable, coords: Any) -> xr.Dataset:
     name = {} if field.name is None else {_NAME: str(field.name)}
-    return xr.Dataset({"codes": codes, "summary": summary}, coords=coords, attrs={**field.attrs, **name})
+    return xr.Dataset({"codes": codes, "summary": summary}, coords=coords, attrs={**field.attrs, **name, _SHAPE: shape})
 
 
 def _whole(
@@ -188,7 +186,8 @@ class _ByGrid:
             return values.astype(np.float64)
         return RegridKernel(self.grid, self.coarse, "conservative")(values)
 
-    def mean(self, values: NDArray[Any]) -> float:
+    def figure(self, values: NDArray[Any]) -> float:
+        """Area-weighted mean, NaN if any value is."""
         return float(AreaMeanKernel(self.grid)(values))
 
 
@@ -208,8 +207,9 @@ class _ByBlocks:
         few: Float = np.divide(total, count, out=np.full(total.shape, np.nan), where=known)
         return few
 
-    def mean(self, values: NDArray[Any]) -> float:
-        return float("nan")
+    def figure(self, values: NDArray[Any]) -> float:
+        """How many values are missing."""
+        return float(np.count_nonzero(~np.isfinite(values)))
 
 
 def _scale(few: Float) -> tuple[float, float]:
@@ -249,4 +249,4 @@ class _Summary:
         values = np.asarray(values, np.float64)
         finite = values[np.isfinite(values)]
         ends = (float(finite.min()), float(finite.max())) if finite.size else (np.nan, np.nan)
-        return np.array([low, step, *ends, self.coarse.mean(values), values.size - finite.size])
+        return np.array([low, step, *ends, self.coarse.figure(values)])

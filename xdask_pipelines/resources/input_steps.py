@@ -48,7 +48,7 @@ class InputSteps:
         whole = [steps for steps in self.counted.values() if steps.complete]
         if whole:
             total = sum(steps.found for steps in whole)
-            units = {_unit(steps) for steps in whole}
+            units = {unit_of(steps) for steps in whole}
             amount = f"{total:,} {units.pop()}" if len(units) == 1 else f"{total:,} steps"
             names = [name for name, steps in self.counted.items() if steps.complete]
             sentences.append(f"All {amount} of {_listed(names, ',')} have data")
@@ -66,7 +66,7 @@ def in_words(name: str, steps: Steps) -> str:
     dataset, _, period = name.partition(" ")
     of_period = f" of {period}" if period else ""
     note = " (excerpt)" if steps.excerpt else ""
-    return f"{dataset}: {steps.found} of {steps.expected} {_unit(steps)}{of_period} have data{note}"
+    return f"{dataset}: {steps.found} of {steps.expected} {unit_of(steps)}{of_period} have data{note}"
 
 
 def input_name(entry: Entry, partition: str = "") -> str:
@@ -147,7 +147,8 @@ def _is_one_of_many(entry: Entry, found: list[Entry]) -> bool:
     return bool(entry.part) and [e.part for e in found] == [entry.part]
 
 
-def _unit(steps: Steps) -> str:
+def unit_of(steps: Steps) -> str:
+    """Unit in which steps are counted."""
     return str(getattr(steps, "unit", "h"))
 
 
