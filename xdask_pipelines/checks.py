@@ -107,10 +107,11 @@ def _judge(
     verdicts: dict[str, dict[str, Verdict]] = {name: {} for name in NAMES}
     for entry in entries:
         part, field = entry.part, fields[entry.part]
-        verdicts["units"][part] = _units(made, field)
+        verdicts["units"][part] = units_verdict(made, field)
         for name, verdict in _values(made, figures[part]).items():
             verdicts[name][part] = verdict
-        verdicts["complete"][part] = _complete(made, results, entry)
+        steps = Steps(**json.loads(said)) if (said := entry.attributes.get("steps")) else None
+        verdicts["complete"][part] = complete_verdict(made, results, steps)
     return verdicts, evidence, figures
 
 
@@ -131,7 +132,8 @@ def _counts(field: xr.DataArray) -> xr.Dataset:
     return xr.Dataset({"nan_count": field.isnull().sum(), "minimum": field.min(), "maximum": field.max()})
 
 
-def _units(made: Analysis, field: xr.DataArray) -> Verdict:
+def units_verdict(made: Analysis, field: xr.DataArray) -> Verdict:
+    """Whether a result, lazy or stored, states its units, and those that its analysis declares."""
     units = field.attrs.get("units")
     if not units:
         return Verdict(f"{made.name} has no units. Set result.attrs['units'] in its function.")
@@ -174,16 +176,15 @@ def _values(made: Analysis, figures: Mapping[str, float]) -> dict[str, Verdict]:
     return answers
 
 
-def _complete(made: Analysis, results: Results, entry: Entry) -> Verdict:
-    if steps := entry.attributes.get("steps"):
-        found = Steps(**json.loads(steps))
-        if not found.complete:
-            remedy = (
-                "declared as an excerpt in regions.yaml"
-                if found.excerpt
-                else "Fetch the whole file and run `xdask sync`, or declare the dataset `excerpt: true` in regions.yaml"
-            )
-            return Verdict(f"{found.found} of {found.expected} hours are there ({remedy}).", warn=found.excerpt)
+def complete_verdict(made: Analysis, results: Results, steps: Steps | None) -> Verdict:
+    """Whether no time step of what a part was read from is missing, and no month upstream."""
+    if steps and not steps.complete:
+        remedy = (
+            "declared as an excerpt in regions.yaml"
+            if steps.excerpt
+            else "Fetch the whole file and run `xdask sync`, or declare the dataset `excerpt: true` in regions.yaml"
+        )
+        return Verdict(f"{steps.found} of {steps.expected} hours are there ({remedy}).", warn=steps.excerpt)
     for name in made.upstream:
         if missing := sorted(set(source_months(name, results.catalog)) - set(results.partitions(name))):
             shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")

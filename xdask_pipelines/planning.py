@@ -13,13 +13,15 @@ from dataclasses import replace
 from typing import Any
 
 from xdask_pipelines.assets.analysis import analysis_of
-from xdask_pipelines.assets.plain import run
+from xdask_pipelines.assets.plain import Analysis, run
 from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.build import assemble
 from xdask_pipelines.catalog import Entry
+from xdask_pipelines.checks import complete_verdict, units_verdict
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.placement import Plan, plan
 from xdask_pipelines.project import check_request
+from xdask_pipelines.resources.io_manager import Result
 from xdask_pipelines.resources.mounts import LustreWith
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import LAYOUT, Label, Results
@@ -45,7 +47,7 @@ def plan_asset(
     Raises
     ------
     XdaskError
-        If there is no such analysis, or no such partition.
+        If there is no such analysis or partition, a config value does not fit, or the checks would refuse the result.
     MissingEntries
         If what it is made from is not there yet, naming it.
     """
@@ -70,6 +72,12 @@ def plan_asset(
         )
     try:
         result = run(made, topology, results.catalog, config, keys, inputs)
+        warnings = _foreseen(made, results, result)
+        prepared = results.prepare(
+            Label(name, "plan"),
+            result.parts,
+            lambda part: p if getattr(p := result.preview(part), "ndim", 0) == 2 else None,
+        )
     except XdaskError:
         raise
     except Exception as error:  # of the user's own function
@@ -77,14 +85,32 @@ def plan_asset(
         libraries = sysconfig.get_path("purelib")
         place = [f for f in frames if not f.filename.startswith(libraries)][-1]  # this file's own frame is always there
         raise XdaskError(f"{name}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})") from error
-    prepared = results.prepare(
-        Label(name, "plan"),
-        result.parts,
-        lambda part: p if getattr(p := result.preview(part), "ndim", 0) == 2 else None,
-    )
     made_plan = plan(*prepared.lazy, settings=Pools(topology).settings())
     lustre: LustreWith = (definitions.resources or {})["lustre"]
-    return replace(made_plan, warnings=(*made_plan.warnings, *_to_fetch(topology, lustre, result.sources)))
+    return replace(made_plan, warnings=(*made_plan.warnings, *warnings, *_to_fetch(topology, lustre, result.sources)))
+
+
+def _foreseen(made: Analysis, results: Results, result: Result) -> list[str]:
+    """What the checks of the results will say, as far as lazy attributes and headers tell; values are not known yet.
+
+    Raises
+    ------
+    XdaskError
+        Every part would be refused.
+    """
+    refused, said = 0, []
+    for part, value in result.parts.items():
+        verdicts = [
+            units_verdict(made, result.preview(value)),
+            complete_verdict(made, results, result.steps.get(part)),
+        ]
+        refused += any(v.problem and not v.warn for v in verdicts)
+        said += [f"{part}: {v.problem}" if part else str(v.problem) for v in verdicts if v.problem]
+    if refused == len(result.parts):
+        raise XdaskError(
+            f"A run of {made.name} would compute, and its checks would refuse the result: {' '.join(said)}"
+        )
+    return said
 
 
 def _to_fetch(topology: Topology, lustre: LustreWith, entries: Iterable[Entry]) -> Iterator[str]:

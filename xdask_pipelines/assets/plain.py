@@ -18,6 +18,7 @@ from xdask_pipelines.assets.replicas import choose
 from xdask_pipelines.assets.source import Source, digest
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.catalog.series import Replicas
+from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.io_manager import Result, entries_of
 from xdask_pipelines.resources.results import PARTITION
 from xdask_pipelines.topology import Topology
@@ -107,6 +108,11 @@ def run(
         Partition keys; ``[""]`` without partitions.
     inputs
         Lazy upstream results, by parameter.
+
+    Raises
+    ------
+    XdaskError
+        The function returned what is no xarray object.
     """
     config = made.config(values)
     upstream = {n: {e.part: e.attributes["data_version"] for e in entries_of(x)} for n, x in inputs.items()}
@@ -125,6 +131,11 @@ def run(
         if made.config_name:
             arguments[made.config_name] = config
         parts[key] = made.function(**arguments)
+        if not isinstance(parts[key], xr.DataArray | xr.Dataset):
+            raise XdaskError(
+                f"{made.name} returned {type(parts[key]).__name__}, and a result is an xarray.DataArray or xarray.Dataset. "
+                "Return one; a number is xr.DataArray(number, attrs={'units': …})."
+            )
         versions[key] = made.version(config, found[key], upstream, key)
         used |= {e.id: e for e in entries.values()}
         for name, entry in entries.items():
