@@ -107,7 +107,30 @@ def test_time_is_one_period_or_a_range_of_two_on_the_command_line_too():
     assert "1 entries" in run("catalog", "search", "--time", "2011-02").output
     assert "1 entries" in run("catalog", "search", "--time=2011-02", "--model", "HadOBS").output
     assert "2 entries" in run("catalog", "search", "--time=2011-02", "2011-03", "--model", "HadOBS").output
-    refused = run("catalog", "search", "--times", "2011-02")
-    assert refused.exit_code == 1
-    assert "no filter times, but time" in refused.output
-    assert "Write time='2011-02'" in refused.output
+    for words, remedy in (
+        (("--times", "2011-02"), "there is no filter --times; write --time 2011-02"),
+        (("--time", "2011-03", "2011-01"), "ends before it starts; write --time 2011-01 2011-03"),
+        (("--time",), "write a period, such as --time 2026"),
+        (("--time", "--model", "HadOBS"), "write a period, such as --time 2026"),
+        (("--time", "July"), "'July' is not a period"),
+    ):
+        refused = run("catalog", "search", *words)
+        assert isinstance(refused.exception, SystemExit)
+        assert remedy in refused.output
+
+
+@pytest.mark.usefixtures("topology")
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("catalog", "search", "--self", "x"),
+        ("catalog", "facets", "--limit", "4"),
+        ("catalog", "describe", "--limit", "4"),
+        ("catalog", "export", "stac", "out", "--limit", "4"),
+        ("lustre", "status", "--limit", "4"),
+    ],
+)
+def test_an_option_that_a_command_does_not_have_is_named(words: tuple[str, ...]):
+    done = run(*words)
+    assert isinstance(done.exception, SystemExit)
+    assert f"no option {words[-2]}" in done.output

@@ -14,7 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from xdask_pipelines.assets.analysis import analysis_named
+from xdask_pipelines.assets.plain import run
 from xdask_pipelines.build import assemble
+from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.cli import main
 from xdask_pipelines.doctor import examine
 from xdask_pipelines.errors import XdaskError
@@ -184,3 +186,13 @@ def test_the_code_location_loads_and_logs_what_it_left_out(
     assert dg.AssetKey("good") in definitions.resolve_all_asset_keys()
     assert "left out: analyses/broken.py: bad: no asset or source is named climate_signl" in caplog.text
     assert "climate_signl" in str(definitions.metadata["broken_analyses"])
+
+
+def test_a_function_that_returns_no_xarray_object_is_named_by_plan_and_run(topology: Topology, write: Write):
+    write(one="@analysis()\ndef number():\n    return 5\n")
+    done = CliRunner().invoke(main, ["plan", "number"])
+    assert done.exit_code == 1
+    assert "number returned int, and a result is an xarray.DataArray or xarray.Dataset" in done.output
+    made = assemble(topology).own.analyses[dg.AssetKey("number")]
+    with pytest.raises(XdaskError, match="number returned int"):
+        run(made, topology, open_catalog(topology.catalog_url), None, [""], {})

@@ -27,7 +27,7 @@ from xdask_pipelines.catalog import Entry
 from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.failures import explained
-from xdask_pipelines.resources.input_steps import input_steps, own_steps, unit_of
+from xdask_pipelines.resources.input_steps import InputSteps, input_steps, own_steps, unit_of
 from xdask_pipelines.resources.result_figures import (
     checked_fields,
     covers_globe,
@@ -132,8 +132,9 @@ def _judge(
         each = {name: _of_field(made, field, by_field[part, name]) for name, field in fields[part].items()}
         for check in NAMES[:-1]:
             verdicts[check][part] = _together({name: of_check[check] for name, of_check in each.items()})
+        whole = complete_verdict(made, results, input_steps(results, entry, digest))
         counted = _counted(made, entry, by_count[part]) if part in by_count else Verdict(None)
-        verdicts["complete"][part] = _together({"": _complete(made, results, entry), "count": counted})
+        verdicts["complete"][part] = _together({"": whole, "count": counted})
     figures = {
         part: {f"{name}.{n}" if name else n: v for name in of_part for n, v in by_field[part, name].items()}
         | by_count.get(part, {})
@@ -163,14 +164,15 @@ def _together(verdicts: Mapping[str, Verdict]) -> Verdict:
 
 def _of_field(made: Analysis, field: xr.DataArray, figures: Mapping[str, float]) -> dict[str, Verdict]:
     return {
-        "units": _units(made, field),
+        "units": units_verdict(made, field),
         "value_range": _value_range(made, figures),
         "no_nan": _no_nan(made, field, figures),
         **(_globe(figures) if covers_globe(field) else {"pole_rows": Verdict(None), "no_seam": Verdict(None)}),
     }
 
 
-def _units(made: Analysis, field: xr.DataArray) -> Verdict:
+def units_verdict(made: Analysis, field: xr.DataArray) -> Verdict:
+    """Whether a result, lazy or stored, states its units, and those that its analysis declares."""
     units = field.attrs.get("units")
     if not units:
         return Verdict(f"{made.name} has no units. Set result.attrs['units'] in its function.")
@@ -227,8 +229,8 @@ def _globe(figures: Mapping[str, float]) -> dict[str, Verdict]:
     }
 
 
-def _complete(made: Analysis, results: Results, entry: Entry) -> Verdict:
-    known = input_steps(results, entry, digest)
+def complete_verdict(made: Analysis, results: Results, known: InputSteps) -> Verdict:
+    """Whether no step of what a part was made from is missing, and no month upstream."""
     for name in made.upstream:
         if missing := sorted(set(source_months(name, results.catalog)) - set(results.partitions(name))):
             shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
@@ -255,7 +257,7 @@ def _counted(made: Analysis, entry: Entry, figures: Mapping[str, float]) -> Verd
     if steps is not None and have < int(steps):
         problems.append(f"{have} of {steps} {unit} have data")
     if uneven := int(figures["uneven_cells"]):
-        instants = {"h": "hours", "d": "days"}.get(unit, "steps")
+        instants = {"h": "hours", "days": "days"}.get(unit, "steps")
         problems.append(f"{uneven} {_plural(uneven, 'cell lacks', 'cells lack')} a value in some {instants}")
     if not problems:
         return Verdict(None)

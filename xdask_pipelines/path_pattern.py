@@ -16,7 +16,7 @@ SUFFIXES = (".nc", ".nc4", ".grib", ".grib2", ".grb", ".grb2", ".zarr")
 TAKEN = frozenset(
     {
         *("dataset", "region", "layout", "format", "part", "key", "license", "attribution"),
-        *("superseded", "limit", "time", "times", "each", "id", "near", "bbox"),
+        *("superseded", "limit", "time", "times", "each", "id", "near", "bbox", "self"),
     }
 )
 _DIGITS = {"year": (4, 5), "month": (2,), "day": (2,)}

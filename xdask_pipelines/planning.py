@@ -13,15 +13,20 @@ from dataclasses import replace
 from typing import Any
 
 from xdask_pipelines.assets.analysis import analysis_of
-from xdask_pipelines.assets.plain import run
+from xdask_pipelines.assets.plain import Analysis, run
 from xdask_pipelines.assets.reuse import source_months
+from xdask_pipelines.assets.source import digest
 from xdask_pipelines.build import assemble
 from xdask_pipelines.catalog import Entry
+from xdask_pipelines.checks import complete_verdict, units_verdict
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.placement import Plan, plan
 from xdask_pipelines.project import check_request
+from xdask_pipelines.resources.input_steps import InputSteps, input_steps, joined_steps
+from xdask_pipelines.resources.io_manager import Result
 from xdask_pipelines.resources.mounts import LustreWith
 from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.result_figures import checked_fields
 from xdask_pipelines.resources.results import LAYOUT, Label, Results
 from xdask_pipelines.topology import Topology
 
@@ -45,7 +50,7 @@ def plan_asset(
     Raises
     ------
     XdaskError
-        If there is no such analysis, or no such partition.
+        If there is no such analysis or partition, a config value does not fit, or the checks would refuse the result.
     MissingEntries
         If what it is made from is not there yet, naming it.
     """
@@ -70,6 +75,8 @@ def plan_asset(
         )
     try:
         result = run(made, topology, results.catalog, config, keys, inputs)
+        warnings = _foreseen(made, results, result)
+        prepared = results.prepare(Label(name, "plan"), result.parts, result.preview)
     except XdaskError:
         raise
     except Exception as error:  # of the user's own function
@@ -77,10 +84,35 @@ def plan_asset(
         libraries = sysconfig.get_path("purelib")
         place = [f for f in frames if not f.filename.startswith(libraries)][-1]  # this file's own frame is always there
         raise XdaskError(f"{name}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})") from error
-    prepared = results.prepare(Label(name, "plan"), result.parts, result.preview)
     made_plan = plan(*prepared.lazy, settings=Pools(topology).settings())
     lustre: LustreWith = (definitions.resources or {})["lustre"]
-    return replace(made_plan, warnings=(*made_plan.warnings, *_to_fetch(topology, lustre, result.sources)))
+    return replace(made_plan, warnings=(*made_plan.warnings, *warnings, *_to_fetch(topology, lustre, result.sources)))
+
+
+def _foreseen(made: Analysis, results: Results, result: Result) -> list[str]:
+    """What the checks of the results will say, as far as lazy attributes and headers tell; values are not known yet.
+
+    Raises
+    ------
+    XdaskError
+        Every part would be refused.
+    """
+    refused, said = 0, []
+    before = [e for e in result.sources if e.layout == LAYOUT]
+    for part, value in result.parts.items():
+        own = InputSteps(result.steps.get(part, {}), result.uncounted.get(part, ()))
+        known = joined_steps(
+            [own, *(input_steps(results, e, digest) for e in before if e.part in ("", part) or not part)]
+        )
+        units = [units_verdict(made, f) for f in checked_fields(value, made.preview).values()]
+        verdicts = [*units, complete_verdict(made, results, known)]
+        refused += any(v.problem and not v.warn for v in verdicts)
+        said += [f"{part}: {v.problem}" if part else str(v.problem) for v in verdicts if v.problem]
+    if refused == len(result.parts):
+        raise XdaskError(
+            f"A run of {made.name} would compute, and its checks would refuse the result: {' '.join(said)}"
+        )
+    return said
 
 
 def _to_fetch(topology: Topology, lustre: LustreWith, entries: Iterable[Entry]) -> Iterator[str]:

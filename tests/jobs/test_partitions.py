@@ -101,6 +101,16 @@ def test_a_wrong_request_is_refused_with_what_there_is(project: Project, history
         run_assets(project.topology, project.pools, history, [asset], **asked)
 
 
+def test_what_the_checks_would_refuse_is_refused_by_the_plan_as_far_as_it_is_known(project: Project) -> None:
+    with pytest.raises(XdaskError, match=r"A run of faulty_mean would compute.*2011-06: .*is in 'degC', not 'K'"):
+        plan_asset(project.topology, "faulty_mean", ["2011-06"])
+    with pytest.raises(XdaskError, match=r"2011-05: 743 of 744 hours are there"):
+        plan_asset(project.topology, "faulty_mean", ["2011-05"])
+    some = plan_asset(project.topology, "mixed_mean", ["2011-04", "2011-05"])
+    assert [w for w in some.warnings if "743 of 744" in w and w.startswith("2011-05: ")], "the other month is kept"
+    assert plan_asset(project.topology, "mixed_mean", ["2011-04"]).warnings == ()
+
+
 def test_a_plan_is_of_the_partitions_that_a_run_would_take(project: Project) -> None:
     with pytest.raises(XdaskError, match=r"has no partition 2011-01-01\. It has 2011-01 to 2011-07\."):
         plan_asset(project.topology, "hourly_mean", ["2011-01-01"])

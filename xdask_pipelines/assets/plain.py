@@ -110,6 +110,11 @@ def run(
         Partition keys; ``[""]`` without partitions.
     inputs
         Lazy upstream results, by parameter.
+
+    Raises
+    ------
+    XdaskError
+        The function returned what is no xarray object.
     """
     config = made.config(values)
     upstream = {n: {e.part: e.attributes["data_version"] for e in entries_of(x)} for n, x in inputs.items()}
@@ -131,10 +136,10 @@ def run(
         if made.config_name:
             arguments[made.config_name] = config
         parts[key] = made.function(**arguments)
-        if not isinstance(parts[key], (xr.DataArray, xr.Dataset)):
+        if not isinstance(parts[key], xr.DataArray | xr.Dataset):
             raise XdaskError(
-                f"{made.name} returned {type(parts[key]).__name__}. Return an xarray.DataArray or xarray.Dataset from its "
-                "function."
+                f"{made.name} returned {type(parts[key]).__name__}, and a result is an xarray.DataArray or xarray.Dataset. "
+                "Return one; a number is xr.DataArray(number, attrs={'units': …})."
             )
         versions[key] = made.version(config, found[key], upstream, key)
         used |= {e.id: e for e in entries.values()}

@@ -17,6 +17,8 @@ from xdask_pipelines.cli.common import JSON, Group, give, printable, tell, topol
 
 _SHOWN = 20
 _SHORT = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
+#: What Python functions behind the commands name otherwise; no entry may have such a facet.
+_NO_FACETS = frozenset({"self", "limit"})
 _FILTERS = (
     click.option("--time", nargs=2, help="A period such as 2026, or first and last, such as 2026-01 2026-04."),
     click.option(
@@ -79,6 +81,8 @@ class Facets(click.Command):
             words += word.split("=", 1) if word.startswith("--time=") else [word]
         for at, word in reversed(list(enumerate(words))):
             after = words[at + 1 : at + 3]
+            if word == "--time" and (not after or after[0].startswith("--")):
+                raise click.UsageError("write a period, such as --time 2026, or first and last: --time 2026-01 2026-04")
             if word == "--time" and after and not after[0].startswith("-") and (len(after) < 2 or after[1][:1] == "-"):
                 words.insert(at + 1, after[0])
         return super().parse_args(ctx, words)
@@ -102,6 +106,7 @@ def query_of(ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
         if not name.startswith("--") or not (value or words):
             raise click.UsageError(f"write filters as --name value, such as --experiment A1B; not {name!r}")
         said[name.removeprefix("--").replace("-", "_")].append(value or words.pop(0))
+    _refuse_no_filters(said, given)
     if said.keys() & _SHORT.keys():
         from xdask_pipelines.catalog import open_catalog
 
@@ -110,6 +115,19 @@ def query_of(ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
             if short in said and short not in known:
                 said[name] += said.pop(short)
     return {**given, **{name: values[0] if len(values) == 1 else values for name, values in said.items()}}
+
+
+def _refuse_no_filters(facets: Mapping[str, list[str]], given: Mapping[str, Any]) -> None:
+    """Refuse what Python would take for another argument, and times that no period has, as they are typed here."""
+    if "times" in facets:
+        raise click.UsageError(
+            f"there is no filter --times; write --time {facets['times'][0]}, or first and last: --time 2026-01 2026-04"
+        )
+    if none := sorted(_NO_FACETS & set(facets)):
+        raise click.UsageError(f"this command has no option --{none[0]}, and no entry has such a facet")
+    time = given.get("time")
+    if time and len(time) == 2 and time[0] > time[1]:
+        raise click.UsageError(f"--time {time[0]} {time[1]} ends before it starts; write --time {time[1]} {time[0]}")
 
 
 @catalog.command("forget")

@@ -7,7 +7,7 @@ Belongs here: what entries carry about it, and walking them. Does not belong her
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 
 from xdask_pipelines.access.completeness import Steps
@@ -130,6 +130,16 @@ def input_steps(results: Results, entry: Entry, digest: Callable[[object], str])
 
     visit(entry)
     return InputSteps(counted, tuple(sorted(uncounted)), tuple(sorted(changed)))
+
+
+def joined_steps(found: Iterable[InputSteps]) -> InputSteps:
+    """What is known of several inputs together."""
+    every = list(found)
+    return InputSteps(
+        {name: steps for each in every for name, steps in each.counted.items()},
+        tuple(sorted({name for each in every for name in each.uncounted})),
+        tuple(sorted({name for each in every for name in each.changed})),
+    )
 
 
 def _parts(results: Results, name: str, entry: Entry) -> Iterator[Entry]:
