@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks import catalog, nightly
+from benchmarks import catalog, describing, nightly
 from benchmarks.scheduler import ran, submitted
 
 Way = Callable[[Path], Callable[[], Any]]
@@ -224,7 +224,10 @@ JOBS = {
         _prepare_catalog,
         {"ours: SQLite": _search_ours, "pandas over a CSV, as intake-esm": _search_pandas},
     ),
-    **{name: Job(what, prepare, ways, rounds=3) for name, what, prepare, ways in (*catalog.jobs(), *nightly.jobs())},
+    **{
+        name: Job(what, prepare, ways, rounds=3)
+        for name, what, prepare, ways in (*describing.jobs(), *catalog.jobs(), *nightly.jobs())
+    },
     **{
         f"submit-{label}": Job(
             f"submitting {blocks:,} placed tasks and their sum; client and scheduler in one process, no worker",

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from xdask_pipelines.access.grib import load_eccodes
+from xdask_pipelines.access.describing.grib import load_eccodes
 
 eccodes = load_eccodes()
 RNG = np.random.default_rng(11)

@@ -17,7 +17,7 @@ from grib_files import decoded, message, write_grib
 from places import EAST, Cluster
 
 from xdask_pipelines.access import open_entries
-from xdask_pipelines.access.grib import read_messages
+from xdask_pipelines.access.describing.grib import read_messages
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.errors import AccessError, ChangedEntry
@@ -111,7 +111,7 @@ def test_every_kind_of_encoding_gives_the_values_of_eccodes(tmp_path: Path, kind
 def test_ecCodes_leaves_the_libraries_of_others_alone() -> None:
     """Loaded as its own package does, sqlite3 would become 3.26 and pyproj would end the process."""
     code = "import sqlite3, pyproj; pyproj.Proj('epsg:4326'); print(sqlite3.sqlite_version, pyproj.proj_version_str)"
-    load = "from xdask_pipelines.access.grib import load_eccodes; load_eccodes().codes_samples_path(); "
+    load = "from xdask_pipelines.access.describing.grib import load_eccodes; load_eccodes().codes_samples_path(); "
     alone, beside = (
         subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True).stdout
         for text in (code, load + code)

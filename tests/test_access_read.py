@@ -19,7 +19,7 @@ from grib_files import write_grib
 from places import EAST, WEST, Cluster
 
 from xdask_pipelines.access import open_entries
-from xdask_pipelines.access.grib import load_eccodes
+from xdask_pipelines.access.describing.grib import load_eccodes
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.errors import AccessError, ChangedEntry

@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 from netcdf_files import LAT, LON, axes, field, times, written
 
+from xdask_pipelines.access.describing.validation import Claim
 from xdask_pipelines.access.header import describe
-from xdask_pipelines.access.validation import Claim
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import AccessError
 

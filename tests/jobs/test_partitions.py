@@ -104,7 +104,7 @@ def test_a_wrong_request_is_refused_with_what_there_is(project: Project, history
 def test_what_the_checks_would_refuse_is_refused_by_the_plan_as_far_as_it_is_known(project: Project) -> None:
     with pytest.raises(XdaskError, match=r"A run of faulty_mean would compute.*2011-06: .*is in 'degC', not 'K'"):
         plan_asset(project.topology, "faulty_mean", ["2011-06"])
-    with pytest.raises(XdaskError, match=r"2011-05: 743 of 744 hours are there"):
+    with pytest.raises(XdaskError, match=r"2011-05: faulty: 743 of 744 h of 2011-05 have data"):
         plan_asset(project.topology, "faulty_mean", ["2011-05"])
     some = plan_asset(project.topology, "mixed_mean", ["2011-04", "2011-05"])
     assert [w for w in some.warnings if "743 of 744" in w and w.startswith("2011-05: ")], "the other month is kept"

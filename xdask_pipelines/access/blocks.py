@@ -23,7 +23,7 @@ import zarr
 
 from xdask_pipelines.access.decoding import decode_values
 from xdask_pipelines.access.describing import classic
-from xdask_pipelines.access.grib import read_messages
+from xdask_pipelines.access.describing.grib import read_messages
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.guard import Ledger, at_home, region_path
 

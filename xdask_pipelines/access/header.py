@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from xdask_pipelines.access.coverage import extent
 from xdask_pipelines.access.describing import classic, hdf5, zarr_store
+from xdask_pipelines.access.describing.coverage import extent
+from xdask_pipelines.access.describing.grib_arrays import describe_grib
 from xdask_pipelines.access.describing.raw import RawFile, RawVariable, Unusable, plain
 from xdask_pipelines.access.describing.roles import data_names
-from xdask_pipelines.access.grib_arrays import describe_grib
+from xdask_pipelines.access.describing.validation import Claim, validated
 from xdask_pipelines.access.packed import MAX_COORDINATE_BYTES, pack, unpack
-from xdask_pipelines.access.validation import Claim, validated
 from xdask_pipelines.errors import AccessError
 
 _MAX_READ_BYTES = 100_000_000
@@ -64,7 +64,8 @@ def describe(
     """
     try:
         files = _files(path)
-        header = _header(path, file_format, variables, claim or Claim(), files)
+        said = claim or Claim()
+        header = validated(_read(path, file_format, variables, said.names, files), said)
     except Unusable as error:
         raise AccessError(
             f"{path.name} {error.reason}. If the file is yours, {error.remedy}, then run `xdask sync`; if not, use another "
@@ -99,27 +100,40 @@ def _files(path: Path) -> dict[str, os.stat_result]:
     return {"": path.stat()}
 
 
-def _header(path: Path, file_format: str, known: Collection[str] | None, claim: Claim, files: Files) -> dict[str, Any]:
+def read_unchecked(path: Path, file_format: str) -> dict[str, Any]:
+    """Header as `describe` gives it, without checks and what they find out: the part of the work that reads; for benchmarks.
+
+    Raises
+    ------
+    Exception
+        Whatever the library raises that reads the file.
+    """
+    return _read(path, file_format, None, (), _files(path))
+
+
+def _read(
+    path: Path, file_format: str, known: Collection[str] | None, named: Collection[str], files: Files
+) -> dict[str, Any]:
     if file_format == "grib":
-        return validated(_grib_header(path, known), claim)
+        return _grib_header(path, known)
     if file_format != "netcdf4":
-        return _assembled(zarr_store.read_raw(path, files), known, claim)
+        return _assembled(zarr_store.read_raw(path, files), known, named)
     with path.open("rb") as file:
         start = file.read(64)
     if start.startswith(classic.MAGIC):
         with classic.opened(path) as opened:
-            return _assembled(classic.read_raw(opened), known, claim)
+            return _assembled(classic.read_raw(opened), known, named)
     if (
         start and not start.startswith(_HDF5_SIGNATURE) and not start.startswith(b"\0")
     ):  # HDF5 may begin later, after zeros
         raise Unusable(f"is no netCDF file: it begins with {start[:16]!r}", "fetch it again")
     with hdf5.open_hdf5(path) as opened:
-        return _assembled(hdf5.read_raw(opened), known, claim)
+        return _assembled(hdf5.read_raw(opened), known, named)
 
 
-def _assembled(raw: RawFile, known: Collection[str] | None, claim: Claim) -> dict[str, Any]:
+def _assembled(raw: RawFile, known: Collection[str] | None, named: Collection[str]) -> dict[str, Any]:
     """Header of a file that is open: coordinates are read now."""
-    names = data_names(raw, known, claim.names)
+    names = data_names(raw, known, named)
     if not names:
         raise _without_data(raw)
     header: dict[str, Any] = {"attrs": plain(raw.attrs), "coords": {}, "variables": {}}
@@ -140,8 +154,7 @@ def _assembled(raw: RawFile, known: Collection[str] | None, claim: Claim) -> dic
                 large[variable.name] = {**form, **_stored(variable), "values": values}
                 digest = hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
                 header["variables"][variable.name]["digest"] = digest
-    header |= {"extent": box} if (box := extent({**header["coords"], **large})) else {}
-    return validated(header, claim)
+    return header | ({"extent": box} if (box := extent({**header["coords"], **large})) else {})
 
 
 def _stored(variable: RawVariable) -> dict[str, Any]:

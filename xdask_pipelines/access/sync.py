@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from xdask_pipelines.access.describing.validation import Claim
 from xdask_pipelines.access.doubts import doubts
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.leases import held
 from xdask_pipelines.access.remote import Compute, call_at_home
-from xdask_pipelines.access.validation import Claim
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.bucket import Bucket, list_bucket
 from xdask_pipelines.catalog.columns import Listing

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import xarray as xr
 
-from xdask_pipelines.access.coverage import seconds_of
+from xdask_pipelines.access.describing.coverage import seconds_of
 from xdask_pipelines.access.join import where
 from xdask_pipelines.catalog.times import period_text
 from xdask_pipelines.climate.time_axis import TimeAxis, periods_text

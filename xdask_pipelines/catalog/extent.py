@@ -1,7 +1,7 @@
 """Where data lie: boxes of longitude and latitude, and whether two meet.
 
 Belongs here: the form of an extent, and arithmetic on the circle. Does not belong here: finding it in a file
-(access.coverage), or stores.
+(access.describing.coverage), or stores.
 
 An extent is ``(west, south, east, north)`` in degrees: -180 <= west < 180, west <= east <= west + 360, and
 -90 <= south <= north <= 90. So one that crosses 180 E has an east above 180, and one all round the Earth has west -180

@@ -1,6 +1,6 @@
 """GRIB files: anywhere below the mount.
 
-Belongs here: telling them by their names. Does not belong here: their messages (access.grib).
+Belongs here: telling them by their names. Does not belong here: their messages (access.describing.grib).
 """
 
 from __future__ import annotations

@@ -14,8 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from xdask_pipelines.access.coverage import grid_warnings, is_inside, seconds_of, time_axes, time_gaps, time_keys
 from xdask_pipelines.access.decoding import decode_dataset, decode_values
+from xdask_pipelines.access.describing.coverage import (
+    grid_warnings,
+    is_inside,
+    seconds_of,
+    time_axes,
+    time_gaps,
+    time_keys,
+)
 from xdask_pipelines.access.describing.raw import Unusable, attributes
 from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.catalog.times import period_text

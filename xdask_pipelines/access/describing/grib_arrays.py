@@ -13,7 +13,7 @@ from typing import Any
 import cftime
 import numpy as np
 
-from xdask_pipelines.access.grib import (
+from xdask_pipelines.access.describing.grib import (
     CALENDAR,
     SAME,
     TELLS_APART,
