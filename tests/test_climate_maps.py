@@ -175,6 +175,15 @@ def test_a_picture_of_a_thumbnail_quotes_the_field_itself() -> None:
     assert draw_map(back, "t").startswith(b"\x89PNG")
 
 
+def test_a_coarse_picture_does_not_claim_to_count_the_cells_of_the_field() -> None:
+    field = made(np.linspace(90, -90, 361), np.arange(0, 360, 0.5))
+    field[100:140, 100:140] = np.nan
+    back = dequantise(quantise(field))
+    lacking = int(back.isnull().sum())
+    assert f"{lacking} of the 10368 cells of this coarse picture without value" in _shown(back).caption
+    assert "1600 cells without value" in _shown(field).caption
+
+
 def test_thumbnails_of_small_regional_and_broken_fields() -> None:
     small = USUAL[::3, ::4]
     assert np.abs(dequantise(quantise(small)) - small).max() <= np.ptp(small.values) / 254 / 2 + 1e-9

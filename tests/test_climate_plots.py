@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from xdask_pipelines.climate import dequantise, quantise
+from xdask_pipelines.climate import dequantise, month_partial, quantise
 from xdask_pipelines.climate.globe import globe
 from xdask_pipelines.climate.plot_axes import axis_of
 from xdask_pipelines.climate.plots import _arranged, draw
@@ -303,6 +303,14 @@ def test_a_result_without_a_picture_says_why_and_what_to_do(result: Any, words: 
     assert why.startswith("no picture: ")
     with pytest.raises(AssertionError, match=words):
         raise AssertionError(why)
+
+
+def test_a_partial_is_shown_as_the_mean_that_it_stands_for() -> None:
+    field = made("time", "lat", "lon")
+    shown, why = picture_of(month_partial(field))
+    assert shown is not None
+    assert (shown.dims, why) == (("lat", "lon"), "")
+    assert np.allclose(shown, field.mean("time"))
 
 
 def test_dimensions_of_size_one_are_left_out_of_a_picture() -> None:

@@ -25,6 +25,7 @@ from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.assets.source import digest
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.climate.axes import PARTITION
+from xdask_pipelines.climate.means import is_partial
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.input_steps import InputSteps, input_steps, own_steps, unit_of
@@ -33,7 +34,6 @@ from xdask_pipelines.resources.result_figures import (
     covers_globe,
     field_figures,
     form_of,
-    is_partial,
     partial_figures,
 )
 from xdask_pipelines.resources.results import LAYOUT, Results

@@ -25,7 +25,12 @@ MODELS = """
       - {name: copied, layout: era5-pds, mount: another/place, excerpt: true}
       - {name: cubes, layout: arco-zarr, mount: cubes}
       - {name: messages, layout: grib, mount: messages}
-      - {name: own, layout: generic, mount: own, pattern: "{model}/{variable}_{year}{month}.nc", exclude: [retracted]}
+      - name: own
+        layout: generic
+        mount: own
+        excerpt: true
+        pattern: "{model}/{variable}_{year}{month}.nc"
+        exclude: [retracted]
 """
 ANALYSES = '''
 import dagster as dg

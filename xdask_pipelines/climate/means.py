@@ -122,6 +122,11 @@ def mean_of_partials(partial: xr.Dataset) -> xr.DataArray:
     return xr.DataArray(mean, coords=coords, name=str(partial.attrs.get("variable", "")) or None, attrs=attrs)
 
 
+def is_partial(result: Any) -> bool:
+    """Whether something is a sum and a count, as ``month_partial`` makes them."""
+    return isinstance(result, xr.Dataset) and {_SUM, _COUNT} <= set(result.data_vars)
+
+
 def _require_partial(partial: Any, function: str, which: str = "its argument") -> None:
     missing = [n for n in (_SUM, _COUNT) if not isinstance(partial, xr.Dataset) or n not in partial.data_vars]
     if missing:

@@ -84,7 +84,8 @@ def in_words(field: xr.DataArray, mean: float, missing: str = "cells without val
     if np.isfinite(mean):
         words.insert(0, f"area-weighted mean {number(mean)} {units}")
     if lacking:
-        words.append(f"{lacking} {missing}")
+        coarse = f"{lacking} of the {field.size} cells of this coarse picture without value"
+        words.append(coarse if "is_coarse" in attrs else f"{lacking} {missing}")
     caption = "     ".join(word.strip() for word in words)
     label = str(attrs.get("long_name") or field.name or "")
     return Words(

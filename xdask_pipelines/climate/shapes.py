@@ -12,6 +12,7 @@ import xarray as xr
 
 from xdask_pipelines.climate.axes import horizontal_names, native_names
 from xdask_pipelines.climate.grid import grid_of
+from xdask_pipelines.climate.means import is_partial, mean_of_partials
 from xdask_pipelines.errors import ClimateError
 
 Shape = Literal["map", "native map", "plane", "line", "number"]
@@ -60,13 +61,15 @@ def places_of(field: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
 def picture_of(result: Any) -> tuple[xr.DataArray | None, str]:
     """The field of a result that a picture can show, and if there is none, why and what to do.
 
-    Dimensions of size 1 are left out of the picture.
+    Dimensions of size 1 are left out of the picture. A partial is shown as the mean that it stands for.
 
     Parameters
     ----------
     result
         What an analysis returned, or what its ``preview`` made of that.
     """
+    if is_partial(result):
+        result = mean_of_partials(result)
     if isinstance(result, xr.Dataset):
         names = list(map(str, result.data_vars))
         if len(names) != 1:

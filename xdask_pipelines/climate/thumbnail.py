@@ -29,8 +29,8 @@ _MOST_CELLS = _MOST_ROWS * _MOST_COLUMNS
 #: Points of a line, eight bytes each: 254 levels would show as steps.
 _MOST_POINTS = 1200
 _FIGURES = 5
-#: Attributes of a thumbnail that hold the field's name and whether it is a map.
-_NAME, _SHAPE = "thumbnail_of", "thumbnail_shape"
+#: Attributes of a thumbnail that hold the field's name and size, and whether it is a map.
+_NAME, _SIZE, _SHAPE = "thumbnail_of", "thumbnail_of_size", "thumbnail_shape"
 
 
 def quantise(field: xr.DataArray) -> xr.Dataset:
@@ -77,7 +77,11 @@ def dequantise(thumbnail: xr.Dataset) -> xr.DataArray:
     if thumbnail.codes.dtype == np.uint8:
         values = values.where(thumbnail.codes != _NO_VALUE)
     attrs = {**thumbnail.attrs, "actual_range": (minimum, maximum)}
-    attrs |= {"area_mean": last} if attrs.pop(_SHAPE) == "map" else {"missing_values": int(last)}
+    coarse = attrs.pop(_SIZE) != values.size
+    if attrs.pop(_SHAPE) == "map":
+        attrs |= {"area_mean": last} | ({"is_coarse": True} if coarse else {})
+    else:
+        attrs["missing_values"] = int(last)
     return xr.DataArray(values.rename(attrs.pop(_NAME, None)), attrs=attrs)
 
 
@@ -115,7 +119,8 @@ def _blocks(field: xr.DataArray, exact: bool) -> xr.Dataset:
 
 def _thumbnail(field: xr.DataArray, shape: str, codes: xr.Variable, summary: xr.Variable, coords: Any) -> xr.Dataset:
     name = {} if field.name is None else {_NAME: str(field.name)}
-    return xr.Dataset({"codes": codes, "summary": summary}, coords=coords, attrs={**field.attrs, **name, _SHAPE: shape})
+    own = {**name, _SHAPE: shape, _SIZE: field.size}
+    return xr.Dataset({"codes": codes, "summary": summary}, coords=coords, attrs={**field.attrs, **own})
 
 
 def _whole(

@@ -14,10 +14,10 @@ import xarray as xr
 
 from xdask_pipelines.climate import field_statistics, grid_of, mean_of_partials
 from xdask_pipelines.climate.axes import native_names
+from xdask_pipelines.climate.means import is_partial
 from xdask_pipelines.climate.shapes import Shape, is_gridded, shape_of
 
 Part = xr.DataArray | xr.Dataset
-_SUM, _COUNT = "sum", "count"
 _LEAST = ("south_finite_count", "north_finite_count", "minimum")
 _MOST = ("maximum", "seam_step", "largest_step", "seam_ratio")
 
@@ -31,16 +31,11 @@ def checked_fields(result: Part, preview: Callable[[Any], Any]) -> dict[str, xr.
     if isinstance(result, xr.DataArray):
         return {"": result}
     shown = preview(result)
-    if isinstance(shown, xr.Dataset) and is_partial(shown):
+    if is_partial(shown):
         shown = mean_of_partials(shown)
     if isinstance(shown, xr.DataArray):
         return {"": shown}
     return {str(name): variable for name, variable in shown.data_vars.items()}
-
-
-def is_partial(result: Part) -> bool:
-    """Whether a result is a sum and a count, as ``climate.month_partial`` makes them."""
-    return isinstance(result, xr.Dataset) and {_SUM, _COUNT} <= set(result.data_vars)
 
 
 def covers_globe(field: xr.DataArray) -> bool:
@@ -94,7 +89,7 @@ def partial_figures(result: xr.Dataset) -> xr.Dataset:
     -------
     ``steps_with_data``: the most values that any cell has. ``uneven_cells``: cells that have values, but fewer.
     """
-    count = result[_COUNT]
+    count = result["count"]
     most = count.max()
     return xr.Dataset({"steps_with_data": most, "uneven_cells": ((count > 0) & (count < most)).sum()}).reset_coords(
         drop=True
