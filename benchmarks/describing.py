@@ -1,6 +1,7 @@
 """Describing a thousand files and stores: what the checks cost in addition to reading.
 
-Belongs here: jobs, beside the reading alone and beside xarray, which is what one would pick instead. Does not belong here: clocks.
+Belongs here: jobs, beside the reading alone and beside xarray, which is what one would pick instead. Does not belong here:
+clocks.
 """
 
 from __future__ import annotations

@@ -172,7 +172,13 @@ def joined_coordinates(parts: Sequence[xr.Dataset], entries: Sequence[Placed], d
     if dim is not None and dim in common and len({p[dim].dtype.kind for p in parts}) == 1:
         check_calendars(parts, dim, entries)
     joined = xr.concat(
-        varying, dim, coords="minimal", compat="override", join="override", combine_attrs="override", data_vars="all"
+        varying,
+        dim,
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="drop_conflicts",
+        data_vars="all",
     )
     return joined.assign_coords({name: coordinate.variable for name, (coordinate, _) in fixed.items()})
 

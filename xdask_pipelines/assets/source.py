@@ -73,7 +73,8 @@ class Source:
 def _is_horizontal(name: str, coordinate: Mapping[str, Any]) -> bool:
     """Whether a coordinate in a header, or bounds by their name, says where cells lie."""
     attrs = coordinate["attrs"]
-    return attrs.get("standard_name") in ("latitude", "longitude") or name.startswith(("lat", "lon"))
+    by_attributes = attrs.get("standard_name") in ("latitude", "longitude") or attrs.get("axis") in ("X", "Y")
+    return by_attributes or str(attrs.get("units", "")).startswith("degree") or name.startswith(("lat", "lon"))
 
 
 def opened_field(
