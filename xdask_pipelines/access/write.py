@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,10 +70,13 @@ def written_lazily(dataset: xr.Dataset, region: str, key: str) -> da.Array:
         When computed: if the store exists already, or cannot be written (disk full, no permission). What was begun is
         removed.
     """
-    regular = _regular(dataset)
+    names = list(map(str, dataset.data_vars))
+    # Places of a large native grid: they lie in the pool as the data do, and are written like them.
+    lazy = [str(name) for name, c in dataset.coords.items() if isinstance(c.data, da.Array)]
+    regular = _regular(dataset.reset_coords(lazy))
     token = uuid4().hex
     created, finished = (layer_name("create", region, token),), (layer_name("finish", region, token),)
-    tasks: dict[Any, Task] = {created: Task(created, Call(region, _create), key, token, _skeleton(regular))}
+    tasks: dict[Any, Task] = {created: Task(created, Call(region, _create), key, token, _skeleton(regular, lazy))}
     written = []
     for name, variable in regular.data_vars.items():
         starts = [np.cumsum((0, *c[:-1])).tolist() for c in variable.data.chunks]
@@ -86,7 +89,6 @@ def written_lazily(dataset: xr.Dataset, region: str, key: str) -> da.Array:
             )
             tasks[task.key] = task
             written.append(TaskRef(task.key))
-    names = list(map(str, regular.data_vars))
     tasks[finished] = Task(finished, Call(region, _finish), key, names, List(*written))
     graph = HighLevelGraph.from_collections(
         finished[0], tasks, dependencies=[v.data for v in regular.data_vars.values()]
@@ -129,7 +131,7 @@ def _regular(dataset: xr.Dataset) -> xr.Dataset:
     return plain
 
 
-def _skeleton(dataset: xr.Dataset) -> _Skeleton:
+def _skeleton(dataset: xr.Dataset, lazy_coordinates: Sequence[str] = ()) -> _Skeleton:
     coords = {}
     for name, variable in dataset.coords.variables.items():
         variable.encoding["_FillValue"] = None  # xarray would say NaN; coordinates have no missing values
@@ -149,7 +151,8 @@ def _skeleton(dataset: xr.Dataset) -> _Skeleton:
         for name, v in dataset.data_vars.items()
     }
     attrs = plain(dataset.attrs)
-    if auxiliary := sorted(name for name, (dims, _, _) in coords.items() if dims != (name,)):
+    auxiliary = sorted([*lazy_coordinates, *(name for name, (dims, _, _) in coords.items() if dims != (name,))])
+    if auxiliary:
         attrs["coordinates"] = " ".join(auxiliary)  # or other readers would take them for data
     return _Skeleton(coords, variables, attrs)
 

@@ -114,6 +114,8 @@ def _blocks(field: xr.DataArray, exact: bool) -> xr.Dataset:
     )
     summary = _whole(_Summary(kernel, scaled=not exact), field, (_FIGURES,), np.float64, "thumbnail-summary")
     coords = {name: c.isel({d: at for d, at in middles.items() if d in c.dims}) for name, c in field.coords.items()}
+    # Places of a large native grid travel with the picture: 1e-5 degrees are enough.
+    coords = {name: c if c.chunks is None else c.astype(np.float32, keep_attrs=True) for name, c in coords.items()}
     return _thumbnail(field, "blocks", xr.Variable(field.dims, codes), xr.Variable("figure", summary), coords)
 
 

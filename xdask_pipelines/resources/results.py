@@ -148,7 +148,7 @@ class Results:
             "layout": LAYOUT,
             "key": written.key,
             "format": "zarr3",
-            "variable": next(iter(written.header["variables"])),
+            "variable": next(name for name, v in written.header["variables"].items() if not v.get("coordinate")),
             "version": prepared.version,
             "size_bytes": written.size_bytes,
             "etag": written.etag,
