@@ -35,11 +35,11 @@ def test_region_across_greenwich_is_refused_and_the_remedy_gives_its_true_mean(l
     field = region(lon, name).rename({name: name})
     with pytest.raises(ClimateError, match=r"-30 to 10: `field = field\.assign_coords\(") as caught:
         area_weighted_mean(field)
-    mended = followed(str(caught.value), field)
-    assert mended[name].values.tolist() == np.arange(-30, 15, 5.0).tolist()
-    assert float(area_weighted_mean(mended)) == pytest.approx((2 * 250 + 7 * 300) / 9)
+    unwrapped = followed(str(caught.value), field)
+    assert unwrapped[name].values.tolist() == np.arange(-30, 15, 5.0).tolist()
+    assert float(area_weighted_mean(unwrapped)) == pytest.approx((2 * 250 + 7 * 300) / 9)
     with pytest.raises(ClimateError, match="needs a global field"):
-        regrid(mended, np.arange(-85, 90, 10.0), np.arange(5, 360, 10.0))
+        regrid(unwrapped, np.arange(-85, 90, 10.0), np.arange(5, 360, 10.0))
 
 
 def test_region_across_the_date_line_is_unwrapped_to_0_360() -> None:

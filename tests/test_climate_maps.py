@@ -14,10 +14,10 @@ import xarray as xr
 from PIL import Image
 
 from xdask_pipelines.climate import area_weighted_mean, dequantise, quantise, regrid
-from xdask_pipelines.climate.coastline import coastlines
-from xdask_pipelines.climate.globe import globe
+from xdask_pipelines.climate.drawing.coastline import coastlines
+from xdask_pipelines.climate.drawing.globe import globe
+from xdask_pipelines.climate.drawing.maps import _cell_at, _coloured, _shown, draw_map
 from xdask_pipelines.climate.grid import grid_of, make_grid
-from xdask_pipelines.climate.maps import _cell_at, _coloured, _shown, draw_map
 from xdask_pipelines.errors import ClimateError
 
 
@@ -63,7 +63,7 @@ def test_no_network_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_drawing_keeps_no_global_state_and_climate_alone_loads_no_matplotlib() -> None:
     code = (
         "import sys, xdask_pipelines.climate; assert 'matplotlib' not in sys.modules and 'cartopy' not in sys.modules;"
-        "import xdask_pipelines.climate.maps; assert 'matplotlib.pyplot' not in sys.modules"
+        "import xdask_pipelines.climate.drawing.maps; assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 

@@ -13,9 +13,9 @@ import xarray as xr
 from PIL import Image
 
 from xdask_pipelines.climate import dequantise, month_partial, quantise
-from xdask_pipelines.climate.globe import globe
-from xdask_pipelines.climate.plot_axes import axis_of
-from xdask_pipelines.climate.plots import _arranged, draw
+from xdask_pipelines.climate.drawing.globe import globe
+from xdask_pipelines.climate.drawing.plot_axes import axis_of
+from xdask_pipelines.climate.drawing.plots import _arranged, draw
 from xdask_pipelines.climate.shapes import picture_of, shape_of
 from xdask_pipelines.errors import ClimateError
 

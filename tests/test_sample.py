@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 from xdask_pipelines import climate
+from xdask_pipelines.errors import ClimateError
 
 ROOT = Path(__file__).parents[1]
 ERA5 = ROOT / "data/us-east-1/era5-pds/2026/03/data/air_temperature_at_2_metres.nc"
@@ -28,6 +29,7 @@ def era5_week() -> xr.DataArray:
             name: (name, file[name][:], {"standard_name": what})
             for name, what in (("time0", "time"), ("lat", "latitude"), ("lon", "longitude"))
         }
+        axes["time0"][2]["units"] = file["time0"].attrs["units"]
         return xr.DataArray(variable[:], dims=("time0", "lat", "lon"), coords=axes, attrs={"units": "K"})
 
 
@@ -97,7 +99,10 @@ def test_area_mean_of_each_run(experiment: str, kelvin: float) -> None:
 
 
 def test_differences_on_the_model_grid_have_the_known_means() -> None:
-    week = climate.mean_of_partials(climate.month_partial(era5_week()))
+    with pytest.raises(ClimateError, match="steps that are unevenly apart"):
+        climate.month_partial(era5_week())
+    excerpt = era5_week().assign_attrs(excerpt="24 of 744 h", units="K")
+    week = climate.mean_of_partials(climate.month_partial(excerpt))
     assert float(climate.area_weighted_mean(week)) == pytest.approx(287.5484, abs=1e-4)
     a1b, e1, before = run("A1B"), run("E1"), run("pre-industrial")
     historic = climate.regrid(week, a1b.lat, a1b.lon)

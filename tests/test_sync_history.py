@@ -108,7 +108,7 @@ def test_a_sync_by_hand_leaves_what_the_asset_leaves(site: Site):
     assert by_asset.metadata["unchanged"].value == 1
     assert by_hand.metadata["quarantine"] == by_asset.metadata["quarantine"]
     version = "dagster/data_version"
-    assert by_hand.tags[version] == by_asset.tags[version], "the same data are the same version, whoever synced them"
+    assert by_hand.tags[version] == by_asset.tags[version], "the same data have the same version, by hand or by asset"
     assert site.latest(LUSTRE) is None, "there is nothing to import into a folder"
 
 

@@ -44,7 +44,7 @@ class Steps:
 def steps_of(entry: Timed) -> Steps | None:
     """Steps of an entry: of the period that its path names, else between its first and its last one.
 
-    None for data without time, and where nobody can know how long a step lasts.
+    None for data without time, and where the length of a step is unknown.
     """
     counted = (entry.header or {}).get("steps")
     if not counted:

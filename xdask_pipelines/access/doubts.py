@@ -56,7 +56,7 @@ def _replicas(catalog: Catalog, entries: Sequence[Entry]) -> Iterator[str]:
         if any(found.id == entry.id for found in same) and are_replicas(same) and (why := replica_difference(same)):
             yield (
                 f"{entry.key}: {' and '.join(e.region for e in same)} hold replicas that are not the same: {why}. Copy the "
-                "right one over the other and sync again; until then, whoever reads it must name a region"
+                "right one over the other and sync again; until then, name a region to read it"
             )
 
 

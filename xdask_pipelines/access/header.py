@@ -42,7 +42,7 @@ def describe(
     file_format
         ``netcdf4`` (netCDF classic too), ``zarr2``, ``zarr3`` or ``grib``.
     variables
-        Names of the data variables, where they are known; else they are told from coordinates by the rules of CF.
+        Names of the data variables, where they are known; else the rules of CF distinguish them from coordinates.
     claim
         What the path says of the content.
 

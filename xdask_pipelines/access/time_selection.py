@@ -60,8 +60,8 @@ def within(
     periods
         Half-open ranges of time keys.
     holes_are_checked
-        Whoever uses the data counts what a file lacks of the period that its path names, as the check of a result does:
-        steps that such a file lacks are then no error here.
+        The check of the result counts what a file lacks of the period that its path names: missing steps of such a file
+        are then no error here.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def within(
     excerpt = all(entry.excerpt for entry in entries)
     if axis.intervals is None:
         if named:
-            return opened  # nobody can know more than the paths
+            return opened  # the paths are all that is known
         raise AccessError(
             f"{_named(entries)}: how long each step of {name!r} lasts is not known, for they are unevenly apart and have no "
             "bounds, so that no period can be selected. Open it without time, and select steps with isel"

@@ -1,7 +1,7 @@
 """Exact climate arithmetic on xarray objects: means, regridding, differences, figures, maps.
 
 Belongs here: pure functions of fields, lazy on Dask arrays. Does not belong here: reading, placing or storing fields.
-``maps`` is imported by those who draw: matplotlib and cartopy take a second that workers need not spend.
+Pictures are in ``drawing``, which is not imported here.
 """
 
 from xdask_pipelines.climate.axes import with_bounds

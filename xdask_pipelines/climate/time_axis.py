@@ -20,7 +20,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xdask_pipelines.climate.axes import carried_bounds
+from xdask_pipelines.climate.axes import carried_bounds, origin
+from xdask_pipelines.errors import ClimateError
 
 Float = NDArray[np.float64]
 Kind = Literal["moment", "even", "month", "year", "uneven"]
@@ -79,15 +80,36 @@ class TimeAxis:
 
     @classmethod
     def of(cls, coordinate: xr.DataArray) -> TimeAxis:
-        """Axis of a decoded coordinate, with the bounds that travel with it (`axes.with_bounds`)."""
+        """Axis of a coordinate, with the bounds that travel with it (`axes.with_bounds`).
+
+        Raises
+        ------
+        ClimateError
+            It holds no dates, nor numbers of units since a date.
+        """
         values = np.atleast_1d(coordinate.values)
-        origin = _as_cftime(values[0])
+        if values.dtype.kind in "iuf":
+            return cls._of_numbers(coordinate, values)
+        if values.dtype.kind not in "MO":
+            raise ClimateError(f"{coordinate.name!r}{origin(coordinate)} holds {values.dtype}, not dates")
+        first = _as_cftime(values[0])
         carried = carried_bounds(coordinate)
         bounds = None
         if carried is not None:
             lower, upper = (_seconds(np.atleast_1d(b), values[0]) for b in carried)
             bounds = None if (lower == upper).all() else (lower, upper)
-        return cls(origin, _seconds(values, values[0]), bounds)
+        return cls(first, _seconds(values, values[0]), bounds)
+
+    @classmethod
+    def _of_numbers(cls, coordinate: xr.DataArray, values: NDArray[Any]) -> TimeAxis:
+        units, calendar = str(coordinate.attrs.get("units", "")), str(coordinate.attrs.get("calendar", "standard"))
+        try:
+            return cls.from_numbers(values, units, calendar, carried_bounds(coordinate))
+        except (ValueError, TypeError) as error:
+            raise ClimateError(
+                f"{coordinate.name!r}{origin(coordinate)} holds numbers in {units!r}, not dates: decode it with "
+                f"xr.decode_cf(dataset) ({error})"
+            ) from error
 
     @property
     def size(self) -> int:
@@ -136,7 +158,7 @@ class TimeAxis:
 
     @cached_property
     def step(self) -> tuple[Kind, float]:
-        """What one step is, and its length in seconds (0 if nobody can know); of a single step by its bounds."""
+        """What one step is, and its length in seconds (0 if unknown); of a single step by its bounds."""
         if self.kind != "moment" or self.bounds is None:
             return self._spacing
         length = float(self.bounds[1][0] - self.bounds[0][0])
@@ -153,7 +175,7 @@ class TimeAxis:
 
     @cached_property
     def intervals(self) -> tuple[Float, Float] | None:
-        """When steps begin and end, in seconds, each of shape (n,); None if nobody can know."""
+        """When steps begin and end, in seconds, each of shape (n,); None if unknown."""
         if self.bounds is not None:
             return self.bounds
         kind, step = self._spacing

@@ -173,7 +173,7 @@ def _picture(asset: str, result: Result, field_: xr.DataArray | None, no_picture
     if not np.isfinite(field_).any():
         return {"picture": "no picture: the result has no finite value", **units}
     # a second of import that a load of the code location need not pay
-    from xdask_pipelines.climate.plots import draw
+    from xdask_pipelines.climate.drawing.plots import draw
 
     shape = shape_of(field_)
     subtitle = "; ".join(text for text in (result.excerpt, result.caveat if result.excerpt else "") if text)

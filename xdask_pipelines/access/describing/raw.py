@@ -31,7 +31,7 @@ class Unusable(Exception):
     reason
         A clause whose subject is the file: ``names no dimensions``.
     remedy
-        A clause for whoever may write the file: ``convert it with ...``.
+        What the owner of the file can do, as a clause: ``convert it with ...``.
     """
 
     def __init__(self, reason: str, remedy: str = "write it again") -> None:

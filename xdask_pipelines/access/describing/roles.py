@@ -27,7 +27,7 @@ def data_names(raw: RawFile, known: Collection[str] | None, named: Collection[st
     raw
         What the file holds.
     known
-        The data variables, where whoever wrote the file says them; None: by the rules of CF.
+        The data variables, where the writer of the file names them; None: by the rules of CF.
     named
         Names under which the path announces a variable: such a one is data, whatever else it looks like.
     """

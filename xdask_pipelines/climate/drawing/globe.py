@@ -14,9 +14,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from xdask_pipelines.climate.coastline import coastlines
+from xdask_pipelines.climate.drawing.coastline import coastlines
+from xdask_pipelines.climate.drawing.picture_frame import FAINT, INK
 from xdask_pipelines.climate.grid import Float
-from xdask_pipelines.climate.picture import FAINT, INK
 
 _PIXELS_WIDE = 1100
 

@@ -10,10 +10,19 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from xdask_pipelines.climate.axes import is_time, require_field
-from xdask_pipelines.climate.maps import draw_map
-from xdask_pipelines.climate.native_maps import draw_native_map
-from xdask_pipelines.climate.picture import FAINT, INK, Words, colour_bar, colour_scale, frame, in_words, png
-from xdask_pipelines.climate.plot_axes import axis_of, is_horizontal, is_longitude, is_vertical
+from xdask_pipelines.climate.drawing.maps import draw_map
+from xdask_pipelines.climate.drawing.native_maps import draw_native_map
+from xdask_pipelines.climate.drawing.picture_frame import (
+    FAINT,
+    INK,
+    Words,
+    colour_bar,
+    colour_scale,
+    frame,
+    in_words,
+    png,
+)
+from xdask_pipelines.climate.drawing.plot_axes import axis_of, is_horizontal, is_longitude, is_vertical
 from xdask_pipelines.climate.shapes import shape_of
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
 from xdask_pipelines.errors import ClimateError

@@ -15,8 +15,8 @@ import xarray as xr
 from matplotlib.axis import Axis as MatplotlibAxis
 
 from xdask_pipelines.climate.axes import is_time, latitude_name, longitude_name
+from xdask_pipelines.climate.drawing.picture_frame import capital
 from xdask_pipelines.climate.grid import Float
-from xdask_pipelines.climate.picture import capital
 from xdask_pipelines.errors import ClimateError
 
 _PRESSURE_UNITS = {"pa", "hpa", "mb", "mbar", "millibar", "millibars", "dbar", "kpa"}

@@ -15,10 +15,8 @@ from matplotlib.colors import BoundaryNorm
 from numpy.typing import NDArray
 
 from xdask_pipelines.climate.axes import horizontal_names, require_field
-from xdask_pipelines.climate.globe import draw_globe, globe
-from xdask_pipelines.climate.grid import Cells, Float, grid_of
-from xdask_pipelines.climate.means import area_weighted_mean
-from xdask_pipelines.climate.picture import (
+from xdask_pipelines.climate.drawing.globe import draw_globe, globe
+from xdask_pipelines.climate.drawing.picture_frame import (
     Extend,
     Words,
     colour_bar,
@@ -27,6 +25,8 @@ from xdask_pipelines.climate.picture import (
     in_words,
     png,
 )
+from xdask_pipelines.climate.grid import Cells, Float, grid_of
+from xdask_pipelines.climate.means import area_weighted_mean
 from xdask_pipelines.climate.regrid import regrid
 from xdask_pipelines.errors import ClimateError
 

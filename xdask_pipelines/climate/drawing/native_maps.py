@@ -10,9 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from xdask_pipelines.climate.globe import draw_globe, globe
+from xdask_pipelines.climate.drawing.globe import draw_globe, globe
+from xdask_pipelines.climate.drawing.picture_frame import colour_bar, colour_scale, frame, in_words, png
 from xdask_pipelines.climate.grid import Float
-from xdask_pipelines.climate.picture import colour_bar, colour_scale, frame, in_words, png
 from xdask_pipelines.climate.shapes import places_of
 from xdask_pipelines.errors import ClimateError
 
