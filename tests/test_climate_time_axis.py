@@ -11,6 +11,7 @@ import xarray as xr
 
 from xdask_pipelines.climate import select_period, with_bounds
 from xdask_pipelines.climate.time_axis import TimeAxis
+from xdask_pipelines.climate.time_faults import fault_of
 from xdask_pipelines.errors import ClimateError
 
 DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])
@@ -35,7 +36,7 @@ MIDDLES, ENDS = GOOD.mean(axis=1), GOOD[:, 1]
 
 @pytest.mark.parametrize("stamps", [MIDDLES, ENDS, GOOD[:, 0]])
 def test_bounds_that_touch_and_hold_their_stamps_are_sound(stamps: np.ndarray) -> None:
-    assert _axis(stamps, GOOD).fault() is None
+    assert fault_of(_axis(stamps, GOOD)) is None
 
 
 @pytest.mark.parametrize(
@@ -53,7 +54,7 @@ def test_bounds_that_touch_and_hold_their_stamps_are_sound(stamps: np.ndarray) -
     ],
 )
 def test_bounds_that_cannot_be_true_are_named_by_step(bounds: np.ndarray, fault: str) -> None:
-    found = _axis(MIDDLES, bounds).fault()
+    found = fault_of(_axis(MIDDLES, bounds))
     assert found is not None
     assert fault in found
 
@@ -61,7 +62,7 @@ def test_bounds_that_cannot_be_true_are_named_by_step(bounds: np.ndarray, fault:
 def test_missing_months_are_holes_and_no_fault_of_the_bounds() -> None:
     keep = [0, 1, 2, 6, 7, 8, 9]
     axis = _axis(MIDDLES[keep], GOOD[keep])
-    assert axis.fault() is None
+    assert fault_of(axis) is None
     assert axis.missing() == "2001-04-01 00:00:00 until before 2001-07-01 00:00:00"
 
 
@@ -80,7 +81,7 @@ def test_bounds_of_no_length_at_all_say_the_same_as_stamps() -> None:
     ],
 )
 def test_stamps_that_do_not_rise_are_named_by_step(stamps: list[float], fault: str) -> None:
-    assert _axis(stamps).fault() == fault
+    assert fault_of(_axis(stamps)) == fault
 
 
 @pytest.mark.parametrize(

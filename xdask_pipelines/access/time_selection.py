@@ -15,10 +15,9 @@ import xarray as xr
 from xdask_pipelines.access.describing.coverage import seconds_of
 from xdask_pipelines.access.join import where
 from xdask_pipelines.catalog.times import period_text
-from xdask_pipelines.climate.time_axis import TimeAxis, periods_text
+from xdask_pipelines.climate.time_axis import SAME_SECONDS, TimeAxis, periods_text
+from xdask_pipelines.climate.time_faults import fault_of
 from xdask_pipelines.errors import AccessError
-
-_SAME_SECONDS = 1.0
 
 
 class Opened(Protocol):
@@ -76,7 +75,7 @@ def within(
     if name is None or not periods:
         return opened
     axis = _axis(opened, name, entries)
-    if fault := axis.fault():
+    if fault := fault_of(axis):
         raise AccessError(
             f"{_named(entries)}: {name!r} {fault}, so that no period can be selected. Open it without time, drop the bounds "
             "if the stamps are right, and select steps with isel"
@@ -130,9 +129,9 @@ def _steps_of(axis: TimeAxis, entries: Sequence[Opened], period: tuple[int, int]
     assert axis.intervals is not None
     lower, upper = axis.intervals
     begin, end = (seconds_of(axis, key) for key in period)
-    inside: np.ndarray = (lower >= begin - _SAME_SECONDS) & (upper <= end + _SAME_SECONDS)
+    inside: np.ndarray = (lower >= begin - SAME_SECONDS) & (upper <= end + SAME_SECONDS)
     what = period_text(*period, axis.origin.calendar)
-    reaching = np.flatnonzero((lower < end - _SAME_SECONDS) & (upper > begin + _SAME_SECONDS) & ~inside)
+    reaching = np.flatnonzero((lower < end - SAME_SECONDS) & (upper > begin + SAME_SECONDS) & ~inside)
     if reaching.size:
         i = int(reaching[0])
         raise AccessError(
@@ -140,7 +139,7 @@ def _steps_of(axis: TimeAxis, entries: Sequence[Opened], period: tuple[int, int]
             f"{axis.date(upper[i])}. Ask for a period that begins and ends with whole steps"
         )
     ends, starts = np.append(begin, upper[inside]), np.append(lower[inside], end)
-    holes = np.flatnonzero(starts - ends > _SAME_SECONDS + 0.1 * min(float(np.median(upper - lower)), 3600.0))
+    holes = np.flatnonzero(starts - ends > SAME_SECONDS + 0.1 * min(float(np.median(upper - lower)), 3600.0))
     if holes.size and not (holes_pass and inside.any()):
         missing = [(axis.date(ends[i]), axis.date(starts[i])) for i in holes]
         total = axis.count(begin, end)

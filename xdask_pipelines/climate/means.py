@@ -18,6 +18,7 @@ from xdask_pipelines.climate.blocks import add, elementwise, map_fields, sum_ove
 from xdask_pipelines.climate.grid import Float, Grid, grid_of
 from xdask_pipelines.climate.periods import EXCERPT
 from xdask_pipelines.climate.time_axis import DAY, TimeAxis
+from xdask_pipelines.climate.time_faults import fault_of
 from xdask_pipelines.climate.tolerance import same_coordinate
 from xdask_pipelines.errors import ClimateError
 
@@ -263,7 +264,7 @@ def _lengths(field: xr.DataArray, time: str) -> Float:
 
 def _sound_axis(field: xr.DataArray, time: str) -> TimeAxis:
     axis = TimeAxis.of(field[time])
-    if fault := axis.fault():
+    if fault := fault_of(axis):
         drop = f"field.drop_vars(['{time}_lower', '{time}_upper'])"
         remedy = (
             f"drop the bounds if the stamps are right ({drop})" if "bounds" in fault else "select sound steps with isel"

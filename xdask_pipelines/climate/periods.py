@@ -14,13 +14,12 @@ import numpy as np
 import xarray as xr
 
 from xdask_pipelines.climate.axes import is_time, origin, require_field
-from xdask_pipelines.climate.time_axis import TimeAxis, periods_text
+from xdask_pipelines.climate.time_axis import SAME_SECONDS, TimeAxis, periods_text
 from xdask_pipelines.errors import ClimateError
 
 #: Attribute of a field whose data are knowingly incomplete: holes in its time axis are then no error.
 EXCERPT = "excerpt"
 _PERIOD = re.compile(r"(\d{1,5})(?:-(\d\d)(?:-(\d\d))?)?", re.ASCII)
-_SAME_SECONDS = 1.0
 _DAY = timedelta(days=1)
 
 
@@ -65,9 +64,9 @@ def select_period(field: xr.DataArray, first: str | int | None = None, last: str
     begin, end = _limits(axis, first, last)
     asked = f"{first if first is not None else 'the beginning'} to {last if last is not None else 'the end'}"
     lower, upper = axis.intervals or (axis.seconds, axis.seconds)
-    inside = (lower >= begin - _SAME_SECONDS) & (upper <= end + _SAME_SECONDS)
+    inside = (lower >= begin - SAME_SECONDS) & (upper <= end + SAME_SECONDS)
     excerpt = bool(field.attrs.get(EXCERPT))
-    reaching = (lower < end - _SAME_SECONDS) & (upper > begin + _SAME_SECONDS) & ~inside
+    reaching = (lower < end - SAME_SECONDS) & (upper > begin + SAME_SECONDS) & ~inside
     name = _named(field)
     if reaching.any():
         i = int(np.flatnonzero(reaching)[0])
@@ -128,7 +127,7 @@ def _missing(
     """Stretches from begin to end that no selected step covers."""
     if axis.intervals is None:  # how long steps last is not known, so that they cover nothing
         return [(axis.date(begin), axis.date(end))]
-    tolerance = max(_SAME_SECONDS, 0.05 * float(np.median(upper - lower))) if lower.size else _SAME_SECONDS
+    tolerance = max(SAME_SECONDS, 0.05 * float(np.median(upper - lower))) if lower.size else SAME_SECONDS
     ends, starts = np.append(begin, upper), np.append(lower, end)
     found = np.flatnonzero(starts - ends > min(tolerance, 4320.0))
     return [(axis.date(ends[i]), axis.date(starts[i])) for i in found]

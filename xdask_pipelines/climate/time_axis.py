@@ -1,7 +1,7 @@
-"""Time axes: when each step begins and ends, which steps are missing between them, and what cannot be true of them.
+"""Time axes: when each step begins and ends, which steps are missing between them, and text for both.
 
-Belongs here: arithmetic on stamps and bounds. Does not belong here: reading them (access), selecting or averaging fields
-(periods, means).
+Belongs here: arithmetic on stamps and bounds. Does not belong here: what cannot be true of them (time_faults), reading them
+(access), selecting or averaging fields (periods, means).
 
 A step lasts from its lower to its upper bound. Without bounds it stands for the year, the month or the part of a day that
 holds its stamp, whichever is as long as the steps are apart. Steps that are unevenly apart have no known length.
@@ -29,7 +29,7 @@ Kind = Literal["moment", "even", "month", "year", "uneven"]
 DAY = 86_400.0
 _MONTH_DAYS, _YEAR_DAYS = (28, 31), (355, 370)
 #: Instants closer than this are the same.
-_SAME_SECONDS = 1.0
+SAME_SECONDS = 1.0
 #: Part of a step by which stamps may be off: hours in float32 days since 1850 are off by six minutes.
 _JITTER = 0.1
 
@@ -148,7 +148,7 @@ class TimeAxis:
             times = np.rint(gaps / step)
             tolerance = _JITTER * step if step <= DAY else 600.0
             if (times >= 1).all() and (np.abs(gaps - times * step) <= tolerance * times).all():
-                return "even", float(np.rint(step)) if step > 10 * _SAME_SECONDS else step
+                return "even", float(np.rint(step)) if step > 10 * SAME_SECONDS else step
         return "uneven", 0.0
 
     @property
@@ -209,79 +209,18 @@ class TimeAxis:
         if self.intervals is None:
             return []
         lower, upper = self.intervals
-        tolerance = self._tolerance(upper - lower)
+        tolerance = hole_tolerance(upper - lower)
         found = np.flatnonzero(lower[1:] - upper[:-1] > tolerance)
         return [(float(upper[i]), float(lower[i + 1])) for i in found]
-
-    @staticmethod
-    def _tolerance(lengths: Float) -> float:
-        return max(_SAME_SECONDS, 0.05 * min(float(np.median(lengths)), DAY))
-
-    def fault(self) -> str | None:
-        """What cannot be true of the axis, as the end of a sentence that begins with its name; None if nothing."""
-        return self._stamp_fault() or (None if self.bounds is None else self._bounds_fault(*self.bounds))
-
-    @property
-    def bounds_elsewhere(self) -> bool:
-        """Whether not one stamp lies in its bounds, so that they are of other times, and the stamps may be right."""
-        if self.bounds is None:
-            return False
-        lower, upper = self.bounds
-        return lower.shape == upper.shape == self.seconds.shape and bool(
-            ((self.seconds < lower - _SAME_SECONDS) | (self.seconds > upper + _SAME_SECONDS)).all()
-        )
-
-    def _stamp_fault(self) -> str | None:
-        if (bad := np.flatnonzero(~np.isfinite(self.seconds))).size:
-            return f"has no value at step {bad[0]}"
-        if (bad := np.flatnonzero(~(self.gaps_seconds > 0))).size:
-            i = int(bad[0])
-            if self.gaps_seconds[i] == 0:
-                return f"has {self.date(self.seconds[i])} twice, at steps {i} and {i + 1}"
-            return f"goes back at step {i + 1}, from {self.date(self.seconds[i])} to {self.date(self.seconds[i + 1])}"
-        return None
-
-    def _bounds_fault(self, lower: Float, upper: Float) -> str | None:
-        if not (lower.shape == upper.shape == self.seconds.shape):
-            return f"has {self.size} steps and bounds of shape {lower.shape}"
-        if (bad := np.flatnonzero(~(np.isfinite(lower) & np.isfinite(upper)))).size:
-            return f"has no bounds at step {bad[0]}"
-        if (bad := np.flatnonzero(~(upper > lower))).size:
-            return f"has bounds that span no time at step {bad[0]} ({self._words(bad[0])})"
-        outside = (self.seconds < lower - _SAME_SECONDS) | (self.seconds > upper + _SAME_SECONDS)
-        if (bad := np.flatnonzero(outside)).size:
-            return f"lies outside its bounds at step {bad[0]}: {self.date(self.seconds[bad[0]])}, {self._words(bad[0])}"
-        if self.size < 2:
-            return None
-        tolerance = self._tolerance(upper - lower)
-        between = lower[1:] - upper[:-1]
-        if (bad := np.flatnonzero(between < -tolerance)).size:
-            i = int(bad[0])
-            return f"has bounds that overlap at steps {i} and {i + 1} ({self._words(i)}; {self._words(i + 1)})"
-        usual = float(np.median(self.gaps_seconds if self.size > 2 else upper - lower))
-        if (bad := np.flatnonzero((between > tolerance) & (self.gaps_seconds <= 1.5 * usual))).size:
-            i = int(bad[0])
-            return (
-                f"has bounds that leave a hole between steps {i} and {i + 1} ({self._words(i)}; {self._words(i + 1)})"
-            )
-        near = 1.5 * np.maximum(np.append(self.gaps_seconds, 0), np.insert(self.gaps_seconds, 0, 0)) + tolerance
-        if (bad := np.flatnonzero((self.seconds - lower > near) | (upper - self.seconds > near))).size:
-            i = int(bad[0])
-            return f"has bounds far from its stamp at step {i}: {self.date(self.seconds[i])}, {self._words(i)}"
-        return None
-
-    def _words(self, step: int) -> str:
-        assert self.bounds is not None
-        ends = (float(side[step]) for side in self.bounds)
-        try:
-            first, last = map(self.date, ends)
-        except (OverflowError, ValueError):  # further away than dates go
-            return f"bounds {self.bounds[0][step] / DAY:g} to {self.bounds[1][step] / DAY:g} days after {self.origin}"
-        return f"bounds {first} to {last}"
 
     def missing(self, most: int = 5) -> str:
         """The holes as text for a message, at most so many of them."""
         return periods_text([(self.date(a), self.date(b)) for a, b in self.holes], most)
+
+
+def hole_tolerance(lengths: Float) -> float:
+    """By how much steps of these lengths may fail to touch, in seconds."""
+    return max(SAME_SECONDS, 0.05 * min(float(np.median(lengths)), DAY))
 
 
 def periods_text(periods: Sequence[tuple[Any, Any]], most: int = 5) -> str:

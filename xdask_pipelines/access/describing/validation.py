@@ -28,6 +28,7 @@ from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.catalog.times import period_text
 from xdask_pipelines.climate import with_bounds
 from xdask_pipelines.climate.time_axis import TimeAxis
+from xdask_pipelines.climate.time_faults import bounds_elsewhere, fault_of
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def validated(header: dict[str, Any], claim: Claim) -> dict[str, Any]:
     axes = time_axes(header)
     warnings = grid_warnings(header["coords"])
     for name, axis in axes.items():
-        fault = axis.fault()
-        if fault and axis.bounds_elsewhere:
+        fault = fault_of(axis)
+        if fault and bounds_elsewhere(axis):
             warnings.append(f"its time axis {name!r} {fault}; the stamps count, and means that need bounds are refused")
             axes[name] = replace(axis, bounds=None)
         elif fault:
