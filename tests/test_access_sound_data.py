@@ -196,3 +196,20 @@ def test_a_variable_that_the_path_names_is_the_one_that_is_opened(cluster: Clust
     named = type(entry)(**{**vars(entry), "header": {**entry.header, "variable": "d2m"}})
     assert list(open_entries([named]).data_vars) == ["d2m"]
     assert set(axes()) <= set(open_entries([named]).coords)
+
+
+def test_bounds_of_a_long_axis_stay_with_it_and_too_irregular_ones_are_left_in_the_file(cluster: Cluster) -> None:
+    steps = np.arange(120_000)
+    bounds = np.stack([steps / 8, (steps + 1) / 8], 1)
+    assert bounds.nbytes > MAX_COORDINATE_BYTES
+    made = xr.Dataset(
+        {"t": ("time", np.zeros(steps.size, "f4")), "time_bnds": (("time", "bnds"), bounds)},
+        {"time": ("time", bounds.mean(axis=1), {"units": "days since 1850-01-01", "bounds": "time_bnds"})},
+    )
+    opened = _opened(cluster, "long/regular.zarr", made, "zarr2")
+    assert opened.time_bnds.chunks is None
+    noise = np.random.default_rng(0).random((steps.size, 2))
+    other = made.rename(time_bnds="odd").assign(odd=(("time", "bnds"), noise))
+    other["time"].attrs["bounds"] = "odd"
+    header = describe(written(cluster.data[EAST] / "long/odd.zarr", other.assign_attrs(coordinates="odd")), "zarr2")
+    assert header["variables"]["odd"]["coordinate"]

@@ -74,11 +74,10 @@ def describe(
     except AccessError:
         raise
     except Exception as error:  # whatever one file makes a library raise must not stop the description of others
-        kind = "" if isinstance(error, (OSError, ValueError)) else f"{type(error).__name__}: "
         raise AccessError(
-            f"{path.name} cannot be read as {file_format}: {kind}{_first_line(error)}. The file is damaged or not finished, "
-            "or holds what is not supported: fetch or write it again, then run `xdask sync`; if that does not help, list it "
-            f"under `exclude` of its dataset in regions.yaml. Full path: {path}"
+            f"{path.name} cannot be read as {file_format} ({type(error).__name__}: {_first_line(error)}). The file is "
+            "damaged or not finished, or holds what is not supported: fetch or write it again, then run `xdask sync`; if that "
+            f"does not help, list it under `exclude` of its dataset in regions.yaml. Full path: {path}"
         ) from error
     stats = files.values()
     header["file"] = {
@@ -175,7 +174,8 @@ def _packed(variable: RawVariable) -> dict[str, Any] | None:
         It is the coordinate of a dimension and too large, or long text.
     """
     must = variable.dims == (variable.name,) or variable.is_text
-    if variable.nbytes <= _MAX_READ_BYTES and (must or variable.nbytes <= MAX_COORDINATE_BYTES):
+    bounds = len(variable.dims) == 2 and variable.shape[-1] == 2  # of a long axis: they are regular, and compress well
+    if variable.nbytes <= _MAX_READ_BYTES and (must or bounds or variable.nbytes <= MAX_COORDINATE_BYTES):
         packed = pack(variable.read())
         if "step" in packed or variable.nbytes <= MAX_COORDINATE_BYTES or len(packed["data"]) <= MAX_COORDINATE_BYTES:
             return packed

@@ -108,7 +108,7 @@ def _time_dimension(opened: xr.Dataset) -> str | None:
 def _axis(opened: xr.Dataset, name: str, entries: Sequence[Opened]) -> TimeAxis:
     time = opened[name]
     bounds = opened.coords.get(str(time.attrs.get("bounds", time.encoding.get("bounds", ""))))
-    if bounds is not None and bounds.dims[0] == name and bounds.shape == (time.size, 2):
+    if bounds is not None and bounds.chunks is None and bounds.dims[0] == name and bounds.shape == (time.size, 2):
         ends = {f"{name}_{side}": (name, bounds.values[:, i]) for i, side in enumerate(("lower", "upper"))}
         time = opened[[name]].assign_coords(ends)[name]
     steps = {(e.header or {}).get("step_seconds") for e in entries}
