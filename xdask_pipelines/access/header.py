@@ -76,8 +76,8 @@ def describe(
     except Exception as error:  # whatever one file makes a library raise must not stop the description of others
         raise AccessError(
             f"{path.name} cannot be read as {file_format} ({type(error).__name__}: {_first_line(error)}). The file is "
-            "damaged or not finished, or holds what is not supported: fetch or write it again, then run `xdask sync`; if that "
-            f"does not help, list it under `exclude` of its dataset in regions.yaml. Full path: {path}"
+            "damaged or not finished, or holds what is not supported: fetch or write it again, then run `xdask sync`; if "
+            f"that does not help, list it under `exclude` of its dataset in regions.yaml. Full path: {path}"
         ) from error
     stats = files.values()
     header["file"] = {
