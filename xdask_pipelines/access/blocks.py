@@ -66,6 +66,11 @@ class Source:
     convert: tuple[float, float] | None = None
     dtype: str = ""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What travels with each leaf: defaults, which nearly all have, are left to the class."""
+        unset = {name for name in ("convert", "dtype") if not getattr(self, name)}
+        return {name: value for name, value in vars(self).items() if name not in unset}
+
 
 @dataclass(frozen=True)
 class Block:
