@@ -49,9 +49,10 @@ class InputSteps:
         if whole:
             total = sum(steps.found for steps in whole)
             units = {unit_of(steps) for steps in whole}
-            amount = f"{total:,} {units.pop()}" if len(units) == 1 else f"{total:,} steps"
-            names = [name for name, steps in self.counted.items() if steps.complete]
-            sentences.append(f"All {amount} of {_listed(names, ',')} have data")
+            unit = units.pop() if len(units) == 1 else "steps"
+            names = _listed([name for name, steps in self.counted.items() if steps.complete], ",")
+            one = f"The one {unit.removesuffix('s')} of {names} has data"
+            sentences.append(one if total == 1 else f"All {total:,} {unit} of {names} have data")
         if self.uncounted:
             sentences.append(
                 f"How many steps {_listed(list(self.uncounted), ',')} should have is not known; what is there was used"
