@@ -86,6 +86,20 @@ def test_netcdf_classic_is_read_as_xarray_reads_it(cluster: Cluster, kind: str) 
     assert evidence.bytes_read_by_region[EAST] >= 18 * 18 * 36 * 2
 
 
+@pytest.mark.parametrize("kind", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
+@pytest.mark.parametrize("unlimited", [True, False])
+def test_a_truncated_classic_file_is_not_read_as_zeros(tmp_path: Path, kind: str, unlimited: bool) -> None:
+    made = field(np.arange(30), time=times(np.arange(30.0), "days since 2001-01-01"))
+    made.encoding["unlimited_dims"] = {"time"} if unlimited else set()
+    path = written(tmp_path / "a.nc", made, engine="netcdf4", format=kind)
+    whole = path.read_bytes()
+    assert describe(path, "netcdf4")["steps"]["found"] == 30
+    for size in (len(whole) - 8, int(len(whole) * 0.6), 40):
+        path.write_bytes(whole[:size])
+        with pytest.raises(AccessError, match=r"a.nc cannot be read as netcdf4 .*truncated"):
+            describe(path, "netcdf4")
+
+
 def _ocean(ny: int, nx: int) -> xr.Dataset:
     lat = np.linspace(-75, 85, ny)[:, None] + np.zeros(nx)
     lon = np.zeros((ny, 1)) + np.linspace(0, 360, nx, endpoint=False)

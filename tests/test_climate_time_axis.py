@@ -175,5 +175,7 @@ def test_periods_that_do_not_exist_are_refused() -> None:
         select_period(series(), "soon")
     with pytest.raises(ClimateError, match="1995-02-31 does not exist in the calendar '360_day'"):
         select_period(series(), "1995-02-31")
+    with pytest.raises(ClimateError, match="there is no data from 2010 on: it covers 1995-01-01"):
+        select_period(series(), 2010)
     with pytest.raises(ClimateError, match="is empty"):
         select_period(series(), 1999, 1998)

@@ -50,6 +50,9 @@ def _changed(step: int, side: int, value: float) -> np.ndarray:
         (field([0], time=times([1e30], "days since 2001-01-01")), "cannot be decoded"),
         (field([0], time=times([4e7], "days since 2001-01-01", "noleap")), "the catalog knows the years 1 to 99999"),
         (field([0]).assign_coords(lat=LAT * 2), "has -170 degrees in its coordinate 'lat' at index 0"),
+        (field([0], missing_value="-999"), "has a variable 't2m' whose missing_value is text"),
+        (field([0], scale_factor=0.0), "has a variable 't2m' whose scale_factor is 0.0"),
+        (field([0], add_offset=np.nan), "has a variable 't2m' whose add_offset is nan"),
         (field([0]).drop_vars("t2m"), "has no data variable of numbers; it has"),
     ],
 )

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from xdask_pipelines.access.describing import classic, hdf5, zarr_store
+from xdask_pipelines.access.describing.classic_size import needed_bytes
 from xdask_pipelines.access.describing.coverage import extent
 from xdask_pipelines.access.describing.grib_arrays import describe_grib
 from xdask_pipelines.access.describing.raw import RawFile, RawVariable, Unusable, plain
@@ -120,6 +121,10 @@ def _read(
     with path.open("rb") as file:
         start = file.read(64)
     if start.startswith(classic.MAGIC):
+        with path.open("rb") as file:
+            needed = needed_bytes(file)
+        if (size := path.stat().st_size) < needed:
+            raise OSError(f"truncated: it has {size} bytes and its header promises {needed}")
         with classic.opened(path) as opened:
             return _assembled(classic.read_raw(opened), known, named)
     if (

@@ -56,7 +56,7 @@ def conversions(name: str, variables: Sequence[Mapping[str, Any]], entries: Sequ
             one, other = _words(first.get(key)), _words(attrs.get(key))
             if one != other:
                 raise _difference(f"{key} of {name}", place, one, where(entry), other)
-        found.append(_conversion(name, place, first.get("units"), where(entry), attrs.get("units")))
+        found.append(_conversion(name, place, first, where(entry), attrs))
     return found
 
 
@@ -73,16 +73,33 @@ def _difference(what: str, place: str, one: Any, other_place: str, other: Any) -
     )
 
 
-def _conversion(name: str, place: str, target: Any, other_place: str, units: Any) -> Conversion:
+def _conversion(
+    name: str, place: str, first: Mapping[str, Any], other_place: str, attrs: Mapping[str, Any]
+) -> Conversion:
+    target, units = first.get("units"), attrs.get("units")
     if units == target:
         return None
     if units is None or target is None:
         raise _difference(f"units of {name}", place, target, other_place, units)
     found = linear_conversion(str(units), str(target))
+    if not isinstance(found, str) and found[1] and _is_difference(attrs):
+        found = (
+            f"{units!r} and {target!r} differ by an offset, which is none of a difference, an anomaly or a deviation"
+        )
     if isinstance(found, str):
         error = _difference(f"units of {name}", place, target, other_place, units)
         raise AccessError(f"{error} ({found})")
     return None if found == (1.0, 0.0) else found
+
+
+def _is_difference(attrs: Mapping[str, Any]) -> bool:
+    """Whether numbers are no points on a scale, so that an offset of units does not apply to them."""
+    methods = str(attrs.get("cell_methods", ""))
+    return (
+        str(attrs.get("standard_name", "")).endswith("_anomaly")
+        or "difference" in str(attrs.get("units_metadata", ""))
+        or any(word in methods for word in ("standard_deviation", "variance", "range"))
+    )
 
 
 @lru_cache(256)

@@ -96,8 +96,13 @@ def _limits(axis: TimeAxis, first: str | int | None, last: str | int | None) -> 
     start, stop = axis.span
     begin = start if first is None else _bounds_of(axis, first)[0]
     end = stop if last is None else _bounds_of(axis, last)[1]
-    if not begin < end:
+    if not begin < end and first is not None and last is not None:
         raise ClimateError(f"the period from {first} to {last} is empty; give the earlier one first")
+    if not begin < end:
+        raise ClimateError(
+            f"there is no data {'from ' + str(first) + ' on' if first is not None else 'until ' + str(last)}: it covers "
+            f"{start} until before {stop}. Choose a period inside that"
+        )
     return ((begin - axis.origin).total_seconds(), (end - axis.origin).total_seconds())
 
 

@@ -61,6 +61,7 @@ def validated(header: dict[str, Any], claim: Claim) -> dict[str, Any]:
     Unusable
         Something of it cannot be true, or is not what the path says.
     """
+    _check_packing(header)
     _check_decodes(header)
     _check_dimensions(header)
     found: dict[str, Any] = {}
@@ -90,6 +91,21 @@ def validated(header: dict[str, Any], claim: Claim) -> dict[str, Any]:
         if steps := _steps(axis, claim.period):
             found["steps"] = steps
     return header | found | ({"warnings": warnings} if warnings else {})
+
+
+def _check_packing(header: Mapping[str, Any]) -> None:
+    """Packing and fill values of data are numbers that give numbers."""
+    for name, variable in header["variables"].items():
+        for key in ("scale_factor", "add_offset", "_FillValue", "missing_value"):
+            value = variable["attrs"].get(key)
+            numbers = value if isinstance(value, list) else [] if value is None else [value]
+            if any(isinstance(number, str) for number in numbers):
+                raise Unusable(f"has a variable {name!r} whose {key} is text: {value!r}", "write it as a number")
+            if key in ("scale_factor", "add_offset") and any(
+                isinstance(n, dict) or (key[0] == "s" and n == 0) for n in numbers
+            ):
+                shown = value["float"] if isinstance(value, dict) else value
+                raise Unusable(f"has a variable {name!r} whose {key} is {shown}", "write one that can be undone")
 
 
 def _check_decodes(header: Mapping[str, Any]) -> None:
