@@ -62,10 +62,16 @@ def native(seed: int = 0, dates: Any = None) -> xr.DataArray:
     )
 
 
+def hourly(field: xr.DataArray, day: int = 1) -> xr.Dataset:
+    """Partial of a field, its steps taken for hours of a day."""
+    hours = [cftime.datetime(2001, 1, day, hour, calendar="noleap") for hour in range(field.sizes["time"])]
+    return month_partial(field.assign_coords(time=hours))
+
+
 @pytest.mark.parametrize("chunks", [None, {"time": 5, "plev": 1}])
 def test_levels_and_members_survive_partials(chunks: Any) -> None:
     field = full().chunk(chunks) if chunks else full()
-    mean = mean_of_partials(month_partial(field))
+    mean = mean_of_partials(hourly(field))
     assert mean.dims == ("member", "plev", "lat", "lon")
     assert np.allclose(mean.mean(("member", "lat", "lon")), [285, 245, 205], atol=0.1)
     assert np.array_equal(mean.plev, LEVELS)
@@ -73,7 +79,7 @@ def test_levels_and_members_survive_partials(chunks: Any) -> None:
 
 
 def test_only_partitions_of_a_store_are_summed() -> None:
-    stored = xr.concat([month_partial(full(seed=i)) for i in (0, 1)], "partition", combine_attrs="override")
+    stored = xr.concat([hourly(full(seed=i)) for i in (0, 1)], "partition", combine_attrs="override")
     mean = mean_of_partials(stored)
     assert mean.dims == ("member", "plev", "lat", "lon")
     assert np.allclose(mean, np.concatenate([full(seed=i) for i in (0, 1)]).mean(axis=0, dtype="f8"), atol=1e-12)
@@ -109,7 +115,7 @@ def test_fields_of_which_neither_has_the_others_dimensions_are_not_multiplied_ou
 
 def test_native_ocean_grids_have_partials_means_and_differences() -> None:
     first, second = native(0), native(1)
-    partial = combine_partials([month_partial(first), month_partial(second)])
+    partial = combine_partials([hourly(first), hourly(second, 2)])
     mean = mean_of_partials(partial)
     assert mean.dims == ("j", "i")
     assert set(mean.coords) == {"latitude", "longitude"}
@@ -124,7 +130,7 @@ def test_native_grids_whose_cells_lie_elsewhere_are_neither_added_nor_subtracted
     moved = native(1)
     moved = moved.assign_coords(latitude=moved.latitude + 1.0)
     with pytest.raises(ClimateError, match="differs from the first in 'latitude'"):
-        combine_partials([month_partial(native()), month_partial(moved)])
+        combine_partials([hourly(native()), hourly(moved, 2)])
     with pytest.raises(ClimateError, match="differ in 'latitude'"):
         difference(native(), moved)
 
@@ -146,13 +152,13 @@ def test_profiles_and_series_have_differences() -> None:
     ],
 )
 def test_partials_of_other_levels_members_or_variables_are_refused(change: Callable[..., Any], words: str) -> None:
-    partial = month_partial(full())
+    partial = hourly(full())
     with pytest.raises(ClimateError, match=rf"partial 1 .*{words}"):
         combine_partials([partial, change(partial)])
 
 
 def test_partials_of_two_single_levels_are_refused() -> None:
-    low, high = (month_partial(full().isel(plev=i)) for i in (0, 1))
+    low, high = (hourly(full().isel(plev=i)) for i in (0, 1))
     with pytest.raises(ClimateError, match="differs from the first in 'plev'"):
         combine_partials([low, high])
 
@@ -162,7 +168,7 @@ def test_coordinates_that_differ_by_rounding_are_added_and_subtracted_without_lo
     other = field.assign_coords(lat=LAT * (1 + 1e-7), plev=np.array(LEVELS) + 0.01, lon=LON.astype("f4"))
     assert difference(field, other).shape == field.shape
     assert float(np.abs(difference(field, other)).max()) == 0
-    assert combine_partials([month_partial(field), month_partial(other)])["sum"].shape == field.shape[1:]
+    assert combine_partials([hourly(field), hourly(other, 2)])["sum"].shape == field.shape[1:]
 
 
 def test_models_of_two_calendars_are_named_with_a_remedy() -> None:

@@ -231,6 +231,38 @@ def test_a_partial_of_doubled_missing_or_disordered_hours_is_refused(hours: list
         month_partial(_hours(hours))
 
 
+def test_partials_weigh_all_steps_the_same_and_refuse_what_would_not() -> None:
+    with pytest.raises(ClimateError, match=r"steps of different lengths.*time_weighted_mean"):
+        month_partial(monthly("noleap"))
+    day = month_partial(_hours(list(range(24))))
+    with pytest.raises(ClimateError, match="partials 0 and 1 share steps"):
+        combine_partials([day, day])
+    daily = month_partial(_hours([24, 48, 72]))
+    with pytest.raises(ClimateError, match="steps of 1 h and 24 h, which would weigh the same"):
+        combine_partials([day, daily])
+    assert int(combine_partials([day, month_partial(_hours(list(range(24, 48))))])["count"][0]) == 48
+
+
+@pytest.mark.parametrize(
+    ("field", "reason"),
+    [
+        (_hours([0, 1, 2]).isel(time=[]), "'time' has no step"),
+        (_hours([0, 1]).assign_coords(time=np.array(["NaT", "2001-01-01"], "M8[ns]")), "has no value at step 0"),
+        (_hours([0, 1, 2]).assign_coords(time=[0, 1, 2]), "holds numbers in '', not dates"),
+    ],
+)
+def test_times_that_are_none_are_named(field: xr.DataArray, reason: str) -> None:
+    for function in (time_weighted_mean, month_partial):
+        with pytest.raises(ClimateError, match=reason):
+            function(field)
+
+
+def test_when_a_forecast_began_is_not_averaged_over() -> None:
+    field = _hours([0, 6]).rename(time="forecast_initial_time")
+    with pytest.raises(ClimateError, match="no time dimension"):
+        time_weighted_mean(field)
+
+
 def test_a_partial_of_an_excerpt_may_lack_hours() -> None:
     partial = month_partial(_hours([0, 7, 15, 22]).assign_attrs(excerpt="4 of 744 h"))
     assert (partial["count"] == 4).all()

@@ -10,8 +10,17 @@ import xarray as xr
 from catalog_helpers import cmip6, era5
 
 from xdask_pipelines import open_project
+from xdask_pipelines.access.describing.validation import Claim
 from xdask_pipelines.access.header import describe
-from xdask_pipelines.errors import AccessError, AmbiguousEntries, MissingEntries, PlacementError, TopologyError
+from xdask_pipelines.catalog.times import time_range
+from xdask_pipelines.errors import (
+    AccessError,
+    AmbiguousEntries,
+    CatalogError,
+    MissingEntries,
+    PlacementError,
+    TopologyError,
+)
 from xdask_pipelines.notebook import Project
 from xdask_pipelines.placement.homes import homes_of
 
@@ -117,3 +126,42 @@ def test_of_replicas_the_one_is_opened_from_which_results_are_cheapest_to_send(f
         open_project().open(dataset="era5")
     with pytest.raises(AccessError, match="of ap-southeast-2:"):
         open_project().open(dataset="era5", region="ap-southeast-2")
+
+
+def _file(project: Project, month: int, *, bounds: bool) -> None:
+    """Catalogue a monthly file of one step in its middle, in a path that names the month."""
+    day = 30.0 * (month - 1)
+    attrs = {"units": "days since 2011-01-01", "calendar": "360_day", "standard_name": "time"} | (
+        {"bounds": "time_bnds"} if bounds else {}
+    )
+    made = xr.Dataset(
+        {"air_temperature": (("time", "lat"), np.zeros((1, 2), "f4"), {"units": "K"})},
+        coords={"time": ("time", [day + 15], attrs), "lat": ("lat", [-45.0, 45.0])},
+    )
+    if bounds:
+        made = made.assign_coords(time_bnds=(("time", "bnds"), [[day, day + 30]]))
+    path = project.topology.root / f"{month}{bounds}.nc"
+    made.to_netcdf(path)
+    claim = Claim(period=time_range(f"2011-{month:02}"))
+    header = describe(path, "netcdf4", claim=claim)
+    project.catalog.apply([era5(f"2011-{month:02}", size_bytes=path.stat().st_size).with_header(header)])
+
+
+@pytest.mark.parametrize("bounds", [False, True])
+def test_separate_periods_are_judged_file_by_file(folder: Path, bounds: bool):
+    project = open_project()
+    for month in (1, 3, 12):
+        _file(project, month, bounds=bounds)
+    opened = project.open(dataset="era5", times=["2011-01", "2011-03", "2011-12"])
+    assert [t.month for t in opened.time.values] == [1, 3, 12]
+    with pytest.raises(MissingEntries, match="time=2011-02"):
+        project.open(dataset="era5", time=("2011-01", "2011-03"))
+
+
+def test_a_day_that_the_calendar_lacks_is_named(folder: Path):
+    project = open_project()
+    store(project, range(2015, 2017))
+    with pytest.raises((AccessError, MissingEntries), match="2016-01-31"):
+        project.open(dataset="cmip6", time="2016-01-31")
+    with pytest.raises(CatalogError, match="each = 'member_id' is not a mapping"):
+        project.open(dataset="cmip6", each="member_id")

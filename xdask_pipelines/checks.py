@@ -167,7 +167,7 @@ def _of_field(made: Analysis, field: xr.DataArray, figures: Mapping[str, float])
         "units": units_verdict(made, field),
         "value_range": _value_range(made, figures),
         "no_nan": _no_nan(made, field, figures),
-        **(_globe(figures) if covers_globe(field) else {"pole_rows": Verdict(None), "no_seam": Verdict(None)}),
+        **(_globe(made, figures) if covers_globe(field) else {"pole_rows": Verdict(None), "no_seam": Verdict(None)}),
     }
 
 
@@ -213,12 +213,16 @@ def _no_nan(made: Analysis, field: xr.DataArray, figures: Mapping[str, float]) -
     return Verdict(f"{have}.", warn=True)
 
 
-def _globe(figures: Mapping[str, float]) -> dict[str, Verdict]:
+def _globe(made: Analysis, figures: Mapping[str, float]) -> dict[str, Verdict]:
     bare = [pole for pole in ("south", "north") if not figures[f"{pole}_finite_count"]]
     seam = figures["seam_ratio"] > _SEAM_RATIO
     return {
         "pole_rows": Verdict(
-            f"The row nearest to the {' and '.join(bare)} pole has no value." if bare else None,
+            f"The row nearest to the {' and '.join(bare)} pole has no value. Look at the picture for where: a grid may not "
+            "reach the pole. If there is none by nature, declare it: @analysis(masked=True, …)."
+            if bare
+            else None,
+            warn=made.masked or not made.valid_range,
         ),
         "no_seam": Verdict(
             f"The step across 0/360 E is {figures['seam_step']:.2f}, the largest elsewhere "

@@ -33,6 +33,19 @@ class Placed(Protocol):
 
 
 Conversion = tuple[float, float] | None
+#: Words of a long name by which numbers are no points on a scale of temperature.
+_DIFFERENCES = (
+    "anomal",
+    "bias",
+    "change",
+    "correction",
+    "deviation",
+    "difference",
+    "error",
+    "increment",
+    "trend",
+    "spread",
+)
 
 
 def where(entry: Placed) -> str:
@@ -95,7 +108,8 @@ def _conversion(
 def _is_difference(attrs: Mapping[str, Any]) -> bool:
     """Whether numbers are no points on a scale, so that an offset of units does not apply to them."""
     methods = str(attrs.get("cell_methods", ""))
-    return (
+    words = f"{attrs.get('long_name', '')} {attrs.get('standard_name', '')}".lower()
+    return any(word in words for word in _DIFFERENCES) or (
         str(attrs.get("standard_name", "")).endswith("_anomaly")
         or "difference" in str(attrs.get("units_metadata", ""))
         or any(word in methods for word in ("standard_deviation", "variance", "range"))

@@ -22,6 +22,7 @@ from xdask_pipelines.access.decoding import decode_coordinates, decode_values
 from xdask_pipelines.access.describing.raw import attributes
 from xdask_pipelines.access.join import conversions, in_time_order, joined_coordinates, where
 from xdask_pipelines.access.packed import unpack
+from xdask_pipelines.climate.axes import is_time
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.homes import layer_name
 
@@ -111,10 +112,7 @@ def _decoded(entry: Described) -> xr.Dataset:
 
 
 def _time_dim(part: xr.Dataset) -> str | None:
-    for name in part.dims:
-        if name in part.coords and part[name].attrs.get("standard_name") == "time":
-            return str(name)
-    return next((str(n) for n in part.dims if str(n).startswith("time")), None)
+    return next((str(name) for name in part.dims if name in part.coords and is_time(part[name])), None)
 
 
 def _common_time(entries: Sequence[Described], parts: Sequence[xr.Dataset]) -> str:

@@ -7,14 +7,15 @@ them (open), how long steps last (climate.time_axis).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
 
-from xdask_pipelines.access.describing.coverage import seconds_of
+from xdask_pipelines.access.describing.coverage import seconds_of, time_axes
 from xdask_pipelines.access.join import where
-from xdask_pipelines.catalog.times import period_text
+from xdask_pipelines.catalog.times import period_text, time_text
 from xdask_pipelines.climate.time_axis import SAME_SECONDS, TimeAxis, periods_text
 from xdask_pipelines.climate.time_faults import fault_of
 from xdask_pipelines.errors import AccessError
@@ -71,64 +72,92 @@ def within(
     AccessError
         Steps are missing, with their times; or steps reach beyond a period; or how long they last is not known.
     """
-    name = _time_dimension(opened)
-    if name is None or not periods:
+    if not periods:
         return opened
-    axis = _axis(opened, name, entries)
+    found = [(entry, _intervals(entry)) for entry in entries]
+    timed = [steps for _, steps in found if steps is not None]
+    dims = {steps.dim for steps in timed}
+    if len(timed) != len(found) or len(dims) != 1 or not (dim := dims.pop()):
+        return opened
+    joined = _joined(sorted(timed, key=lambda steps: steps.first))  # as open_entries joins them
+    excerpt = all(entry.excerpt for entry in entries)
+    named = all((entry.header or {}).get("path_names_time") for entry in entries)
+    keep = np.zeros(joined.lower.size, bool)
+    for period in periods:
+        keep |= _inside(joined, entries, period, excerpt=excerpt, checked=holes_are_checked and named)
+    return opened if keep.all() else opened.isel({dim: _indexer(keep)})
+
+
+@dataclass(frozen=True)
+class _Intervals:
+    """When the steps of one or more entries begin and end, in seconds after the axis's origin."""
+
+    axis: TimeAxis
+    dim: str
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @property
+    def first(self) -> Any:
+        """The first stamp."""
+        return self.axis.date(self.axis.seconds[0])
+
+
+def _intervals(entry: Opened) -> _Intervals | None:
+    """Steps of one entry; None without time.
+
+    Raises
+    ------
+    AccessError
+        How long they last is unknown, and the path does not name the period either, or their bounds cannot be true.
+    """
+    header = entry.header or {}
+    if "time" not in header:
+        return None
+    name, dim = header["time"]["name"], header["time"]["dim"]
+    axis = time_axes(header)[name].with_step(header.get("step_seconds"))
     if fault := fault_of(axis):
         raise AccessError(
-            f"{_named(entries)}: {name!r} {fault}, so that no period can be selected. Open it without time, drop the bounds "
-            "if the stamps are right, and select steps with isel"
+            f"{where(entry)}: {name!r} {fault}, so that no period can be selected. Open it without time, drop the bounds if "
+            "the stamps are right, and select steps with isel"
         )
-    named = all((e.header or {}).get("path_names_time") for e in entries)
-    excerpt = all(entry.excerpt for entry in entries)
-    if axis.intervals is None:
-        if named:
-            return opened  # the paths are all that is known
+    if axis.intervals is not None:
+        return _Intervals(axis, dim, *axis.intervals)
+    if header.get("path_names_time") and entry.time_start is not None and entry.time_end is not None:
+        begin, end = (seconds_of(axis, key) for key in (entry.time_start, entry.time_end))
+        edges = np.concatenate([[begin], axis.seconds[1:], [end]])  # the path says what all steps cover together
+        return _Intervals(axis, dim, edges[:-1], edges[1:])
+    if axis.kind == "moment":
+        return _Intervals(axis, dim, axis.seconds, axis.seconds + SAME_SECONDS)
+    raise AccessError(
+        f"{where(entry)}: how long each step of {name!r} lasts is not known, for they are unevenly apart or longer than a "
+        "day and have no bounds, so that no period can be selected. Open it without time, and select steps with isel"
+    )
+
+
+def _joined(parts: Sequence[_Intervals]) -> _Intervals:
+    """Steps of several entries in the seconds of the first."""
+    first = parts[0]
+    shifts = [(part.axis.origin - first.axis.origin).total_seconds() for part in parts]
+    lower = np.concatenate([part.lower + shift for part, shift in zip(parts, shifts, strict=True)])
+    upper = np.concatenate([part.upper + shift for part, shift in zip(parts, shifts, strict=True)])
+    return _Intervals(first.axis, first.dim, lower, upper)
+
+
+def _inside(
+    steps: _Intervals, entries: Sequence[Opened], period: tuple[int, int], *, excerpt: bool, checked: bool
+) -> np.ndarray:
+    """Which steps lie in a period."""
+    axis, lower, upper = steps.axis, steps.lower, steps.upper
+    try:
+        begin, end = (seconds_of(axis, key) for key in period)
+    except ValueError:
+        begin = end = 0.0
+    if not begin < end:
         raise AccessError(
-            f"{_named(entries)}: how long each step of {name!r} lasts is not known, for they are unevenly apart and have no "
-            "bounds, so that no period can be selected. Open it without time, and select steps with isel"
+            f"{time_text(period[0])} does not exist in the calendar {axis.origin.calendar!r} of {_named(entries)}. Ask for "
+            "a period that does, such as a whole month"
         )
-    keep = np.zeros(axis.size, bool)
-    for period in periods:
-        keep |= _steps_of(axis, entries, period, holes_pass=excerpt or (holes_are_checked and named))
-    return opened if keep.all() else opened.isel({name: _indexer(keep)})
-
-
-def _time_dimension(opened: xr.Dataset) -> str | None:
-    used = {dim for variable in opened.data_vars.values() for dim in variable.dims}
-    times = [
-        str(dim)
-        for dim in opened.dims
-        if dim in opened.coords and opened[dim].dtype == object and opened[dim].size and dim in used
-    ]
-    return next(iter(times), None)
-
-
-def _axis(opened: xr.Dataset, name: str, entries: Sequence[Opened]) -> TimeAxis:
-    time = opened[name]
-    bounds = opened.coords.get(str(time.attrs.get("bounds", time.encoding.get("bounds", ""))))
-    if bounds is not None and bounds.chunks is None and bounds.dims[0] == name and bounds.shape == (time.size, 2):
-        ends = {f"{name}_{side}": (name, bounds.values[:, i]) for i, side in enumerate(("lower", "upper"))}
-        time = opened[[name]].assign_coords(ends)[name]
-    steps = {(e.header or {}).get("step_seconds") for e in entries}
-    axis = TimeAxis.of(time).with_step(next(iter(steps)) if len(steps) == 1 else None)
-    only = entries[0] if len(entries) == 1 else None
-    if (
-        axis.kind == "moment"
-        and axis.bounds is None
-        and only is not None
-        and (only.header or {}).get("path_names_time")
-    ):
-        begin, end = (np.array([seconds_of(axis, key)]) for key in (only.time_start or 0, only.time_end or 0))
-        return TimeAxis(axis.origin, axis.seconds, (begin, end))
-    return axis
-
-
-def _steps_of(axis: TimeAxis, entries: Sequence[Opened], period: tuple[int, int], *, holes_pass: bool) -> np.ndarray:
-    assert axis.intervals is not None
-    lower, upper = axis.intervals
-    begin, end = (seconds_of(axis, key) for key in period)
     inside: np.ndarray = (lower >= begin - SAME_SECONDS) & (upper <= end + SAME_SECONDS)
     what = period_text(*period, axis.origin.calendar)
     reaching = np.flatnonzero((lower < end - SAME_SECONDS) & (upper > begin + SAME_SECONDS) & ~inside)
@@ -140,14 +169,16 @@ def _steps_of(axis: TimeAxis, entries: Sequence[Opened], period: tuple[int, int]
         )
     ends, starts = np.append(begin, upper[inside]), np.append(lower[inside], end)
     holes = np.flatnonzero(starts - ends > SAME_SECONDS + 0.1 * min(float(np.median(upper - lower)), 3600.0))
-    if holes.size and not (holes_pass and inside.any()):
+    if holes.size and not ((excerpt or checked) and inside.any()):
         missing = [(axis.date(ends[i]), axis.date(starts[i])) for i in holes]
         total = axis.count(begin, end)
         counted = f" ({int(inside.sum())} of {total} steps are there)" if total else ""
+        declare = (
+            "" if excerpt else ", or declare the dataset `excerpt: true` in regions.yaml if it is knowingly incomplete"
+        )
         raise AccessError(
             f"{_named(entries)} does not cover {what}{counted}: {periods_text(missing)} is missing. Ask for a period that "
-            "it covers, fetch the rest and run `xdask sync`, or declare the dataset `excerpt: true` in regions.yaml if "
-            "it is knowingly incomplete",
+            f"it covers, or fetch the rest and run `xdask sync`{declare}",
             missing=tuple(f"{a} until before {b}" for a, b in missing),
         )
     return inside

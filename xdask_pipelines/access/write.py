@@ -22,7 +22,7 @@ import zarr
 from dask._task_spec import List, Task, TaskRef
 from dask.highlevelgraph import HighLevelGraph
 
-from xdask_pipelines.access.describing.raw import plain
+from xdask_pipelines.access.describing.raw import Unusable, plain
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.remote import Call
 from xdask_pipelines.errors import AccessError
@@ -232,7 +232,13 @@ def _finish_at(path: Path, key: str, names: list[str]) -> Written:
         name, content, stat = file.relative_to(path).as_posix(), file.read_bytes(), file.stat()
         digest.update(f"{len(name)}:{name}:{len(content)}:".encode() + content)
         size, modified = size + stat.st_size, max(modified, stat.st_mtime_ns)
-    return Written(key, size, digest.hexdigest(), modified, describe(path, "zarr3", variables=names))
+    try:
+        header = describe(path, "zarr3", variables=names)
+    except AccessError as error:
+        if isinstance(why := error.__cause__, Unusable):
+            raise AccessError(f"The result {why.reason}. Correct it in the analysis, then run again") from error
+        raise
+    return Written(key, size, digest.hexdigest(), modified, header)
 
 
 def _guarded(path: Path, key: str, action: Callable[[], T]) -> T:

@@ -97,6 +97,8 @@ def opened_field(
     are knowingly incomplete, or their holes are counted elsewhere: functions of `climate` then let holes pass.
     """
     opened = within(open_entries(entries), entries, periods, holes_are_checked=holes_are_checked)
+    if timeless := [name for name in (entries[0].header or {}).get("timeless", ()) if name in opened.dims]:
+        opened = opened.isel(dict.fromkeys(timeless, 0), drop=True)
     said = {k: opened.attrs[k] for k in ("license", "attribution") if k in opened.attrs}
     counted = [str(steps) for entry in entries if (steps := steps_of(entry)) and not steps.complete]
     if any(entry.excerpt for entry in entries) or (counted and holes_are_checked):

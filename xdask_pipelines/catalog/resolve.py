@@ -120,6 +120,8 @@ def _check(
             f"times = {times!r} is a tuple of two; times is a list of separate periods; for a range write time={times!r}, "
             f"for the two alone times={list(times)!r}"
         )
+    if not isinstance(each, Mapping):
+        raise CatalogError(f"each = {each!r} is not a mapping; write each={{'member_id': ['r1i1p1f1', 'r2i1p1f1']}}")
     if word := next((name for name in ("time", "times") if name in each), None):
         raise CatalogError(f"each names {word}; write times={list(each[word])!r}, without each")
     for name, value in fixed.items():

@@ -5,7 +5,7 @@ Belongs here: recognising and carrying coordinates by CF. Does not belong here: 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import cftime
@@ -38,8 +38,10 @@ def time_name(field: xr.DataArray) -> str:
 
 
 def is_time(coordinate: xr.DataArray) -> bool:
-    """Whether a coordinate holds instants."""
+    """Whether a coordinate holds the instants of the values; when a forecast began is another thing."""
     attrs = coordinate.attrs
+    if is_reference_time(str(coordinate.name), attrs):
+        return False
     if attrs.get("standard_name") == "time" or attrs.get("axis") == "T":
         return True
     return "standard_name" not in attrs and (
@@ -51,6 +53,16 @@ def is_time(coordinate: xr.DataArray) -> bool:
         )
         or coordinate.name == "time"
     )
+
+
+def is_reference_time(name: str, attrs: Mapping[Any, Any]) -> bool:
+    """Whether a coordinate says when a forecast began, by its standard name, or where it has none of its own, by its words.
+
+    Files converted from GRIB give such a coordinate the standard name ``time``, and say "initial time of forecast".
+    """
+    words = f"{name} {attrs.get('long_name', '')}".lower().replace("_", " ")
+    begins = ("initial time", "reference time", "init time", "initialisation", "initialization")
+    return attrs.get("standard_name") == "forecast_reference_time" or any(text in words for text in begins)
 
 
 def horizontal_names(field: xr.DataArray) -> tuple[str, str]:

@@ -173,6 +173,12 @@ def cell_bounds(kind: str, axis: ArrayLike | xr.DataArray, origin: str = "") -> 
     ClimateError
         If the axis cannot be one of cells that touch each other: the message says where, and what to do.
     """
+    units = str(axis.attrs.get("units", "")) if isinstance(axis, xr.DataArray) else ""
+    if units.startswith("rad"):
+        raise ClimateError(
+            f"{kind}{axes_origin(axis) or origin} is in {units!r}: convert it to degrees first, "
+            f"field.assign_coords({getattr(axis, 'name', kind)}=np.rad2deg(field.{getattr(axis, 'name', kind)}))"
+        )
     centres = np.ascontiguousarray(axis, dtype=np.float64)
     bounds = carried_bounds(axis) if isinstance(axis, xr.DataArray) else None
     named = Axis(kind, str(getattr(axis, "name", None) or kind), axes_origin(axis) or origin)

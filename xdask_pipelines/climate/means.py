@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,11 @@ def month_partial(field: xr.DataArray) -> xr.Dataset:
             "same. If the data are knowingly incomplete, declare the dataset `excerpt: true` in regions.yaml "
             f"(field.attrs[{EXCERPT!r}] says so)"
         )
+    if axis.size > 1 and _differ(axis):
+        raise ClimateError(
+            f"{time!r}{origin(field)} has steps of different lengths (months, years, or by their bounds), and a partial "
+            "weighs all steps the same. Take climate.time_weighted_mean instead"
+        )
     _refuse_holes(field, time, axis)
     # One task a block gives both, so that a block of hours is read once and dropped at once.
     both = sum_over(_sum_and_count, field, time, label="month-partial", dtype=np.float64, new={"partial": 2})
@@ -67,6 +73,7 @@ def month_partial(field: xr.DataArray) -> xr.Dataset:
         "time_coverage_start": str(instants[0]),
         "time_coverage_end": str(instants[-1]),
         "time_steps": len(instants),
+        "time_step_seconds": axis.step[1],
     }
     return xr.Dataset({_SUM: total, _COUNT: count}, attrs=attrs)
 
@@ -88,6 +95,7 @@ def combine_partials(partials: Sequence[xr.Dataset]) -> xr.Dataset:
     first = partials[0]
     for i, other in enumerate(partials[1:], start=1):
         _require_same(first, other, i)
+    _require_apart(partials)
     attrs = {
         **first.attrs,
         "time_coverage_start": min(str(p.attrs.get("time_coverage_start", "")) for p in partials),
@@ -96,6 +104,29 @@ def combine_partials(partials: Sequence[xr.Dataset]) -> xr.Dataset:
     }
     added = {name: add(*(p[name] for p in partials), label="combine-partials") for name in (_SUM, _COUNT)}
     return xr.Dataset(added, attrs=attrs)
+
+
+def _require_apart(partials: Sequence[xr.Dataset]) -> None:
+    """Raise ``ClimateError`` for partials that share steps, or whose steps are of different lengths."""
+    lengths = {float(p.attrs["time_step_seconds"]) for p in partials if p.attrs.get("time_step_seconds")}
+    if len(lengths) > 1:
+        raise ClimateError(
+            f"partials are of steps of {' and '.join(f'{s / 3600:g} h' for s in sorted(lengths))}, which would weigh the "
+            "same. Combine those of equal steps, and weigh their means"
+        )
+    ends = ((p.attrs.get("time_coverage_start"), p.attrs.get("time_coverage_end"), i) for i, p in enumerate(partials))
+    known = sorted((str(start), str(end), i) for start, end, i in ends if start and end)
+    for (_, end, i), (start, _, j) in pairwise(known):
+        if len(start) == len(end) and start <= end:
+            raise ClimateError(f"partials {i} and {j} share steps: one ends at {end}, the other begins at {start}")
+
+
+def _differ(axis: TimeAxis) -> bool:
+    """Whether steps last differently: months and years do."""
+    if axis.intervals is None:
+        return False
+    lengths = axis.intervals[1] - axis.intervals[0]
+    return axis.kind in ("month", "year") or bool(np.ptp(lengths) > 0.05 * lengths.min())
 
 
 def mean_of_partials(partial: xr.Dataset) -> xr.DataArray:
@@ -251,6 +282,15 @@ def _lengths(field: xr.DataArray, time: str) -> Float:
     axis = _sound_axis(field, time)
     if axis.kind == "moment":
         return np.ones(1)
+    if axis.intervals is None and axis.kind == "even":
+        step = axis.step[1]
+        if (axis.gaps_seconds > 1.5 * step).any() and not field.attrs.get(EXCERPT):
+            i = int(np.argmax(axis.gaps_seconds > 1.5 * step))
+            raise ClimateError(
+                f"{time!r}{origin(field)} lacks steps between {axis.date(axis.seconds[i])} and "
+                f"{axis.date(axis.seconds[i + 1])}. Select a period without holes"
+            )
+        return np.full(axis.size, step / DAY)
     if axis.intervals is None:
         raise ClimateError(
             f"{time!r}{origin(field)} has steps that are unevenly apart or longer than a month, and no bounds travel with "

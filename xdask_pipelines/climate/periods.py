@@ -116,7 +116,7 @@ def _bounds_of(axis: TimeAxis, period: str | int) -> tuple[cftime.datetime, cfti
         begin = axis.origin.replace(
             year=year, month=month or 1, day=day or 1, hour=0, minute=0, second=0, microsecond=0
         )
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise ClimateError(f"{period} does not exist in the calendar {axis.origin.calendar!r}: {error}") from error
     if day is not None:
         return begin, begin + _DAY

@@ -88,6 +88,12 @@ class TimeAxis:
             It holds no dates, nor numbers of units since a date.
         """
         values = np.atleast_1d(coordinate.values)
+        if not values.size:
+            raise ClimateError(f"{coordinate.name!r}{origin(coordinate)} has no step; select at least one")
+        if (empty := np.flatnonzero(_is_nothing(values))).size:
+            raise ClimateError(
+                f"{coordinate.name!r}{origin(coordinate)} has no value at step {empty[0]}; leave it out with isel"
+            )
         if values.dtype.kind in "iuf":
             return cls._of_numbers(coordinate, values)
         if values.dtype.kind not in "MO":
@@ -148,7 +154,7 @@ class TimeAxis:
             times = np.rint(gaps / step)
             tolerance = _JITTER * step if step <= DAY else 600.0
             if (times >= 1).all() and (np.abs(gaps - times * step) <= tolerance * times).all():
-                return "even", float(np.rint(step)) if step > 10 * SAME_SECONDS else step
+                return "even", _rounded(step)
         return "uneven", 0.0
 
     @property
@@ -179,6 +185,8 @@ class TimeAxis:
         if self.bounds is not None:
             return self.bounds
         kind, step = self._spacing
+        if kind == "even" and step > 1.01 * DAY:
+            return None  # whether a stamp begins or halves its pentad or week is not known
         if kind == "even":
             begin = self._even_starts(step)
             return begin, begin + step
@@ -227,6 +235,20 @@ def periods_text(periods: Sequence[tuple[Any, Any]], most: int = 5) -> str:
     """Half-open periods as text: ``2001-02-01 00:00:00 until before 2001-03-01 00:00:00``, ...."""
     shown = ", ".join(f"{start} until before {end}" for start, end in periods[:most])
     return shown + (f" and {len(periods) - most} more" if len(periods) > most else "")
+
+
+def _rounded(step: float) -> float:
+    """A step without what float32 stamps add to it: whole hours, or whole seconds."""
+    hours = round(step / 3600)
+    if hours and abs(step - hours * 3600) <= 0.05 * 3600:
+        return hours * 3600.0
+    return float(np.rint(step)) if step > 10 * SAME_SECONDS else step
+
+
+def _is_nothing(values: NDArray[Any]) -> NDArray[np.bool_]:
+    if values.dtype.kind == "O":
+        return np.array([not isinstance(value, cftime.datetime) for value in values])
+    return np.asarray(np.isnat(values) if values.dtype.kind == "M" else np.zeros(values.shape, bool))
 
 
 def _kind(seconds: float) -> Kind:

@@ -17,6 +17,7 @@ import numpy as np
 from xdask_pipelines.access.describing.raw import Unusable
 from xdask_pipelines.access.packed import TEXT, is_bounds, unpack
 from xdask_pipelines.catalog.times import carried
+from xdask_pipelines.climate.axes import is_reference_time
 from xdask_pipelines.climate.time_axis import TimeAxis
 
 _TIME_NAME = re.compile(r"(?:valid_)?time\d*", re.ASCII)
@@ -46,8 +47,12 @@ def time_axes(header: Mapping[str, Any]) -> dict[str, TimeAxis]:
 def _is_time(name: str, coordinate: Mapping[str, Any]) -> bool:
     """Whether a coordinate says when values hold; when a forecast began is another thing."""
     attrs = coordinate["attrs"]
+    if is_reference_time(name, attrs):
+        return False
     if "standard_name" in attrs:
         return bool(attrs["standard_name"] == "time") and not is_bounds(name)
+    if coordinate["dims"] == [name] and " since " in str(attrs.get("units", "")) and not is_bounds(name):
+        return True
     named = _TIME_NAME.fullmatch(name) is not None or attrs.get("axis") == "T"
     return named and ("units" in attrs or coordinate["dtype"] == TEXT)
 
@@ -65,6 +70,11 @@ def _axis(name: str, coordinate: Mapping[str, Any], coords: Coordinates) -> Time
             "write the coordinate whole",
         )
     bounds = coords.get(str(attrs.get("bounds", "")))
+    if bounds is not None and bounds["attrs"].get("calendar", calendar) != calendar:
+        raise Unusable(
+            f"has times {name!r} in the calendar {calendar!r} and their bounds in {bounds['attrs']['calendar']!r}",
+            "write both in one",
+        )
     try:
         ends = None
         if bounds is not None and bounds["shape"] == [*coordinate["shape"], 2]:
@@ -178,6 +188,8 @@ def _degrees(coords: Coordinates, standard: str, short: str, towards: str) -> tu
     step = float(np.median(steps[np.isfinite(steps)])) if np.isfinite(steps).any() else 0.0
     if bounds and points.ndim == 1 and bounds["shape"] == [points.size, 2]:
         edges = _numbers(bounds, {**coordinate["attrs"], **bounds["attrs"]})
+        if str(coordinate["attrs"].get("units", "")).startswith("rad"):
+            edges = np.rad2deg(edges)
         if not np.isfinite(edges).all():
             return points, step / 2, step
         return edges.ravel(), 0.0, max(step, float(np.median(np.abs(np.diff(edges, axis=-1)))))
@@ -212,6 +224,8 @@ def _possible(name: str, coordinate: Mapping[str, Any], most: float) -> np.ndarr
         A coordinate of a dimension holds such a value.
     """
     points = _numbers(coordinate, coordinate["attrs"])
+    if str(coordinate["attrs"].get("units", "")).startswith("rad"):
+        points = np.rad2deg(points)
     impossible = np.abs(points) > most + 1e-3
     if impossible.any() and coordinate["dims"] == [name]:
         at = int(np.argmax(impossible))

@@ -76,9 +76,13 @@ def validated(header: dict[str, Any], claim: Claim) -> dict[str, Any]:
             axes[name] = replace(axis, bounds=None)
         elif fault:
             raise Unusable(f"has a time axis that cannot be true: {name!r} {fault}", "write sound times or bounds")
-    used = [name for name in axes if any(name in v["dims"] for v in header["variables"].values())]
+    dims = {dim for v in header["variables"].values() for dim in v["dims"]}
+    used = [name for name in axes if header["coords"][name]["dims"] and set(header["coords"][name]["dims"]) <= dims]
     chosen = next(iter([*used, *(n for n in axes if n not in used)]), None)
+    if claim.timeless:
+        found["timeless"] = [n for n in axes if header["coords"][n]["dims"] == [n] and axes[n].size == 1]
     if chosen is not None and not claim.timeless:
+        found["time"] = {"name": chosen, "dim": next(iter(header["coords"][chosen]["dims"]), "")}
         axis = axes[chosen].with_step(claim.step_seconds)
         if claim.step_seconds is not None:
             found["step_seconds"] = claim.step_seconds
@@ -210,7 +214,7 @@ def _check_period(name: str, axis: TimeAxis, period: tuple[int, int]) -> None:
             first, last = axis.date(axis.seconds[0]), axis.date(axis.seconds[-1])
             raise Unusable(
                 f"holds {name} from {first} to {last}, and its path names {period_text(*period, axis.origin.calendar)}",
-                "give it the path of the period that it holds",
+                "give it the path of the period that it holds, or, if its stamps are ends of steps, add bounds to its time",
             )
 
 
