@@ -68,6 +68,11 @@ def test_units_are_converted_to_those_of_the_earliest(cluster: Cluster, join: Ca
             _month(2, cell_methods="time: standard_deviation", units="degC"),
             "differ by an offset, which is none of a difference",
         ),
+        (
+            _month(1, long_name="temperature bias"),
+            _month(2, long_name="temperature bias", units="degC"),
+            "by an offset",
+        ),
         (_month(1, positive="up"), _month(2, positive="down"), "positive of t2m is 'up'"),
         (_month(1), _month(2).assign_coords(time=[40.0, 41.0, 42.0]), r"'standard' and those of .* in 'none \(numbers"),
         (_month(1), _month(2, calendar="360_day"), "are in the calendar 'standard' and those of .* in '360_day'"),

@@ -157,3 +157,18 @@ def test_areas_do_not_depend_on_orientation(steps: list[float], west: bool) -> N
     backward = climate.make_grid(ascending[::-1], lon - 180 * west)
     assert np.array_equal(forward.lat.measure, backward.lat.measure[::-1])
     assert np.allclose(forward.lon.measure, backward.lon.measure, rtol=1e-13)
+
+
+def test_axes_in_radians_are_refused_with_a_remedy_that_works() -> None:
+    lat, lon = np.deg2rad(np.linspace(-85, 85, 18)), np.deg2rad(np.arange(0, 360, 10.0))
+    attrs = {"standard_name": "latitude", "units": "radian"}, {"standard_name": "longitude", "units": "radian"}
+    coords = {"lat": ("lat", lat, attrs[0]), "lon": ("lon", lon, attrs[1])}
+    field = xr.DataArray(np.ones((18, 36)), dims=("lat", "lon"), coords=coords)
+    for _ in ("latitude", "longitude"):
+        with pytest.raises(
+            ClimateError, match=r"is in 'radian': convert it to degrees first: `field = (.*)`"
+        ) as caught:
+            climate.cell_areas(field)
+        remedy = str(caught.value).split("`field = ")[1].split("`")[0]
+        field = eval(remedy, {"field": field, "np": np})
+    assert float(climate.cell_areas(field).sum()) == pytest.approx(4 * np.pi)

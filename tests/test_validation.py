@@ -183,3 +183,23 @@ def test_when_a_forecast_began_is_no_time_of_its_values(tmp_path: Path) -> None:
     assert "time_range" not in describe(
         written(tmp_path / "a.nc", made), "netcdf4", claim=Claim(("LSP",), time_range("2020-01-01"))
     )
+
+
+def test_where_values_hold_is_told_from_valid_times_and_not_from_when_a_forecast_began(tmp_path: Path) -> None:
+    hours = np.array([6.0, 12.0, 18.0, 24.0])
+    began = {"standard_name": "time", "long_name": "initial time of forecast", "units": "days since 2001-01-01"}
+    valid = {"standard_name": "time", "long_name": "time", "units": "days since 2001-01-01"}
+    made = xr.Dataset(
+        {"t2m": (("step", "lat", "lon"), np.zeros((4, 18, 36)), {"units": "K"})},
+        {**axes(), "time": ((), 30.0, began), "step": ("step", hours), "valid_time": ("step", 30 + hours / 24, valid)},
+    )
+    assert describe(written(tmp_path / "a.nc", made), "netcdf4")["time_range"] == [20010131060000, 20010201060000]
+
+
+def test_places_in_radians_are_found_by_their_degrees(tmp_path: Path) -> None:
+    coords = axes(np.deg2rad(LAT), np.deg2rad(LON))
+    coords["lat"][2]["units"] = coords["lon"][2]["units"] = "radian"
+    made = xr.Dataset({"t2m": (("lat", "lon"), np.zeros((18, 36)), {"units": "K"})}, coords)
+    assert describe(written(tmp_path / "a.nc", made), "netcdf4")["extent"] == pytest.approx(
+        [-180.0, -90.0, 180.0, 90.0]
+    )

@@ -175,9 +175,10 @@ def cell_bounds(kind: str, axis: ArrayLike | xr.DataArray, origin: str = "") -> 
     """
     units = str(axis.attrs.get("units", "")) if isinstance(axis, xr.DataArray) else ""
     if units.startswith("rad"):
+        name, degrees = getattr(axis, "name", kind), "degrees_north" if kind == "latitude" else "degrees_east"
         raise ClimateError(
-            f"{kind}{axes_origin(axis) or origin} is in {units!r}: convert it to degrees first, "
-            f"field.assign_coords({getattr(axis, 'name', kind)}=np.rad2deg(field.{getattr(axis, 'name', kind)}))"
+            f"{kind}{axes_origin(axis) or origin} is in {units!r}: convert it to degrees first: "
+            f"`field = field.assign_coords({name}=np.rad2deg(field.{name}).assign_attrs(units={degrees!r}))`"
         )
     centres = np.ascontiguousarray(axis, dtype=np.float64)
     bounds = carried_bounds(axis) if isinstance(axis, xr.DataArray) else None
