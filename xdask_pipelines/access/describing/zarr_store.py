@@ -30,8 +30,10 @@ def read_raw(path: Path, files: Mapping[str, os.stat_result]) -> RawFile:
     stored: Counter[str] = Counter()
     for file, stat in files.items():
         stored[file.partition("/")[0]] += stat.st_size
-    variables = [v for name, array in group.arrays() if (v := _variable(name, array, stored[name])) is not None]
-    return RawFile(dict(group.attrs), tuple(variables), tuple(group.group_keys()))
+    members = dict(group.members())  # once: without consolidated metadata each look reads a file for each array
+    arrays = {name: item for name, item in members.items() if isinstance(item, zarr.Array)}
+    variables = [v for name, array in arrays.items() if (v := _variable(name, array, stored[name])) is not None]
+    return RawFile(dict(group.attrs), tuple(variables), tuple(members.keys() - arrays.keys()))
 
 
 def _variable(name: str, array: Any, stored_bytes: int) -> RawVariable | None:
