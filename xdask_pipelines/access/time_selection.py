@@ -113,6 +113,11 @@ def _intervals(entry: Opened) -> _Intervals | None:
     """
     header = entry.header or {}
     if "time" not in header:
+        if header and "timeless" not in header and time_axes(header):  # described by a version that did not check it
+            raise AccessError(
+                f"The header of {where(entry)} was read by an older version, so that no period can be selected. Run "
+                "`xdask sync`, which reads and checks it again"
+            )
         return None
     name, dim = header["time"]["name"], header["time"]["dim"]
     axis = time_axes(header)[name].with_step(header.get("step_seconds"))
