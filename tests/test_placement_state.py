@@ -81,7 +81,7 @@ def test_nothing_is_left_after_a_failure(cluster: Cluster) -> None:
 
 
 def _limit(limit: int, dask_scheduler: Scheduler | None = None) -> None:
-    dask_scheduler.plugins["xdask-placement"].ledger.computations._limit = limit  # type: ignore[union-attr]
+    dask_scheduler.plugins["xdask-placement"].ledger.computations.limit = limit  # type: ignore[union-attr]
 
 
 def test_computations_that_nobody_asks_for_are_bounded(cluster: Cluster) -> None:

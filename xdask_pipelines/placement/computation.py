@@ -15,8 +15,8 @@ from dask.typing import Key
 from xdask_pipelines.placement.footprint import footprint
 from xdask_pipelines.placement.settings import Settings
 
-#: Plain ``.compute()`` never asks for its report: what nobody asks for is dropped beyond this many computations.
-MAX_COMPUTATIONS = 1_000
+#: Plain ``.compute()`` never asks for its report: of each client, this many computations that ended are kept.
+MAX_ENDED = 1_000
 
 
 @dataclass(eq=False)
@@ -41,9 +41,11 @@ class Computation:
     between: dict[str, tuple[float, float]] = field(default_factory=dict)
     last_turns: dict[str | None, int] = field(default_factory=dict)
     left: set[Key] = field(init=False)
+    unfinished: set[Key] = field(init=False)
 
     def __post_init__(self) -> None:
         self.left = set(self.outputs)
+        self.unfinished = set(self.outputs)
 
     def time(self, region: str, startstops: Iterable[Mapping[str, Any]]) -> None:
         """Add the time of a task that ran; its worker's clock tells, so that only differences mean something."""
@@ -81,22 +83,29 @@ class Computation:
 
 
 class Computations:
-    """All live computations, found by key; bounded, and emptied as clients and keys go.
+    """All live computations, found by key; bounded for each client, and emptied as clients and keys go.
 
     What runs is credited to the *oldest* live computation that needs it, and is `reused` for the others. When that one
     is reported or cancelled, what still runs is credited to the next, so that every report stays true.
+
+    Parameters
+    ----------
+    limit
+        Computations that ended, of each client, beyond which its oldest is dropped. One that runs is never dropped:
+        a loop of submissions must not cost anybody the report of a long computation.
     """
 
-    def __init__(self, limit: int = MAX_COMPUTATIONS) -> None:
+    def __init__(self, limit: int = MAX_ENDED) -> None:
         self._all: OrderedDict[tuple[str, str], Computation] = OrderedDict()
         self._by_key: dict[Key, tuple[Computation, ...]] = {}
-        self._limit = limit
+        self._ended: defaultdict[str, OrderedDict[str, Computation]] = defaultdict(OrderedDict)
+        self.limit = limit
 
     def __len__(self) -> int:
         return len(self._all)
 
     def add(self, computation: Computation) -> None:
-        """Begin; the oldest is dropped beyond the limit."""
+        """Begin."""
         self._all[computation.client, computation.stimulus] = computation
         joined: dict[
             tuple[Computation, ...], tuple[Computation, ...]
@@ -104,12 +113,28 @@ class Computations:
         for key in computation.touched:
             sharers = self._by_key.get(key, ())
             self._by_key[key] = joined.setdefault(sharers, (*sharers, computation))
-        while len(self._all) > self._limit:
-            self.drop(next(iter(self._all.values())))
+
+    def finished(self, key: Key) -> None:
+        """A key is in memory, or failed: computations all of whose outputs have finished have ended."""
+        for computation in self.of(key):
+            computation.unfinished.discard(key)
+            if not computation.unfinished:
+                ended = self._ended[computation.client]
+                ended[computation.stimulus] = computation
+                while len(ended) > self.limit:
+                    self.drop(next(iter(ended.values())))
+
+    def lost(self, key: Key) -> None:
+        """A result is in memory no more: what needs it as an output runs again."""
+        for computation in self.of(key):
+            if key in computation.outputs:
+                computation.unfinished.add(key)
+                self._ended[computation.client].pop(computation.stimulus, None)
 
     def drop(self, computation: Computation) -> None:
         """End, with all that is known of it."""
         self._all.pop((computation.client, computation.stimulus), None)
+        self._ended[computation.client].pop(computation.stimulus, None)
         for key in computation.touched:
             sharers = self._by_key.get(key, ())
             if left := tuple([c for c in sharers if c is not computation]):
@@ -121,6 +146,7 @@ class Computations:
         """End all of one client's."""
         for computation in [c for c in self._all.values() if c.client == client]:
             self.drop(computation)
+        self._ended.pop(client, None)
 
     def find(self, client: str, outputs: Iterable[Key]) -> Computation | None:
         """The newest computation of a client with exactly these outputs."""

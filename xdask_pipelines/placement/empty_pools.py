@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection
 from time import monotonic
 
 from distributed import Scheduler
-from distributed.protocol.pickle import dumps
 from distributed.scheduler import TaskState
 
 from xdask_pipelines.errors import EmptyPool
 from xdask_pipelines.names import pool_name
+from xdask_pipelines.placement.waiting_tasks import fail
 
 
 class EmptyPools:
@@ -41,11 +41,19 @@ class EmptyPools:
         self._mend = mend
         self._since: dict[str, float] = {}
 
-    def look(self, scheduler: Scheduler, region_of: Callable[[TaskState], str | None]) -> None:
-        """Fail what has waited too long; called twice a second."""
+    def look(self, scheduler: Scheduler, pool_of_wait: Callable[[TaskState], str | None]) -> None:
+        """Fail what has waited too long; called twice a second.
+
+        Parameters
+        ----------
+        scheduler
+            Whose tasks are looked at.
+        pool_of_wait
+            Region of the pool that a task waits for, None if any pool would do.
+        """
         waiting: defaultdict[str, list[TaskState]] = defaultdict(list)
         for ts in list(scheduler.unrunnable):
-            if region := region_of(ts):
+            if region := pool_of_wait(ts):
                 waiting[region].append(ts)
         alive = {pool for worker in scheduler.workers.values() for pool in worker.resources}
         self._since = {r: self._since.get(r, monotonic()) for r in waiting if pool_name(r) not in alive}
@@ -58,17 +66,9 @@ class EmptyPools:
                 region=region,
             )
             for ts in waiting[region]:
-                _fail(scheduler, ts, error)
+                fail(scheduler, ts, error)
 
     def _remedy(self, region: str) -> str:
         if self._regions and region not in self._regions:
             return f" No such Region is set up, there are {', '.join(self._regions)}: name one of them, or add it"
         return f"{self._why} Start it with `{self._mend}`"
-
-
-def _fail(scheduler: Scheduler, ts: TaskState, error: Exception) -> None:
-    if ts.state != "no-worker":
-        return  # failing another task took this one along
-    stimulus = f"xdask-empty-pool-{monotonic()}"
-    recommendations = scheduler.transition(ts.key, "erred", exception=dumps(error), cause=ts.key, stimulus_id=stimulus)
-    scheduler.transitions(recommendations, stimulus_id=stimulus)

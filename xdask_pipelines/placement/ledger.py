@@ -59,6 +59,7 @@ class Ledger:
     def left(self, key: Key, *, forgotten: bool) -> None:
         """A result is nowhere any more, or the task itself is forgotten."""
         self.deliveries.forget(key)
+        self.computations.lost(key)
         if forgotten:
             self.computations.forget(key)
 

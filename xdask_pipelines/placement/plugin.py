@@ -34,8 +34,10 @@ from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.keep_home import keep_home
 from xdask_pipelines.placement.ledger import Ledger
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.placement.shuffles import Shuffles
 from xdask_pipelines.placement.totals import WAITING
 from xdask_pipelines.placement.turns import Turns
+from xdask_pipelines.placement.unsatisfiable import Unsatisfiable
 
 logger = logging.getLogger("xdask.placement")
 
@@ -82,16 +84,20 @@ class PlacementPlugin(SchedulerPlugin):
         self._turns = Turns()
         self._decided: dict[Key, Home] = {}
         self._restrictions = _OnePool()
+        self._shuffles = Shuffles(self._addresses)
+        self.unsatisfiable = Unsatisfiable()
 
     async def start(self, scheduler: Scheduler) -> None:
         """Answer clients and workers, watch for empty pools, keep results in theirs."""
         self.scheduler = scheduler
         scheduler.handlers["xdask_version"] = self._answer_version
-        scheduler.handlers["xdask_backlog"] = lambda: backlog.count(scheduler, self._region_of)
+        scheduler.handlers["xdask_backlog"] = lambda: backlog.count(scheduler, self._pool_of_wait)
         scheduler.handlers["xdask_drain"] = self._answer_drain
-        watch = PeriodicCallback(lambda: self.empty_pools.look(scheduler, self._region_of), 500)
-        scheduler.periodic_callbacks["xdask-empty-pools"] = watch
+        watch = PeriodicCallback(self._look_at_waiting, 500)
+        scheduler.periodic_callbacks["xdask-waiting"] = watch
         watch.start()
+        # Before those of Dask: when a worker leaves, a P2P shuffle restarts at once, and must find its pool as it is then.
+        scheduler.plugins = {NAME: self, **scheduler.plugins}
         keep_home(scheduler)
         self.ledger.start(scheduler)
 
@@ -115,12 +121,17 @@ class PlacementPlugin(SchedulerPlugin):
         self.ledger.computations.add(computation)
         try:
             new = [ts for ts in touched if ts.key not in self._decided]
+            if len(new) < len(touched):
+                for ts in touched:
+                    if ts.key in self._decided:
+                        self.unsatisfiable.free(ts)
             self._place(new, computation, wanted=keys)
             self._give_turns(new, computation, own)
             self.ledger.deliveries.mark(client, computation.outputs, touched)
             for ts in touched:
                 if ts.who_has:
                     computation.reused.add(ts.key)
+                    self.ledger.computations.finished(ts.key)
                 elif region := self._decided[ts.key].region:
                     computation.planned[region] += 1
         except Exception as error:
@@ -157,6 +168,15 @@ class PlacementPlugin(SchedulerPlugin):
             _take_turn(ts, turn)
         computation.last_turns = {region: turn - 1 for region, turn in next_turn.items()}
 
+    def _look_at_waiting(self) -> None:
+        """Resume or fail tasks that no worker may run."""
+        self._shuffles.resume(self.scheduler)
+        self.empty_pools.look(self.scheduler, self._pool_of_wait)
+        self.unsatisfiable.look(self.scheduler, self._pool_of_wait)
+
+    def _pool_of_wait(self, ts: TaskState) -> str | None:
+        return self._shuffles.pool_of_wait(ts.key) or self._region_of(ts)
+
     def _region_of(self, ts: TaskState) -> str | None:
         known = self._decided.get(ts.key)
         return known.region if known else None
@@ -164,9 +184,10 @@ class PlacementPlugin(SchedulerPlugin):
     def _assign(self, ts: TaskState, region: str) -> None:
         kept = {k: v for k, v in (ts.resource_restrictions or {}).items() if not k.startswith(POOL_PREFIX)}
         ts.resource_restrictions = {**kept, pool_name(region): 0} if kept else self._restrictions[region]
+        # `allow_other_workers` would send the task to a worker of any pool, and stealing would carry it on from there.
+        ts.loose_restrictions = False
         if is_barrier(ts.key):
-            # P2P ignores resources: it spreads its outputs over the barrier's worker restrictions.
-            ts.worker_restrictions = set(self._addresses(region))
+            self._shuffles.bind(ts, region)
 
     # ---- late binding -----------------------------------------------------------------------------------------
 
@@ -197,6 +218,9 @@ class PlacementPlugin(SchedulerPlugin):
                     self._bind_when_ready(user)
         elif finish == "forgotten":
             self._decided.pop(key, None)
+            self._shuffles.forget(key)
+        if finish in ("memory", "erred"):
+            self.ledger.computations.finished(key)
         if start == "memory" or finish == "forgotten":
             self.ledger.left(key, forgotten=finish == "forgotten")
 
@@ -217,12 +241,13 @@ class PlacementPlugin(SchedulerPlugin):
         return dict(Counter(self._region(address) for address in self.scheduler.workers))
 
     def add_worker(self, scheduler: Scheduler, worker: str) -> None:
-        """Let waiting P2P barriers use a worker that joins their pool."""
-        region = self._region(worker)
-        for key, home in self._decided.items():
-            ts = scheduler.tasks.get(key)
-            if home.region == region and ts is not None and ts.worker_restrictions and is_barrier(ts.key):
-                ts.worker_restrictions = set(self._addresses(region))
+        """Let waiting P2P shuffles use a worker that joins their pool."""
+        self._shuffles.update(scheduler, self._region(worker))
+
+    def remove_worker(self, scheduler: Scheduler, worker: str, **kwargs: Any) -> None:
+        """Let P2P shuffles begin again without a worker that left."""
+        for region in self._shuffles.regions():
+            self._shuffles.update(scheduler, region)
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
         """Forget the computations of a client that left."""
@@ -231,4 +256,5 @@ class PlacementPlugin(SchedulerPlugin):
     def restart(self, scheduler: Scheduler) -> None:
         """Forget all: a restart drops tasks without telling."""
         self._decided.clear()
+        self._shuffles.clear()
         self.ledger.restart()
