@@ -378,5 +378,5 @@ def test_code_that_opens_data_by_itself_is_refused_though_a_library_swallows_the
 def _at(region: str, function: Any, *args: Any) -> Any:
     """A delayed call that lands in a pool: a user may name keys as he likes, the guard looks at what is done."""
     return dask.delayed(function, pure=False)(
-        *args, dask_key_name=f"mine@{region.replace('-', '_')}-{function.__name__}"
+        *args, dask_key_name=f"mine@@{region.replace('-', '_')}-{function.__name__}"
     )

@@ -53,7 +53,7 @@ def test_an_array_handed_to_map_blocks_by_name_is_an_input_like_others(cluster: 
         (got,), evidence = compute(cluster.client, lazy)
     np.testing.assert_array_equal(got, east.compute(scheduler="sync") - west.compute(scheduler="sync").mean())
     for region in (EAST, WEST):
-        assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}
+        assert recording.regions_of(f"pin@@{region.replace('-', '_')}") <= {region}
     assert evidence.tasks_by_region.keys() == {EAST, WEST}
 
 
@@ -95,7 +95,7 @@ _BUILT_BEFORE = """
     import dask.array as da
 
     def leaf(region, n):
-        return da.map_blocks(lambda: np.full(5, n), name=f"read@{region}-{n}", chunks=((5,) * 3,), dtype=int)
+        return da.map_blocks(lambda: np.full(5, n), name=f"read@@{region}-{n}", chunks=((5,) * 3,), dtype=int)
 
     difference = leaf("us_east_1", 51).sum() - leaf("us_west_2", 52).sum()
     from distributed import Client

@@ -140,7 +140,7 @@ def test_plain_compute_is_placed_too(cluster: Cluster) -> None:
     assert got == lazy.compute(scheduler="sync")
     for region in (EAST, WEST):
         assert recording.regions_of("mean") <= {EAST, WEST}
-        assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}
+        assert recording.regions_of(f"pin@@{region.replace('-', '_')}") <= {region}
 
 
 def test_an_unoptimised_graph_is_placed(cluster: Cluster) -> None:
@@ -149,7 +149,7 @@ def test_an_unoptimised_graph_is_placed(cluster: Cluster) -> None:
         got = cluster.client.compute(lazy, optimize_graph=False).result()
     assert got == lazy.compute(scheduler="sync")
     for region in (EAST, WEST):
-        assert recording.regions_of(f"pin@{region.replace('-', '_')}") == {region}
+        assert recording.regions_of(f"pin@@{region.replace('-', '_')}") == {region}
 
 
 def test_persisted_data_is_reused_and_reported_as_such(cluster: Cluster) -> None:
@@ -193,7 +193,7 @@ _STRANGER = """
     from distributed import Client
 
     def leaf(region, n):
-        return da.map_blocks(lambda: np.full(5, n), name=f"read@{region}-{n}", chunks=((5,) * 3,), dtype=int)
+        return da.map_blocks(lambda: np.full(5, n), name=f"read@@{region}-{n}", chunks=((5,) * 3,), dtype=int)
 
     with Client(sys.argv[1]) as client:
         assert leaf("us_east_1", 2).sum().compute() == 30
@@ -215,7 +215,7 @@ def test_a_process_that_never_imported_the_package_is_placed_or_refused(cluster:
             [sys.executable, "-c", textwrap.dedent(_STRANGER), address], capture_output=True, text=True, timeout=60
         )
     assert run.returncode == 0, run.stderr
-    assert recording.regions_of("read@us_east_1") <= {EAST}
+    assert recording.regions_of("read@@us_east_1") <= {EAST}
 
 
 # ---- any graph ------------------------------------------------------------------------------------------------------
@@ -256,6 +256,6 @@ def test_any_graph_over_some_regions_is_placed_and_equals_numpy(
     assert evidence.neutral_tasks == 0
     assert sum(evidence.tasks_by_region.values()) == sum(recording.tasks.values())
     for region in (EAST, WEST):
-        assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}
+        assert recording.regions_of(f"pin@@{region.replace('-', '_')}") <= {region}
     for region in regions:
-        assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}
+        assert recording.regions_of(f"pin@@{region.replace('-', '_')}") <= {region}

@@ -149,7 +149,7 @@ def test_every_task_with_a_home_runs_there_as_the_plan_foretold(cluster: Cluster
     assert_told_truly(evidence, recording)
     assert_foretold(foretold, evidence)
     for region in (EAST, WEST):
-        assert recording.regions_of(f"pin@{region.replace('-', '_')}") <= {region}
+        assert recording.regions_of(f"pin@@{region.replace('-', '_')}") <= {region}
 
 
 def fenced_tasks(x: da.Array) -> int:

@@ -21,7 +21,15 @@ MAX_ENDED = 1_000
 
 @dataclass(eq=False)
 class Computation:
-    """One submission of one client."""
+    """One submission of one client.
+
+    Attributes
+    ----------
+    parent
+        For what a running task submits: the computation of that task, whose evidence counts it too.
+    receiver
+        Region of the client, to which results go.
+    """
 
     client: str
     stimulus: str
@@ -40,12 +48,21 @@ class Computation:
     worker_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     between: dict[str, tuple[float, float]] = field(default_factory=dict)
     last_turns: dict[str | None, int] = field(default_factory=dict)
+    parent: Computation | None = None
+    receiver: str = ""
     left: set[Key] = field(init=False)
     unfinished: set[Key] = field(init=False)
 
     def __post_init__(self) -> None:
         self.left = set(self.outputs)
         self.unfinished = set(self.outputs)
+
+    def lineage(self) -> Iterator[Computation]:
+        """The computation itself, and those whose tasks submitted it."""
+        found: Computation | None = self
+        while found is not None:
+            yield found
+            found = found.parent
 
     def time(self, region: str, startstops: Iterable[Mapping[str, Any]]) -> None:
         """Add the time of a task that ran; its worker's clock tells, so that only differences mean something."""

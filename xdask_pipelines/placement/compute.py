@@ -13,13 +13,13 @@ from typing import Any
 
 import cloudpickle
 import dask
-from dask.base import is_dask_collection
 from dask.core import flatten
 from distributed import Client, Future, futures_of, wait
 from distributed.scheduler import KilledWorker
 
 from xdask_pipelines import __version__
 from xdask_pipelines.errors import LostComputation, PlacementError
+from xdask_pipelines.placement.containers import unpack
 from xdask_pipelines.placement.evidence import Evidence
 from xdask_pipelines.placement.fence import MAX_TASKS, fenced, too_many_tasks
 
@@ -41,7 +41,7 @@ def compute(
     client
         Connected to a scheduler that `local_regions` or ``xdask pools up`` started.
     *xs
-        Dask arrays, xarray objects, delayed values; anything else passes through unchanged.
+        Dask arrays, xarray objects, delayed values, and containers of them; anything else passes through unchanged.
     progress
         Called about twice a second with the tasks done and planned in each Region.
     max_tasks
@@ -57,8 +57,8 @@ def compute(
     Raises
     ------
     PlacementError
-        If the scheduler does not place tasks, any task ran or would run away from its data, or code opened data by
-        itself.
+        If the scheduler does not place tasks, the client is asynchronous, any task ran or would run away from its data, or
+        code opened data by itself.
     EmptyPool
         If a pool has no worker.
     LostComputation
@@ -73,14 +73,13 @@ def compute(
     """
     check_scheduler(client)
     started = perf_counter()
-    lazy = [x for x in xs if is_dask_collection(x)]
+    lazy, assemble = unpack(xs)
     if not lazy:
         return xs, Evidence()
     with client.as_current(), dask.config.set(array_optimize=_submission(max_tasks)):
         values, report = _run(client, lazy, progress, max_tasks)
     evidence = _accepted(report, perf_counter() - started)
-    results = iter([_assemble(x, values) for x in lazy])
-    return tuple(next(results) if is_dask_collection(x) else x for x in xs), evidence
+    return assemble([_assemble(x, values) for x in lazy]), evidence
 
 
 def _run(
@@ -157,6 +156,11 @@ def check_scheduler(client: Client) -> dict[str, Any]:
         If it does not, or Dask's array query planning is on.
     """
     refuse_query_planning()
+    if client.asynchronous:
+        raise PlacementError(
+            "The client is asynchronous, and placement waits for its answers. Use a client that was made without "
+            "`asynchronous=True`, for example in a thread (`await asyncio.to_thread(compute, client, x)`)."
+        )
     if client.status != "running" or client.scheduler is None:
         raise LostComputation(
             "The client is not connected: it was closed, or its scheduler is gone. Start the pools if they are down "

@@ -13,7 +13,7 @@ from math import fsum
 
 from dask.typing import Key
 
-from xdask_pipelines.placement.homes import NOWHERE, Homes, combine
+from xdask_pipelines.placement.homes import NOWHERE, Homes, carried, combine
 
 #: ``price(src, dst)``: cost of one byte, any unit; 0 within a Region.
 Price = Callable[[str, str], float]
@@ -71,9 +71,9 @@ def decide(
 
     def homes_of(key: Key) -> Homes:
         if key in homes:
-            return homes[key]
+            return carried(key, homes[key])
         before = known(key)
-        return before.homes if before else NOWHERE
+        return carried(key, before.homes) if before else NOWHERE
 
     def region_of(key: Key) -> str | None:
         before = known(key)
@@ -111,7 +111,9 @@ def decide(
     }
 
 
-def cheapest(inputs: Iterable[tuple[int, Collection[str]]], price: Price) -> str | None:
+def cheapest(
+    inputs: Iterable[tuple[int, Collection[str]]], price: Price, among: Collection[str] | None = None
+) -> str | None:
     """Region to which the inputs of a task cost least to ship; None if no input is anywhere.
 
     Parameters
@@ -120,6 +122,8 @@ def cheapest(inputs: Iterable[tuple[int, Collection[str]]], price: Price) -> str
         ``(bytes, Regions that hold them)`` of each input.
     price
         What a byte costs from one Region to another.
+    among
+        Regions to choose from, None for all that hold an input: an input may be where no pool is.
 
     Of Regions that cost the same, the first by name.
     """
@@ -133,7 +137,8 @@ def cheapest(inputs: Iterable[tuple[int, Collection[str]]], price: Price) -> str
                 by_price[min(price(src, dst) for src in regions)] += nbytes
         return fsum(each * nbytes for each, nbytes in by_price.items())
 
-    candidates = sorted({region for _, regions in held for region in regions})
+    holders = {region for _, regions in held for region in regions}
+    candidates = sorted(holders if among is None else holders & set(among) or among) if holders else []
     return min(candidates, key=lambda dst: (cost(dst), dst), default=None)
 
 

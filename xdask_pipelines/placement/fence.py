@@ -30,6 +30,7 @@ from xdask_pipelines.placement.homes import (
     NOWHERE,
     PIN,
     Homes,
+    carried,
     combine,
     describe_mixture,
     layer_name,
@@ -102,7 +103,7 @@ def _labelled(graph: HighLevelGraph) -> HighLevelGraph:
         mark = mark_of(name)
         own = frozenset([mark[1]]) if mark else NOWHERE
         pinned = own if mark and mark[0] == PIN else NOWHERE
-        inherited = [homes[p] for p in graph.dependencies.get(name, ()) if p in homes]
+        inherited = [carried(p, homes[p]) for p in graph.dependencies.get(name, ()) if p in homes]
         homes[name] = combine(NOWHERE if pinned else own, pinned, inherited)
     users: dict[str, set[str]] = defaultdict(set)
     for name, parents in graph.dependencies.items():
@@ -163,7 +164,7 @@ def _homes(order: Iterable[Key], tasks: Graph) -> tuple[dict[Key, Homes], dict[K
         reads, pins = marks(key, tasks[key])
         if len(reads | pins) > 1:
             raise PlacementError(describe_mixture(key, reads | pins))
-        homes[key] = combine(reads, pins, (homes.get(d, NOWHERE) for d in tasks[key].dependencies))
+        homes[key] = combine(reads, pins, (carried(d, homes.get(d, NOWHERE)) for d in tasks[key].dependencies))
         own[key] = (reads, pins)
     return homes, own
 

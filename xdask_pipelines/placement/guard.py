@@ -32,8 +32,12 @@ GUARDED_VARIABLE = "XDASK_GUARDED_FOLDERS"
 #: Keys below this folder are results; no dataset may be mounted there.
 RESULTS_PREFIX = "results/"
 
+#: What a worker that this module guards says of itself when it joins a scheduler.
+ADMITTED = "xdask_guarded"
+
 # A context variable, not a thread's: zarr reads in threads of its own, which inherit the context of the task.
 _gate: ContextVar[bool] = ContextVar("xdask_gate", default=False)
+_out_of_band: ContextVar[bool] = ContextVar("xdask_out_of_band", default=False)
 _guarded_roots: tuple[str, ...] = ()
 _worker: Worker | None = None
 
@@ -121,10 +125,26 @@ def install(worker: Worker, roots: tuple[Path, ...]) -> None:
     global _guarded_roots, _worker
     first = not _guarded_roots
     _worker = worker
+    worker.startup_information[ADMITTED] = lambda _: True
+    _refuse_to_blame(worker)
     _guarded_roots = tuple(os.path.realpath(r) + os.sep for r in roots)
     if first and _guarded_roots:
         sys.addaudithook(_refuse_open)
         _guard_c_libraries()
+
+
+def _refuse_to_blame(worker: Worker) -> None:
+    """Let no computation be blamed for what `Client.run` does on a worker, which belongs to none."""
+    run = worker.handlers["run"]
+
+    async def run_out_of_band(comm: Any, function: Any, **options: Any) -> Any:
+        token = _out_of_band.set(True)
+        try:
+            return await run(comm, function, **options)
+        finally:
+            _out_of_band.reset(token)
+
+    worker.handlers["run"] = run_out_of_band
 
 
 def _check(path: Any) -> None:
@@ -136,7 +156,7 @@ def _check(path: Any) -> None:
             f"Code on a worker opened {name} by itself. Such a read is neither placed nor counted. Let the catalog "
             "open it (xdask_pipelines.access.open_entries), so that it runs in its Region."
         )
-        if _worker is not None:
+        if _worker is not None and not _out_of_band.get():
             # Libraries that guess at formats (xarray's engines) swallow what opening raises: tell the scheduler too.
             _tell(_worker, "xdask-violation", problem=problem)
         raise PlacementError(problem)

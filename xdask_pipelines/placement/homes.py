@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from dask._task_spec import GraphNode, Task, _execute_subgraph
+from dask._task_spec import Alias, GraphNode, Task, _execute_subgraph
 from dask.base import is_dask_collection
 from dask.typing import Key
 
@@ -24,7 +24,10 @@ NOWHERE: Homes = frozenset()
 _SHARED: dict[Homes, Homes] = {NOWHERE: NOWHERE}
 
 PIN = "pin"
-_MARK = re.compile(r"([a-z_]+)@([a-z0-9_]+)-")
+#: Two signs: keys of users' own, such as an address of e-mail, have one.
+_MARK = re.compile(r"([a-z_]+)@@([a-z0-9_]+)-")
+#: Keys of `dask.graph_manipulation.checkpoint`: what waits for them (`bind`, `wait_on`) takes no data from them.
+_CHECKPOINT = re.compile(r"checkpoint(_map)?-[0-9a-f]{32}")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -44,7 +47,7 @@ def layer_name(kind: str, region: str, token: str) -> str:
             f"Region name {region!r} cannot be part of a task's name: use lower-case letters, digits and single "
             "hyphens, as AWS does."
         )
-    return f"{kind}@{region.replace('-', '_')}-{token}"
+    return f"{kind}@@{region.replace('-', '_')}-{token}"
 
 
 @lru_cache(maxsize=65_536)
@@ -56,7 +59,13 @@ def _parse(name: str) -> tuple[str, str] | None:
 def mark_of(key: Key) -> tuple[str, str] | None:
     """``(kind, region)`` that a key's name states, or None."""
     name = key[0] if isinstance(key, tuple) and key else key
-    return _parse(name) if isinstance(name, str) and "@" in name else None
+    return _parse(name) if isinstance(name, str) and "@@" in name else None
+
+
+def carried(key: Key, homes: Homes) -> Homes:
+    """Homes of the data that users of a task get from it: none where they only wait for the task to end."""
+    name = key[0] if isinstance(key, tuple) and key else key
+    return NOWHERE if isinstance(name, str) and name[:10] == "checkpoint" and _CHECKPOINT.match(name) else homes
 
 
 def nested(spec: Any) -> Iterator[tuple[Key, GraphNode]]:
@@ -67,8 +76,8 @@ def nested(spec: Any) -> Iterator[tuple[Key, GraphNode]]:
     stack = [(None, spec)]
     while stack:
         name, node = stack.pop()
-        if not isinstance(node, GraphNode):
-            continue
+        if not isinstance(node, GraphNode) or (name is None and isinstance(node, Alias) and node is not spec):
+            continue  # an argument that refers to another task is no work of this one
         yield (name if name is not None else node.key), node
         if isinstance(node, Task):
             if node.func is _execute_subgraph:

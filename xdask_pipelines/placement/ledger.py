@@ -87,8 +87,8 @@ class Ledger:
             while found.outputs - found.delivered.keys() and monotonic() < deadline:
                 await sleep(0.005)
             for region, nbytes in found.delivered.values():
-                if region != self.settings.client_region:
-                    found.across[f"{region}->{self.settings.client_region}"] += nbytes
+                if region != found.receiver:
+                    found.across[f"{region}->{found.receiver}"] += nbytes
             if missing := found.outputs - found.delivered.keys():
                 found.problems.append(f"No worker told that it sent {min(missing, key=str)!r} to the client.")
         self.computations.drop(found)
@@ -112,24 +112,26 @@ class Ledger:
         region = self._region(worker)
         if home is not None and (home.region or home.late):
             self.totals.tasks[region] += 1
-        owner = self._owner(ts.key)
+        owner = self.owner(ts.key)
         if owner is None:
             return
         for other in self.computations.of(ts.key):
             if other is not owner:
                 other.reused.add(ts.key)
         owner.ran_keys.add(ts.key)
-        if home is None:
-            owner.problems.append(f"Task {str(ts.key)!r} ran without having been placed.")
-        elif home.region is None and not home.late:
-            owner.neutral += 1
-        else:
-            owner.ran[region] += 1
-            owner.time(region, startstops)
-            if region != home.region:
-                owner.misplaced.append(f"Task {str(ts.key)!r} belongs in {home.region} and ran in {region}.")
+        startstops = list(startstops)
+        for one in owner.lineage():
+            if home is None:
+                one.problems.append(f"Task {str(ts.key)!r} ran without having been placed.")
+            elif home.region is None and not home.late:
+                one.neutral += 1
+            else:
+                one.ran[region] += 1
+                one.time(region, startstops)
+                if region != home.region:
+                    one.misplaced.append(f"Task {str(ts.key)!r} belongs in {home.region} and ran in {region}.")
 
-    def _owner(self, key: Key) -> Computation | None:
+    def owner(self, key: Key) -> Computation | None:
         """Oldest computation that needs a key and that its client still wants: what runs is credited to that one."""
         sharers = self.computations.of(key)
         if len(sharers) > 1:
@@ -143,8 +145,9 @@ class Ledger:
 
     def _on_read(self, key: Key | None, region: str, nbytes: int, worker: str) -> None:
         self.totals.read[region] += nbytes
-        if key is not None and (owner := self._owner(key)):
-            owner.read[region] += nbytes
+        if key is not None and (owner := self.owner(key)):
+            for one in owner.lineage():
+                one.read[region] += nbytes
 
     def _on_received(self, keys: list[tuple[Key, int]], peer: str, worker: str) -> None:
         """Data of ``keys`` came from the worker ``peer`` to ``worker``."""
@@ -155,16 +158,20 @@ class Ledger:
             self.totals.moved(src, dst, nbytes)
             ts = self.scheduler.tasks.get(key)
             users = [u for u in ts.dependents if u.processing_on and u.processing_on.address == worker] if ts else []
-            owners = filter(None, (self._owner(k) for k in [*(u.key for u in users), key]))
-            if owner := next(owners, None):
-                owner.across[f"{src}->{dst}"] += nbytes
+            owners = filter(None, (self.owner(k) for k in [*(u.key for u in users), key]))
+            self._crossed(next(owners, None), src, dst, nbytes)
 
     def _on_sent(self, keys: list[tuple[Key, int]], worker: str) -> None:
-        """Data of ``keys`` are on their way from ``worker`` to the client."""
+        """Data of ``keys`` are on their way from ``worker`` to a client."""
+        src = self._region(worker)
         for key, nbytes in keys:
-            self.totals.moved(self._region(worker), self.settings.client_region, nbytes)
-            for computation in self.computations.of(key):
-                computation.delivered[key] = (self._region(worker), nbytes)
+            computations = self.computations.of(key)
+            receiver = computations[-1].receiver if computations else self.settings.client_region
+            self.totals.moved(src, receiver, nbytes)
+            for computation in computations:
+                computation.delivered[key] = (src, nbytes)
+                if src != computation.receiver:
+                    self._crossed(computation.parent, src, computation.receiver, nbytes)
 
     def _on_delivered(self, key: Key, nbytes: int, data: Any, worker: str) -> None:
         """A small result came without having been asked for; it precedes the message that its task is done."""
@@ -175,12 +182,16 @@ class Ledger:
         """A P2P shuffle, told by its barrier's key, sent a piece from ``worker`` to the worker ``peer``."""
         src, dst = self._region(worker), self._region(peer)
         self.totals.moved(src, dst, nbytes)
-        if src != dst and (owner := self._owner(key)):
-            owner.across[f"{src}->{dst}"] += nbytes
+        if src != dst:
+            self._crossed(self.owner(key), src, dst, nbytes)
+
+    def _crossed(self, owner: Computation | None, src: str, dst: str, nbytes: int) -> None:
+        for one in owner.lineage() if owner else ():
+            one.across[f"{src}->{dst}"] += nbytes
 
     def _on_violation(self, key: Key | None, problem: str, worker: str) -> None:
         """Code opened data by itself: who shares the task is refused, or all on the worker if nobody knows whose."""
         state = self.scheduler.workers.get(worker)
         blamed = [key] if key is not None else [ts.key for ts in state.processing] if state else []
-        for computation in {c for k in blamed for c in self.computations.of(k)}:
+        for computation in {one for k in blamed for c in self.computations.of(k) for one in c.lineage()}:
             computation.problems.append(problem)

@@ -28,7 +28,8 @@ def pin(x: T, region: str) -> T:
     Parameters
     ----------
     x
-        Dask array or xarray object; numpy-backed variables become one chunk.
+        Dask array, DataArray, Dataset or DataTree; numpy-backed variables become one chunk. Lazy coordinates are pinned
+        with the data.
     region
         Worker Region.
 
@@ -44,6 +45,8 @@ def pin(x: T, region: str) -> T:
     """
     if isinstance(x, da.Array):
         return cast(T, _pin_array(x, region))
+    if hasattr(x, "map_over_datasets"):
+        return cast(T, x.map_over_datasets(lambda node: _pin_xarray(node, region)))
     if hasattr(x, "chunk") and hasattr(x, "map_blocks") and hasattr(x, "dims"):
         return cast(T, _pin_xarray(x, region))
     raise PlacementError(
@@ -62,6 +65,14 @@ def _pin_array(x: da.Array, region: str) -> da.Array:
 
 def _pin_xarray(x: Any, region: str) -> Any:
     lazy = x if is_dask_collection(x) else x.chunk()
+    pinned = {
+        name: variable.copy(data=_pin_array(variable.data, region))
+        for name, variable in (lazy.variables if hasattr(lazy, "data_vars") else lazy.coords.variables).items()
+        if variable.chunks is not None
+    }
     if hasattr(lazy, "data_vars"):
-        return lazy.map(lambda v: _pin_xarray(v, region) if v.chunks else v, keep_attrs=True)
-    return lazy.copy(data=_pin_array(lazy.data, region))
+        return lazy.assign(
+            {name: variable for name, variable in pinned.items() if name in lazy.data_vars}
+        ).assign_coords({name: variable for name, variable in pinned.items() if name in lazy.coords})
+    own = _pin_array(lazy.data, region) if lazy.chunks is not None else lazy.data
+    return lazy.copy(data=own).assign_coords(pinned)

@@ -15,13 +15,14 @@ from typing import Any, Literal
 
 import dask
 from dask._task_spec import GraphNode, convert_legacy_graph
-from dask.base import collections_to_expr, is_dask_collection
+from dask.base import collections_to_expr
 from dask.core import flatten
 from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.advice import of_graph, of_run
 from xdask_pipelines.placement.compute import refuse_query_planning
+from xdask_pipelines.placement.containers import unpack
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.fence import fenced
 from xdask_pipelines.placement.footprint import footprint
@@ -112,7 +113,7 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
     """
     refuse_query_planning()
     known = settings or Settings()
-    lazy = [x for x in xs if is_dask_collection(x)]
+    lazy, _ = unpack(xs)
     wanted = {key for x in lazy for key in flatten(x.__dask_keys__())}
     tasks = _optimised(lazy) if lazy else {}
     users: dict[Key, list[Key]] = defaultdict(list)
@@ -192,7 +193,9 @@ class _Moves:
             inputs = [d for d in self.tasks[key].dependencies if d in self._held]
             region = self.homes[key].region
             if self.homes[key].late:
-                region = cheapest(((self.nbytes[d], self._held[d]) for d in inputs), self.settings.price)
+                region = cheapest(
+                    ((self.nbytes[d], self._held[d]) for d in inputs), self.settings.price, self.homes[key].homes
+                )
             self.region[key] = region
             self._held[key] = {region} if region else set()
             for d in inputs if region else ():

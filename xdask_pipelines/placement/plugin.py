@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
+from time import time
 from typing import Any
 
 from dask._task_spec import Task
@@ -30,6 +31,7 @@ from xdask_pipelines.placement.computation import Computation
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.draining import Workers, drain_on_scheduler
 from xdask_pipelines.placement.empty_pools import EmptyPools
+from xdask_pipelines.placement.guard import ADMITTED
 from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.keep_home import keep_home
 from xdask_pipelines.placement.ledger import Ledger
@@ -42,6 +44,8 @@ from xdask_pipelines.placement.unsatisfiable import Unsatisfiable
 logger = logging.getLogger("xdask.placement")
 
 NAME = "xdask-placement"
+#: How much earlier than its own turn comes the turn of what a task submits, as Dask has it.
+SUBTASK = 0.01
 
 
 def _refuse(message: str, *_: Any) -> None:
@@ -52,7 +56,7 @@ def _priority(ts: TaskState) -> tuple[float, ...]:
     return ts.priority or ()
 
 
-def _take_turn(ts: TaskState, turn: int) -> None:
+def _take_turn(ts: TaskState, turn: float) -> None:
     user, _, *order = _priority(ts)
     ts.priority = (user, turn, *order)
 
@@ -84,6 +88,7 @@ class PlacementPlugin(SchedulerPlugin):
         self._turns = Turns()
         self._decided: dict[Key, Home] = {}
         self._restrictions = _OnePool()
+        self._submitting: Key | None = None
         self._shuffles = Shuffles(self._addresses)
         self.unsatisfiable = Unsatisfiable()
 
@@ -98,6 +103,8 @@ class PlacementPlugin(SchedulerPlugin):
         watch.start()
         # Before those of Dask: when a worker leaves, a P2P shuffle restarts at once, and must find its pool as it is then.
         scheduler.plugins = {NAME: self, **scheduler.plugins}
+        self._note_submitting_tasks(scheduler)
+        scheduler.handlers["register-worker"] = self._admit
         keep_home(scheduler)
         self.ledger.start(scheduler)
 
@@ -109,6 +116,29 @@ class PlacementPlugin(SchedulerPlugin):
     async def _answer_drain(self, region: str, workers: Workers) -> dict[str, Any]:
         return await drain_on_scheduler(self.scheduler, region, workers)
 
+    def _note_submitting_tasks(self, scheduler: Scheduler) -> None:
+        """Remember which task submits a graph: Dask does not say so to plugins."""
+        create = scheduler._create_taskstate_from_graph
+
+        def create_noting(**values: Any) -> dict[str, float]:
+            self._submitting = values["submitting_task"]
+            return create(**values)
+
+        scheduler._create_taskstate_from_graph = create_noting  # type: ignore[method-assign]
+
+    async def _admit(self, comm: Any, **about: Any) -> None:
+        """Let a worker join if it runs with our preload: another would read unguarded, and report nothing."""
+        if not (about.get("extra") or {}).get(ADMITTED):
+            message = (
+                f"This scheduler places tasks, and the worker at {about['address']} was started without the preload module "
+                f"that guards and reports its reads. Start it with `{self.settings.mend}`, or give it `--preload "
+                "xdask_pipelines.placement.preload`."
+            )
+            logger.warning("a worker was refused: %s", message)
+            await comm.write({"status": "error", "message": message, "time": time()})
+            return
+        await self.scheduler.add_worker(comm, **about)
+
     # ---- at submission ----------------------------------------------------------------------------------------
 
     def update_graph(
@@ -116,7 +146,12 @@ class PlacementPlugin(SchedulerPlugin):
     ) -> None:
         """Decide for every new task; what goes wrong here is part of the report, for Dask would swallow it."""
         touched = [scheduler.tasks[key] for key in tasks]
-        computation = Computation(client, kwargs["stimulus_id"], frozenset(keys), frozenset(tasks))
+        parent = scheduler.tasks.get(self._submitting) if self._submitting is not None else None
+        credited = self.ledger.owner(parent.key) if parent else None
+        receiver = self._region(parent.processing_on.address) if parent and parent.processing_on else self.client_region
+        computation = Computation(
+            client, kwargs["stimulus_id"], frozenset(keys), frozenset(tasks), parent=credited, receiver=receiver
+        )
         own = self.ledger.computations.last_turns(client)
         self.ledger.computations.add(computation)
         try:
@@ -126,14 +161,15 @@ class PlacementPlugin(SchedulerPlugin):
                     if ts.key in self._decided:
                         self.unsatisfiable.free(ts)
             self._place(new, computation, wanted=keys)
-            self._give_turns(new, computation, own)
+            self._give_turns(new, computation, own, parent)
             self.ledger.deliveries.mark(client, computation.outputs, touched)
             for ts in touched:
                 if ts.who_has:
                     computation.reused.add(ts.key)
                     self.ledger.computations.finished(ts.key)
                 elif region := self._decided[ts.key].region:
-                    computation.planned[region] += 1
+                    for one in computation.lineage():
+                        one.planned[region] += 1
         except Exception as error:
             logger.exception("placement of a submitted graph failed")
             computation.problems.append(f"The scheduler could not place this computation: {error!r}.")
@@ -158,8 +194,16 @@ class PlacementPlugin(SchedulerPlugin):
             elif home.late:
                 self._bind_when_ready(tasks[key])
 
-    def _give_turns(self, new: list[TaskState], computation: Computation, own: Mapping[str | None, int]) -> None:
+    def _give_turns(
+        self, new: list[TaskState], computation: Computation, own: Mapping[str | None, int], parent: TaskState | None
+    ) -> None:
         """Put turns in the place of Dask's generations, before tasks are sent to workers."""
+        if parent is not None and parent.priority:
+            # What a task submits comes before what has not begun: else all such tasks would be open at once, and wait.
+            for ts in new:
+                if ts.priority:
+                    _take_turn(ts, parent.priority[1] - SUBTASK)
+            return
         next_turn: dict[str | None, int] = {}
         for ts in sorted((ts for ts in new if ts.priority), key=_priority):
             region = self._region_of(ts)
@@ -194,12 +238,14 @@ class PlacementPlugin(SchedulerPlugin):
     def _bind_when_ready(self, ts: TaskState) -> None:
         if not ts.dependencies or not all(d.who_has for d in ts.dependencies):
             return
-        region = cheapest(((d.get_nbytes(), self._held(d)) for d in ts.dependencies), self.settings.price)
+        homes = self._decided[ts.key].homes
+        inputs = ((d.get_nbytes(), self._held(d)) for d in ts.dependencies)
+        region = cheapest(inputs, self.settings.price, homes)
         if region is None:
             return
-        self._decided[ts.key] = Home(self._decided[ts.key].homes, region, late=True)
+        self._decided[ts.key] = Home(homes, region, late=True)
         self._assign(ts, region)
-        if ts.priority:
+        if ts.priority and float(ts.priority[1]).is_integer():
             _take_turn(ts, self._turns.reached(region))
 
     def transition(self, key: Key, start: str, finish: str, *args: Any, stimulus_id: str = "", **kwargs: Any) -> None:

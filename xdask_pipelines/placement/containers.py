@@ -1,0 +1,47 @@
+"""Lazy objects inside what a user hands over: lists, dictionaries, dataclasses, an xarray DataTree.
+
+Belongs here: finding them, and giving results the same shape. Does not belong here: computing them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import xarray as xr
+from dask.base import unpack_collections
+
+Assemble = Callable[[Sequence[Any]], tuple[Any, ...]]
+
+
+def unpack(xs: Sequence[Any]) -> tuple[list[Any], Assemble]:
+    """Find all lazy objects.
+
+    Parameters
+    ----------
+    xs
+        Objects of any kind.
+
+    Returns
+    -------
+    lazy
+        The Dask collections among and inside them.
+    assemble
+        Takes one value for each of ``lazy``, and gives ``xs`` with these values in their places. What holds nothing lazy
+        stays the same object.
+    """
+    found = [unpack_collections(x.to_dict() if isinstance(x, xr.DataTree) else x) for x in xs]
+    lazy = [one for collections, _ in found for one in collections]
+
+    def assemble(values: Sequence[Any]) -> tuple[Any, ...]:
+        left, results = list(values), []
+        for x, (collections, repack) in zip(xs, found, strict=True):
+            if not collections:
+                results.append(x)
+                continue
+            own, left = left[: len(collections)], left[len(collections) :]
+            (result,) = repack(own)
+            results.append(xr.DataTree.from_dict(result, name=x.name) if isinstance(x, xr.DataTree) else result)
+        return tuple(results)
+
+    return lazy, assemble
