@@ -33,8 +33,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     top = tmp_path_factory.mktemp("regions")
     data = {r: top / r / "data" for r in regions}
     results = {r: top / r / "results" for r in regions}
-    for folder in [*data.values(), *results.values()]:
+    for folder in [*data.values(), *results.values(), top / "elsewhere"]:
         folder.mkdir(parents=True)
+    (top / "elsewhere/inside.nc").write_bytes(b"a mount may be a link")
+    (data[EAST] / "linked").symlink_to(top / "elsewhere")
     with local_regions(regions, data=data, results=results, settings=SETTINGS) as client:
         yield Cluster(client, data, results, Recorder(client, {r: top / r for r in regions}, CLIENT_REGION))
 

@@ -20,7 +20,8 @@ from xdask_pipelines.names import pool_name
 from xdask_pipelines.placement import tls
 from xdask_pipelines.placement.compute import check_scheduler
 from xdask_pipelines.placement.connect import connect
-from xdask_pipelines.placement.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE
+from xdask_pipelines.placement.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE, folders_of
+from xdask_pipelines.placement.isolation import hiding
 from xdask_pipelines.placement.ports import LOOPBACK
 from xdask_pipelines.placement.processes import is_alive, spawn, stop_processes
 from xdask_pipelines.placement.samples import PAGE
@@ -126,7 +127,9 @@ def start(
         )
         guarded = _guarded(pools)
         for pool in pools:  # started at once: they wait for the scheduler's file, and importing takes seconds
-            running.pids[pool.region] = _spawn_pool(pool, address_file, folder, {GUARDED_VARIABLE: guarded} | encrypted)
+            running.pids[pool.region] = _spawn_pool(
+                pool, pools, address_file, folder, {GUARDED_VARIABLE: guarded} | encrypted
+            )
         running.address, running.dashboard = _await_address(address_file, running.pids["scheduler"], folder)
         tell(f"scheduler at {running.address}")
         try:
@@ -172,7 +175,7 @@ def join(
     new = replace(running, pids={})
     try:
         for pool in pools:
-            new.pids[pool.region] = _spawn_pool(pool, folder / "scheduler.json", folder, environment)
+            new.pids[pool.region] = _spawn_pool(pool, [*pools, *beside], folder / "scheduler.json", folder, environment)
         _await_workers(new, pools, folder, tell)
     except BaseException:
         new.stop()
@@ -181,7 +184,11 @@ def join(
 
 
 def _guarded(pools: Sequence[Pool]) -> str:
-    return os.pathsep.join(str(p) for pool in pools for p in (pool.data, pool.results) if p)
+    return os.pathsep.join(map(str, _folders(pools)))
+
+
+def _folders(pools: Sequence[Pool]) -> list[Path]:
+    return [Path(name) for pool in pools for p in (pool.data, pool.results) if p for name in folders_of(p)]
 
 
 def _dask(role: str) -> list[str]:
@@ -197,11 +204,15 @@ def _encryption(certificates: Path | None) -> dict[str, str]:
     return tls.environment(certificates)
 
 
-def _spawn_pool(pool: Pool, address_file: Path, folder: Path, environment: Mapping[str, str]) -> int:
+def _spawn_pool(
+    pool: Pool, others: Sequence[Pool], address_file: Path, folder: Path, environment: Mapping[str, str]
+) -> int:
     spill = folder / "spill" / pool.region
     spill.mkdir(parents=True, exist_ok=True)
+    hidden = hiding(_folders([other for other in others if other is not pool]), _folders([pool]))
     command = [
         *pool.prefix,
+        *hidden,
         *_dask("worker"),
         *(
             "--scheduler-file",

@@ -7,22 +7,21 @@ The guard makes placement fail closed: on a scheduler without the plugin, a read
 
 from __future__ import annotations
 
-import importlib.abc
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import MappingProxyType, ModuleType
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from distributed import Worker, get_worker
 from distributed.utils import thread_state  # type: ignore[attr-defined]
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.names import POOL_PREFIX, pool_name
+from xdask_pipelines.placement.guard_libraries import guard_libraries
 
 #: Name the folders below which a worker's Region keeps its data, and its results.
 ROOT_VARIABLE = "XDASK_REGION_DATA"
@@ -127,10 +126,20 @@ def install(worker: Worker, roots: tuple[Path, ...]) -> None:
     _worker = worker
     worker.startup_information[ADMITTED] = lambda _: True
     _refuse_to_blame(worker)
-    _guarded_roots = tuple(os.path.realpath(r) + os.sep for r in roots)
+    _guarded_roots = tuple(sorted({name + os.sep for r in roots for name in folders_of(r)}))
     if first and _guarded_roots:
-        sys.addaudithook(_refuse_open)
-        _guard_c_libraries()
+        sys.addaudithook(_audit)
+        guard_libraries(check)
+
+
+def folders_of(root: Path) -> Iterator[str]:
+    """A folder as it is named, and where it is; and where the links in it lead, which are mounts of datasets."""
+    yield from dict.fromkeys((os.path.abspath(root), os.path.realpath(root)))  # noqa: PTH100
+    try:
+        with os.scandir(root) as found:
+            yield from (os.path.realpath(entry.path) for entry in found if entry.is_symlink())
+    except FileNotFoundError:
+        return
 
 
 def _refuse_to_blame(worker: Worker) -> None:
@@ -147,19 +156,45 @@ def _refuse_to_blame(worker: Worker) -> None:
     worker.handlers["run"] = run_out_of_band
 
 
-def _check(path: Any) -> None:
-    if _gate.get() or not isinstance(path, (str, bytes, os.PathLike)):
+def check(path: Any) -> None:
+    """Refuse a path below a guarded folder, outside of guarded functions.
+
+    Parameters
+    ----------
+    path
+        Path or address of a file, or a list of such; anything else is none.
+
+    Raises
+    ------
+    PlacementError
+        If it is, or a link makes it, one of the Region's own files.
+    """
+    if _gate.get():
         return
-    name = os.path.realpath(os.fsdecode(path))
-    if any(name.startswith(root) for root in _guarded_roots):
-        problem = (
-            f"Code on a worker opened {name} by itself. Such a read is neither placed nor counted. Let the catalog "
-            "open it (xdask_pipelines.access.open_entries), so that it runs in its Region."
-        )
-        if _worker is not None and not _out_of_band.get():
-            # Libraries that guess at formats (xarray's engines) swallow what opening raises: tell the scheduler too.
-            _tell(_worker, "xdask-violation", problem=problem)
-        raise PlacementError(problem)
+    if isinstance(path, (list, tuple)):
+        for one in path:
+            check(one)
+        return
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return
+    name = os.fsdecode(path)
+    if name.startswith("file:"):
+        name = unquote(urlsplit(name).path)
+    # As it is written too: a folder below the root may be a link to another place.
+    for resolved in (os.path.realpath(name), os.path.abspath(name)):  # noqa: PTH100
+        if (resolved + os.sep).startswith(_guarded_roots):
+            _refuse(f"opened {resolved}")
+
+
+def _refuse(deed: str) -> None:
+    problem = (
+        f"Code on a worker {deed} by itself. Such a read is neither placed nor counted. Let the catalog open it "
+        "(xdask_pipelines.access.open_entries), so that it runs in its Region."
+    )
+    if _worker is not None and not _out_of_band.get():
+        # Libraries that guess at formats (xarray's engines) swallow what opening raises: tell the scheduler too.
+        _tell(_worker, "xdask-violation", problem=problem)
+    raise PlacementError(problem)
 
 
 def _tell(worker: Worker, op: str, **values: Any) -> None:
@@ -168,76 +203,37 @@ def _tell(worker: Worker, op: str, **values: Any) -> None:
     worker.loop.add_callback(worker.batched_send, message)
 
 
-def _refuse_open(event: str, args: tuple[Any, ...]) -> None:
-    if event == "open" and _guarded_roots:
-        _check(args[0])
+#: Audit events of Python that touch files, and which of their arguments are paths.
+_EVENTS: dict[str, tuple[int, ...]] = {
+    "open": (0,),
+    "os.link": (0, 1),
+    "os.remove": (0,),
+    "os.rename": (0, 1),
+    "os.rmdir": (0,),
+    "os.symlink": (0, 1),
+    "os.truncate": (0,),
+    "sqlite3.connect": (0,),
+}
+#: Events that start other programs, whose arguments may name files.
+_PROGRAMS = frozenset({"os.exec", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"})
 
 
-def _guard_c_libraries() -> None:
-    """HDF5, netCDF and ecCodes open files in C, where no audit event is raised."""
-    import h5py
-
-    if found := sys.modules.get(_GuardGrib.MODULE):
-        _GuardGrib().guard(found)
-    sys.meta_path.insert(0, _GuardGrib())
-
-    h5py.h5f.open = _checked(h5py.h5f.open)
-    h5py.h5f.create = _checked(h5py.h5f.create)
-    try:
-        import netCDF4
-    except ImportError:
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if not _guarded_roots:
         return
-
-    class GuardedDataset(netCDF4.Dataset):
-        def __init__(self, filename: Any, *args: Any, **kwargs: Any) -> None:
-            _check(filename)
-            super().__init__(filename, *args, **kwargs)
-
-    netCDF4.Dataset = GuardedDataset  # type: ignore[misc]
-
-
-class _GuardGrib(importlib.abc.MetaPathFinder):
-    """Guards ecCodes when it is imported: doing so on every worker would take 0.25 s of its start.
-
-    Most of it takes files that Python opened, which the audit hook sees; indexes and offsets take paths.
-    """
-
-    MODULE = "gribapi.gribapi"
-    OPENERS = MappingProxyType(  # and which of their arguments is the path
-        {
-            "codes_extract_offsets": 0,
-            "codes_extract_offsets_sizes": 0,
-            "codes_bufr_extract_headers": 0,
-            "grib_index_new_from_file": 0,
-            "grib_index_read": 0,
-            "grib_index_add_file": 1,
-            "grib_index_write": 1,
-        }
-    )
-
-    def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        """Spec of the module that is to be guarded, with a loader that does so; None for all others."""
-        spec = PathFinder.find_spec(name, path, target) if name == self.MODULE else None
-        if spec is not None and spec.loader is not None:
-            load = spec.loader.exec_module
-
-            def load_guarded(module: ModuleType) -> None:
-                load(module)
-                self.guard(module)
-
-            spec.loader.exec_module = load_guarded  # type: ignore[method-assign]
-        return spec
-
-    def guard(self, module: ModuleType) -> None:
-        """Replace what opens by path; other modules of ecCodes take these names from this one."""
-        for name, position in self.OPENERS.items():
-            setattr(module, name, _checked(getattr(module, name), position))
+    if event in _EVENTS:
+        for i in _EVENTS[event]:
+            check(args[i])
+    elif event in _PROGRAMS and not _gate.get():
+        for root in _guarded_roots:
+            if any(root.rstrip(os.sep) in word for word in _words(args)):
+                _refuse(f"started a program that names {root.rstrip(os.sep)}")
 
 
-def _checked(function: Callable[..., Any], position: int = 0) -> Callable[..., Any]:
-    def checked(*args: Any, **kwargs: Any) -> Any:
-        for value in (*args[position : position + 1], *kwargs.values()):
-            _check(value)
-        return function(*args, **kwargs)
-
-    return checked
+def _words(value: Any) -> Iterator[str]:
+    """All text in the arguments of a program."""
+    if isinstance(value, (str, bytes, os.PathLike)):
+        yield os.fsdecode(value)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _words(one)
