@@ -28,14 +28,15 @@ def array(region: str, shape: tuple[int, ...], chunks: Any = -1, fill: float = 1
     return pin(da.full(shape, fill, chunks=chunks), region)
 
 
-def test_a_late_task_is_foretold_at_the_region_that_costs_least() -> None:
+def test_a_task_of_two_regions_is_planned_in_the_region_that_costs_least() -> None:
     small, large = array(EAST, (10,)), array(WEST, (50, 10))
     foretold = plan((large - small).sum(), settings=SETTINGS)
-    assert foretold.late_tasks_by_region.keys() == {WEST}
-    assert foretold.bytes_across == {f"{EAST}->{WEST}": 80, f"{WEST}->{CLIENT_REGION}": 8}
-    assert foretold.cost_usd["egress"] == pytest.approx(88 * 0.02e-9)
+    assert foretold.assigned_tasks_by_region.keys() == {WEST}
+    assert foretold.late_tasks_by_region == {}
+    assert foretold.bytes_across == {f"{EAST}->{WEST}": 80, f"{WEST}->{CLIENT_REGION}": 32}
+    assert foretold.cost_usd["egress"] == pytest.approx(112 * 0.02e-9)
     dear = plan(array(CENTRAL, (10, 10)) - array(EAST, (5, 10, 10)), settings=SETTINGS)
-    assert dear.late_tasks_by_region.keys() == {CENTRAL}
+    assert dear.assigned_tasks_by_region.keys() == {CENTRAL}
     assert dear.bytes_across[f"{EAST}->{CENTRAL}"] == 4_000
 
 
@@ -54,7 +55,9 @@ def test_warnings_say_what_is_large_and_what_to_do(monkeypatch: pytest.MonkeyPat
     assert plan((east.mean(axis=0) - west.mean(axis=0)).sum()).warnings == ()
     shared = da.ones((4_000, 4_000), chunks=(1_000, 4_000))
     (homeless,) = plan((pin(shared, EAST).mean(axis=0) - pin(shared, WEST).mean(axis=0)).sum()).warnings
-    assert homeless.startswith("128 MB are made by tasks without a home")
+    assert homeless == f"128 MB would move from {EAST} to {WEST}: reduce or regrid it there first."
+    (anywhere,) = plan(shared.sum()).warnings
+    assert anywhere.startswith("128 MB are made by tasks without a home")
     monkeypatch.setattr(sys.modules["xdask_pipelines.placement.advice"], "MAX_TASKS", 3)
     (many,) = plan(array(EAST, (40,), 10).sum()).warnings
     assert many.startswith("5 tasks are more than the 3")

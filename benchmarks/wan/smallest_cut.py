@@ -7,11 +7,10 @@ knows nothing of how the project places work. Does not belong here: running jobs
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import xarray as xr
 from dask.callbacks import Callback
 from dask.core import flatten
 from dask.sizeof import sizeof
@@ -33,7 +32,13 @@ class _Sizes(Callback):
         self.bytes[self.layer_of[key]] += sizeof(result)
 
 
-def smallest_cut(whole: xr.DataArray, home: Mapping[str, str]) -> int:
+def smallest_cut(
+    whole: Any,
+    home: Mapping[str, str],
+    regions: Sequence[str] = (*WORKERS, CLIENT),
+    client: str = CLIENT,
+    price: Callable[[str, str], float] = lambda src, dst: float(src != dst),
+) -> float:
     """Bytes that must cross at least, the result's way to the client included; the client's Region computes nothing.
 
     Parameters
@@ -42,6 +47,12 @@ def smallest_cut(whole: xr.DataArray, home: Mapping[str, str]) -> int:
         The job as a lazy array, readable in this process.
     home
         Region of each input by the name of its layer.
+    regions
+        All Regions, the client's last.
+    client
+        The client's Region.
+    price
+        Cost of a byte between two Regions, 0 within one; by default all cost 1.
     """
     graph = whole.__dask_graph__()
     layer_of = {key: name for name, layer in graph.layers.items() for key in layer}
@@ -51,12 +62,17 @@ def smallest_cut(whole: xr.DataArray, home: Mapping[str, str]) -> int:
     layers = [*graph.layers, "client"]
     edges = [(u, v) for v, before in graph.dependencies.items() for u in before]
     edges += [(layer_of[outputs[0]], "client")]
-    return _least({n: seen.bytes[n] for n in layers}, edges, {**home, "client": CLIENT})
+    return _least({n: seen.bytes[n] for n in layers}, edges, {**home, "client": client}, regions, price)
 
 
-def _least(size: Mapping[str, int], edges: list[tuple[str, str]], fixed: Mapping[str, str]) -> int:
-    """Minimise the bytes of every (layer, Region) to which the layer must be sent, over all assignments."""
-    regions = (*WORKERS, CLIENT)
+def _least(
+    size: Mapping[str, int],
+    edges: list[tuple[str, str]],
+    fixed: Mapping[str, str],
+    regions: Sequence[str],
+    price: Callable[[str, str], float],
+) -> float:
+    """Minimise the cost of sending each layer to each Region that needs it, over all assignments."""
     number = {name: i for i, name in enumerate(size)}
     width, n = len(regions), len(size)
 
@@ -64,30 +80,42 @@ def _least(size: Mapping[str, int], edges: list[tuple[str, str]], fixed: Mapping
         """Number of the variable that says whether a layer is computed in a Region."""
         return number[name] * width + r
 
-    def sent(name: str, r: int) -> int:
-        """Number of the variable that says whether it is sent there."""
-        return n * width + number[name] * width + r
+    def sent(name: str, s: int, r: int) -> int:
+        """Number of the variable that says whether it is sent there from another."""
+        return n * width + (number[name] * width + s) * width + r
 
-    rows = lil_array((n + len(edges) * width, 2 * n * width))
+    columns = n * width * (1 + width)
+    rows = lil_array((n + len(edges) * width + n * width * width, columns))
     low, high = np.zeros(rows.shape[0]), np.full(rows.shape[0], np.inf)
     for i, name in enumerate(size):  # each layer is in one Region
         rows[i, [at(name, r) for r in range(width)]] = 1
         low[i] = high[i] = 1
-    for j, (u, v) in enumerate(edges):  # what v needs in its Region is there or was sent there
+    k = n
+    for u, v in edges:  # what v needs in its Region is there or was sent there
         for r in range(width):
-            k = n + j * width + r
-            rows[k, sent(u, r)], rows[k, at(u, r)], rows[k, at(v, r)] = 1, 1, -1
-    cost = np.zeros(2 * n * width)
-    least, most = np.zeros(2 * n * width), np.ones(2 * n * width)
+            rows[k, at(u, r)], rows[k, at(v, r)] = 1, -1
+            for s in range(width):
+                if s != r:
+                    rows[k, sent(u, s, r)] = 1
+            k += 1
+    for name in size:  # and was sent from where it is
+        for s in range(width):
+            for r in range(width):
+                rows[k, at(name, s)], rows[k, sent(name, s, r)] = 1, -1
+                k += 1
+    cost = np.zeros(columns)
+    least, most = np.zeros(columns), np.ones(columns)
     for name, nbytes in size.items():
-        cost[[sent(name, r) for r in range(width)]] = nbytes
-        most[at(name, regions.index(CLIENT))] = name == "client"
+        for s, src in enumerate(regions):
+            for r, dst in enumerate(regions):
+                cost[sent(name, s, r)] = nbytes * price(src, dst)
+        most[at(name, width - 1)] = name == "client"
     for name, region in fixed.items():
         if name in number:
-            least[at(name, regions.index(region))] = 1
+            least[at(name, list(regions).index(region))] = 1
     found = milp(
         cost,
-        integrality=np.ones(2 * n * width),
+        integrality=np.arange(columns) < n * width,
         bounds=Bounds(least, most),
         constraints=LinearConstraint(rows.tocsr(), low, high),
     )

@@ -10,7 +10,7 @@ import lzma
 import zlib
 from typing import Any
 
-from dask._task_spec import GraphNode, Task, _execute_subgraph
+from dask._task_spec import GraphNode, Task, TaskRef, _execute_subgraph
 from distributed.protocol.pickle import dumps, loads
 
 #: What nearly every pickled task says somewhere: zlib refers to it instead of saying it again.
@@ -37,10 +37,13 @@ class Fused(Task):
     ----------
     marks
         What `homes.marks` says of it, known when it was fused: nobody has to look through it again.
+    region
+        Region that was chosen for it, which its data do not tell; None for most.
     """
 
-    __slots__ = ("marks",)
+    __slots__ = ("marks", "region")
     marks: tuple[frozenset[str], frozenset[str]] | None
+    region: str | None
 
     def __reduce__(self) -> tuple[Any, ...]:
         buffers: list[Any] = []
@@ -51,15 +54,24 @@ class Fused(Task):
         return _arrived, (packer.compress(state) + packer.flush(), buffers)
 
 
-def compact(task: GraphNode, marks: tuple[frozenset[str], frozenset[str]] | None = None) -> GraphNode:
-    """The same task, to be sent compressed if it is made of several; with its marks, if they are known."""
-    if type(task) is not Task or task.func is not _execute_subgraph:
+def compact(
+    task: GraphNode, marks: tuple[frozenset[str], frozenset[str]] | None = None, region: str | None = None
+) -> GraphNode:
+    """The same task, to be sent compressed if it is made of several; with its marks and its Region, if they are known."""
+    if region is not None and type(task) is not Task:
+        task = GraphNode.fuse(task, Task("same", _same, TaskRef(task.key)), key=task.key)
+    if type(task) is not Task or (task.func is not _execute_subgraph and region is None):
         return task
     fused = Fused.__new__(Fused)
     for slot, value in zip(_SLOTS, _state(task), strict=True):
         setattr(fused, slot, value)
     fused.marks = marks
+    fused.region = region
     return fused
+
+
+def _same(x: Any) -> Any:
+    return x
 
 
 def _state(task: Task) -> tuple[Any, ...]:

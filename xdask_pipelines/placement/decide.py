@@ -31,12 +31,13 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One task as the rules see it: what its own spec says, and its neighbours."""
+    """One task as the rules see it: what its own spec says, its neighbours, and the Region chosen for it, if any."""
 
     reads: Homes
     pins: Homes
     dependencies: Collection[Key]
     users: Collection[Key]
+    chosen: str | None = None
 
 
 def is_barrier(key: Key) -> bool:
@@ -62,8 +63,9 @@ def decide(
 
     Returns
     -------
-    One home among a task's ancestors binds it there; several make it late; with none it goes to the Region of its users
-    if they are all of one, else it is neutral. What only pinned tasks need is bound to their Region in any case.
+    What was chosen for a whole graph holds. Else a task whose inputs with a home are all in one Region is bound there; if they
+    are in several it is late; with none it goes to the Region of its users if they are all of one, else it is neutral. What only pinned tasks need is
+    bound to their Region in any case.
     """
     homes: dict[Key, Homes] = {}
     bound: dict[Key, str] = {}
@@ -86,12 +88,18 @@ def decide(
             pinned[key] = min(node.pins)
         if own:
             bound[key] = min(own)
-        elif len(homes[key]) == 1:
-            bound[key] = min(homes[key])
+        elif node.chosen:
+            bound[key] = node.chosen
         elif homes[key] and is_barrier(key):
-            # P2P chooses its output workers when it starts, before sizes are known: the Region with most inputs.
+            # P2P chooses its output workers when it starts: the Region of what comes out of it, else that with most inputs.
+            chosen = {nodes[user].chosen for user in node.users if user in nodes}
             counts = Counter(r for d in node.dependencies for r in homes_of(d))
-            bound[key] = min(counts, key=lambda region: (-counts[region], region))
+            most = min(counts, key=lambda region: (-counts[region], region))
+            bound[key] = chosen.pop() or most if len(chosen) == 1 else most
+        else:
+            places = {bound.get(d) or region_of(d) for d in node.dependencies if homes_of(d)}
+            if len(places) == 1 and (place := places.pop()):
+                bound[key] = place
     for key in reversed(list(nodes)):
         users = nodes[key].users
         if key in bound or not users or key in wanted:

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from dask._task_spec import Alias, DataNode, GraphNode, Task, TaskRef, convert_legacy_graph
+from dask._task_spec import Alias, DataNode, GraphNode, convert_legacy_graph
 from dask.blockwise import optimize_blockwise
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph
@@ -24,6 +24,7 @@ from dask.typing import Key
 from dask.utils import ensure_dict
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.assignment import Assignment, assign
 from xdask_pipelines.placement.compact import compact
 from xdask_pipelines.placement.decide import topological
 from xdask_pipelines.placement.homes import (
@@ -33,13 +34,11 @@ from xdask_pipelines.placement.homes import (
     carried,
     combine,
     describe_mixture,
-    layer_name,
     mark_of,
     marks,
 )
-from xdask_pipelines.placement.joins import one_join
-from xdask_pipelines.placement.sizes import Sizes
-from xdask_pipelines.placement.smaller_side import Size, moved
+from xdask_pipelines.placement.layer_homes import Held
+from xdask_pipelines.placement.settings import Settings
 
 MAX_TASKS = 40_000
 #: A constant up to this size is copied into each of its users: a round trip over a WAN costs more than these bytes.
@@ -50,7 +49,7 @@ Graph = dict[Key, GraphNode]
 Marks = tuple[Homes, Homes]
 
 
-def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, **_: Any) -> Graph:
+def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, settings: Settings | None = None, **_: Any) -> Graph:
     """Optimise an array graph without ever mixing homes inside a task.
 
     Parameters
@@ -61,6 +60,8 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, **_: Any) -> Gr
         Output keys, possibly nested.
     max_tasks
         Most tasks accepted in one submission.
+    settings
+        Client Region and prices; None for those of the scheduler, which this process is.
 
     Raises
     ------
@@ -68,23 +69,32 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, **_: Any) -> Gr
         If a task mixes reads of two Regions, or there are more than ``max_tasks``. Optimisation runs inside the
         scheduler's submission, so that the computation fails before any task has run.
     """
-    wanted = list(flatten(keys if isinstance(keys, (list, set)) else [keys]))
+    wanted = set(flatten(keys if isinstance(keys, (list, set)) else [keys]))
     if not isinstance(graph, HighLevelGraph):
         graph = HighLevelGraph.from_collections(str(id(graph)), graph, dependencies=())
-    layered = optimize_blockwise(_labelled(graph), keys=wanted).cull(set(wanted))
+    known = settings or Settings.from_environment()
+    chosen = assign(graph, wanted, known, _held)
+    labels = chosen.labels() if chosen else _home_labels(graph)
+    layered = optimize_blockwise(_labelled(graph, labels), keys=list(wanted)).cull(wanted)
     tasks: Graph = convert_legacy_graph(ensure_dict(layered))
-    tasks, users = _inline_constants(tasks, set(wanted))
-    needs = {key: task.dependencies for key, task in tasks.items()}
-    order = topological(needs, users)
+    tasks, users = _inline_constants(tasks, wanted)
+    order = topological({key: task.dependencies for key, task in tasks.items()}, users)
     homes, own = _homes(order, tasks)
-    size = Sizes([graph]).of_key
-    if away := moved(order, needs, users, homes, {*(k for k, m in own.items() if any(m)), *wanted}, size):
-        tasks |= {key: _pinned(tasks[key], region) for key, region in away.items()}
-        homes, own = _homes(order, tasks)
-    tasks = _fuse_chains(order, tasks, users, homes, own, set(wanted), size)
+    regions = _regions(order, users, chosen) if chosen else {}
+    tasks = _fuse_chains(order, tasks, users, homes, own, regions, wanted)
     if len(tasks) > max_tasks:
         raise too_many_tasks(len(tasks), max_tasks)
     return tasks
+
+
+#: ``_held(key)``: Region in which the data of an earlier computation are; only a scheduler's plugin knows.
+_held: Held = lambda key: None  # noqa: E731
+
+
+def know_what_is_held(held: Held) -> None:
+    """Let graphs that this process optimises use what earlier computations left in pools."""
+    global _held
+    _held = held
 
 
 def too_many_tasks(count: int, limit: int) -> PlacementError:
@@ -95,8 +105,8 @@ def too_many_tasks(count: int, limit: int) -> PlacementError:
     )
 
 
-def _labelled(graph: HighLevelGraph) -> HighLevelGraph:
-    """Annotate each layer with the homes among its ancestors; homeless layers take their users' label."""
+def _home_labels(graph: HighLevelGraph) -> dict[str, str]:
+    """Homes among each layer's ancestors; homeless layers take their users' label."""
     order = graph._toposort_layers()
     homes: dict[str, Homes] = {}
     for name in order:
@@ -113,10 +123,15 @@ def _labelled(graph: HighLevelGraph) -> HighLevelGraph:
         if not homes[name] and users[name]:
             labels = {homes[u] for u in users[name]}
             homes[name] = labels.pop() if len(labels) == 1 else NOWHERE
+    return {name: "+".join(sorted(found)) or "-" for name, found in homes.items()}
+
+
+def _labelled(graph: HighLevelGraph, labels: Mapping[str, str]) -> HighLevelGraph:
+    """Annotate each layer with its label: Dask fuses no layers whose annotations differ."""
     layers = {}
     for name, layer in graph.layers.items():
         layers[name] = copy.copy(layer)
-        layers[name].annotations = {**(layer.annotations or {}), _LABEL: "+".join(sorted(homes[name])) or "-"}
+        layers[name].annotations = {**(layer.annotations or {}), _LABEL: labels[name]}
     return HighLevelGraph(layers, graph.dependencies)
 
 
@@ -164,19 +179,33 @@ def _homes(order: Iterable[Key], tasks: Graph) -> tuple[dict[Key, Homes], dict[K
         reads, pins = marks(key, tasks[key])
         if len(reads | pins) > 1:
             raise PlacementError(describe_mixture(key, reads | pins))
-        homes[key] = combine(reads, pins, (carried(d, homes.get(d, NOWHERE)) for d in tasks[key].dependencies))
+        homes[key] = combine(reads, pins, (_inherited(d, homes) for d in tasks[key].dependencies))
         own[key] = (reads, pins)
     return homes, own
 
 
-def _pinned(task: GraphNode, region: str) -> GraphNode:
-    """The same task, pinned to a Region."""
-    mark = layer_name(PIN, region, "moved")
-    return GraphNode.fuse(task, Task(mark, _same, TaskRef(task.key)), key=task.key)
+def _regions(order: Sequence[Key], users: Mapping[Key, Sequence[Key]], chosen: Assignment) -> dict[Key, str]:
+    """Regions of tasks that their data do not tell.
+
+    Helpers inside a layer, such as those that split blocks for a rechunk, run where their users do: so that a block that
+    crosses does so once and whole.
+    """
+    regions: dict[Key, str] = {}
+    for key in reversed(order):
+        if region := chosen.region(key):
+            regions[key] = region
+        elif users[key] and not chosen.is_block(key):
+            where = {regions.get(user) for user in users[key]}
+            if len(where) == 1 and (region := where.pop()):
+                regions[key] = region
+    return regions
 
 
-def _same(x: Any) -> Any:
-    return x
+def _inherited(key: Key, homes: Mapping[Key, Homes]) -> Homes:
+    if key in homes:
+        return carried(key, homes[key])
+    region = _held(key)
+    return frozenset([region]) if region else NOWHERE
 
 
 def _fuse_chains(
@@ -185,13 +214,14 @@ def _fuse_chains(
     users: dict[Key, list[Key]],
     homes: Mapping[Key, Homes],
     own: Mapping[Key, Marks],
+    regions: Mapping[Key, str],
     wanted: set[Key],
-    size: Size,
 ) -> Graph:
-    """Fuse what must run one after the other anyway and has one set of homes; what is fused keeps the last task's key.
+    """Fuse what must run one after the other anyway, in one place; what is fused keeps the last task's key.
 
     That is a task whose only input is made for it alone, and one that needs both a task and what is made of that task for
-    it alone (``x - x.mean()``). And joins over Regions, one after the other, where they are no dearer as one.
+    it alone (``x - x.mean()``). And joins in one Region, one after the other: ``(a + b) + c`` over three Regions costs two
+    ways over the WAN where all three meet at once, and four where they do not.
     """
     chains: dict[Key, list[Key]] = {}
     needed: dict[Key, frozenset[Key]] = {}
@@ -203,34 +233,38 @@ def _fuse_chains(
             key = last[key]
         return key
 
+    def place(key: Key) -> Homes | str:
+        return regions.get(key) or homes.get(key, NOWHERE)
+
     for key in order:
         task = tasks[key]
         links, needs = [key], frozenset(task.dependencies)
         while not task.block_fusion:
             # Of several inputs that are made of others none: they may run side by side.
             before = [d for d in needs if len(needs) == 1 or (needed.get(d) and needed[d] <= needs - {d})]
-            joined = [d for d in needs if len(homes.get(d, NOWHERE)) > 1] if len(homes[key]) > 1 else []
+            joined = [d for d in needs if d in regions] if key in regions else []
             below = before[0] if len(before) == 1 else joined[0] if len(joined) == 1 else None
             if (
                 below not in chains
                 or below in wanted
+                or place(below) != place(key)
                 or tasks[below].block_fusion
                 or any(end(user) != key for user in users[below])
             ):
-                break
-            alike = below in before and homes[below] == homes[key]
-            if not alike and (below not in joined or not one_join(needed[below], below, needs - {below}, homes, size)):
                 break
             last[below] = key
             needs = needs - {below} | needed[below]
             chains[below].extend(links)
             links = chains.pop(below)
         chains[key], needed[key] = links, needs
-    return {key: _fused(key, [tasks[k] for k in links], [own[k] for k in links]) for key, links in chains.items()}
+    return {
+        key: _fused(key, [tasks[k] for k in links], [own[k] for k in links], regions.get(key))
+        for key, links in chains.items()
+    }
 
 
-def _fused(key: Key, links: list[GraphNode], own: list[Marks]) -> GraphNode:
+def _fused(key: Key, links: list[GraphNode], own: list[Marks], region: str | None) -> GraphNode:
     if len(links) == 1:
-        return compact(links[0], own[0])
+        return compact(links[0], own[0], region)
     reads, pins = (combine(NOWHERE, NOWHERE, kind) for kind in zip(*own, strict=True))
-    return compact(GraphNode.fuse(*links, key=key), (reads, pins))
+    return compact(GraphNode.fuse(*links, key=key), (reads, pins), region)

@@ -62,10 +62,15 @@ def mark_of(key: Key) -> tuple[str, str] | None:
     return _parse(name) if isinstance(name, str) and "@@" in name else None
 
 
-def carried(key: Key, homes: Homes) -> Homes:
-    """Homes of the data that users of a task get from it: none where they only wait for the task to end."""
+def is_checkpoint(key: Key) -> bool:
+    """Whether users of a task take no data from it, but wait for it to end."""
     name = key[0] if isinstance(key, tuple) and key else key
-    return NOWHERE if isinstance(name, str) and name[:10] == "checkpoint" and _CHECKPOINT.match(name) else homes
+    return isinstance(name, str) and name[:10] == "checkpoint" and bool(_CHECKPOINT.match(name))
+
+
+def carried(key: Key, homes: Homes) -> Homes:
+    """Homes of the data that users of a task get from it."""
+    return NOWHERE if is_checkpoint(key) else homes
 
 
 def nested(spec: Any) -> Iterator[tuple[Key, GraphNode]]:

@@ -26,6 +26,7 @@ def picture(
     reading: Mapping[str, int],
     bytes_read: Mapping[str, int],
     bytes_across: Mapping[str, int],
+    assigned: Mapping[str, int],
     subtitle: str = "",
     form: Literal["png", "svg"] = "png",
 ) -> bytes:
@@ -39,6 +40,8 @@ def picture(
         By Region: tasks, those that read, stored bytes that they read.
     bytes_across
         Bytes by ``"src->dst"``.
+    assigned
+        Tasks whose Region was chosen so that least crosses, by Region.
     subtitle
         A line below the title.
     form
@@ -61,7 +64,9 @@ def picture(
         )
         if bytes_read.get(region):
             readers = reading.get(region, 0)
-            lines.append(f"{readers:,} of them read{'s' * (readers == 1)} {human_bytes(bytes_read[region])}")
+            lines.append(f"{readers:,} read{'s' * (readers == 1)} {human_bytes(bytes_read[region])}")
+        if assigned.get(region):
+            lines.append(f"{assigned[region]:,} placed here so that least crosses")
         _box(axes, x, y, region, lines, _CLIENT if region == client_region else _WORKER)
     total = sum(pairs.values())
     read = sum(bytes_read.values())

@@ -39,9 +39,13 @@ class Plan:
     Attributes
     ----------
     tasks_by_region
-        Tasks that will run in each Region, late ones at the Region that is cheapest by the predicted sizes.
+        Tasks that will run in each Region.
+    assigned_tasks_by_region
+        Those of them whose Region their data do not tell, and which was chosen so that least crosses: they need data of
+        several Regions, or run away from the home of their data.
     late_tasks_by_region
-        Those of them that are bound late: the real sizes decide.
+        Those of them that are bound when their inputs are in memory, for sizes are unknown before; here at the Region that
+        is cheapest by guessed sizes.
     neutral_tasks
         Tasks without a home.
     reading_tasks_by_region, bytes_read_by_region
@@ -57,6 +61,7 @@ class Plan:
     """
 
     tasks_by_region: Mapping[str, int]
+    assigned_tasks_by_region: Mapping[str, int]
     late_tasks_by_region: Mapping[str, int]
     neutral_tasks: int
     reading_tasks_by_region: Mapping[str, int]
@@ -89,6 +94,7 @@ class Plan:
             self.reading_tasks_by_region,
             self.bytes_read_by_region,
             self.bytes_across,
+            self.assigned_tasks_by_region,
             f"about {self.seconds:.1f} s and {sum(self.cost_usd.values()):.2g} USD" if self.tasks_by_region else "",
             form,
         )
@@ -115,7 +121,7 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
     known = settings or Settings()
     lazy, _ = unpack(xs)
     wanted = {key for x in lazy for key in flatten(x.__dask_keys__())}
-    tasks = _optimised(lazy) if lazy else {}
+    tasks = _optimised(lazy, known) if lazy else {}
     users: dict[Key, list[Key]] = defaultdict(list)
     for key, task in tasks.items():
         for d in task.dependencies:
@@ -148,6 +154,7 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
     spent = footprint(known, expected.worker_seconds, by_region, moved.across)
     return Plan(
         tasks_by_region=dict(Counter(r for r in moved.region.values() if r)),
+        assigned_tasks_by_region=dict(Counter(r for key in order if (r := getattr(tasks[key], "region", None)))),
         late_tasks_by_region=dict(Counter(r for key in order if homes[key].late and (r := moved.region[key]))),
         neutral_tasks=len(neutral),
         reading_tasks_by_region=dict(reading),
@@ -163,9 +170,9 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
     )
 
 
-def _optimised(lazy: Sequence[Any]) -> dict[Key, GraphNode]:
+def _optimised(lazy: Sequence[Any], settings: Settings) -> dict[Key, GraphNode]:
     """The very tasks that the scheduler would make of these objects."""
-    with dask.config.set(array_optimize=partial(fenced, max_tasks=sys.maxsize)):
+    with dask.config.set(array_optimize=partial(fenced, max_tasks=sys.maxsize, settings=settings)):
         expression = collections_to_expr(lazy).optimize()
     return dict(convert_legacy_graph(expression.__dask_graph__()))
 
@@ -174,7 +181,7 @@ def _node(key: Key, spec: GraphNode, users: Mapping[Key, Sequence[Key]]) -> Node
     reads, pins = marks(key, spec)
     if len(reads | pins) > 1:
         raise PlacementError(describe_mixture(key, reads | pins))
-    return Node(reads, pins, spec.dependencies, users.get(key, ()))
+    return Node(reads, pins, spec.dependencies, users.get(key, ()), getattr(spec, "region", None))
 
 
 class _Moves:

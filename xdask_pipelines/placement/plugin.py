@@ -31,6 +31,7 @@ from xdask_pipelines.placement.computation import Computation
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.draining import Workers, drain_on_scheduler
 from xdask_pipelines.placement.empty_pools import EmptyPools
+from xdask_pipelines.placement.fence import know_what_is_held
 from xdask_pipelines.placement.guard import ADMITTED
 from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.keep_home import keep_home
@@ -103,6 +104,7 @@ class PlacementPlugin(SchedulerPlugin):
         watch.start()
         # Before those of Dask: when a worker leaves, a P2P shuffle restarts at once, and must find its pool as it is then.
         scheduler.plugins = {NAME: self, **scheduler.plugins}
+        know_what_is_held(self._held_in)
         self._note_submitting_tasks(scheduler)
         scheduler.handlers["register-worker"] = self._admit
         keep_home(scheduler)
@@ -186,7 +188,7 @@ class PlacementPlugin(SchedulerPlugin):
                 message = describe_mixture(key, reads | pins)
                 computation.problems.append(message)
                 ts.run_spec = Task(key, _refuse, message)
-            nodes[key] = Node(reads, pins, needs[key], users[key])
+            nodes[key] = Node(reads, pins, needs[key], users[key], getattr(ts.run_spec, "region", None))
         for key, home in decide(nodes, wanted, self._decided.get).items():
             self._decided[key] = home
             if home.region:
@@ -221,6 +223,10 @@ class PlacementPlugin(SchedulerPlugin):
     def _pool_of_wait(self, ts: TaskState) -> str | None:
         return self._shuffles.pool_of_wait(ts.key) or self._region_of(ts)
 
+    def _held_in(self, key: Key) -> str | None:
+        known = self._decided.get(key)
+        return known.region if known and known.homes else None
+
     def _region_of(self, ts: TaskState) -> str | None:
         known = self._decided.get(ts.key)
         return known.region if known else None
@@ -240,7 +246,8 @@ class PlacementPlugin(SchedulerPlugin):
             return
         homes = self._decided[ts.key].homes
         inputs = ((d.get_nbytes(), self._held(d)) for d in ts.dependencies)
-        region = cheapest(inputs, self.settings.price, homes)
+        moved = {region for d in ts.dependencies if (region := self._held_in(d.key))}
+        region = cheapest(inputs, self.settings.price, homes | moved)
         if region is None:
             return
         self._decided[ts.key] = Home(homes, region, late=True)

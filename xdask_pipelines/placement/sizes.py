@@ -20,11 +20,14 @@ from dask.typing import Key
 from xdask_pipelines.placement.homes import nested
 from xdask_pipelines.placement.true_dtypes import true_dtypes
 
-#: Blocks of these layers are dictionaries of arrays: counts and totals, and for moments sums of squares too.
-_ARRAYS_A_BLOCK = {"mean_chunk": 2, "mean_combine": 2, "moment_chunk": 3, "moment_combine": 3}
+#: Blocks of these layers are dictionaries of arrays: totals and counts of the layer's dtype; for moments totals and sums of
+#: squares, and counts that are integers of 8 bytes.
+_ARRAYS_A_BLOCK = {"mean_chunk": (2, 0), "mean_combine": (2, 0), "moment_chunk": (2, 8), "moment_combine": (2, 8)}
 
 #: Name of the layer of one output of `apply_gufunc`.
 _OUTPUT = re.compile(r"([^-]+)_(\d+)-([0-9a-f]+)")
+#: A number that NumPy returns takes more than its value: what a reduction to no dimension makes.
+_SCALAR_BYTES = 24
 Chunks = tuple[tuple[float, ...], ...]
 Chunked = tuple[Chunks, np.dtype[Any]]
 
@@ -75,9 +78,21 @@ class Sizes:
         if outputs := self._outputs.get(name):
             made = [_block_bytes(c, dtype, (*index, *repeat(0, len(c) - len(index)))) for c, dtype in outputs]
             return None if None in made else sum(n for n in made if n is not None)
-        arrays = next((n for prefix, n in _ARRAYS_A_BLOCK.items() if name.startswith(prefix)), 1)
-        nbytes = _block_bytes(*self._known[name], index)
-        return None if nbytes is None else nbytes * arrays
+        chunks, dtype = self._known[name]
+        nbytes = _block_bytes(chunks, dtype, index)
+        return None if nbytes is None else nbytes * _itemsize(name, dtype) // dtype.itemsize
+
+    def blocks(self, name: str) -> np.ndarray | None:
+        """Bytes of each block of a layer, of the shape of its blocks; None if nothing tells."""
+        if outputs := self._outputs.get(name):
+            made = [_all_bytes(chunks, dtype.itemsize) for chunks, dtype in outputs]
+            ndim = len(self._known[name][0])
+            told = [m.reshape(*m.shape[:ndim], -1).sum(axis=-1) for m in made if m is not None]
+            return np.sum(told, axis=0) if len(told) == len(made) else None
+        if name not in self._known:
+            return None
+        chunks, dtype = self._known[name]
+        return _all_bytes(chunks, _itemsize(name, dtype))
 
 
 def _outputs_of_gufuncs(known: Mapping[str, Chunked]) -> dict[str, list[str]]:
@@ -96,6 +111,20 @@ def _outputs_of_gufuncs(known: Mapping[str, Chunked]) -> dict[str, list[str]]:
     return {w: [n[i] for i in range(len(n))] for w, n in found.items() if set(n) == set(range(len(n)))}
 
 
+def _itemsize(name: str, dtype: np.dtype[Any]) -> int:
+    """Bytes of one element of all arrays that a block of a layer holds."""
+    arrays, more = next((n for prefix, n in _ARRAYS_A_BLOCK.items() if name.startswith(prefix)), (1, 0))
+    return arrays * dtype.itemsize + more
+
+
+def _all_bytes(chunks: Chunks, itemsize: int) -> np.ndarray | None:
+    """Bytes of all blocks of an array."""
+    nbytes = np.array(float(itemsize))
+    for axis in chunks:
+        nbytes = np.multiply.outer(nbytes, np.array(axis, float))
+    return None if np.isnan(nbytes).any() else nbytes
+
+
 def _block_bytes(chunks: Chunks, dtype: np.dtype[Any], index: Sequence[Any]) -> int | None:
     if len(index) != len(chunks):
         return None
@@ -103,7 +132,7 @@ def _block_bytes(chunks: Chunks, dtype: np.dtype[Any], index: Sequence[Any]) -> 
         lengths = [axis[int(i)] for axis, i in zip(chunks, index, strict=True)]
     except IndexError:
         return None
-    return None if any(map(isnan, lengths)) else int(prod(lengths) * dtype.itemsize)
+    return None if any(map(isnan, lengths)) else int(prod(lengths) * dtype.itemsize) + (not lengths) * _SCALAR_BYTES
 
 
 def _chunks_and_dtype(layer: Layer) -> Chunked | None:

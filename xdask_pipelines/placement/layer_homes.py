@@ -1,0 +1,181 @@
+"""Homes of the blocks of each layer of a graph, before any task exists.
+
+Belongs here: following homes through layers, block by block where blocks of one layer differ (a concatenation of Regions).
+Does not belong here: choosing Regions (assignment), homes of tasks (homes).
+
+Homes are bit masks: bit `i` stands for the Region `i`. Tasks are looked at only in layers that mix Regions without being
+blockwise; all else is arithmetic on small arrays.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from dask._task_spec import GraphNode, convert_legacy_graph
+from dask.blockwise import Blockwise
+from dask.highlevelgraph import HighLevelGraph, Layer
+from dask.typing import Key
+from distributed import Future
+from distributed.shuffle._rechunk import P2PRechunkLayer
+
+from xdask_pipelines.placement.homes import PIN, is_checkpoint, mark_of
+
+#: Mask of all blocks of a layer, or one for each: an array of the shape of the layer's blocks.
+Masks = int | np.ndarray
+#: ``held(key)``: Region in which data of an earlier computation are; None if nobody knows.
+Held = Callable[[Key], str | None]
+
+
+class LayerHomes:
+    """Homes of the blocks of a graph's layers.
+
+    Parameters
+    ----------
+    graph
+        Before optimisation.
+    regions
+        Regions in the order of their bits.
+    held
+        Where data of earlier computations are.
+
+    Attributes
+    ----------
+    masks
+        By layer.
+    uses
+        For blocks that tasks of a mixing layer take: ``{layer: {block: {(using layer, its mask)}}}``.
+    mixing
+        Names of the layers whose tasks were looked at.
+    """
+
+    def __init__(self, graph: HighLevelGraph, regions: Sequence[str], held: Held) -> None:
+        self.masks: dict[str, Masks] = {}
+        self.uses: dict[str, dict[tuple[int, ...], set[tuple[str, int]]]] = defaultdict(lambda: defaultdict(set))
+        self.mixing: set[str] = set()
+        self._bit = {region: 1 << i for i, region in enumerate(regions)}
+        self._held = held
+        for name in graph._toposort_layers():
+            self.masks[name] = self._of_layer(name, graph.layers[name], graph.dependencies.get(name, ()))
+
+    def of_block(self, key: Key) -> int:
+        """Mask of one block; 0 for what is no block of a layer."""
+        name, index = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
+        masks = self.masks.get(name, 0)  # type: ignore[arg-type]
+        if isinstance(masks, np.ndarray):
+            return int(masks[index]) if len(index) == masks.ndim else union(masks)  # type: ignore[index]
+        return masks
+
+    def _of_layer(self, name: str, layer: Layer, before: Any) -> Masks:
+        mark = mark_of(name)
+        own = self._bit[mark[1]] if mark else 0
+        if mark and mark[0] == PIN:
+            return own
+        inherited = {d: 0 if is_checkpoint(d) else self.masks[d] for d in before if d in self.masks}
+        if isinstance(layer, Blockwise):
+            return own | _blockwise(layer, inherited)
+        distinct = {union(m) if isinstance(m, int) else -1 for m in inherited.values()} - {0}
+        if isinstance(layer, P2PRechunkLayer) or (len(distinct) < 2 and -1 not in distinct and inherited):
+            together = own
+            for masks in inherited.values():
+                together |= union(masks)
+            return together
+        return self._task_by_task(name, layer, own)
+
+    def _task_by_task(self, name: str, layer: Layer, own: int) -> Masks:
+        found: dict[Key, int] = {}
+        tasks: Mapping[Key, GraphNode] = {}
+        mapping = dict(layer)
+        for key, value in mapping.items():
+            if isinstance(value, Future):
+                found[key] = self._bit.get(self._held(key) or "", 0)
+        if len(found) < len(mapping):
+            tasks = convert_legacy_graph(
+                {k: v for k, v in mapping.items() if k not in found}, _Keys(mapping, self.masks)
+            )
+        self.mixing.add(name)
+        for key in tasks:
+            self._resolve(key, tasks, found, own)
+        for key, task in tasks.items():
+            for needed in task.dependencies:
+                block = needed if isinstance(needed, tuple) else (needed,)
+                if needed not in tasks and block[0] in self.masks:
+                    self.uses[block[0]][block[1:]].add((name, found[key]))
+        return _as_array({k[1:]: m for k, m in found.items() if isinstance(k, tuple) and k[0] == name}, found, name)
+
+    def _resolve(self, key: Key, tasks: Mapping[Key, GraphNode], found: dict[Key, int], own: int) -> None:
+        """Masks of a task and of those of the same layer that it needs."""
+        stack = [key]
+        while stack:
+            task = tasks[stack[-1]]
+            missing = [d for d in task.dependencies if d in tasks and d not in found]
+            if missing:
+                stack += missing
+                continue
+            mask = own
+            for d in task.dependencies:
+                mask |= found[d] if d in found else 0 if is_checkpoint(d) else self.of_block(d)
+            found[stack.pop()] = mask
+
+
+class _Keys(set[Key]):
+    """Keys of one layer and of all layers before it, told by their names: to Dask any other tuple is a value."""
+
+    def __init__(self, own: Mapping[Key, Any], before: Mapping[str, Masks]) -> None:
+        super().__init__()
+        self._own, self._before = own, before
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._own or (key[0] if isinstance(key, tuple) and key else key) in self._before
+
+
+def union(masks: Masks) -> int:
+    """Homes of all blocks together."""
+    return masks if isinstance(masks, int) else int(np.bitwise_or.reduce(masks, axis=None))
+
+
+def _blockwise(layer: Blockwise, inherited: Mapping[str, Masks]) -> Masks:
+    """Homes of a blockwise layer: each block has those of the blocks that it takes."""
+    out = tuple(layer.output_indices)
+    everywhere, parts = 0, []
+    for name, masks in inherited.items():
+        if isinstance(masks, int):
+            everywhere |= masks
+            continue
+        found = [index for argument, index in layer.indices if argument == name]
+        indices = [index for index in found if index is not None and len(set(index)) == len(index) == masks.ndim]
+        if not indices or len(indices) < len(found):
+            everywhere |= union(masks)
+            continue
+        for index in indices:
+            contracted = tuple(axis for axis, symbol in enumerate(index) if symbol not in out)
+            left = [symbol for symbol in index if symbol in out]
+            part = np.bitwise_or.reduce(masks, axis=contracted) if contracted else masks
+            part = part.transpose([left.index(symbol) for symbol in out if symbol in left])
+            parts.append(np.expand_dims(part, tuple(axis for axis, symbol in enumerate(out) if symbol not in left)))
+    if not parts:
+        return everywhere
+    together = np.array(everywhere)
+    for part in parts:
+        together = together | part
+    return _alike(np.array(np.broadcast_to(together, [layer.dims[symbol] for symbol in out])))
+
+
+def _as_array(blocks: Mapping[tuple[Any, ...], int], found: Mapping[Key, int], name: str) -> Masks:
+    """Masks block by block; those of all tasks together where the keys are not those of an array."""
+    if name in found:
+        return found[name]
+    ndim = {len(index) for index in blocks}
+    if len(ndim) != 1 or not all(isinstance(i, (int, np.integer)) for index in blocks for i in index):
+        return int(np.bitwise_or.reduce(list(found.values()) or [0]))
+    masks = np.zeros([1 + max(axis) for axis in zip(*blocks, strict=True)], np.int64)
+    for index, mask in blocks.items():
+        masks[index] = mask
+    return _alike(masks)
+
+
+def _alike(masks: np.ndarray) -> Masks:
+    first = int(masks.flat[0]) if masks.size else 0
+    return first if (masks == first).all() else masks
