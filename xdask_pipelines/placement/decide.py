@@ -63,9 +63,9 @@ def decide(
 
     Returns
     -------
-    What was chosen for a whole graph holds. Else a task whose inputs with a home are all in one Region is bound there; if they
-    are in several it is late; with none it goes to the Region of its users if they are all of one, else it is neutral. What only pinned tasks need is
-    bound to their Region in any case.
+    What was chosen for a whole graph holds. Else a task whose inputs with a home are all in one Region is bound there; if
+    they are in several it is late; with none it goes to the Region of its users if they are all of one, else it is neutral.
+    What only pinned tasks need is bound to their Region in any case.
     """
     homes: dict[Key, Homes] = {}
     bound: dict[Key, str] = {}

@@ -107,7 +107,7 @@ class PlacementPlugin(SchedulerPlugin):
         know_what_is_held(self._held_in)
         self._note_submitting_tasks(scheduler)
         scheduler.handlers["register-worker"] = self._admit
-        keep_home(scheduler)
+        keep_home(scheduler, self._region_of)
         self.ledger.start(scheduler)
 
     # ---- what clients ask -------------------------------------------------------------------------------------

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from itertools import repeat
 from math import isnan, prod
 from typing import Any
 
 import numpy as np
-from dask._task_spec import DataNode, GraphNode
+from dask._task_spec import DataNode, GraphNode, Task
+from dask.array.reductions import mean_chunk, moment_chunk
 from dask.blockwise import Blockwise
 from dask.highlevelgraph import HighLevelGraph, Layer
 from dask.typing import Key
@@ -20,9 +22,9 @@ from dask.typing import Key
 from xdask_pipelines.placement.homes import nested
 from xdask_pipelines.placement.true_dtypes import true_dtypes
 
-#: Blocks of these layers are dictionaries of arrays: totals and counts of the layer's dtype; for moments totals and sums of
-#: squares, and counts that are integers of 8 bytes.
-_ARRAYS_A_BLOCK = {"mean_chunk": (2, 0), "mean_combine": (2, 0), "moment_chunk": (2, 8), "moment_combine": (2, 8)}
+#: Blocks of some layers are dictionaries of arrays: how many of the layer's dtype, and bytes of more for each element.
+#: Means have totals and counts; moments have totals, sums of squares, and counts that are integers of 8 bytes.
+_COMBINED = {"mean_combine-partial": (2, 0), "moment_combine-partial": (2, 8), "var-partial": (2, 8)}
 
 #: Name of the layer of one output of `apply_gufunc`.
 _OUTPUT = re.compile(r"([^-]+)_(\d+)-([0-9a-f]+)")
@@ -54,6 +56,9 @@ class Sizes:
         known = [g for g in graphs if isinstance(g, HighLevelGraph)]
         layers = {n: layer for g in known for n, layer in g.layers.items()}
         self._known = {name: found for name, layer in layers.items() if (found := _chunks_and_dtype(layer))}
+        self._arrays = {
+            name: found for name, layer in layers.items() if (found := _arrays_a_block(name, layer)) != (1, 0)
+        }
         outputs = _outputs_of_gufuncs(self._known)
         stated = {name: dtype for name, (_, dtype) in self._known.items()}
         needs = {n: d for g in known for n, d in g.dependencies.items()}
@@ -80,7 +85,7 @@ class Sizes:
             return None if None in made else sum(n for n in made if n is not None)
         chunks, dtype = self._known[name]
         nbytes = _block_bytes(chunks, dtype, index)
-        return None if nbytes is None else nbytes * _itemsize(name, dtype) // dtype.itemsize
+        return None if nbytes is None else nbytes * self._itemsize(name, dtype) // dtype.itemsize
 
     def blocks(self, name: str) -> np.ndarray | None:
         """Bytes of each block of a layer, of the shape of its blocks; None if nothing tells."""
@@ -92,7 +97,12 @@ class Sizes:
         if name not in self._known:
             return None
         chunks, dtype = self._known[name]
-        return _all_bytes(chunks, _itemsize(name, dtype))
+        return _all_bytes(chunks, self._itemsize(name, dtype))
+
+    def _itemsize(self, name: str, dtype: np.dtype[Any]) -> int:
+        """Bytes of one element of all arrays that a block of a layer holds."""
+        arrays, more = self._arrays.get(name, (1, 0))
+        return int(arrays * dtype.itemsize) + int(more)
 
 
 def _outputs_of_gufuncs(known: Mapping[str, Chunked]) -> dict[str, list[str]]:
@@ -111,10 +121,18 @@ def _outputs_of_gufuncs(known: Mapping[str, Chunked]) -> dict[str, list[str]]:
     return {w: [n[i] for i in range(len(n))] for w, n in found.items() if set(n) == set(range(len(n)))}
 
 
-def _itemsize(name: str, dtype: np.dtype[Any]) -> int:
-    """Bytes of one element of all arrays that a block of a layer holds."""
-    arrays, more = next((n for prefix, n in _ARRAYS_A_BLOCK.items() if name.startswith(prefix)), (1, 0))
-    return arrays * dtype.itemsize + more
+def _arrays_a_block(name: str, layer: Layer) -> tuple[int, int]:
+    """How many arrays of the layer's dtype a block is, and bytes of more for each element."""
+    function: Any = layer.task.func if isinstance(layer, Blockwise) and isinstance(layer.task, Task) else None
+    keywords: dict[str, Any] = {}
+    while isinstance(function, partial):
+        function, keywords = function.func, {**function.keywords, **keywords}
+    if function is mean_chunk:
+        # Counts of a full block are one number, repeated without memory; those of values that are not NaN are an array.
+        return (2, 0) if "numel" in keywords else (1, 0)
+    if function is moment_chunk:
+        return (2, 8)
+    return next((found for prefix, found in _COMBINED.items() if name.startswith(prefix)), (1, 0))
 
 
 def _all_bytes(chunks: Chunks, itemsize: int) -> np.ndarray | None:
@@ -132,7 +150,7 @@ def _block_bytes(chunks: Chunks, dtype: np.dtype[Any], index: Sequence[Any]) -> 
         lengths = [axis[int(i)] for axis, i in zip(chunks, index, strict=True)]
     except IndexError:
         return None
-    return None if any(map(isnan, lengths)) else int(prod(lengths) * dtype.itemsize) + (not lengths) * _SCALAR_BYTES
+    return None if any(map(isnan, lengths)) else int(prod(lengths) * dtype.itemsize) + (0 if lengths else _SCALAR_BYTES)
 
 
 def _chunks_and_dtype(layer: Layer) -> Chunked | None:

@@ -5,7 +5,7 @@ Belongs here: expressions over several Regions, and the least that they must mov
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -16,52 +16,60 @@ from benchmarks.wan.smallest_cut import smallest_cut
 from xdask_pipelines.placement import pin
 from xdask_pipelines.placement.settings import WAITING_USD_PER_SECOND, Link, Settings
 
-REGIONS = ("ap-south-1", "eu-central-1", "eu-north-1", "us-east-1", "us-west-2")
+REGIONS = ("us-east-1", "us-west-2", "eu-central-1", "ap-south-1", "eu-north-1")
 CLIENT = "eu-west-2"
+_USD = 0.02e-9
+
+
+def settings(*, even: bool) -> Settings:
+    """A client Region and prices: all alike, or between one and five times the least."""
+    random = np.random.default_rng(2)
+    links = {
+        f"{a}->{b}": Link(usd_per_byte=_USD * (1 if even else float(random.uniform(1, 5))), bytes_per_second=1e12)
+        for a, b in permutations([*REGIONS, CLIENT], 2)
+    }
+    return Settings(client_region=CLIENT, links=links)
 
 
 class Analysis:
-    """One expression.
+    """One expression over three to five Regions.
+
+    Parameters
+    ----------
+    seed
+        Decides everything.
+    regions
+        Regions to choose from.
 
     Attributes
     ----------
     lazy
         The expression.
-    settings
-        With even or uneven prices.
     """
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, regions: Sequence[str] = REGIONS) -> None:
         self.random = np.random.default_rng(seed)
-        self.regions = [str(r) for r in self.random.choice(REGIONS, self.random.integers(3, 6), replace=False)]
-        self.inputs: dict[str, str] = {}
+        few = int(self.random.integers(3, len(regions) + 1))
+        self.regions = [str(r) for r in self.random.choice(regions, few, replace=False)]
+        self.homes: dict[str, str] = {}
         self.times, self.cells = int(self.random.integers(3, 9)), int(self.random.choice([2_000, 8_000, 20_000]))
         fields = [self.field(region) for region in self.regions]
         for _ in range(int(self.random.integers(1, 5))):
             fields.append(self.step(fields))
         self.lazy = self.joined(fields)
-        self.settings = Settings(client_region=CLIENT, links=self.links(even=bool(self.random.integers(2))))
 
-    def links(self, *, even: bool) -> Mapping[str, Link]:
-        """Prices of all pairs, between one and five times the least."""
-        pairs = [f"{a}->{b}" for a, b in permutations([*self.regions, CLIENT], 2)]
-        usd = [0.02e-9 * (1 if even else float(self.random.uniform(1, 5))) for _ in pairs]
-        return {pair: Link(usd_per_byte=one, bytes_per_second=1e12) for pair, one in zip(pairs, usd, strict=True)}
-
-    def price(self, src: str, dst: str) -> float:
-        """Cost of a byte, 1 for the least."""
-        return (self.settings.price(src, dst)) / (0.02e-9 + WAITING_USD_PER_SECOND / 1e12)
-
-    def least(self) -> float:
-        """The smallest cut, in bytes at the lowest price."""
-        return smallest_cut(self.lazy, self.inputs, (*self.regions, CLIENT), CLIENT, self.price)
+    def least(self, known: Settings) -> float:
+        """The smallest cut among the Regions that hold any of its data, by price, in bytes at the lowest price."""
+        layers = set(self.lazy.__dask_graph__().layers)
+        held = sorted({region for name, region in self.homes.items() if name in layers})
+        return smallest_cut(self.lazy, self.homes, (*held, CLIENT), CLIENT, lambda a, b: price(known, a, b))
 
     # ---- parts ------------------------------------------------------------------------------------------------------
 
     def field(self, region: str) -> da.Array:
         """Times and cells, made in a Region."""
         seed, dtype = int(self.random.integers(10**6)), str(self.random.choice(["f4", "f8"]))
-        shape = (self.times, int(self.cells * self.random.choice([1, 1, 1, 3])) if not self.inputs else self.cells)
+        shape = (self.times, int(self.cells * self.random.choice([1, 1, 1, 3])) if not self.homes else self.cells)
         self.cells = shape[1]
 
         def make(block_info: Any = None) -> np.ndarray:
@@ -71,7 +79,7 @@ class Analysis:
 
         chunks = da.core.normalize_chunks((-(-shape[0] // int(self.random.integers(1, 4))), -1), shape)
         made = pin(da.map_blocks(make, chunks=chunks, dtype=dtype, meta=np.empty((0, 0), dtype)), region)
-        self.inputs[made.name] = region
+        self.homes[made.name] = region
         return made
 
     def step(self, fields: list[da.Array]) -> da.Array:
@@ -109,6 +117,11 @@ class Analysis:
             lambda: sum(x.mean(axis=0) for x in few) / len(few),
         ]
         return da.asarray(enders[int(self.random.integers(len(enders)))]())
+
+
+def price(known: Settings, src: str, dst: str) -> float:
+    """Cost of a byte between two Regions, about 1 for the least."""
+    return known.price(src, dst) / (_USD + WAITING_USD_PER_SECOND / 1e12)
 
 
 def correlation(a: da.Array, b: da.Array) -> da.Array:
