@@ -56,9 +56,7 @@ class Sizes:
         known = [g for g in graphs if isinstance(g, HighLevelGraph)]
         layers = {n: layer for g in known for n, layer in g.layers.items()}
         self._known = {name: found for name, layer in layers.items() if (found := _chunks_and_dtype(layer))}
-        self._arrays = {
-            name: found for name, layer in layers.items() if (found := _arrays_a_block(name, layer)) != (1, 0)
-        }
+        self._arrays = {name: _arrays_a_block(name, layer) for name, layer in layers.items()}
         outputs = _outputs_of_gufuncs(self._known)
         stated = {name: dtype for name, (_, dtype) in self._known.items()}
         needs = {n: d for g in known for n, d in g.dependencies.items()}
