@@ -96,6 +96,16 @@ def alert_address(address: str) -> str:
     return address
 
 
+def host_name(host: str) -> str:
+    """Check a value of the header Host: a name or address, and the port unless it is the scheme's own."""
+    if not re.fullmatch(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", host):
+        raise ValueError(
+            f"{host!r} is not a host as a browser names it; write dagster.example.org or localhost:8080, "
+            f"without http:// and without a path"
+        )
+    return host
+
+
 def _capacity(gib: int) -> int:
     if gib != 1200 and (gib <= 0 or gib % 2400):
         raise ValueError(f"{gib} GiB cannot be had from FSx for Lustre; write 1200 or a multiple of 2400")
