@@ -24,9 +24,10 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xdask_pipelines.access.describing.raw import Unusable, plain
 from xdask_pipelines.access.header import describe
+from xdask_pipelines.access.inside import key_path
 from xdask_pipelines.access.remote import Call
 from xdask_pipelines.errors import AccessError
-from xdask_pipelines.placement.guard import at_home, region_path
+from xdask_pipelines.placement.guard import at_home
 from xdask_pipelines.placement.homes import layer_name
 
 T = TypeVar("T")
@@ -167,7 +168,7 @@ class _WriteBlock:
 
     def __call__(self, values: np.ndarray, origin: tuple[int, ...], _created: Any) -> int:
         with at_home(self.region):
-            path = region_path(self.key)
+            path = key_path(self.key)
             where = tuple(slice(o, o + n) for o, n in zip(origin, values.shape, strict=True))
 
             def write() -> int:
@@ -178,7 +179,7 @@ class _WriteBlock:
 
 
 def _create(key: str, token: str, skeleton: _Skeleton) -> str:
-    path = region_path(key)
+    path = key_path(key)
     _guarded(path, key, lambda: _create_at(path, token, skeleton))
     return key
 
@@ -220,7 +221,7 @@ def _create_at(path: Path, token: str, skeleton: _Skeleton) -> None:
 
 
 def _finish(key: str, names: list[str], _parts: Any) -> Written:
-    path = region_path(key)
+    path = key_path(key)
     return _guarded(path, key, lambda: _finish_at(path, key, names))
 
 
