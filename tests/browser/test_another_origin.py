@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -151,6 +152,23 @@ def test_a_link_on_a_foreign_page_opens_the_ui_but_no_frame_does(ui: Ui, foreign
         assert "Dagster" not in framed.content()
     foreign.evaluate("() => document.getElementById('link').click()")
     foreign.get_by_text("temperature", exact=True).first.wait_for()
+
+
+def test_the_dashboard_answers_no_foreign_page(ui: Ui, foreign: Page) -> None:
+    found = re.search(r"live: (http://127\.0\.0\.1:\d+)/", ui.log.read_text())
+    assert found is not None
+    top = found[1]
+    assert foreign.evaluate("url => fetch(url).then(a => a.text(), e => null)", f"{top}/json/counts.json") is None
+    opened = foreign.evaluate(
+        """url => new Promise(done => { const s = new WebSocket(url, ['bokeh', 'token']);
+            s.onopen = () => done(true); s.onerror = () => done(false); })""",
+        f"{top.replace('http', 'ws')}/status/ws",
+    )
+    assert opened is False
+    for page in ("status", "metrics", "json/counts.json"):
+        answer = foreign.goto(f"http://{FOREIGN}:{urlsplit(top).port}/{page}")
+        assert answer is not None
+        assert answer.status == 403
 
 
 def test_only_the_guarded_server_listens(ui: Ui) -> None:
