@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +20,14 @@ from catalog_helpers import CMIP6, plan
 from netcdf_files import field, written
 from places import EAST, Cluster
 
-from xdask_pipelines.access import open_entries
+from xdask_pipelines.access import open_entries, written_lazily
 from xdask_pipelines.access.blocks import read_file
 from xdask_pipelines.access.collect import collect
 from xdask_pipelines.access.describing.raw import Unusable
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.inside import Place
 from xdask_pipelines.access.sync import Asked, describe_at_home
+from xdask_pipelines.access.write import write_here
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sync import commit_sync
 from xdask_pipelines.errors import AccessError, XdaskError
@@ -218,6 +221,31 @@ def test_an_array_whose_name_leads_out_is_refused(tmp_path: Path) -> None:
         Place(folder, folder).below("../../secret.zarr/x")
 
 
+class _Touch:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch '{self._path}'",)
+
+
+def test_no_code_that_a_store_holds_is_run(tmp_path: Path) -> None:
+    """Zarr v2 may name pickle as a filter of objects."""
+    folder = store(tmp_path / "a.zarr", FIELD.assign_coords(station=("time", list("abcd"))))
+    metadata = json.loads((folder / "station" / ".zarray").read_text())
+    metadata |= {"dtype": "|O", "compressor": None, "filters": [{"id": "vlen-utf8"}, {"id": "pickle", "protocol": 5}]}
+    (folder / "station" / ".zarray").write_text(json.dumps(metadata))
+    together = json.loads((folder / ".zmetadata").read_text())
+    together["metadata"]["station/.zarray"] = metadata
+    (folder / ".zmetadata").write_text(json.dumps(together))
+    (folder / "station" / "0").write_bytes(pickle.dumps(_Touch(tmp_path / "run")))
+    with pytest.raises(AccessError, match=r"cannot be read as zarr2.*execute arbitrary code"):
+        describe(folder, "zarr2")
+    assert not (tmp_path / "run").exists()
+
+
 # ---- whole stores -----------------------------------------------------------------------------------------------
 
 
@@ -307,6 +335,10 @@ def test_no_key_leads_out_of_its_root(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "outside").write_text("outside")
     with pytest.raises(AccessError, match="not a plain path"):
         Place.of(key)
+    with pytest.raises(AccessError, match="not a plain path"):
+        write_here(FIELD, tmp_path / "outside", key)
+    with pytest.raises(AccessError, match="not a plain path"):
+        written_lazily(FIELD, EAST, key)
     for keys in ([key], ["mount/kept", key]):
         with pytest.raises(XdaskError, match="nothing was removed"):
             unlink_below(tmp_path / "root", keys)

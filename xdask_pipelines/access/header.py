@@ -64,7 +64,7 @@ def describe(
         The file cannot be read, or cannot be catalogued as it is: damaged, without data, with a time axis that cannot be
         true, with content that its path does not name. The message says which and what to do.
     """
-    place = path if isinstance(path, Place) else Place(path, path)
+    place = path if isinstance(path, Place) else Place.alone(path)
     path = place.path
     try:
         files = dict(place.files())
@@ -104,7 +104,7 @@ def read_unchecked(path: Path, file_format: str) -> dict[str, Any]:
     Exception
         Whatever the library raises that reads the file.
     """
-    return _read(path, file_format, None, (), dict(Place(path, path).files()))
+    return _read(path, file_format, None, (), dict(Place.alone(path).files()))
 
 
 def _read(

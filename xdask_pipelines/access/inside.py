@@ -21,19 +21,24 @@ from xdask_pipelines.names import is_plain_key
 from xdask_pipelines.placement.guard import region_path
 
 
-def key_path(key: str) -> Path:
-    """Path of a key on this worker.
+def refuse_odd_key(key: str) -> None:
+    """Refuse a key that does not stay below the Region's folder.
 
     Raises
     ------
     AccessError
-        The key does not stay below the Region's folder.
+        It does not.
     """
     if not is_plain_key(key):
         raise AccessError(
             f"The key {key!r} is not a plain path below the Region's folder, so it is neither read nor removed. Keys are "
             "relative, without empty parts, . and ..: correct what names it, then run again."
         )
+
+
+def key_path(key: str) -> Path:
+    """Path of a key on this worker; `refuse_odd_key` before."""
+    refuse_odd_key(key)
     return region_path(key)
 
 
@@ -77,6 +82,12 @@ class Place:
                 "the file itself there, run `xdask sync`, then run again."
             )
         return cls(real, top)
+
+    @classmethod
+    def alone(cls, path: Path) -> Place:
+        """A file or store whose links must not lead out of the store itself."""
+        real = Path(os.path.realpath(path))
+        return cls(real, real)
 
     def below(self, name: str) -> Path:
         """Path of an array of a store."""

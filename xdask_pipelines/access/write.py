@@ -24,7 +24,7 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xdask_pipelines.access.describing.raw import Unusable, plain
 from xdask_pipelines.access.header import describe
-from xdask_pipelines.access.inside import key_path
+from xdask_pipelines.access.inside import key_path, refuse_odd_key
 from xdask_pipelines.access.remote import Call
 from xdask_pipelines.errors import AccessError
 from xdask_pipelines.placement.guard import at_home
@@ -71,6 +71,7 @@ def written_lazily(dataset: xr.Dataset, region: str, key: str) -> da.Array:
         When computed: if the store exists already, or cannot be written (disk full, no permission). What was begun is
         removed.
     """
+    refuse_odd_key(key)
     names = list(map(str, dataset.data_vars))
     # Places of a large native grid: they lie in the pool as the data do, and are written like them.
     lazy = [str(name) for name, c in dataset.coords.items() if isinstance(c.data, da.Array)]
@@ -99,6 +100,7 @@ def written_lazily(dataset: xr.Dataset, region: str, key: str) -> da.Array:
 
 def write_here(dataset: xr.Dataset, path: Path, key: str) -> Written:
     """Write a dataset that is in memory as a new store on this machine (the client's own Region)."""
+    refuse_odd_key(key)
     regular = _regular(dataset)
     return _guarded(path, key, lambda: _write_all(path, key, regular))
 
