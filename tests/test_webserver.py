@@ -22,7 +22,18 @@ HERE = f"http://127.0.0.1:{PORT}"
 SOCKET = f"ws://127.0.0.1:{PORT}/graphql"
 KEY = dg.AssetKey("kept")
 WIPE = 'mutation {wipeAssets(assetPartitionRanges: [{assetKey: {path: ["kept"]}}]) {__typename}}'
-JSON = {"Content-Type": "application/json"}
+ROUTES = (
+    ("POST", "/graphql"),
+    ("POST", "/report_asset_materialization/kept"),
+    ("POST", "/report_asset_check/kept"),
+    ("POST", "/report_asset_observation/kept"),
+    ("GET", "/logs/a/b.err"),
+    ("GET", "/notebook?path=a.ipynb&repoLocName=x"),
+    ("GET", "/download_debug/0"),
+    ("GET", "/server_info"),
+    ("GET", "/"),
+    ("OPTIONS", "/graphql"),
+)
 
 
 @pytest.fixture
@@ -113,28 +124,14 @@ def test_no_graphql_in_a_body_that_a_form_can_send(
         {"Sec-Fetch-Site": "same-site"},
     ],
 )
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/graphql"),
-        ("POST", "/report_asset_materialization/kept"),
-        ("POST", "/report_asset_check/kept"),
-        ("POST", "/report_asset_observation/kept"),
-        ("GET", "/logs/a/b.err"),
-        ("GET", "/notebook?path=a.ipynb&repoLocName=x"),
-        ("GET", "/download_debug/0"),
-        ("GET", "/server_info"),
-        ("GET", "/"),
-        ("OPTIONS", "/graphql"),
-    ],
-)
 def test_no_route_answers_another_origin(
-    browser: TestClient, history: dg.DagsterInstance, method: str, path: str, sent: dict[str, str]
+    browser: TestClient, history: dg.DagsterInstance, sent: dict[str, str]
 ) -> None:
-    body = {"query": WIPE} if path == "/graphql" and method == "POST" else None
-    answer = browser.request(method, path, json=body, headers=sent)
-    assert refused(answer)
-    assert "access-control-allow-origin" not in answer.headers
+    for method, path in ROUTES:
+        body = {"query": WIPE} if path == "/graphql" and method == "POST" else None
+        answer = browser.request(method, path, json=body, headers=sent)
+        assert refused(answer), path
+        assert "access-control-allow-origin" not in answer.headers
     assert there(history)
 
 
@@ -168,3 +165,13 @@ def test_configured_hosts_are_answered(history: dg.DagsterInstance, tmp_path: Pa
         client = TestClient(GuardedWebserver(context).create_asgi_app(), HERE)
         own = {"Host": "localhost:8080", "Origin": "http://localhost:8080"}
         assert client.post("/graphql", json={"query": "{version}"}, headers=own).status_code == 200
+
+
+def test_a_prefix_of_paths_opens_no_way_around(history: dg.DagsterInstance) -> None:
+    """Dagster's webserver takes one from its environment too."""
+    with WorkspaceProcessContext(history, EmptyWorkspaceTarget(), version="1") as context:
+        client = TestClient(GuardedWebserver(context, "/ui").create_asgi_app(), HERE)
+        assert refused(client.get(f"/ui/graphql?query={quote(WIPE)}"))
+        assert refused(client.post(f"/ui/graphql?query={quote(WIPE)}"))
+        assert client.post("/ui/graphql", json={"query": "{version}"}).status_code == 200
+    assert there(history)

@@ -70,13 +70,13 @@ class Guard:
 
 def _graphql_problem(scope: Scope) -> str | None:
     """Why a request may not carry its query: Dagster executes mutations of any GET, and of the URL of any POST."""
-    headers = Headers(scope=scope)
+    headers, graphql = Headers(scope=scope), scope["path"].endswith(_GRAPHQL)  # also below a prefix of paths
     if scope["method"] == "POST":
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
-        if media in _BODIES or (not media and scope["path"] != _GRAPHQL):
+        if media in _BODIES or (not media and not graphql):
             return None
         return f"The content type {media or 'of the request'!r} is not accepted. Send application/json."
-    if scope["path"] == _GRAPHQL and "text/html" not in headers.get("accept", ""):  # the playground, which runs nothing
+    if graphql and "text/html" not in headers.get("accept", ""):  # the playground, which runs nothing
         return "GraphQL is not answered by GET. Send the query by POST as application/json."
     return None
 
