@@ -112,8 +112,9 @@ class Pools:
         now = self.status()
         if now.up:
             tell(f"the pools are up already, scheduler at {now.address}")
-            if self.made_certificates() and not now.address.startswith("tls:"):
-                tell(f"they use no certificates, which were made since: `xdask pools down`, then `{MEND}`")
+        if now.address and self.made_certificates() and not now.address.startswith("tls:"):
+            tell(f"they use no certificates, which were made since: `xdask pools down`, then `{MEND}`")
+        if now.up:
             return now
         running = self._running() if now.address else None
         if running is None or not running.pids.keys() >= set(self.topology.worker_regions):
