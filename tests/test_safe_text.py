@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from catalog_helpers import era5
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
 
+from xdask_pipelines import checks
 from xdask_pipelines.access.sync import Synced
 from xdask_pipelines.assets.datasets import synced
 from xdask_pipelines.catalog import open_catalog
@@ -23,7 +25,7 @@ from xdask_pipelines.errors import AccessError, XdaskError
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.panels import table
 from xdask_pipelines.placement.samples import Load
-from xdask_pipelines.safe_text import html, markdown, terminal, without_secrets
+from xdask_pipelines.safe_text import from_markdown, html, markdown, terminal, without_secrets
 
 NASTY = (
     "\x1b]0;title\x07\x1b[2J\x9b31m\r\n\u202egpj.exe",
@@ -53,6 +55,7 @@ def test_markdown_shows_the_text_itself(text: str) -> None:
     shown = [child for t in tokens if t.type == "inline" for child in t.children or ()]
     assert {child.type for child in shown} <= {"text", "text_special"}
     assert "".join(child.content for child in shown) == terminal(text, one_line=True).strip()
+    assert from_markdown(markdown(text)) == terminal(text, one_line=True).strip()
 
 
 @pytest.mark.parametrize("text", NASTY)
@@ -111,6 +114,23 @@ def test_warnings_of_a_sync_are_markdown_that_shows_them(tmp_path: Path) -> None
     )
     shown = str(synced(catalog, done).metadata["warnings"].value)
     assert shown == "\n".join(f"- {markdown(text)}" for text in NASTY[:3])
+
+
+def test_what_a_check_says_is_markdown_that_shows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def judge(*_: Any) -> Any:
+        return {name: {"": checks.Verdict(f"Units are {NASTY[1]}")} for name in checks.NAMES}, Evidence(), {}
+
+    monkeypatch.setattr(checks, "_judge", judge)
+    monkeypatch.setattr(checks, "_entries", lambda *_: [])
+    context: Any = SimpleNamespace(
+        resources=SimpleNamespace(results=SimpleNamespace(results=None)),
+        run=SimpleNamespace(run_id="r"),
+        log=SimpleNamespace(info=print),
+    )
+    definition = checks.checks_of(SimpleNamespace(name="result"))  # type: ignore[arg-type]
+    for result in definition.op.compute_fn.decorated_fn(context):  # type: ignore[union-attr]
+        assert result.description == markdown(f"Units are {NASTY[1]}")
+        assert "<script>" not in result.description
 
 
 def test_a_picture_shows_dollars_of_units_and_names() -> None:

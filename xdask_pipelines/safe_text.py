@@ -39,6 +39,11 @@ def markdown(text: str) -> str:
     return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", terminal(text, one_line=True).strip()))
 
 
+def from_markdown(text: str) -> str:
+    """Return the text that `markdown` was given, for a terminal."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
+
+
 def html(text: str) -> str:
     """Return text as HTML that shows it as it is, in elements and in quoted attributes."""
     return escape(terminal(text), quote=True)
