@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 import sys
+import urllib.error
 import urllib.request
+from pathlib import Path
 
 import pytest
 from dask.distributed import Scheduler
 from places import EAST, WEST, Cluster
+from tornado.httpclient import HTTPClientError, HTTPRequest
+from tornado.websocket import websocket_connect
 
+from xdask_pipelines.placement.cluster import Pool, start
 from xdask_pipelines.placement.panels import MAX_PAIRS, colour, ranked, table
 from xdask_pipelines.placement.samples import Load
 
 
-def fetch(url: str) -> str:
+def opened(request: urllib.request.Request) -> int:
+    try:
+        fetch(request)
+    except urllib.error.HTTPError as error:
+        return error.code
+    return 200
+
+
+def fetch(url: str | urllib.request.Request) -> str:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(url, timeout=20) as answer:
         return str(answer.read().decode())
@@ -40,6 +54,52 @@ def test_dashboard_listens_on_loopback_only(cluster: Cluster) -> None:
         return {s.getsockname()[0] for s in dask_scheduler.http_server._sockets.values()}  # type: ignore[union-attr]
 
     assert cluster.client.run_on_scheduler(listening) == {"127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "path", ["status", "regions", "status/ws", "json/counts.json", "metrics", "sitemap.json", "none"]
+)
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"Host": "evil.example:8787"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "script"},
+    ],
+)
+def test_dashboard_answers_no_other_origin(cluster: Cluster, path: str, sent: dict[str, str]) -> None:
+    request = urllib.request.Request(cluster.client.dashboard_link.removesuffix("status") + path, headers=sent)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        fetch(request)
+    assert caught.value.code == 403
+    assert json.load(caught.value)["error"]
+
+
+def test_dashboard_opens_its_websocket_for_its_own_page_only(cluster: Cluster) -> None:
+    top = cluster.client.dashboard_link.removesuffix("status")
+
+    async def opens(origin: str) -> bool:
+        request = HTTPRequest(top.replace("http", "ws") + "regions/ws", headers={"Origin": origin})
+        try:
+            socket = await websocket_connect(request, subprotocols=["bokeh", "token"])
+        except HTTPClientError as error:
+            return error.code != 403
+        socket.close()
+        return True
+
+    assert asyncio.run(opens(top.removesuffix("/")))
+    assert not asyncio.run(opens("http://evil.example"))
+
+
+def test_configured_hosts_open_the_dashboard(tmp_path: Path) -> None:
+    running = start([Pool(EAST)], tmp_path, ui_hosts=["localhost:8080"])
+    try:
+        for host, code in {"localhost:8080": 200, "localhost:8081": 403}.items():
+            request = urllib.request.Request(running.dashboard, headers={"Host": host})
+            assert opened(request) == code
+    finally:
+        running.stop()
 
 
 def test_workers_do_not_import_bokeh(cluster: Cluster) -> None:

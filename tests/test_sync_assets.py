@@ -2,12 +2,16 @@
 
 import json
 import shutil
+import socket
 import threading
+import time
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,7 +23,7 @@ from xdask_pipelines.assets import Source, analysis
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.catalog import Catalog, open_catalog
-from xdask_pipelines.errors import EmptyPool, XdaskError
+from xdask_pipelines.errors import EmptyPool, TopologyError, XdaskError
 from xdask_pipelines.placement import compute
 from xdask_pipelines.resources.alerts import send_alert
 from xdask_pipelines.resources.lending import lent
@@ -195,7 +199,8 @@ def receiver() -> Iterator[tuple[str, list[tuple[str, bytes]]]]:
         def do_POST(self) -> None:
             got.append((self.path, self.rfile.read(int(self.headers["Content-Length"]))))
             answer = b"<PublishResponse><PublishResult><MessageId>1</MessageId></PublishResult></PublishResponse>"
-            self.send_response(404 if self.path == "/nowhere" else 200)
+            self.send_response({"/nowhere": 404, "/moved": 307, "/found": 302, "/odd": 304}.get(self.path, 200))
+            self.send_header("Location", "/hook")
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
@@ -251,6 +256,63 @@ def test_alerts_go_to_topics_and_a_dead_address_is_an_error(monkeypatch: pytest.
         assert b"arn%3Aaws%3Asns" in body
         with pytest.raises(XdaskError, match="could not be sent to http"):
             send_alert(f"{url}/nowhere", "one line", {})
+
+
+SECRET = "T0KEN"
+
+
+@pytest.mark.parametrize("path", ["nowhere", "moved", "found", "odd"])
+def test_only_an_answer_of_2xx_counts_and_no_redirect_is_followed(path: str):
+    with receiver() as (url, got):
+        with pytest.raises(XdaskError, match=r"could not be sent to http://127\.0\.0\.1/….*status \d+") as caught:
+            send_alert(f"{url}/{path}", "one line", {})
+        assert ("redirect" in str(caught.value)) == (path != "nowhere")
+        assert [where for where, _ in got] == [f"/{path}"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"http://127.0.0.1:9/{SECRET}?key={SECRET}",
+        f"http://user:{SECRET}@127.0.0.1:9/",
+        f"http://127.0.0.1:9/a b{SECRET}",
+        f"http://[bad/{SECRET}",
+        f"http://127.0.0.1:port/{SECRET}",
+        f"http://{'x' * 70}.example/{SECRET}",
+        f"ftp://127.0.0.1/{SECRET}",
+    ],
+)
+def test_no_error_shows_the_secret_of_an_address(url: str, tmp_path: Path):
+    with pytest.raises(XdaskError, match="could not be sent") as caught:
+        send_alert(url, "one line", {})
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+    (tmp_path / "regions.yaml").write_text(REGIONS.format(mount="m", alerts=f"alerts: 'x{url} y'"))
+    with pytest.raises(TopologyError, match="is neither") as refused:
+        Topology.load(tmp_path / "regions.yaml")
+    assert SECRET not in str(refused.value)
+
+
+def test_the_ui_does_not_show_the_secret_of_an_address(tmp_path: Path):
+    (tmp_path / "regions.yaml").write_text(REGIONS.format(mount="m", alerts=f"alerts: https://x.example/{SECRET}"))
+    definitions = build_definitions(Topology.load(tmp_path / "regions.yaml"))
+    (description,) = [s.description for s in definitions.sensors if s.name == "failed_syncs"]
+    assert "https://x.example/…" in str(description)
+    assert SECRET not in str(description)
+
+
+def test_an_address_that_answers_byte_by_byte_is_given_up():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                for _ in range(200):
+                    connection.sendall(b"H")
+                    time.sleep(0.1)
+
+        Thread(target=drip, daemon=True).start()
+        with pytest.raises(XdaskError, match=r"no answer within 0\.5 s"):
+            send_alert(f"http://127.0.0.1:{server.getsockname()[1]}/", "one line", {}, seconds=0.5)
 
 
 def test_on_aws_no_worker_of_this_machine_stands_in_for_a_pool_that_is_down(topology: Topology):

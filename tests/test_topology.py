@@ -332,3 +332,14 @@ def test_find_topology_prefers_the_environment_and_says_what_to_do_when_there_is
     monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "gone.yaml"))
     with pytest.raises(TopologyError, match=r"gone\.yaml .XDASK_TOPOLOGY or --topology names it"):
         find_topology()
+
+
+def test_ui_hosts_are_hosts_as_a_browser_names_them(tmp_path: Path):
+    path = tmp_path / "regions.yaml"
+    path.write_text(GOOD + "ui_hosts: [localhost:8080, dagster.example.org, '[::1]:80']\n")
+    assert Topology.load(path).ui_hosts == ("localhost:8080", "dagster.example.org", "[::1]:80")
+    assert Topology.load(Path(__file__).parent.parent / "regions.yaml").ui_hosts == ()
+    for wrong in ("http://localhost:8080", "localhost/path", "*", "a b", "", "host:"):
+        path.write_text(GOOD + f"ui_hosts: ['{wrong}']\n")
+        with pytest.raises(TopologyError, match="not a host as a browser names it"):
+            Topology.load(path)

@@ -23,6 +23,7 @@ from xdask_pipelines.resources.io_manager import ResultsIOManager
 from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import Results
+from xdask_pipelines.safe_text import markdown
 from xdask_pipelines.schedules import nightly_sync
 from xdask_pipelines.sensors import NewMonths, failed_syncs, new_months
 from xdask_pipelines.topology import Topology
@@ -131,7 +132,7 @@ def _definitions(
     analyses = [each for asset in made if (each := analysis_of(asset))]
     analyses += [own.analyses[key] for asset in own.assets for key in asset.keys if key in own.analyses]
     condition = NewMonths(resources["catalog"])
-    broken = "\n".join(f"- {each}" for each in own.broken)
+    broken = "\n".join(f"- {markdown(str(each))}" for each in own.broken)
     return dg.Definitions(
         assets=[
             *datasets.dataset_assets(topology),

@@ -37,6 +37,7 @@ from xdask_pipelines.resources.result_figures import (
     partial_figures,
 )
 from xdask_pipelines.resources.results import LAYOUT, Results
+from xdask_pipelines.safe_text import markdown
 
 NAMES = ("units", "value_range", "no_nan", "pole_rows", "no_seam", "complete")
 #: A seam is a step across 0/360 E above this multiple of the largest step anywhere else.
@@ -83,9 +84,11 @@ def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
                 severity=dg.AssetCheckSeverity.WARN
                 if bad and all(v.warn for v in bad.values())
                 else dg.AssetCheckSeverity.ERROR,
-                description=_listed({part: str(v.problem) for part, v in bad.items()})
-                or _listed({part: v.note for part, v in verdicts[name].items() if v.note})
-                or _MEANING[name],
+                description=markdown(
+                    _listed({part: str(v.problem) for part, v in bad.items()})
+                    or _listed({part: v.note for part, v in verdicts[name].items() if v.note})
+                    or _MEANING[name]
+                ),
                 metadata={
                     "statistics": dg.MetadataValue.json(figures),
                     **({"evidence": dg.MetadataValue.json(evidence.as_dict())} if name == NAMES[0] else {}),

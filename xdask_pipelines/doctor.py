@@ -237,7 +237,9 @@ def _certificates(topology: Topology) -> Iterator[Finding]:
 
     folder = Pools(topology).certificates
     if not tls.has_certificates(folder):
-        yield Finding("certs", "ok", f"none: the pools speak plain TCP on this machine alone; TLS with `{tls.MEND}`")
+        said = "none: the pools speak plain TCP on this machine, so that each of its users can run code as you through them"
+        mend = f"Where others use this machine: `{tls.MEND}`, then restart the pools (`xdask pools down`, `xdask pools up`)."
+        yield Finding("certs", "note", said, mend)
         return
     mend = f"`{tls.MEND}`, then restart the pools: `xdask pools down`, `xdask pools up`."
     until = expiry(folder)
@@ -267,6 +269,11 @@ def _pools(topology: Topology) -> Iterator[Finding]:
     if status.up:
         workers = ", ".join(f"{region} {n}" for region, n in sorted(status.workers.items()))
         yield Finding("pools", "ok", f"scheduler {status.address}, of this version; worker processes: {workers}")
+        if pools.made_certificates() and not status.address.startswith("tls:"):
+            said = (
+                "the pools run without the certificates, which are newer: each user of this machine can run code as you"
+            )
+            yield Finding("pools", "note", said, f"`xdask pools down`, then `{MEND}`.")
         return
     needed = running_ui(topology) is not None
     for problem in status.problems:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from xdask_pipelines.safe_text import terminal
+
 
 class XdaskError(Exception):
     """Base of all errors raised on purpose.
@@ -22,7 +24,7 @@ class XdaskError(Exception):
     """
 
     def __init__(self, message: str, **details: Any) -> None:
-        super().__init__(message)
+        super().__init__(terminal(message))  # it may quote a path or a library: whatever prints it shows text alone
         self.details = details
         for name, value in details.items():
             setattr(self, name, value)

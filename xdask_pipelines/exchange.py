@@ -141,9 +141,10 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
         with lent(pools, sorted({entry.region for entry in waiting}), tell) as compute:
             for place, its in groupby(waiting, key=lambda entry: (entry.dataset, entry.region)):
                 entries, name = list(its), "/".join(place)
+                mounts = [mount.mount for mount in topology.mounts(*place)]
                 described[name] = 0
                 for start in range(0, len(entries), _ROUND):
-                    done, bad = _describe(catalog, compute, entries[start : start + _ROUND], tell)
+                    done, bad = _describe(catalog, compute, entries[start : start + _ROUND], mounts, tell)
                     described[name] += done
                     unreadable |= bad
                     tell(f"{name}: {min(start + _ROUND, len(entries))} of {len(entries)} headers")
@@ -152,7 +153,9 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
     return {"described": described, "unreadable": unreadable}
 
 
-def _describe(catalog: Catalog, compute: Compute, entries: Sequence[Entry], tell: Tell) -> tuple[int, dict[str, str]]:
+def _describe(
+    catalog: Catalog, compute: Compute, entries: Sequence[Entry], mounts: Sequence[str], tell: Tell
+) -> tuple[int, dict[str, str]]:
     """Read and keep the headers of some entries of one place."""
     name, region = entries[0].dataset, entries[0].region
     with held(catalog, name, region, tell) as lease:
@@ -161,7 +164,7 @@ def _describe(catalog: Catalog, compute: Compute, entries: Sequence[Entry], tell
             e.id: e for e in catalog.search(dataset=name, region=region, key=[e.key for e in entries], superseded=True)
         }
         wanted = [now[e.id] for e in entries if e.id in now and now[e.id].header is None]
-        headers, rejected, _ = read_headers(wanted, region, compute)
+        headers, rejected, _ = read_headers(wanted, region, mounts, compute)
         new = [_with_header(entry, headers[entry.id]) for entry in wanted if entry.id in headers]
         if new:
             catalog.apply(new, dataset=name, region=region, base_generation=lease.generation, lease=lease)

@@ -25,6 +25,7 @@ from xdask_pipelines.checks import NAMES
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.var import writable
+from xdask_pipelines.safe_text import from_markdown
 from xdask_pipelines.topology import Topology
 
 _SETTINGS = Path(__file__).parent.parent / "dagster.yaml"
@@ -126,7 +127,7 @@ def run_assets(
         made = event.step_materialization_data.materialization
         metadata[made.asset_key.to_user_string()] = {k: v.value for k, v in made.metadata.items()}
     failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
-    warnings = tuple(f"{e.asset_key.to_user_string()}: {e.description or e.check_name}" for e in failed)
+    warnings = tuple(f"{e.asset_key.to_user_string()}: {from_markdown(e.description or e.check_name)}" for e in failed)
     return Done(result.run_id, metadata, warnings)
 
 
@@ -211,7 +212,7 @@ def _with_place(error: SerializableErrorInfo) -> str:
 def _what_failed(result: dg.ExecuteInProcessResult) -> str:
     """What a person needs to know: failed checks in their own words, else each failed step's message."""
     lines = [
-        f"{e.asset_key.to_user_string()}: {e.description}"
+        f"{e.asset_key.to_user_string()}: {from_markdown(e.description or e.check_name)}"
         for e in result.get_asset_check_evaluations()
         if not e.passed and e.severity == dg.AssetCheckSeverity.ERROR
     ]

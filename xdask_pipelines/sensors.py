@@ -15,6 +15,7 @@ from xdask_pipelines.assets.plain import Analysis
 from xdask_pipelines.assets.reuse import covered
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.resources.alerts import send_alert
+from xdask_pipelines.safe_text import markdown, without_secrets
 from xdask_pipelines.topology import Topology
 
 
@@ -65,12 +66,15 @@ def new_months(analyses: Sequence[Analysis]) -> dg.AutomationConditionSensorDefi
 def failed_syncs(topology: Topology) -> dg.SensorDefinition:
     """Tells of syncs that failed, where the topology names somebody to tell."""
     names = {f"{name}/{region}".replace("-", "_") for name, region in topology.places}  # as steps are named
+    addressee = (
+        markdown(without_secrets(topology.alerts)) if topology.alerts else "nobody (name `alerts` in regions.yaml)"
+    )
     running = dg.DefaultSensorStatus.RUNNING if topology.alerts else dg.DefaultSensorStatus.STOPPED
 
     @dg.run_failure_sensor(
         name="failed_syncs",
         default_status=running,
-        description=f"Tells {topology.alerts or 'nobody (name `alerts` in regions.yaml)'} of syncs that failed.",
+        description=f"Tells {addressee} of syncs that failed.",
     )
     def tell(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
         failed = {

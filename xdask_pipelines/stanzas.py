@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from xdask_pipelines.aws_facts import INSTANCE_TYPES, InstanceType, region_partitions
 from xdask_pipelines.path_pattern import read_pattern
+from xdask_pipelines.safe_text import without_secrets
 from xdask_pipelines.strict_yaml import close_names
 
 LAYOUTS = ("arco-zarr", "cmip6-pds", "era5-pds", "generic", "grib", "ncar-era5")
@@ -92,8 +93,18 @@ def _s3_url(url: str) -> str:
 def alert_address(address: str) -> str:
     """Check where alerts go: a topic of SNS, or a URL that takes a JSON document by POST."""
     if not re.fullmatch(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+|https?://[^\s]+", address):
-        raise ValueError(f"{address!r} is neither arn:aws:sns:REGION:ACCOUNT:TOPIC nor https://…")
+        raise ValueError(f"{without_secrets(address)!r} is neither arn:aws:sns:REGION:ACCOUNT:TOPIC nor https://…")
     return address
+
+
+def host_name(host: str) -> str:
+    """Check a value of the header Host: a name or address, and the port unless it is the scheme's own."""
+    if not re.fullmatch(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", host):
+        raise ValueError(
+            f"{host!r} is not a host as a browser names it; write dagster.example.org or localhost:8080, "
+            f"without http:// and without a path"
+        )
+    return host
 
 
 def _capacity(gib: int) -> int:

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from xdask_pipelines.aws_facts import egress_usd_per_gb, region_partitions
 from xdask_pipelines.errors import TopologyError
 from xdask_pipelines.names import pool_name
-from xdask_pipelines.stanzas import Client, Dataset, Link, Stanza, Worker, alert_address
+from xdask_pipelines.stanzas import Client, Dataset, Link, Stanza, Worker, alert_address, host_name
 from xdask_pipelines.strict_yaml import Location, ProblemsError, load_model
 
 
@@ -26,7 +26,8 @@ class Topology(Stanza):
     """The client Region, the worker Regions, and every name derived from them.
 
     ``profile`` says how Regions are reached: ``local`` as folders and processes of this machine, ``aws`` as buckets and
-    file systems. ``alerts`` is told of syncs that failed.
+    file systems. ``alerts`` is told of syncs that failed. ``ui_hosts`` are hosts, with their ports, by which browsers
+    reach the UI and the dashboard in addition to loopback: those of a tunnel or a reverse proxy.
 
     Read it with :func:`find_topology` or :meth:`Topology.load`; both raise :class:`TopologyError`. Methods
     that take a ``region`` raise it too, for a Region that has no such thing.
@@ -38,6 +39,7 @@ class Topology(Stanza):
     catalog: str | None = None
     profile: Literal["local", "aws"] = "local"
     alerts: Annotated[str, AfterValidator(alert_address)] | None = None
+    ui_hosts: Annotated[tuple[Annotated[str, AfterValidator(host_name)], ...], Field(strict=False)] = ()
     _root: Path | None = PrivateAttr(default=None)
 
     @classmethod

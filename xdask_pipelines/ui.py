@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -41,6 +42,7 @@ _POLL_SECONDS = 0.2
 #: Tag of runs that a code server of the UI executes; runs of `xdask demo` do not have it.
 _LAUNCHED = ".dagster/grpc_info"
 _MODULE = "xdask_pipelines.definitions"
+_GUARDED = "xdask_pipelines.webserver"
 _LOADED = """{workspaceOrError {... on Workspace {locationEntries {
     loadStatus locationOrLoadError {... on PythonError {message}}}}}}"""
 Tell = Callable[[str], None]
@@ -69,7 +71,7 @@ def serve(topology: Topology, port: int = PORT, tell: Tell = lambda line: None) 
     topology
         The project.
     port
-        Port on loopback; Dagster has no authentication, so it listens nowhere else.
+        Port on loopback; Dagster has no login, so the UI listens nowhere else, and answers its own pages only.
     tell
         Called with a line for each thing that happened.
 
@@ -182,10 +184,10 @@ def _cancel_runs(history: dg.DagsterInstance, tell: Tell) -> None:
 
 
 def _start(topology: Topology, folder: Path, home: Path, port: int) -> Running:
-    """Start `dagster dev`: webserver, daemon, and one code server for both."""
+    """Start `dagster dev`: guarded webserver, daemon, and one code server for both."""
     workspace = topology.root / "workspace.yaml"
     what = ["--workspace", str(workspace)] if workspace.exists() else ["--module-name", _MODULE]
-    command = [sys.executable, "-m", "dagster", "dev", *what, "--host", LOOPBACK, "--port", str(port)]
+    command = [sys.executable, "-m", _GUARDED, "dev", *what, "--host", LOOPBACK, "--port", str(port)]
     named = os.environ.get("XDASK_TOPOLOGY") or str(topology.root / "regions.yaml")
     environment = {**os.environ, "DAGSTER_HOME": str(home), "XDASK_TOPOLOGY": str(Path(named).resolve())}
     with (folder / "dagster.log").open("wb") as log:
@@ -216,17 +218,34 @@ def _await_loaded(dagster: Running, folder: Path) -> None:
             if problems:
                 raise XdaskError(f"The code location cannot be loaded: {problems[0].strip()}\n{_log_of(folder)}")
             if entries and all(e["loadStatus"] == "LOADED" for e in entries):
+                _refuse_unguarded(dagster.port)
                 return
     raise XdaskError(f"Dagster did not start. {_log_of(folder)}")
 
 
-def _ask(port: int, query: str) -> dict[str, Any]:
+def _ask(port: int, query: str, **headers: str) -> dict[str, Any]:
     request = urllib.request.Request(
-        f"http://{LOOPBACK}:{port}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
+        f"http://{LOOPBACK}:{port}/graphql",
+        json.dumps({"query": query}).encode(),
+        {"Content-Type": "application/json", **headers},
     )
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot see our loopback
     with opener.open(request, timeout=30) as answer:
         return dict(json.load(answer)["data"])
+
+
+def _refuse_unguarded(port: int) -> None:
+    """Refuse a webserver that answers under any name: a future Dagster may start one that is not ours."""
+    try:
+        _ask(port, "{version}", Host="unguarded.invalid")
+    except urllib.error.HTTPError as error:
+        if error.code == 403:
+            return
+        raise
+    raise XdaskError(
+        f"The webserver on port {port} answers requests of any web page, so the UI is stopped. Install the locked "
+        "versions with `pip install --require-hashes -r requirements.lock`."
+    )
 
 
 def _alive(dagster: Running) -> bool:

@@ -17,10 +17,13 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 expect.set_options(timeout=30_000)
 REPO = Path(__file__).parents[2]
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
+#: A name of another site, which resolves to this machine.
+FOREIGN = "foreign.example"
 #: Offline, and quiet: a browser that looks for updates fails hundreds of times a minute here.
 _FLAGS = [
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+    f"--host-resolver-rules=MAP {FOREIGN} 127.0.0.1",
 ]
 _SLOW = '''
 import time

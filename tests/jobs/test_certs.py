@@ -40,12 +40,12 @@ def xdask(pools: Pools, *words: str, fails: bool = False) -> str:
     return done.output
 
 
-def found(pools: Pools) -> list[tuple[str, str]]:
-    """What the doctor says of certificates."""
+def found(pools: Pools, about: str = "certs") -> list[tuple[str, str]]:
+    """What the doctor says of certificates, or of something else."""
     done = CliRunner(env={"XDASK_TOPOLOGY": str(pools.topology.root / "regions.yaml")}).invoke(
         main, ["doctor", "--json"]
     )
-    return [(f["state"], f["said"] + f["mend"]) for f in json.loads(done.stdout)["findings"] if f["about"] == "certs"]
+    return [(f["state"], f["said"] + f["mend"]) for f in json.loads(done.stdout)["findings"] if f["about"] == about]
 
 
 def test_certificates_from_the_first_to_the_last_day(pools: Pools) -> None:
@@ -60,6 +60,7 @@ def test_certificates_from_the_first_to_the_last_day(pools: Pools) -> None:
     assert "valid already, nothing was done" in xdask(pools, "certs")
     said = xdask(pools, "pools", "up")
     assert "they use no certificates, which were made since: `xdask pools down`" in said
+    assert [(state, "each user of this machine" in said) for state, said in found(pools, "pools")][1] == ("note", True)
 
     # Pools started since use them, and so does whoever finds them by their state.
     xdask(pools, "pools", "down")
@@ -100,7 +101,7 @@ def test_certificates_from_the_first_to_the_last_day(pools: Pools) -> None:
 
 def test_a_doctor_tells_of_certificates_that_will_soon_expire_and_of_none(pools: Pools) -> None:
     ((state, said),) = found(pools)
-    assert (state, "plain TCP" in said) == ("ok", True)
+    assert (state, "each of its users can run code as you" in said, "`xdask certs`" in said) == ("note", True, True)
     make_certificates(pools.certificates, now=datetime.now(UTC) - timedelta(days=340))
     ((state, said),) = found(pools)
     assert (state, "`xdask certs`" in said) == ("note", True)

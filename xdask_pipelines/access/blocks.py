@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -22,10 +23,12 @@ import numpy as np
 import zarr
 
 from xdask_pipelines.access.decoding import decode_values
-from xdask_pipelines.access.describing import classic
+from xdask_pipelines.access.describing import classic, hdf5
 from xdask_pipelines.access.describing.grib import read_messages
+from xdask_pipelines.access.describing.raw import Unusable
+from xdask_pipelines.access.inside import Place
 from xdask_pipelines.errors import AccessError, ChangedEntry
-from xdask_pipelines.placement.guard import Ledger, at_home, region_path
+from xdask_pipelines.placement.guard import Ledger, at_home
 
 #: Formats in which an entry is one file, compared by size and time of modification.
 FILES = frozenset({"netcdf4", classic.CLASSIC, "grib"})
@@ -52,6 +55,8 @@ class Source:
         Factor and summand that bring decoded values to the units of the entries they are joined with.
     dtype
         Dtype of the values, where joined entries decode to several; empty: as decoded.
+    mount
+        Folder, relative to the Region's root, that no link may lead out of; see `inside.Place`.
     """
 
     region: str
@@ -65,10 +70,11 @@ class Source:
     modified_ns: int
     convert: tuple[float, float] | None = None
     dtype: str = ""
+    mount: str = ""
 
     def __getstate__(self) -> dict[str, Any]:
         """What travels with each leaf: defaults, which nearly all have, are left to the class."""
-        unset = {name for name in ("convert", "dtype") if not getattr(self, name)}
+        unset = {name for name in ("convert", "dtype", "mount") if not getattr(self, name)}
         return {name: value for name, value in vars(self).items() if name not in unset}
 
 
@@ -103,7 +109,8 @@ def read_block(block: Block) -> np.ndarray:
     """
     source = block.source
     with at_home(source.region) as ledger:
-        path = region_path(source.key)
+        place = Place.of(source.key, source.mount)
+        path = place.path
         try:
             if source.format in FILES:
                 _check_unchanged(path, source, path.stat().st_mtime_ns, exact_size=True)
@@ -115,7 +122,12 @@ def read_block(block: Block) -> np.ndarray:
                 raw = classic.read_block(path, source.variable, block.slices)
                 ledger.read(raw.nbytes)
             else:
-                raw = _read_zarr(path, source, block.slices, ledger)
+                raw = _read_zarr(place, source, block.slices, ledger)
+        except Unusable as error:
+            raise AccessError(
+                f"{source.key} in {source.region} {error.reason}. If it is yours, {error.remedy}, run `xdask sync`, "
+                "then run again."
+            ) from error
         except (OSError, KeyError, ValueError, RuntimeError, deflate.DeflateError) as error:
             raise AccessError(
                 f"{source.key} in {source.region} cannot be read ({source.variable}): {error}. If the file is being "
@@ -149,7 +161,7 @@ def _check_unchanged(path: Path, source: Source, modified_ns: int, *, exact_size
 
 def _read_hdf5(path: Path, name: str, slices: Slices, ledger: Ledger) -> np.ndarray:
     with h5py.File(path, "r") as file:
-        variable = file[name]
+        variable = hdf5.own_item(file, name)
         filters = _filters(variable)
         shape, dtype, chunks = variable.shape, variable.dtype, variable.chunks
         if chunks is None or filters is None:
@@ -232,15 +244,19 @@ def _paste(
 # ---- Zarr -------------------------------------------------------------------------------------------------------
 
 
-def _read_zarr(path: Path, source: Source, slices: Slices, ledger: Ledger) -> np.ndarray:
-    array = zarr.open_array(path / source.variable, mode="r")
+def _read_zarr(place: Place, source: Source, slices: Slices, ledger: Ledger) -> np.ndarray:
+    folder = place.below(source.variable)
+    for name in (".zarray", ".zattrs") if source.format == "zarr2" else ("zarr.json",):
+        with suppress(FileNotFoundError):
+            place.status(folder / name)
+    array = zarr.open_array(folder, mode="r")
     stored = array.shards or array.chunks  # what is one file
     for at in product(*(range(s.start // c, -(-s.stop // c)) for s, c in zip(slices, stored, strict=True))):
         try:
-            stat = (path / source.variable / array.metadata.encode_chunk_key(at)).stat()
+            stat = place.status(folder / array.metadata.encode_chunk_key(at))
         except FileNotFoundError:
             continue  # a chunk of fill values is not stored
-        _check_unchanged(path, source, stat.st_mtime_ns, exact_size=False)
+        _check_unchanged(place.path, source, stat.st_mtime_ns, exact_size=False)
         ledger.read(round(stat.st_size * _share(at, slices, array)) if array.shards else stat.st_size)
     return np.asarray(array[slices] if slices else array[()])
 

@@ -30,7 +30,7 @@ def collect_at_home(named: Collection[str], grace_seconds: float) -> Collected:
 
 
 def collect(folder: Path, named: Collection[str], grace_seconds: float) -> Collected:
-    """Remove each store that is not named and in which nothing was written for a while.
+    """Remove each store that is not named and in which nothing was written for a while; links are left alone.
 
     Parameters
     ----------
@@ -42,7 +42,8 @@ def collect(folder: Path, named: Collection[str], grace_seconds: float) -> Colle
     grace_seconds
         A computation may still be writing a store that is younger.
     """
-    stores = {f"{RESULTS_PREFIX}{path.relative_to(folder).as_posix()}": path for path in folder.glob("*/*.zarr")}
+    found = [path for path in folder.glob("*/*.zarr") if not (path.is_symlink() or path.parent.is_symlink())]
+    stores = {f"{RESULTS_PREFIX}{path.relative_to(folder).as_posix()}": path for path in found}
     there = [key for key in stores if key in set(named)]
     removed, size, young = [], 0, 0
     for key in sorted(set(stores) - set(there)) if there else ():

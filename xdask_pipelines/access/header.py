@@ -21,6 +21,7 @@ from xdask_pipelines.access.describing.grib_arrays import describe_grib
 from xdask_pipelines.access.describing.raw import RawFile, RawVariable, Unusable, plain
 from xdask_pipelines.access.describing.roles import data_names
 from xdask_pipelines.access.describing.validation import Claim, validated
+from xdask_pipelines.access.inside import Place
 from xdask_pipelines.access.packed import MAX_COORDINATE_BYTES, pack, unpack
 from xdask_pipelines.errors import AccessError
 
@@ -32,14 +33,14 @@ Files = Mapping[str, os.stat_result]
 
 
 def describe(
-    path: Path, file_format: str, variables: Collection[str] | None = None, claim: Claim | None = None
+    path: Path | Place, file_format: str, variables: Collection[str] | None = None, claim: Claim | None = None
 ) -> dict[str, Any]:
     """Header of a file or store: JSON-ready, and held against what must be true of it.
 
     Parameters
     ----------
     path
-        NetCDF file, GRIB file or Zarr store.
+        NetCDF file, GRIB file or Zarr store; a path stands for one whose links lead nowhere else.
     file_format
         ``netcdf4`` (netCDF classic too), ``zarr2``, ``zarr3`` or ``grib``.
     variables
@@ -63,8 +64,10 @@ def describe(
         The file cannot be read, or cannot be catalogued as it is: damaged, without data, with a time axis that cannot be
         true, with content that its path does not name. The message says which and what to do.
     """
+    place = path if isinstance(path, Place) else Place.alone(path)
+    path = place.path
     try:
-        files = _files(path)
+        files = dict(place.files())
         said = claim or Claim()
         header = validated(_read(path, file_format, variables, said.names, files), said)
     except Unusable as error:
@@ -93,13 +96,6 @@ def _first_line(error: Exception) -> str:
     return lines[0].rstrip(".") if lines else "no reason given"
 
 
-def _files(path: Path) -> dict[str, os.stat_result]:
-    """The file, or each file of a store by its path in it, in one walk."""
-    if path.is_dir():
-        return {f.relative_to(path).as_posix(): f.stat() for f in path.rglob("*") if f.is_file()}
-    return {"": path.stat()}
-
-
 def read_unchecked(path: Path, file_format: str) -> dict[str, Any]:
     """Header as `describe` gives it, without checks and what they find out: the part of the work that reads; for benchmarks.
 
@@ -108,7 +104,7 @@ def read_unchecked(path: Path, file_format: str) -> dict[str, Any]:
     Exception
         Whatever the library raises that reads the file.
     """
-    return _read(path, file_format, None, (), _files(path))
+    return _read(path, file_format, None, (), dict(Place.alone(path).files()))
 
 
 def _read(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from xdask_pipelines.access.inside import key_path
 from xdask_pipelines.access.remote import Compute, call_at_home
 from xdask_pipelines.lustre.imports import Residency
 from xdask_pipelines.lustre.mount import residency_of_folder, residency_on_lustre, restore_on_lustre, unlink_below
@@ -52,12 +53,12 @@ class MountAtHome:
 
 def residency_at_home(keys: Sequence[str], on_lustre: bool) -> Residency:
     """What of these is on the mount, on a worker of its Region."""
-    return (residency_on_lustre if on_lustre else residency_of_folder)([region_path(key) for key in keys])
+    return (residency_on_lustre if on_lustre else residency_of_folder)([key_path(key) for key in keys])
 
 
 def restore_at_home(keys: Sequence[str]) -> None:
     """Ask Lustre to fetch these, on a worker of the Region."""
-    restore_on_lustre([region_path(key) for key in keys])
+    restore_on_lustre([key_path(key) for key in keys])
 
 
 def unlink_at_home(keys: Sequence[str]) -> int:

@@ -266,6 +266,7 @@ def _source(name: str, entry: Described) -> Source:
         entry.etag,
         seen["size_bytes"],
         seen["modified_ns"],
+        mount=(entry.header or {}).get("mount", ""),
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from xdask_pipelines.access.describing.validation import Claim
 from xdask_pipelines.access.doubts import doubts
 from xdask_pipelines.access.header import describe
+from xdask_pipelines.access.inside import Place
 from xdask_pipelines.access.leases import held
 from xdask_pipelines.access.remote import Compute, call_at_home
 from xdask_pipelines.catalog import Catalog, Entry
@@ -123,7 +124,8 @@ def sync(
             compute(call_at_home("mounted", region, check_mounted_at_home, region, [h.mount for h in holdings]))
         # Before the commit: a sync that is killed here finds the same again. A chunk that stayed would be read as data.
         lustre.forget(region, plan.gone)
-        headers, rejected, header_evidence = read_headers(plan.to_describe, region, compute)
+        mounts = [holding.mount for holding in holdings]
+        headers, rejected, header_evidence = read_headers(plan.to_describe, region, mounts, compute)
         generation = commit_sync(catalog, plan, headers, rejected=rejected, lease=lease, accept=accept)
     unreadable = [Quarantined(e.key, rejected[e.id]) for e in plan.to_describe if e.id in rejected]
     quarantined = tuple(sorted([*plan.quarantined, *unreadable]))
@@ -227,11 +229,12 @@ def check_mounted_at_home(region: str, mounts: Sequence[str]) -> None:
 
 
 def read_headers(
-    wanted: Sequence[Entry], region: str, compute: Compute
+    wanted: Sequence[Entry], region: str, mounts: Sequence[str], compute: Compute
 ) -> tuple[dict[str, Mapping[str, Any]], dict[str, str], Evidence]:
-    """Headers of entries of a Region by id, and the reasons why some cannot be read."""
-    groups = [wanted[i : i + _HEADERS_A_CALL] for i in range(0, len(wanted), _HEADERS_A_CALL)]
-    calls = [call_at_home("describe", region, describe_at_home, [_asked(entry) for entry in group]) for group in groups]
+    """Headers of entries of a Region by id, and the reasons why some cannot be read; each lies in one of the mounts."""
+    asked = [_asked(entry, mounts) for entry in wanted]
+    groups = [asked[i : i + _HEADERS_A_CALL] for i in range(0, len(asked), _HEADERS_A_CALL)]
+    calls = [call_at_home("describe", region, describe_at_home, group) for group in groups]
     answers, evidence = compute(*calls) if calls else ((), Evidence())
     headers: dict[str, Mapping[str, Any]] = {}
     rejected: dict[str, str] = {}
@@ -255,28 +258,30 @@ class Asked:
 
     id: str
     key: str
+    mount: str
     format: str
     size_bytes: int
     claim: Claim
 
 
-def _asked(entry: Entry) -> Asked:
+def _asked(entry: Entry, mounts: Sequence[str]) -> Asked:
     content = LAYOUTS[entry.layout].content(entry.variable, entry.facets)
     period = None if entry.time_start is None or entry.time_end is None else (entry.time_start, entry.time_end)
     claim = Claim(content.names, period, content.timeless, content.step_seconds)
-    return Asked(entry.id, entry.key, entry.format, entry.size_bytes, claim)
+    mount = next((mount for mount in mounts if f"{entry.key}/".startswith(f"{mount}/")), "")
+    return Asked(entry.id, entry.key, mount, entry.format, entry.size_bytes, claim)
 
 
 def describe_at_home(entries: Sequence[Asked]) -> tuple[dict[str, dict[str, Any]], dict[str, str]]:
     """Headers and rejections by entry id, read and checked on a worker of the entries' Region."""
     headers, rejected = {}, {}
     for asked in entries:
-        path = region_path(asked.key)
-        if not path.exists():
-            rejected[asked.id] = "it is in the bucket and not on the mount: the import left it out; sync again"
-            continue
         try:
-            header = describe(path, asked.format, claim=asked.claim)
+            place = Place.of(asked.key, asked.mount)
+            if not place.path.exists():
+                rejected[asked.id] = "it is in the bucket and not on the mount: the import left it out; sync again"
+                continue
+            header = describe(place, asked.format, claim=asked.claim) | {"mount": asked.mount}
         except XdaskError as error:
             rejected[asked.id] = str(error)
             continue

@@ -24,9 +24,10 @@ from dask.highlevelgraph import HighLevelGraph
 
 from xdask_pipelines.access.describing.raw import Unusable, plain
 from xdask_pipelines.access.header import describe
+from xdask_pipelines.access.inside import key_path, refuse_odd_key
 from xdask_pipelines.access.remote import Call
 from xdask_pipelines.errors import AccessError
-from xdask_pipelines.placement.guard import at_home, region_path
+from xdask_pipelines.placement.guard import at_home
 from xdask_pipelines.placement.homes import layer_name
 
 T = TypeVar("T")
@@ -70,6 +71,7 @@ def written_lazily(dataset: xr.Dataset, region: str, key: str) -> da.Array:
         When computed: if the store exists already, or cannot be written (disk full, no permission). What was begun is
         removed.
     """
+    refuse_odd_key(key)
     names = list(map(str, dataset.data_vars))
     # Places of a large native grid: they lie in the pool as the data do, and are written like them.
     lazy = [str(name) for name, c in dataset.coords.items() if isinstance(c.data, da.Array)]
@@ -98,6 +100,7 @@ def written_lazily(dataset: xr.Dataset, region: str, key: str) -> da.Array:
 
 def write_here(dataset: xr.Dataset, path: Path, key: str) -> Written:
     """Write a dataset that is in memory as a new store on this machine (the client's own Region)."""
+    refuse_odd_key(key)
     regular = _regular(dataset)
     return _guarded(path, key, lambda: _write_all(path, key, regular))
 
@@ -167,7 +170,7 @@ class _WriteBlock:
 
     def __call__(self, values: np.ndarray, origin: tuple[int, ...], _created: Any) -> int:
         with at_home(self.region):
-            path = region_path(self.key)
+            path = key_path(self.key)
             where = tuple(slice(o, o + n) for o, n in zip(origin, values.shape, strict=True))
 
             def write() -> int:
@@ -178,7 +181,7 @@ class _WriteBlock:
 
 
 def _create(key: str, token: str, skeleton: _Skeleton) -> str:
-    path = region_path(key)
+    path = key_path(key)
     _guarded(path, key, lambda: _create_at(path, token, skeleton))
     return key
 
@@ -220,7 +223,7 @@ def _create_at(path: Path, token: str, skeleton: _Skeleton) -> None:
 
 
 def _finish(key: str, names: list[str], _parts: Any) -> Written:
-    path = region_path(key)
+    path = key_path(key)
     return _guarded(path, key, lambda: _finish_at(path, key, names))
 
 

@@ -18,6 +18,7 @@ from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import LustreWith
 from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.safe_text import markdown, terminal
 from xdask_pipelines.topology import Topology
 
 #: What a sync leaves in Dagster's history.
@@ -115,9 +116,9 @@ def _catalog_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefin
             return
         context.log.info(", ".join(f"{n} {k}" for k, n in done.counts.items()))
         for bad in done.quarantined[:_FEW]:
-            context.log.warning(f"not catalogued: {bad.key}: {bad.reason}")
+            context.log.warning(terminal(f"not catalogued: {bad.key}: {bad.reason}", one_line=True))
         for warning in done.warnings:
-            context.log.warning(warning)
+            context.log.warning(terminal(warning, one_line=True))
         yield dg.MaterializeResult(metadata=synced(catalog, done).metadata, data_version=dg.DataVersion(done.digest))
 
     return catalog_of
@@ -160,7 +161,7 @@ def _metadata(catalog: Catalog, done: Synced) -> dict[str, Any]:
         "generation": done.generation,
         "as_of": done.as_of.isoformat() if done.as_of else "listed now",
         "quarantine": _quarantine(done.quarantined),
-        "warnings": dg.MetadataValue.md("\n".join(f"- {w}" for w in done.warnings) or "none"),
+        "warnings": dg.MetadataValue.md("\n".join(f"- {markdown(w)}" for w in done.warnings) or "none"),
         "bytes_read_by_region": dg.MetadataValue.json(dict(done.evidence.bytes_read_by_region)),
         "bytes_across": dg.MetadataValue.json(done.evidence.as_dict()["bytes_across"]),
     }

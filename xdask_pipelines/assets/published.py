@@ -59,8 +59,6 @@ def published_asset(topology: Topology) -> dg.AssetsDefinition:
     def published(context: dg.AssetExecutionContext, catalog: dg.ResourceParam[Catalog]) -> dg.MaterializeResult[Any]:
         with explained():
             done = publish_datasets(topology, catalog)
-        return dg.MaterializeResult(
-            metadata={name: dg.MetadataValue.md(f"{count} entries: `{path}`") for name, (path, count) in done.items()}
-        )
+        return dg.MaterializeResult(metadata={name: f"{count} entries: {path}" for name, (path, count) in done.items()})
 
     return published

@@ -85,12 +85,13 @@ def _usable(mounts: Mounts) -> Iterator[Listing]:
 def _of_what_changed(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
     put, gone, known = difference(_usable(mounts), _usable_before(committed))
     by_file = all(LAYOUTS[holding.layout].by_file(holding) for holding, _ in mounts)
-    look, held = (put, {*known, *gone}) if by_file else _around(mounts, put, gone, committed)
+    unusable = [[item for part in objects.parts() for item in part.unusable()] for _, objects in mounts]
+    spoilt = [item.key for items in unusable for item in items if item.problem]
+    look, held = (put, {*known, *gone}) if by_file else _around(mounts, put, [*gone, *spoilt], committed)
     entries: dict[str, Entry] = {}
     quarantined: list[Quarantined] = []
-    for holding, objects in mounts:
-        unusable = chain.from_iterable(part.unusable() for part in objects.parts())
-        found, refused = parse([*look.below(holding.mount), *unusable], holding)
+    for (holding, _), items in zip(mounts, unusable, strict=True):
+        found, refused = parse([*look.below(holding.mount), *items], holding)
         entries.update((entry.key, entry) for entry in found)
         quarantined += refused
     added = tuple(entry for key, entry in entries.items() if key not in held)
@@ -120,9 +121,10 @@ def _of_what_changed(mounts: Mounts, committed: Committed, holdings: str) -> Dif
     )
 
 
-def _around(mounts: Mounts, put: Listing, gone: list[str], committed: Committed) -> tuple[Listing, set[str]]:
+def _around(mounts: Mounts, put: Listing, lost: list[str], committed: Committed) -> tuple[Listing, set[str]]:
     """All that changes may touch: objects of the stores in which they lie, and below folders that may be stores from now
-    on or no longer; and the keys of entries that these objects were behind.
+    on or no longer; and the keys of entries that these objects were behind. ``lost`` are keys of objects that are gone or
+    unusable.
     """
     place = mounts[0][0]
 
@@ -133,12 +135,12 @@ def _around(mounts: Mounts, put: Listing, gone: list[str], committed: Committed)
     def behind(keys: Iterable[str]) -> set[str]:
         return {path for key in keys for path in (key, *_above(key)) if known(path)}
 
-    changed = [*put.keys.to_pylist(), *gone]
+    changed = [*put.keys.to_pylist(), *lost]
     touched = behind(changed) | {key.rpartition("/")[0] for key in changed if key.rpartition("/")[2] in MARKS}
     outermost = [path for path in touched if touched.isdisjoint(_above(path))]
     around = Listing.in_order(part.behind(outermost) for part in _usable(mounts))
     look = Listing.joined([around, put.without(around.keys)])
-    return look, behind([*look.keys.to_pylist(), *gone])
+    return look, behind([*look.keys.to_pylist(), *lost])
 
 
 def _above(path: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ import orjson
 
 from xdask_pipelines.catalog.extent import Extent, extent_of
 from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.names import is_plain_key
 
 Format = Literal["netcdf4", "zarr2", "zarr3", "grib"]
 
@@ -26,9 +27,8 @@ FIELDS = ("dataset", "region", "layout", "format", "variable", "version", "part"
 _RESERVED = frozenset({"superseded", "limit", "time", "times", "each", "near", "id", "bbox"})  # names that those take
 _TAKEN = _RESERVED | frozenset(FIELDS)
 _FORMATS = frozenset(get_args(Format))
-_NO_PLAIN_PART = frozenset({"", ".", ".."})
 #: Version of what is checked when headers are read. A sync reads the headers of entries again that were checked by another.
-_CHECKED = "2"
+_CHECKED = "3"
 #: Stores put it between a name and its value, which may hold it.
 MARK = "\x1f"
 
@@ -100,7 +100,7 @@ class Entry:
         for name, value in zip(("dataset", "region", "layout", "variable", "key"), texts, strict=False):
             if not value or not isinstance(value, str):
                 raise self._refusal(f"{name} must be text and not empty, not {value!r}")
-        if not _NO_PLAIN_PART.isdisjoint(self.key.split("/")):
+        if not is_plain_key(self.key):
             raise self._refusal("the key must be a plain path relative to the Region's root")
         if self.format not in _FORMATS:
             raise self._refusal(f"format {self.format!r} is not one of {', '.join(get_args(Format))}")

@@ -63,7 +63,7 @@ def list_folder(root: str | Path, mount: str, known: Mapping[str, StoredObject])
                     relative = os.path.join(folder, item.name)
                     if item.is_dir(follow_symlinks=False):
                         folders.append(relative)
-                    elif (stored := _object(real_top, relative, mount, known)) is not None:
+                    elif (stored := _object(real_top, relative, item.is_symlink(), mount, known)) is not None:
                         found.append(stored)
         except OSError as error:
             raise CatalogError(
@@ -73,15 +73,16 @@ def list_folder(root: str | Path, mount: str, known: Mapping[str, StoredObject])
     return sorted(found)
 
 
-def _object(top: bytes, relative: bytes, mount: str, known: Mapping[str, StoredObject]) -> StoredObject | None:
+def _object(
+    top: bytes, relative: bytes, is_link: bool, mount: str, known: Mapping[str, StoredObject]
+) -> StoredObject | None:
     path = os.path.join(top, relative)
     try:
         key = f"{mount}/{relative.decode('utf-8')}"
     except UnicodeDecodeError:
         shown = relative.decode("utf-8", "backslashreplace")
         return StoredObject(f"{mount}/{shown}", 0, "", 0, "its name is not UTF-8; rename it")
-    real = os.path.realpath(path)
-    if real != path and not (real + b"/").startswith(top + b"/"):
+    if is_link and not (os.path.realpath(path) + b"/").startswith(top + b"/"):
         return StoredObject(key, 0, "", 0, "it is a link that leads out of the mount; put the file itself here")
     try:
         status = os.stat(path)

@@ -13,7 +13,8 @@ from typing import Any
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.common import JSON, Group, give, printable, tell, topology
+from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
+from xdask_pipelines.safe_text import terminal
 
 _SHOWN = 20
 _SHORT = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
@@ -42,22 +43,24 @@ def sync(datasets: tuple[str, ...], accept: str | None, dry_run: bool, as_json: 
     def show() -> None:
         for each in done:
             if "error" in each:
-                click.secho(f"xdask: {each['message']}", fg="red", err=True)
+                echo(f"xdask: {each['message']}", fg="red", err=True)
                 continue
             read = each["counts"].pop("bytes_to_read")
             counts = ", ".join(f"{v:,} {k}" for k, v in each["counts"].items()) + f", {read:,} B to read"
             of = f", as of {each['as_of']}" if each.get("as_of") else ""
-            click.echo(f"{each['dataset']} in {each['region']}: {counts}{of}" + (" (dry run)" if dry_run else ""))
+            echo(f"{each['dataset']} in {each['region']}: {counts}{of}" + (" (dry run)" if dry_run else ""))
             for sign, name in (("+", "added"), ("~", "changed"), ("-", "removed")):
                 keys = each.get(name, ())
                 for key in keys[:_SHOWN]:
-                    click.echo(f"  {sign} {printable(key)}")
+                    echo(f"  {sign} {terminal(key, one_line=True)}")
                 if len(keys) > _SHOWN:
-                    click.echo(f"  {sign} and {len(keys) - _SHOWN} more (--json lists all)")
+                    echo(f"  {sign} and {len(keys) - _SHOWN} more (--json lists all)")
             for key, reason in each["quarantined"].items():
-                click.secho(f"  not catalogued: {printable(key)}: {printable(reason)}", fg="yellow")
+                echo(
+                    f"  not catalogued: {terminal(key, one_line=True)}: {terminal(reason, one_line=True)}", fg="yellow"
+                )
             for warning in each.get("warnings", ()):
-                click.secho(f"  warning: {printable(warning)}", fg="yellow")
+                echo(f"  warning: {terminal(warning, one_line=True)}", fg="yellow")
 
     give(as_json, done, show)
     click.get_current_context().exit(1 if any("error" in each for each in done) else 0)
@@ -139,7 +142,7 @@ def catalog_forget(dataset: str, as_json: bool) -> None:
 
     gone = forget_dataset(topology(), dataset)
     lines = [f"{dataset} in {region}: {n} entries removed" for region, n in gone.items()]
-    give(as_json, gone, lambda: click.echo("\n".join(lines)))
+    give(as_json, gone, lambda: echo("\n".join(lines)))
 
 
 @catalog.command("migrate")
@@ -149,7 +152,7 @@ def catalog_migrate(as_json: bool) -> None:
     from xdask_pipelines.catalog import open_catalog
 
     done = open_catalog(topology().catalog_url).migrate(tell(as_json))
-    give(as_json, {"migrated": done}, lambda: click.echo("done" if done else "nothing to do: it is of this version"))
+    give(as_json, {"migrated": done}, lambda: echo("done" if done else "nothing to do: it is of this version"))
 
 
 @catalog.command("search", cls=Facets)
@@ -167,12 +170,12 @@ def catalog_search(ctx: click.Context, /, limit: int, as_json: bool, **given: An
 
     def show() -> None:
         for e in found:
-            click.echo(
-                f"{e.region:12} {e.size_bytes / 1e6:9.2f} MB  {e.etag[:12]}  {e.dataset}  {printable(e.key)}"
+            echo(
+                f"{e.region:12} {e.size_bytes / 1e6:9.2f} MB  {e.etag[:12]}  {e.dataset}  {terminal(e.key, one_line=True)}"
                 + (f"  [{e.part}]" if e.part else "")
             )
         more = ", more may match: raise --limit" if len(found) == limit else ""
-        click.echo(f"{len(found)} entries{more}" + ("" if found or more else f". {held.instead(**query)}"))
+        echo(f"{len(found)} entries{more}" + ("" if found or more else f". {held.instead(**query)}"))
 
     give(as_json, documents, show)
 
@@ -190,8 +193,8 @@ def catalog_facets(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
 
     def show() -> None:
         if not found:
-            click.echo(f"0 entries. {held.instead(**query)}")
+            echo(f"0 entries. {held.instead(**query)}")
         for name, counts in found.items():
-            click.echo(f"{name:16} " + ", ".join(f"{value} ({n})" for value, n in counts.items()))
+            echo(f"{name:16} " + ", ".join(f"{value} ({n})" for value, n in counts.items()))
 
     give(as_json, found, show)

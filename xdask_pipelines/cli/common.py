@@ -14,8 +14,14 @@ from typing import Any
 import click
 
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.safe_text import terminal
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
+
+
+def echo(text: str = "", **style: Any) -> None:
+    """Print text that may quote data: no control character reaches the terminal but those of ``style``."""
+    click.secho(terminal(text), **style)
 
 
 class Group(click.Group):
@@ -27,8 +33,8 @@ class Group(click.Group):
             return super().invoke(ctx)
         except XdaskError as error:
             if "--json" in sys.argv:
-                click.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
-            click.secho(f"xdask: {error}", fg="red", err=True)
+                echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
+            echo(f"xdask: {error}", fg="red", err=True)
             ctx.exit(1)
 
 
@@ -43,13 +49,14 @@ def topology() -> Any:
 
 def tell(as_json: bool) -> Callable[[str], None]:
     """Where lines of progress go: with ``--json``, standard output holds the document alone."""
-    return (lambda line: click.echo(line, err=True)) if as_json else click.echo
+    return (lambda line: echo(line, err=True)) if as_json else echo
 
 
 def give(as_json: bool, document: Any, text: Callable[[], None]) -> None:
     """Answer with the document, or with text."""
     if as_json:
-        click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+        shown = json.dumps(document, indent=2, ensure_ascii=False)
+        click.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in shown))
     else:
         text()
 
@@ -57,8 +64,3 @@ def give(as_json: bool, document: Any, text: Callable[[], None]) -> None:
 def pairs(values: Mapping[str, int], unit: str = "") -> str:
     """Numbers by name in one line."""
     return ", ".join(f"{k} {v:,} {unit}".rstrip() for k, v in values.items()) or "0"
-
-
-def printable(text: str) -> str:
-    """Text with what no terminal should get, such as a newline in a file's name, as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

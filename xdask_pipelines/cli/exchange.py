@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from xdask_pipelines.cli.catalog import Facets, filters, query_of
-from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
+from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
 
 SHOWN = 3
 
@@ -36,8 +36,8 @@ def export_stac(ctx: click.Context, /, folder: Path, as_json: bool, **given: Any
 
     def show() -> None:
         for name, count in done.items():
-            click.echo(f"{name}: {count} items")
-        click.echo(f"{folder / 'catalog.json'}")
+            echo(f"{name}: {count} items")
+        echo(f"{folder / 'catalog.json'}")
 
     give(as_json, {"catalog": str(folder / "catalog.json"), "items": done}, show)
 
@@ -53,13 +53,13 @@ def catalog_import(file: Path, as_json: bool) -> None:
 
     def show() -> None:
         for place, count in done["imported"].items():
-            click.echo(f"{place}: {count} entries imported, {done['known'][place]} known before")
+            echo(f"{place}: {count} entries imported, {done['known'][place]} known before")
         for reason, rows in done["refused"].items():
-            click.secho(f"{rows['rows']} rows not imported: {reason}", fg="yellow")
+            echo(f"{rows['rows']} rows not imported: {reason}", fg="yellow")
             for example in rows["examples"][:SHOWN]:
-                click.echo(f"  {example}")
+                echo(f"  {example}")
         if any(done["imported"].values()):
-            click.echo("They have no headers yet: `xdask catalog describe` reads those that you name, or a sync all.")
+            echo("They have no headers yet: `xdask catalog describe` reads those that you name, or a sync all.")
 
     give(as_json, done, show)
 
@@ -81,8 +81,8 @@ def catalog_copy(source: str, target: str, as_json: bool) -> None:
     documents = [{"dataset": d, "region": r, **asdict(held)} for (d, r), held in done.items()]
 
     def show() -> None:
-        click.echo(f"copied and compared: {entries:,} entries of {len(done)} datasets and Regions")
-        click.echo(f"To use the copy, write `catalog: {urls[1]}` into regions.yaml.")
+        echo(f"copied and compared: {entries:,} entries of {len(done)} datasets and Regions")
+        echo(f"To use the copy, write `catalog: {urls[1]}` into regions.yaml.")
 
     give(as_json, {"catalog": urls[1], "copied": documents}, show)
 
@@ -103,11 +103,11 @@ def catalog_describe(ctx: click.Context, /, as_json: bool, **given: Any) -> None
 
     def show() -> None:
         for place, count in done["described"].items():
-            click.echo(f"{place}: {count} entries described")
+            echo(f"{place}: {count} entries described")
         for entry, reason in done["unreadable"].items():
-            click.secho(f"  not described: {entry}: {reason}", fg="yellow")
+            echo(f"  not described: {entry}: {reason}", fg="yellow")
         if not done["described"]:
-            click.echo("nothing to do: what matches has its header")
+            echo("nothing to do: what matches has its header")
 
     give(as_json, done, show)
     ctx.exit(1 if done["unreadable"] else 0)

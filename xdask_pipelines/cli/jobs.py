@@ -11,7 +11,7 @@ from typing import Any, Literal
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.common import JSON, give, pairs, tell, topology
+from xdask_pipelines.cli.common import JSON, echo, give, pairs, tell, topology
 
 
 @click.command()
@@ -41,25 +41,25 @@ def demo(experiment: str, as_json: bool) -> None:
 def _print_report(report: Mapping[str, Any]) -> None:
     from xdask_pipelines.placement.footprint import in_words
 
-    click.echo()
+    echo()
     for warning in report["warnings"]:
-        click.secho(f"warning  {warning}", fg="yellow")
+        echo(f"warning  {warning}", fg="yellow")
     if report["reused_assets"]:
-        click.echo("reused   " + ", ".join(report["reused_assets"]))
+        echo("reused   " + ", ".join(report["reused_assets"]))
     if report["excerpt"]:
-        click.echo(f"note     {report['excerpt']}: a demonstration, not science; the bias is an offset")
-    click.secho(
+        echo(f"note     {report['excerpt']}: a demonstration, not science; the bias is an offset")
+    echo(
         f"temperature difference, {report['experiment_id']} minus ERA5   {report['mean_difference_K']:+.4f} K",
         bold=True,
     )
-    click.echo(f"  = model offset {report['model_bias_K']:+.4f} K + climate signal {report['climate_signal_K']:+.4f} K")
-    click.echo("area-weighted means with exact cell areas; temperature_difference and all its ancestors moved:")
-    click.echo(f"tasks by Region       {pairs(report['tasks_by_region'])}; misplaced {report['misplaced_tasks']}")
-    click.echo(f"bytes read by Region  {pairs(report['bytes_read_by_region'], 'B')}")
-    click.echo(f"bytes across Regions  {pairs(report['bytes_across'], 'B')}")
-    click.echo(f"cost, energy          {in_words(report)}")
-    click.echo(f"map                   {report['map']}")
-    click.echo("look at it all        make ui    (Dagster on http://127.0.0.1:3000)")
+    echo(f"  = model offset {report['model_bias_K']:+.4f} K + climate signal {report['climate_signal_K']:+.4f} K")
+    echo("area-weighted means with exact cell areas; temperature_difference and all its ancestors moved:")
+    echo(f"tasks by Region       {pairs(report['tasks_by_region'])}; misplaced {report['misplaced_tasks']}")
+    echo(f"bytes read by Region  {pairs(report['bytes_read_by_region'], 'B')}")
+    echo(f"bytes across Regions  {pairs(report['bytes_across'], 'B')}")
+    echo(f"cost, energy          {in_words(report)}")
+    echo(f"map                   {report['map']}")
+    echo("look at it all        make ui    (Dagster on http://127.0.0.1:3000)")
 
 
 def _settings(words: tuple[str, ...]) -> dict[str, str]:
@@ -108,24 +108,22 @@ def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as
 
     def show() -> None:
         for warning in done.warnings:
-            click.secho(f"warning  {warning}", fg="yellow")
+            echo(f"warning  {warning}", fg="yellow")
         evidence = shown.get("evidence")
-        click.echo(f"{asset} is stored in {shown['store']}" if evidence else f"{asset} is done")
+        echo(f"{asset} is stored in {shown['store']}" if evidence else f"{asset} is done")
         if "value" in shown:
-            click.echo(f"value                 {shown['value']} {shown['units']}".rstrip())
+            echo(f"value                 {shown['value']} {shown['units']}".rstrip())
         if "picture" in shown:
-            click.echo(shown["picture"])
+            echo(shown["picture"])
         if "area_weighted_mean" in shown:
-            click.echo(f"area-weighted mean    {shown['area_weighted_mean']:.4f} {shown['units']}")
+            echo(f"area-weighted mean    {shown['area_weighted_mean']:.4f} {shown['units']}")
         if evidence:
-            click.echo(
-                f"tasks by Region       {pairs(evidence['tasks_by_region'])}; misplaced {evidence['misplaced_tasks']}"
-            )
-            click.echo(f"bytes read by Region  {pairs(evidence['bytes_read_by_region'], 'B')}")
-            click.echo(f"bytes across Regions  {pairs(evidence['bytes_across'], 'B')}")
-            click.echo(f"cost, energy          {in_words(evidence)}")
+            echo(f"tasks by Region       {pairs(evidence['tasks_by_region'])}; misplaced {evidence['misplaced_tasks']}")
+            echo(f"bytes read by Region  {pairs(evidence['bytes_read_by_region'], 'B')}")
+            echo(f"bytes across Regions  {pairs(evidence['bytes_across'], 'B')}")
+            echo(f"cost, energy          {in_words(evidence)}")
         if "replicas" in shown:
-            click.echo(f"replicas              {shown['replicas']}")
+            echo(f"replicas              {shown['replicas']}")
 
     give(as_json, document, show)
 
@@ -148,15 +146,13 @@ def plan(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], svg: 
     picture.write_bytes(found.picture(form))
 
     def show() -> None:
-        click.echo(f"{asset} would run, read and move about this much:")
-        click.echo(f"tasks by Region       {pairs(found.tasks_by_region)}; neutral {found.neutral_tasks}")
-        click.echo(f"bytes read by Region  {pairs(found.bytes_read_by_region, 'B')}")
-        click.echo(f"bytes across Regions  {pairs(found.bytes_across, 'B')}")
-        click.echo(
-            f"about                 {found.seconds:.1f} s; {sum(found.cost_usd.values()):.6f} USD at list prices"
-        )
+        echo(f"{asset} would run, read and move about this much:")
+        echo(f"tasks by Region       {pairs(found.tasks_by_region)}; neutral {found.neutral_tasks}")
+        echo(f"bytes read by Region  {pairs(found.bytes_read_by_region, 'B')}")
+        echo(f"bytes across Regions  {pairs(found.bytes_across, 'B')}")
+        echo(f"about                 {found.seconds:.1f} s; {sum(found.cost_usd.values()):.6f} USD at list prices")
         for warning in found.warnings:
-            click.secho(f"warning  {warning}", fg="yellow")
-        click.echo(f"picture               {picture}")
+            echo(f"warning  {warning}", fg="yellow")
+        echo(f"picture               {picture}")
 
     give(as_json, {**found.as_dict(), "picture": str(picture)}, show)

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from xdask_pipelines.cli.catalog import Facets, filters, query_of
-from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
+from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
 
 
 @click.group(cls=Group)
@@ -49,7 +49,7 @@ def _run(query: Mapping[str, Any], as_json: bool, *, warm: bool) -> None:
 def _show(found: Mapping[str, Any], warm: bool) -> None:
     for region, each in found.items():
         word = "fetched" if warm else "in the bucket only"
-        click.echo(
+        echo(
             f"{region:12} {each.resident_files} files, {each.resident_bytes / 1e9:.3f} GB on the mount; "
             f"{each.released_files} files, {each.released_bytes / 1e9:.3f} GB {word}"
         )

@@ -11,7 +11,7 @@ from typing import Any
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
+from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
 
 
 @click.group(cls=Group)
@@ -31,12 +31,12 @@ def _status_document(status: Any) -> dict[str, Any]:
 
 def _print_status(status: Any) -> None:
     if status.address:
-        click.echo(f"scheduler {status.address}")
-        click.echo(f"dashboard {status.dashboard}")
+        echo(f"scheduler {status.address}")
+        echo(f"dashboard {status.dashboard}")
     for region, n in sorted(status.workers.items()):
-        click.echo(f"pool of {region}: {n} worker process(es)")
+        echo(f"pool of {region}: {n} worker process(es)")
     for problem in status.problems:
-        click.secho(problem, fg="red")
+        echo(problem, fg="red")
 
 
 @pools.command("up")
@@ -67,7 +67,7 @@ def pools_down(as_json: bool) -> None:
     from xdask_pipelines.resources.pools import Pools
 
     stopped = Pools(topology()).down()
-    give(as_json, {"stopped": stopped}, lambda: click.echo("stopped" if stopped else "nothing was running"))
+    give(as_json, {"stopped": stopped}, lambda: echo("stopped" if stopped else "nothing was running"))
 
 
 @click.group(cls=Group)
@@ -83,7 +83,7 @@ def opensearch_up(as_json: bool) -> None:
     from xdask_pipelines.resources.var import writable
 
     url = SearchNode(writable(topology(), "opensearch")).up(tell(as_json))
-    give(as_json, {"url": url}, lambda: click.echo(f"catalogs are at {url}/NAME"))
+    give(as_json, {"url": url}, lambda: echo(f"catalogs are at {url}/NAME"))
 
 
 @opensearch.command("down")
@@ -93,7 +93,7 @@ def opensearch_down(as_json: bool) -> None:
     from xdask_pipelines.resources.search_node import SearchNode
 
     stopped = SearchNode(topology().var / "opensearch").down()
-    give(as_json, {"stopped": stopped}, lambda: click.echo("stopped" if stopped else "nothing was running"))
+    give(as_json, {"stopped": stopped}, lambda: echo("stopped" if stopped else "nothing was running"))
 
 
 @click.command()
@@ -117,10 +117,10 @@ def certs(hosts: tuple[str, ...], as_json: bool) -> None:
 
     def show() -> None:
         words = {"made": "made", "renewed": "renewed", "kept": "valid already, nothing was done"}
-        click.echo(f"certificates in {pools.certificates}: {words[made.done]}")
-        click.echo(f"for {', '.join(made.names)}; until {made.until:%Y-%m-%d %H:%M} UTC")
+        echo(f"certificates in {pools.certificates}: {words[made.done]}")
+        echo(f"for {', '.join(made.names)}; until {made.until:%Y-%m-%d %H:%M} UTC")
         if made.done != "kept" and pools.started:
-            click.echo("the pools use them from their next start: `xdask pools down`, `xdask pools up`")
+            echo("the pools use them from their next start: `xdask pools down`, `xdask pools up`")
 
     give(as_json, document, show)
 
@@ -131,7 +131,7 @@ def ui(port: int) -> None:
     """Start pools and Dagster on this machine; Ctrl-C stops everything."""
     from xdask_pipelines.ui import serve
 
-    serve(topology(), port, click.echo)
+    serve(topology(), port, echo)
 
 
 @click.command()
@@ -147,12 +147,10 @@ def doctor(as_json: bool) -> None:
 
     def show() -> None:
         for f in found:
-            click.secho(
-                f"{f.state:8} {f.about:9} {f.said}", fg={"ok": None, "note": "yellow", "problem": "red"}[f.state]
-            )
+            echo(f"{f.state:8} {f.about:9} {f.said}", fg={"ok": None, "note": "yellow", "problem": "red"}[f.state])
             if f.mend:
-                click.echo(f"{'':18} {f.mend}")
-        click.echo(f"{len(problems)} problems" if problems else "nothing blocks")
+                echo(f"{'':18} {f.mend}")
+        echo(f"{len(problems)} problems" if problems else "nothing blocks")
 
     give(as_json, {"ok": not problems, "findings": [asdict(f) for f in found]}, show)
     sys.exit(1 if problems else 0)

@@ -17,6 +17,7 @@ from typing import Protocol
 
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.lustre.imports import Residency
+from xdask_pipelines.names import is_plain_key
 
 _FILES_A_CALL = 500
 _STATE = re.compile(rb": \(0x([0-9a-f]+)\)")
@@ -91,7 +92,18 @@ def restore_on_lustre(paths: Sequence[Path]) -> None:
 
 
 def unlink_below(root: Path, keys: Sequence[str]) -> int:
-    """Remove files below a folder, and folders that become empty; how many files were there."""
+    """Remove files below a folder, and folders that become empty; how many files were there.
+
+    Raises
+    ------
+    XdaskError
+        A key does not stay below the folder; nothing is removed then.
+    """
+    if strange := [key for key in keys if not is_plain_key(key)]:
+        raise XdaskError(
+            f"The key {strange[0]!r} is not a plain path below {root}, so nothing was removed. Correct what names it, then "
+            "sync again."
+        )
     removed = 0
     for key in keys:
         path = root / key

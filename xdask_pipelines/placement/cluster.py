@@ -20,6 +20,7 @@ from xdask_pipelines.names import pool_name
 from xdask_pipelines.placement import tls
 from xdask_pipelines.placement.compute import check_scheduler
 from xdask_pipelines.placement.connect import connect
+from xdask_pipelines.placement.dashboard_access import HOSTS_VARIABLE
 from xdask_pipelines.placement.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE, folders_of
 from xdask_pipelines.placement.isolation import hiding
 from xdask_pipelines.placement.ports import LOOPBACK
@@ -85,6 +86,7 @@ def start(
     *,
     certificates: Path | None = None,
     dashboard_port: int = 0,
+    ui_hosts: Sequence[str] = (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> Processes:
     """Start a scheduler and the workers of each pool, and wait until all have joined.
@@ -102,6 +104,8 @@ def start(
         connect. None for plain TCP on loopback.
     dashboard_port
         Port of Dask's dashboard on loopback if it is free; 0 for any.
+    ui_hosts
+        Hosts, with their ports, by which browsers reach the dashboard in addition to loopback.
     tell
         Called with one line for each thing that happened.
 
@@ -123,7 +127,7 @@ def start(
                 *("--dashboard-address", f"{LOOPBACK}:{dashboard_port}", "--preload", _PRELOAD),
             ],
             folder / "scheduler.log",
-            (settings or Settings()).to_environment() | encrypted,
+            (settings or Settings()).to_environment() | encrypted | {HOSTS_VARIABLE: ",".join(ui_hosts)},
         )
         guarded = _guarded(pools)
         for pool in pools:  # started at once: they wait for the scheduler's file, and importing takes seconds
@@ -221,6 +225,8 @@ def _spawn_pool(
             LOOPBACK,
             "--nanny",
             "--no-dashboard",
+            "--dashboard-address",  # of metrics and health, on all interfaces by default
+            f"{LOOPBACK}:0",
             "--name",
             pool.region,
         ),

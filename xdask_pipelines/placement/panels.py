@@ -7,7 +7,6 @@ the numbers (samples, totals).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 from bokeh.models import BasicTicker, ColumnDataSource, FactorRange, HoverTool, NumeralTickFormatter, Range1d
@@ -16,6 +15,7 @@ from bokeh.plotting import figure
 from dask.utils import format_bytes
 
 from xdask_pipelines.placement.samples import Load, Sample
+from xdask_pipelines.safe_text import html
 
 #: Pairs beyond these, the smallest, are drawn as one bar.
 MAX_PAIRS = 10
@@ -44,7 +44,7 @@ def colour(region: str, regions: Sequence[str]) -> str:
 def table(pools: Mapping[str, Load], read: Mapping[str, int]) -> str:
     """All pools now and their sum, as HTML; the squares are the legend of the lines."""
     rows = [
-        (_square(colour(region, list(pools))) + escape(region), _cells(load, read.get(region, 0)))
+        (_square(colour(region, list(pools))) + html(region), _cells(load, read.get(region, 0)))
         for region, load in pools.items()
     ]
     total = Load(*(sum(column) for column in zip(*(vars(load).values() for load in pools.values()), strict=True)))

@@ -1,4 +1,4 @@
-"""Preload module of schedulers and workers: installs the plugin and its page of the dashboard, or the guard.
+"""Preload module of schedulers and workers: installs the plugin, the dashboard's page and its check, or the guard.
 
 Belongs here: reading the settings that a launcher put into the environment. Does not belong here: launching.
 """
@@ -11,6 +11,7 @@ import psutil
 from distributed import Nanny, Scheduler, Worker
 from tornado.ioloop import PeriodicCallback
 
+from xdask_pipelines.placement.dashboard_access import guard_dashboard
 from xdask_pipelines.placement.deliveries import Deliver
 from xdask_pipelines.placement.frozen import give_up_frozen, seldom_heartbeats
 from xdask_pipelines.placement.guard import guarded_roots, install
@@ -39,6 +40,7 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
         await plugin.start(server)
         seldom_heartbeats()
         give_up_frozen(server, settings.worker_ttl_seconds)
+        guard_dashboard(server)
         if server.http_application.applications:  # none without a dashboard
             from xdask_pipelines.placement.dashboard import add_page  # imports Bokeh, which workers do without
 

@@ -1,50 +1,94 @@
 """Alerts: telling people that something needs them.
 
 Belongs here: sending. Does not belong here: what is worth an alert (sensors).
+
+The URL of a chat service is a secret: whoever knows it may post. No message, log or traceback of ours shows more than its
+host.
 """
 
 from __future__ import annotations
 
 import json
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from threading import Thread
 from typing import Any
 
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.safe_text import without_secrets
 
 _SECONDS = 20
 
 
-def send_alert(address: str, subject: str, document: Mapping[str, Any]) -> None:
+def send_alert(address: str, subject: str, document: Mapping[str, Any], seconds: float = _SECONDS) -> None:
     """Send one alert.
 
     Parameters
     ----------
     address
-        Topic of SNS (``arn:aws:sns:…``), or a URL that takes ``{"text": subject, …}`` as JSON by POST, as chat services do.
+        Topic of SNS (``arn:aws:sns:…``), or a URL that takes ``{"text": subject, …}`` as JSON by POST, as chat services do,
+        and answers with a status of 2xx. A redirect is not followed: it would carry the alert elsewhere.
     subject
         One line.
     document
         What there is to know; plain JSON.
+    seconds
+        Longest time that it takes, whatever the other side does.
 
     Raises
     ------
     XdaskError
         It could not be sent.
     """
-    try:
-        if address.startswith("arn:"):
-            import boto3
+    problem = [f"no answer within {seconds:g} s"]
 
-            body = json.dumps(document, indent=2, ensure_ascii=False)
-            boto3.session.Session().client("sns", region_name=address.split(":")[3]).publish(
-                TopicArn=address, Subject=subject[:100], Message=body
-            )
-            return
-        content = json.dumps({"text": subject, **document}, ensure_ascii=False).encode()
-        request = urllib.request.Request(address, content, {"Content-Type": "application/json"})
-        urllib.request.urlopen(request, timeout=_SECONDS).close()
-    except Exception as error:  # of boto3's many kinds, and of the network
+    def send() -> None:
+        try:
+            (_publish if address.startswith("arn:") else _post)(address, subject, document, seconds)
+            problem.clear()
+        except Exception as error:  # of boto3's many kinds, and of the network
+            problem[0] = _reason(error)
+
+    sending = Thread(target=send, name="alert", daemon=True)  # a timeout of sockets begins again with each byte
+    sending.start()
+    sending.join(seconds)
+    if problem:
         raise XdaskError(
-            f"The alert {subject!r} could not be sent to {address}: {error}. Mend `alerts` in regions.yaml"
-        ) from error
+            f"The alert {subject!r} could not be sent to {without_secrets(address)}: {problem[0]}. Correct `alerts` in "
+            "regions.yaml, or see whether the service works"
+        )
+
+
+def _publish(topic: str, subject: str, document: Mapping[str, Any], seconds: float) -> None:
+    import boto3
+    from botocore.config import Config
+
+    body = json.dumps(document, indent=2, ensure_ascii=False)
+    limits = Config(connect_timeout=seconds / 2, read_timeout=seconds / 2, retries={"total_max_attempts": 2})
+    client = boto3.session.Session().client("sns", region_name=topic.split(":")[3], config=limits)
+    client.publish(TopicArn=topic, Subject=subject[:100], Message=body)
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _post(url: str, subject: str, document: Mapping[str, Any], seconds: float) -> None:
+    content = json.dumps({"text": subject, **document}, ensure_ascii=False).encode()
+    request = urllib.request.Request(url, content, {"Content-Type": "application/json"})
+    urllib.request.build_opener(_NoRedirect).open(request, timeout=seconds).close()  # raises for all but 2xx
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, without text that may quote the URL."""
+    if isinstance(error, urllib.error.HTTPError):
+        moved = ", a redirect, which is not followed" if 300 <= error.code < 400 else ""
+        return f"the answer has status {error.code}{moved}"
+    cause = error.reason if isinstance(error, urllib.error.URLError) and isinstance(error.reason, Exception) else error
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    if type(error).__module__.startswith("botocore"):  # quotes the topic, which is no secret
+        return f"{type(error).__name__}: {error}"
+    return type(cause).__name__

@@ -27,6 +27,7 @@ from xdask_pipelines.placement.footprint import in_words
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.input_steps import packed_steps
 from xdask_pipelines.resources.results import Kept, Label, Results
+from xdask_pipelines.safe_text import markdown
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def _metadata(asset: str, result: Result, kept: Kept, dashboard: str) -> dict[st
         metadata["dashboard"] = dg.MetadataValue.url(dashboard)
     return metadata | {
         "sources": _sources_table(result.sources),
-        "attribution": dg.MetadataValue.md("; ".join(_attributions(result.sources)) or "none"),
+        "attribution": dg.MetadataValue.md("; ".join(map(markdown, _attributions(result.sources))) or "none"),
         "misplaced_tasks": evidence.misplaced_tasks,
         "evidence": dg.MetadataValue.json(evidence.as_dict()),
         "footprint": in_words(evidence.as_dict()),
@@ -182,7 +183,7 @@ def _picture(asset: str, result: Result, field_: xr.DataArray | None, no_picture
         png = draw(field_, title, subtitle or None)
     except ClimateError as error:  # the result is stored and will be checked; only its picture is missing
         return {"picture": f"no picture: {error}", **units}
-    image = dg.MetadataValue.md(f"![{asset}](data:image/png;base64,{base64.b64encode(png).decode()})")
+    image = dg.MetadataValue.md(f"![{markdown(asset)}](data:image/png;base64,{base64.b64encode(png).decode()})")
     if shape != "map":
         return {"map" if shape == "native map" else "plot": image, **units}
     mean = float(field_.attrs["area_mean"]) if "area_mean" in field_.attrs else float(area_weighted_mean(field_))

@@ -45,5 +45,6 @@ def lent(pools: Pools, regions: Sequence[str], tell: Tell) -> Iterator[Compute]:
     results = {region: topology.results_folder(region) for region in regions}
     for folder in results.values():
         folder.mkdir(parents=True, exist_ok=True)
-    with local_regions(regions, data=data, results=results) as client:
+    made = pools.made_certificates()
+    with local_regions(regions, data=data, results=results, certificates=made) as client:
         yield partial(compute, client)

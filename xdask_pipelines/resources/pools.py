@@ -112,8 +112,9 @@ class Pools:
         now = self.status()
         if now.up:
             tell(f"the pools are up already, scheduler at {now.address}")
-            if self._certificates() and not now.address.startswith("tls:"):
-                tell(f"they use no certificates, which were made since: `xdask pools down`, then `{MEND}`")
+        if now.address and self.made_certificates() and not now.address.startswith("tls:"):
+            tell(f"they use no certificates, which were made since: `xdask pools down`, then `{MEND}`")
+        if now.up:
             return now
         running = self._running() if now.address else None
         if running is None or not running.pids.keys() >= set(self.topology.worker_regions):
@@ -127,8 +128,9 @@ class Pools:
                 self._pools(),
                 self.folder,
                 self.settings(),
-                certificates=self._certificates(),
+                certificates=self.made_certificates(),
                 dashboard_port=_DASHBOARD_PORT,
+                ui_hosts=self.topology.ui_hosts,
                 tell=tell,
             )
         else:
@@ -214,8 +216,8 @@ class Pools:
             return True  # no /proc on this system
         return b"dask" in command
 
-    def _certificates(self) -> Path | None:
-        """Folder of the certificates that pools started now would use."""
+    def made_certificates(self) -> Path | None:
+        """Return the folder of the certificates that every scheduler started from now on uses; None before any is made."""
         return self.certificates if tls.has_certificates(self.certificates) else None
 
     def _pools(self) -> list[Pool]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from xdask_pipelines.access.describing.raw import NUMBERS, RawFile, RawVariable, Unusable, as_text, joined_characters
 
+_WRITE_WHOLE = "write a copy that holds its values itself (`xarray.open_dataset(...).to_netcdf(...)`)"
 _BARE_DIMENSION = b"This is a netCDF dimension but not a netCDF variable"
 
 
@@ -22,9 +23,9 @@ def read_raw(file: h5py.File) -> RawFile:
     Raises
     ------
     Unusable
-        A variable has no dimension scales, so that its dimensions have no names.
+        A variable has no dimension scales, so that its dimensions have no names; or keeps its values in other files.
     """
-    items = {name: file[name] for name in file}
+    items = {name: own_item(file, name) for name in file}
     datasets = {name: item for name, item in items.items() if isinstance(item, h5py.Dataset)}
     names = _dimension_names(datasets)
     variables = [
@@ -90,3 +91,41 @@ def _dims(name: str, item: h5py.Dataset, names: dict[int, str]) -> list[str]:
 def open_hdf5(path: Path) -> h5py.File:
     """Open a netCDF-4 file for reading."""
     return h5py.File(path, "r")
+
+
+def own_item(file: h5py.File, name: str) -> Any:
+    """A dataset or group at the root whose content lies in this very file; 20 us.
+
+    HDF5 follows external links, external storage and virtual datasets to any file that the process may read.
+
+    Raises
+    ------
+    Unusable
+        It lies in another file.
+    """
+    _check_link(file, name)
+    item = file[name]
+    if isinstance(item, h5py.Dataset):
+        layout = item.id.get_create_plist()  # before its shape is asked for, which opens what a virtual dataset names
+        if layout.get_layout() == h5py.h5d.VIRTUAL:
+            raise Unusable(f"has a virtual dataset {name!r}, whose values lie in other datasets", _WRITE_WHOLE)
+        if layout.get_external_count():
+            raise Unusable(f"keeps the values of {name!r} in external files", _WRITE_WHOLE)
+    return item
+
+
+def _check_link(file: h5py.File, name: str) -> None:
+    """Refuse a link to another file, also one behind a soft link."""
+    try:
+        link = file.get(name, getlink=True)
+        group = file
+        for part in link.path.strip("/").split("/") if isinstance(link, h5py.SoftLink) else ():
+            if not isinstance(link := group.get(part, getlink=True), h5py.HardLink):
+                break
+            group = group[part]
+    except TypeError:  # of h5py, for a kind of link that a user defined
+        link = None
+    if link is None or isinstance(link, h5py.ExternalLink):
+        raise Unusable(f"has a link {name!r} to another file", _WRITE_WHOLE)
+    if isinstance(link, h5py.SoftLink):
+        raise Unusable(f"has a link {name!r} that leads through another link", _WRITE_WHOLE)

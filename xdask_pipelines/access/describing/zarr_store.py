@@ -16,6 +16,7 @@ import zarr
 from xarray.backends.zarr import FillValueCoder
 
 from xdask_pipelines.access.describing.raw import NUMBERS, TEXT, RawFile, RawVariable, Unusable, as_text
+from xdask_pipelines.names import is_plain_key
 
 
 def read_raw(path: Path, files: Mapping[str, os.stat_result]) -> RawFile:
@@ -24,13 +25,15 @@ def read_raw(path: Path, files: Mapping[str, os.stat_result]) -> RawFile:
     Raises
     ------
     Unusable
-        An array names no dimensions.
+        An array names no dimensions, or its name leads out of the store.
     """
     group = zarr.open_group(path, mode="r")
     stored: Counter[str] = Counter()
     for file, stat in files.items():
         stored[file.partition("/")[0]] += stat.st_size
     members = dict(group.members())  # once: without consolidated metadata each look reads a file for each array
+    if strange := [name for name in members if not is_plain_key(name) or "/" in name]:
+        raise Unusable(f"has an array or group {strange[0]!r}, whose name leads out of the store", "rename it")
     arrays = {name: item for name, item in members.items() if isinstance(item, zarr.Array)}
     variables = [v for name, array in arrays.items() if (v := _variable(name, array, stored[name])) is not None]
     return RawFile(dict(group.attrs), tuple(variables), tuple(members.keys() - arrays.keys()))

@@ -23,6 +23,7 @@ from xdask_pipelines.catalog.layouts.grib import Grib
 from xdask_pipelines.catalog.layouts.ncar_era5 import NcarEra5
 from xdask_pipelines.catalog.layouts.stores import stores_of
 from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.names import is_plain_key
 
 __all__ = ["LAYOUTS", "Cmip6Pds", "Content", "Holding", "Layout", "Quarantined", "Reading", "fingerprint", "parse"]
 
@@ -57,13 +58,14 @@ def _code() -> str:
 def parse(objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
     """Entries of one mount by its own layout, and all that is quarantined, each sorted by key."""
     usable: list[StoredObject] = []
+    spoilt: list[Quarantined] = []
     quarantined: list[Quarantined] = []
     for item in objects:
         if item.problem:
-            quarantined.append(Quarantined(item.key, item.problem))
+            spoilt.append(Quarantined(item.key, item.problem))
         elif item.key.endswith("/"):
             quarantined.append(Quarantined(item.key, "it is an empty object that stands for a folder"))
-        elif any(part in ("", ".", "..") for part in item.key.split("/")):
+        elif not is_plain_key(item.key):
             quarantined.append(Quarantined(item.key, "its path has an empty part, . or .., which no folder can hold"))
         else:
             usable.append(item)
@@ -72,7 +74,7 @@ def parse(objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry
     if layout.by_file(holding):
         things = [(item, None) for item in usable]
     else:
-        stores, refused = stores_of(usable)
+        stores, refused = stores_of(usable, spoilt)
         things = [(store.whole, store.format) for store in stores]
         quarantined += refused
     entries: list[Entry] = []
@@ -89,7 +91,7 @@ def parse(objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry
         else:
             suffix = item.key[item.key.rfind(".") :]
             entries.append(_entry(item, file_format or FILE_FORMATS[suffix], said, holding))
-    quarantined += _excluded_in_vain(usable, holding)
+    quarantined += [*spoilt, *_excluded_in_vain(usable, holding)]
     return entries, sorted(quarantined)
 
 

@@ -28,13 +28,15 @@ class Store:
     format: Literal["zarr2", "zarr3"]
 
 
-def stores_of(objects: Iterable[StoredObject]) -> tuple[list[Store], list[Quarantined]]:
-    """Stores among objects sorted by key, and what is none.
+def stores_of(
+    objects: Iterable[StoredObject], unusable: Iterable[Quarantined] = ()
+) -> tuple[list[Store], list[Quarantined]]:
+    """Stores among usable objects sorted by key, and what is none.
 
     A Zarr v2 store is a folder with consolidated metadata (``.zmetadata``). A Zarr v3 store is the outermost of folders
     that lie directly in one another and each hold a ``zarr.json``: groups and arrays of one store do so without a gap.
     Quarantined are stores in one another, stores without metadata or with metadata of both versions, single arrays,
-    and objects of no store.
+    stores that hold an unusable object (without it they would read as fill values), and objects of no store.
     """
     listed = list(objects)
     marks: dict[str, dict[str, StoredObject]] = defaultdict(dict)
@@ -47,6 +49,9 @@ def stores_of(objects: Iterable[StoredObject]) -> tuple[list[Store], list[Quaran
     }
     reasons = dict(_bad_roots(roots, marks))
     members: dict[str, list[StoredObject]] = {root: [] for root in roots}
+    for bad in unusable:
+        for root in roots.intersection(_folders(bad.key)):
+            reasons.setdefault(root, f"its {bad.key[len(root) + 1 :]} cannot be used: {bad.reason}")
     at: dict[str, tuple[list[str], str]] = {}
     for item in listed:
         folder = item.key.rpartition("/")[0]

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from xdask_pipelines.climate.grid import Float
 from xdask_pipelines.errors import ClimateError
+from xdask_pipelines.safe_text import drawn
 
 KELVIN_AT_ZERO_CELSIUS = 273.15
 INK, FAINT, NO_VALUE = "#333333", "#666666", "#b0b0b0"
@@ -102,12 +103,12 @@ def frame(title: str, subtitle: str | None, words: Words) -> Figure:
     """A figure of 1200 x 740 pixels with its title above and its figures and credits below; no axes yet."""
     figure = Figure(figsize=(10, 6.17), dpi=120, facecolor="white")
     FigureCanvasAgg(figure)
-    figure.text(0.02, 0.955, title, fontsize=_fitting(title, 14, 80), fontweight="bold", va="center", color=INK)
+    figure.text(0.02, 0.955, drawn(title), fontsize=_fitting(title, 14, 80), fontweight="bold", va="center", color=INK)
     if subtitle:
-        figure.text(0.02, 0.912, subtitle, fontsize=_fitting(subtitle, 9.5, 150), va="center", color=FAINT)
-    figure.text(0.02, 0.062, words.caption, fontsize=9, va="center", color=INK)
+        figure.text(0.02, 0.912, drawn(subtitle), fontsize=_fitting(subtitle, 9.5, 150), va="center", color=FAINT)
+    figure.text(0.02, 0.062, drawn(words.caption), fontsize=9, va="center", color=INK)
     credit = textwrap.fill(words.credit, 210)
-    figure.text(0.02, 0.01, credit, fontsize=6, va="bottom", color=FAINT, linespacing=1.3)
+    figure.text(0.02, 0.01, drawn(credit), fontsize=6, va="bottom", color=FAINT, linespacing=1.3)
     return figure
 
 
@@ -156,7 +157,7 @@ def colour_bar(figure: Figure, norm: BoundaryNorm, palette: Any, extend: Extend,
     bar.set_ticks([float(edge) for edge in norm.boundaries if abs(edge / step - round(edge / step)) < 1e-6])
     bar.ax.tick_params(labelsize=8, length=2, color=FAINT)
     bar.outline.set_linewidth(0.5)
-    bar.set_label(label, fontsize=9)
+    bar.set_label(drawn(label), fontsize=9)
 
 
 def capital(text: str) -> str:

@@ -18,6 +18,7 @@ from xdask_pipelines.climate.axes import is_time, latitude_name, longitude_name
 from xdask_pipelines.climate.drawing.picture_frame import capital
 from xdask_pipelines.climate.grid import Float
 from xdask_pipelines.errors import ClimateError
+from xdask_pipelines.safe_text import drawn
 
 _PRESSURE_UNITS = {"pa", "hpa", "mb", "mbar", "millibar", "millibars", "dbar", "kpa"}
 _VERTICAL_NAMES = {"air_pressure", "depth", "altitude", "height", "geopotential_height", "model_level_number"}
@@ -60,7 +61,7 @@ class PlotAxis:
 
     def apply(self, axis: MatplotlibAxis) -> None:
         """Label an axis of matplotlib and set its ticks."""
-        axis.set_label_text(self.label, fontsize=9)
+        axis.set_label_text(drawn(self.label), fontsize=9)
         if self.ticks:
             axis.set_ticks([place for place, _ in self.ticks], [text for _, text in self.ticks])
 
@@ -154,7 +155,7 @@ def _from_widest_gap(longitudes: Float) -> tuple[Float, Any]:
 
 def _names(texts: Sequence[str]) -> tuple[tuple[float, str], ...]:
     stride = -(-len(texts) // 2 // _MOST_TICKS) or 1
-    return tuple((float(i), texts[i]) for i in range(0, len(texts), stride))
+    return tuple((float(i), drawn(texts[i])) for i in range(0, len(texts), stride))
 
 
 def _time_axis(coordinate: xr.DataArray, label: str) -> PlotAxis:

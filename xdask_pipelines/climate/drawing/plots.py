@@ -26,6 +26,7 @@ from xdask_pipelines.climate.drawing.plot_axes import axis_of, is_horizontal, is
 from xdask_pipelines.climate.shapes import shape_of
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
 from xdask_pipelines.errors import ClimateError
+from xdask_pipelines.safe_text import drawn
 
 #: Values that are drawn one by one; more are averaged first, or pixels would pick single ones.
 _MOST_VALUES = 200_000
@@ -87,7 +88,7 @@ def _line(axes: Axes, field: xr.DataArray, words: Words) -> None:
     if words.diverging:
         (axes.axvline if upright else axes.axhline)(0.0, color=FAINT, linewidth=0.8)
     along.apply(axes.yaxis if upright else axes.xaxis)
-    (axes.xaxis if upright else axes.yaxis).set_label_text(words.axis, fontsize=9)
+    (axes.xaxis if upright else axes.yaxis).set_label_text(drawn(words.axis), fontsize=9)
     if upright and along.downwards:
         axes.invert_yaxis()
     axes.margins(x=0.02)
