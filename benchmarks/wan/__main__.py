@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from benchmarks.wan.inputs import CLIENT, WORKERS, from_files, inputs, write
-from benchmarks.wan.jobs import JOBS
+from benchmarks.wan.jobs import ANALYSES, JOBS
 from benchmarks.wan.network import Network, lacking
 from benchmarks.wan.settings import settings
 from benchmarks.wan.smallest_cut import smallest_cut
@@ -74,7 +75,8 @@ def main() -> None:
     write(root, wanted)
     fields = from_files(wanted, root)
     home = {fields[name].data.name: one.region for name, one in wanted.items()}
-    cuts = {job: smallest_cut(JOBS[job].whole(fields), home) for job in jobs}
+    wholes = {job: (JOBS | ANALYSES)[job].whole(fields) for job in jobs}
+    cuts = {job: smallest_cut(whole, home | _pinned(whole)) for job, whole in wholes.items()}
     known = settings(asked.rtt_ms, asked.mbit)
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as logs:
@@ -107,9 +109,21 @@ def main() -> None:
         asked.json.write_text(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2) + "\n")
 
 
+def _pinned(whole: xr.DataArray) -> dict[str, str]:
+    """Regions of the fields that are made there, by the names of their layers."""
+    marks = {f"pin@@{region.replace('-', '_')}-": region for region in WORKERS}
+    return {n: region for n in whole.__dask_graph__().layers for mark, region in marks.items() if n.startswith(mark)}
+
+
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.wan", description=__doc__.split("\n")[0])
-    parser.add_argument("--job", action="append", choices=list(JOBS), help="job; may be given again; all by default")
+    parser.add_argument(
+        "--job",
+        action="append",
+        choices=[*JOBS, *ANALYSES],
+        metavar="JOB",
+        help="job; may be given again; all by default",
+    )
     parser.add_argument("--way", action="append", choices=list(WAYS), help="way; may be given again; all by default")
     parser.add_argument("--rtt-ms", type=float, default=80.0, help="round-trip time between any two Regions")
     parser.add_argument("--mbit", type=float, default=200.0, help="rate of each direction between any two Regions")
@@ -132,7 +146,7 @@ def _same_results(job: str, runs: list[dict[str, Any]]) -> None:
 def _table(jobs: list[str], ways: list[str], documents: list[dict[str, Any]]) -> None:
     by = {(d["job"], d["way"]): d for d in documents}
     for job in jobs:
-        print(f"\n{job}: {JOBS[job].what}; smallest cut {by[job, ways[0]]['smallest_cut_bytes']:,} B")
+        print(f"\n{job}: {(JOBS | ANALYSES)[job].what}; smallest cut {by[job, ways[0]]['smallest_cut_bytes']:,} B")
         base = "ours" if "ours" in ways else ways[-1]
         least = sum(by[job, base]["bytes_across"].values())
         print(

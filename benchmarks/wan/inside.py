@@ -15,7 +15,7 @@ from time import perf_counter
 import numpy as np
 
 from benchmarks.wan.inputs import inputs
-from benchmarks.wan.jobs import JOBS
+from benchmarks.wan.jobs import ANALYSES, JOBS
 from benchmarks.wan.machines import Machines
 from benchmarks.wan.ways import WAYS
 
@@ -29,7 +29,7 @@ def main() -> None:
     try:
         way.up()
         for name in asked["jobs"]:
-            job = JOBS[name]
+            job = (JOBS | ANALYSES)[name]
             fields = way.fields(job.needs)
             foretold = None
             if hasattr(way, "foretold"):

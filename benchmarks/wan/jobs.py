@@ -5,7 +5,7 @@ Belongs here: what is computed. Does not belong here: where anything runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,6 +117,22 @@ JOBS = {
         {r: lambda f, r=r: _mean(f[f"member_{r}"]) for r in WORKERS},
         lambda parts: (parts[EAST] + parts[WEST] + parts[CENTRAL]) / 3,
     ),
+    "correlation": Job(
+        "correlation map of the members of two Regions",
+        (f"member_{EAST}", f"member_{WEST}"),
+        lambda f: _correlation(f[f"member_{EAST}"], f[f"member_{WEST}"]),
+        lambda f, run: run({EAST: _correlation(f[f"member_{EAST}"], run({WEST: f[f"member_{WEST}"]})[WEST].chunk())})[
+            EAST
+        ],
+    ),
+    "spread": Job(
+        "zonal mean of the spread, the standard deviation, of members in three Regions",
+        tuple(f"member_{r}" for r in WORKERS),
+        lambda f: _spread([f[f"member_{r}"] for r in WORKERS]),
+        lambda f, run: run(
+            {EAST: _spread([f[f"member_{EAST}"], *run({r: f[f"member_{r}"] for r in (WEST, CENTRAL)}).values()])}
+        )[EAST],
+    ),
     "small-tasks": _job(
         "the greatest square of each of 8,664 small blocks, and their mean: 23,000 tasks as Dask makes them",
         ("u_east",),
@@ -136,6 +152,24 @@ JOBS = {
 }
 
 
+def _analysis(seed: int) -> Job:
+    """An expression made from a seed, for our way alone: its fields are made in their Regions, and read by nobody."""
+
+    def whole(fields: Fields) -> xr.DataArray:
+        from benchmarks.analyses import Analysis  # gives whoever imports it the fence
+
+        return xr.DataArray(Analysis(seed, WORKERS).lazy)
+
+    def by_hand(fields: Fields, run: Run) -> xr.DataArray:
+        raise NotImplementedError("nobody does analyses made from a seed by hand")
+
+    return Job(f"an analysis made from the seed {seed}", (), whole, by_hand)
+
+
+#: Not in the table: the relay counts what they move.
+ANALYSES = {f"analysis-{seed}": _analysis(seed) for seed in range(10)}
+
+
 #: Done once by each way before anything is measured: it imports what the jobs need, on each worker.
 WARM_UP = _job(
     "means of all Regions on a coarse grid, added up",
@@ -151,6 +185,14 @@ WARM_UP = _job(
 def _variance(hourly: xr.DataArray, climatology: xr.DataArray) -> xr.DataArray:
     about = _regridded(climatology, (hourly["lat"].values, hourly["lon"].values))
     return _mean((hourly - about) ** 2)
+
+
+def _correlation(a: xr.DataArray, b: xr.DataArray) -> xr.DataArray:
+    return xr.corr(a.astype("f8"), b.astype("f8"), "time")
+
+
+def _spread(members: Sequence[xr.DataArray]) -> xr.DataArray:
+    return xr.concat(members, "member").astype("f8").std("member").mean("lon")
 
 
 def _percentile(field: xr.DataArray) -> xr.DataArray:

@@ -33,6 +33,7 @@ def network_is_possible() -> None:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict[str, Any]]:
     folder = tmp_path_factory.mktemp("wan")
     jobs = ("mean-to-regrid", "projection-minus-historic", "wind-speed", "anomaly", "rechunk", "ensemble")
+    jobs += ("correlation", "spread")
     found = []
     for ways, chosen in (
         (("multi", "ours"), (*jobs, "small-tasks", "chain")),
@@ -43,6 +44,14 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], 
         words += [word for way in ways for word in ("--way", way)] + [word for job in chosen for word in ("--job", job)]
         found += bench(*words, file=file)
     return {(d["job"], d["way"]): d for d in found}
+
+
+@pytest.fixture(scope="module")
+def analyses(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """Ten analyses made from seeds."""
+    file = tmp_path_factory.mktemp("analyses") / "ours.json"
+    words = ["--short", "--rounds", "1", "--data", str(file.parent / "data"), "--json", str(file), "--way", "ours"]
+    return bench(*words, *(word for seed in range(10) for word in ("--job", f"analysis-{seed}")), file=file)
 
 
 def bench(*words: str, file: Path) -> list[dict[str, Any]]:
@@ -68,6 +77,14 @@ def test_what_crosses_is_nearly_the_least_that_must(measured: Any) -> None:
     for job, one, across in ours(measured):
         assert across <= 1.1 * one["smallest_cut_bytes"] + TASK_BYTES * one["tasks"] + talk(one), job
         assert one["smallest_cut_bytes"] <= across, job
+
+
+def test_what_seeded_analyses_move_is_nearly_the_least_by_the_relay_too(analyses: list[dict[str, Any]]) -> None:
+    assert len(analyses) == 10
+    for one in analyses:
+        across = sum(one["bytes_across"].values())
+        assert across <= 1.1 * one["smallest_cut_bytes"] + TASK_BYTES * one["tasks"] + talk(one), one["job"]
+        assert sum(one["evidence"]["bytes_across"].values()) <= across, one["job"]
 
 
 def test_evidence_tells_what_the_relay_counted(measured: Any) -> None:
