@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
+from threading import Thread
+from time import sleep
 from typing import Any
 
 import dask
@@ -10,7 +13,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client, Scheduler, Worker, wait
-from places import EAST, WEST, Cluster, eventually
+from places import EAST, WEST, Cluster, array, eventually
 
 from xdask_pipelines.placement import compute, deliveries, pin
 
@@ -125,3 +128,38 @@ def test_workers_say_seldom_that_they_live(cluster: Cluster) -> None:
         return float(dask_worker.periodic_callbacks["heartbeat"].callback_time)  # type: ignore[union-attr]
 
     assert set(cluster.client.run(interval).values()) == {5000.0}
+
+
+def test_what_another_region_waits_for_is_there_before_it_can_run(cluster: Cluster, tmp_path: Path) -> None:
+    flag = tmp_path / "go"
+
+    def make(block_id: Any = None) -> np.ndarray:
+        while not flag.exists():
+            sleep(0.02)
+        return np.ones((400, 10))
+
+    slow = pin(da.map_blocks(make, chunks=((400,), (10,)), dtype=float, meta=np.empty((0, 0))), EAST)
+    quick = array(WEST, (10,), seed=61)
+    lazy = slow * quick
+
+    def early(dask_scheduler: Scheduler | None = None) -> set[str]:
+        tasks = dask_scheduler.tasks.values()  # type: ignore[union-attr]
+        return {
+            resource
+            for ts in tasks
+            if "us_west_2" in str(ts.key)
+            for ws in ts.who_has or ()
+            for resource in ws.resources
+        }
+
+    answers: list[Any] = []
+    run = Thread(target=lambda: answers.append(compute(cluster.client, lazy)))
+    run.start()
+    try:
+        assert eventually(lambda: f"pool-{EAST}" in cluster.client.run_on_scheduler(early), 20)
+    finally:
+        flag.touch()
+        run.join(timeout=30)
+    (((got,), evidence),) = answers
+    np.testing.assert_array_equal(got, np.ones((400, 10)) * quick.compute(scheduler="sync"))
+    assert evidence.bytes_across[f"{WEST}->{EAST}"] == 80

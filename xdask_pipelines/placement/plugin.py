@@ -20,7 +20,7 @@ from dask._task_spec import Task
 from dask.typing import Key
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
-from distributed.scheduler import TaskState
+from distributed.scheduler import TaskState, WorkerState
 from tornado.ioloop import PeriodicCallback
 
 from xdask_pipelines import __version__
@@ -36,6 +36,7 @@ from xdask_pipelines.placement.guard import ADMITTED
 from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.keep_home import keep_home
 from xdask_pipelines.placement.ledger import Ledger
+from xdask_pipelines.placement.prefetch import Prefetch
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.placement.shuffles import Shuffles
 from xdask_pipelines.placement.totals import WAITING
@@ -91,6 +92,7 @@ class PlacementPlugin(SchedulerPlugin):
         self._restrictions = _OnePool()
         self._submitting: Key | None = None
         self._shuffles = Shuffles(self._addresses)
+        self._prefetch = Prefetch(self._running)
         self.unsatisfiable = Unsatisfiable()
 
     async def start(self, scheduler: Scheduler) -> None:
@@ -266,15 +268,20 @@ class PlacementPlugin(SchedulerPlugin):
                 self.ledger.ran(ts, self._decided.get(key), kwargs.get("worker"), kwargs.get("startstops") or ())
                 if ts.priority:
                     self._turns.ran(self._region_of(ts), ts.priority[1])
+            here = self._region_of(ts)
             for user in ts.dependents:
-                if (home := self._decided.get(user.key)) and home.late:
+                home = self._decided.get(user.key)
+                if home and home.late:
                     self._bind_when_ready(user)
+                elif home and home.region and home.region != here:
+                    self._prefetch.ready(self.scheduler, ts, user, home.region)
         elif finish == "forgotten":
             self._decided.pop(key, None)
             self._shuffles.forget(key)
         if finish in ("memory", "erred"):
             self.ledger.computations.finished(key)
         if start == "memory" or finish == "forgotten":
+            self._prefetch.left(key)
             self.ledger.left(key, forgotten=finish == "forgotten")
 
     # ---- pools ------------------------------------------------------------------------------------------------
@@ -289,6 +296,9 @@ class PlacementPlugin(SchedulerPlugin):
 
     def _addresses(self, region: str) -> list[str]:
         return [a for a, ws in self.scheduler.workers.items() if pool_name(region) in ws.resources]
+
+    def _running(self, region: str) -> list[WorkerState]:
+        return [ws for ws in self.scheduler.running if pool_name(region) in ws.resources]
 
     def _workers_by_region(self) -> dict[str, int]:
         return dict(Counter(self._region(address) for address in self.scheduler.workers))
@@ -310,4 +320,5 @@ class PlacementPlugin(SchedulerPlugin):
         """Forget all: a restart drops tasks without telling."""
         self._decided.clear()
         self._shuffles.clear()
+        self._prefetch.clear()
         self.ledger.restart()
