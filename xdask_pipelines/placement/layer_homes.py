@@ -10,11 +10,11 @@ blockwise; all else is arithmetic on small arrays.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from dask._task_spec import GraphNode, convert_legacy_graph
+from dask._task_spec import GraphNode
 from dask.blockwise import Blockwise
 from dask.highlevelgraph import HighLevelGraph, Layer
 from dask.typing import Key
@@ -65,7 +65,7 @@ class LayerHomes:
         name, index = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
         masks = self.masks.get(name, 0)  # type: ignore[arg-type]
         if isinstance(masks, np.ndarray):
-            return int(masks[index]) if len(index) == masks.ndim else union(masks)  # type: ignore[index]
+            return int(masks[index]) if len(index) == masks.ndim else union(masks)
         return masks
 
     def _of_layer(self, name: str, layer: Layer, before: Any) -> Masks:
@@ -86,49 +86,65 @@ class LayerHomes:
 
     def _task_by_task(self, name: str, layer: Layer, own: int) -> Masks:
         found: dict[Key, int] = {}
-        tasks: Mapping[Key, GraphNode] = {}
-        mapping = dict(layer)
-        for key, value in mapping.items():
-            if isinstance(value, Future):
+        needs: dict[Key, list[Key]] = {}
+        for key, task in layer.items():
+            if isinstance(task, Future):
                 found[key] = self._bit.get(self._held(key) or "", 0)
-        if len(found) < len(mapping):
-            tasks = convert_legacy_graph(
-                {k: v for k, v in mapping.items() if k not in found}, _Keys(mapping, self.masks)
-            )
+            else:
+                needs[key] = list(self._needed(task, layer))
         self.mixing.add(name)
-        for key in tasks:
-            self._resolve(key, tasks, found, own)
-        for key, task in tasks.items():
-            for needed in task.dependencies:
-                block = needed if isinstance(needed, tuple) else (needed,)
-                if needed not in tasks and block[0] in self.masks:
-                    self.uses[block[0]][block[1:]].add((name, found[key]))
+        for key in needs:
+            self._resolve(key, needs, found, own)
+        for key, needed in needs.items():
+            for other in needed:
+                if other not in needs:
+                    block = other if isinstance(other, tuple) else (other,)
+                    self.uses[str(block[0])][block[1:]].add((name, found[key]))
         return _as_array({k[1:]: m for k, m in found.items() if isinstance(k, tuple) and k[0] == name}, found, name)
 
-    def _resolve(self, key: Key, tasks: Mapping[Key, GraphNode], found: dict[Key, int], own: int) -> None:
+    def _needed(self, task: Any, layer: Layer) -> Iterator[Key]:
+        """Keys of this layer and of earlier ones in a task, which may be written in Dask's old way."""
+        stack = [task]
+        while stack:
+            one = stack.pop()
+            if isinstance(one, GraphNode):
+                yield from (d for d in one.dependencies if d in layer or _name(d) in self.masks)
+            elif isinstance(one, (tuple, str)) and (_name(one) in self.masks or _is_in(one, layer)):
+                yield one  # type: ignore[misc]
+            elif isinstance(one, (list, tuple)):
+                stack += one
+            elif isinstance(one, dict):
+                stack += one.values()
+
+    def _resolve(self, key: Key, needs: Mapping[Key, list[Key]], found: dict[Key, int], own: int) -> None:
         """Masks of a task and of those of the same layer that it needs."""
         stack = [key]
         while stack:
-            task = tasks[stack[-1]]
-            missing = [d for d in task.dependencies if d in tasks and d not in found]
+            needed = needs[stack[-1]] if stack[-1] not in found else ()
+            missing = [d for d in needed if d in needs and d not in found]
             if missing:
                 stack += missing
                 continue
+            key = stack.pop()
+            if key in found:
+                continue
             mask = own
-            for d in task.dependencies:
+            for d in needed:
                 mask |= found[d] if d in found else 0 if is_checkpoint(d) else self.of_block(d)
-            found[stack.pop()] = mask
+            found[key] = mask
 
 
-class _Keys(set[Key]):
-    """Keys of one layer and of all layers before it, told by their names: to Dask any other tuple is a value."""
+def _name(key: Any) -> Any:
+    """What may be the name of a layer."""
+    first = key[0] if isinstance(key, tuple) and key else key
+    return first if isinstance(first, str) else None
 
-    def __init__(self, own: Mapping[Key, Any], before: Mapping[str, Masks]) -> None:
-        super().__init__()
-        self._own, self._before = own, before
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._own or (key[0] if isinstance(key, tuple) and key else key) in self._before
+def _is_in(key: Any, layer: Layer) -> bool:
+    try:
+        return key in layer
+    except TypeError:  # a task in Dask's old way, which holds lists
+        return False
 
 
 def union(masks: Masks) -> int:
@@ -167,12 +183,15 @@ def _as_array(blocks: Mapping[tuple[Any, ...], int], found: Mapping[Key, int], n
     """Masks block by block; those of all tasks together where the keys are not those of an array."""
     if name in found:
         return found[name]
-    ndim = {len(index) for index in blocks}
-    if len(ndim) != 1 or not all(isinstance(i, (int, np.integer)) for index in blocks for i in index):
+    indices = np.array(list(blocks) if len({len(index) for index in blocks}) == 1 else [], dtype=object)
+    try:
+        whole = indices.astype(np.int64)
+    except (TypeError, ValueError):
+        whole = indices
+    if whole.ndim != 2 or whole.dtype != np.int64:
         return int(np.bitwise_or.reduce(list(found.values()) or [0]))
-    masks = np.zeros([1 + max(axis) for axis in zip(*blocks, strict=True)], np.int64)
-    for index, mask in blocks.items():
-        masks[index] = mask
+    masks = np.zeros(whole.max(axis=0) + 1, np.int64)
+    masks[tuple(whole.T)] = list(blocks.values())
     return _alike(masks)
 
 

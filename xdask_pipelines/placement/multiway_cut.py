@@ -102,9 +102,10 @@ def _contracted(
                 made[source].append((users, net.nbytes))
                 for user in users:
                     taken[user].append((source, net.nbytes, len(users) == 1))
-        gone: set[int] = set()
+        merged: set[int] = set()
+        targets: set[int] = set()  # stay as they are in this round: what is known of them holds no more
         for node in range(nodes):
-            if root(node) != node or node in anchored or node in gone:
+            if root(node) != node or node in anchored or node in targets:
                 continue
             users = frozenset[int]().union(*(u for u, _ in made[node]))
             out = sum(len(u) * n for u, n in made[node])
@@ -116,9 +117,10 @@ def _contracted(
                 (target,) = users
             elif len(sources) == 1 and out <= alone:
                 (target,) = sources
-            if target is not None and target not in gone and anchored.get(target, allowed[0]) in allowed:
+            if target is not None and target not in merged and anchored.get(target, allowed[0]) in allowed:
                 group[node] = target
-                gone |= {node, target}
+                merged.add(node)
+                targets.add(target)
                 changed = True
     return [root(node) for node in range(nodes)], anchored
 
