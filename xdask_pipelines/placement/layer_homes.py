@@ -65,7 +65,7 @@ class LayerHomes:
         name, index = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
         masks = self.masks.get(name, 0)  # type: ignore[arg-type]
         if isinstance(masks, np.ndarray):
-            return int(masks[index]) if len(index) == masks.ndim else union(masks)
+            return int(masks[index]) if len(index) == masks.ndim else union(masks)  # type: ignore[index]
         return masks
 
     def _of_layer(self, name: str, layer: Layer, before: Any) -> Masks:
@@ -99,7 +99,7 @@ class LayerHomes:
             for other in needed:
                 if other not in needs:
                     block = other if isinstance(other, tuple) else (other,)
-                    self.uses[str(block[0])][block[1:]].add((name, found[key]))
+                    self.uses[str(block[0])][block[1:]].add((name, found[key]))  # type: ignore[index]
         return _as_array({k[1:]: m for k, m in found.items() if isinstance(k, tuple) and k[0] == name}, found, name)
 
     def _needed(self, task: Any, layer: Layer) -> Iterator[Key]:
@@ -110,7 +110,7 @@ class LayerHomes:
             if isinstance(one, GraphNode):
                 yield from (d for d in one.dependencies if d in layer or _name(d) in self.masks)
             elif isinstance(one, (tuple, str)) and (_name(one) in self.masks or _is_in(one, layer)):
-                yield one  # type: ignore[misc]
+                yield one
             elif isinstance(one, (list, tuple)):
                 stack += one
             elif isinstance(one, dict):
