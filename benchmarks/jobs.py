@@ -230,14 +230,14 @@ JOBS = {
     },
     **{
         f"submit-{label}": Job(
-            f"submitting {blocks:,} placed tasks and their sum; client and scheduler in one process, no worker",
+            f"submitting {blocks:,} placed tasks of {regions} Region(s) and their sum; client and scheduler in one process",
             lambda folder: None,
             {
-                "ours: fence and plugin": submitted(blocks, placed=True),
-                "limit: Dask without placement": submitted(blocks, placed=False),
+                "ours: assignment, fence and plugin": submitted(blocks, placed=True, regions=regions),
+                "limit: Dask without placement": submitted(blocks, placed=False, regions=regions),
             },
         )
-        for label, blocks in (("20k", 20_000), ("200k", 200_000))
+        for label, blocks, regions in (("20k", 20_000, 1), ("20k-two-regions", 20_000, 2), ("200k", 200_000, 1))
     },
     "run-20k": Job(
         "20,000 placed tasks and their sum on one worker, start to end; memory is the client's",

@@ -10,25 +10,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-EAST = "us-east-1"
+EAST, WEST = "us-east-1", "us-west-2"
 
 
-def _lazy(blocks: int) -> Any:
-    """A sum of as many blocks, reduced 32 at a time in both ways."""
+def _lazy(blocks: int, regions: int = 1) -> Any:
+    """A sum of as many blocks, which one or two Regions hold; reduced 32 at a time in both ways."""
     import dask.array as da
     import numpy as np
 
     from xdask_pipelines.placement import pin
 
-    made = da.map_blocks(lambda: np.ones(1), chunks=((1,) * blocks,), dtype=float, meta=np.empty(0))
-    return pin(made, EAST).sum(split_every=32)
+    made = da.map_blocks(lambda: np.ones(1), chunks=((1,) * (blocks // regions),), dtype=float, meta=np.empty(0))
+    held = [pin(made, region) for region in (EAST, WEST)[:regions]]
+    return (held[0] if regions == 1 else da.concatenate(held)).sum(split_every=32)
 
 
-def submitted(blocks: int, *, placed: bool) -> Callable[[Path], Callable[[], Any]]:
+def submitted(blocks: int, *, placed: bool, regions: int = 1) -> Callable[[Path], Callable[[], Any]]:
     """Client and scheduler in one process, no worker: from handing in the graph until the scheduler holds its tasks."""
 
     def prepare(folder: Path) -> Callable[[], Any]:
-        lazy = _lazy(blocks)
+        lazy = _lazy(blocks, regions)
         return lambda: asyncio.run(_submit(lazy, blocks, placed=placed))
 
     return prepare

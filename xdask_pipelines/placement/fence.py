@@ -69,13 +69,14 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, settings: Setti
         If a task mixes reads of two Regions, or there are more than ``max_tasks``. Optimisation runs inside the
         scheduler's submission, so that the computation fails before any task has run.
     """
-    wanted = set(flatten(keys if isinstance(keys, (list, set)) else [keys]))
+    ordered = list(dict.fromkeys(flatten(keys if isinstance(keys, (list, set)) else [keys])))
+    wanted = set(ordered)
     if not isinstance(graph, HighLevelGraph):
         graph = HighLevelGraph.from_collections(str(id(graph)), graph, dependencies=())
     known = settings or Settings.from_environment()
     chosen = assign(graph, wanted, known, _held)
     labels = chosen.labels() if chosen else _home_labels(graph)
-    layered = optimize_blockwise(_labelled(graph, labels), keys=list(wanted)).cull(wanted)
+    layered = optimize_blockwise(_labelled(graph, labels), keys=ordered).cull(wanted)
     tasks: Graph = convert_legacy_graph(ensure_dict(layered))
     tasks, users = _inline_constants(tasks, wanted)
     order = topological({key: task.dependencies for key, task in tasks.items()}, users)
