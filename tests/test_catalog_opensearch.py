@@ -32,6 +32,8 @@ def address(search_node: str) -> str:
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opensearch_head, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(opensearch_node, "_FIRST_WAIT_SECONDS", 0.01)
+    for patience in ("FIRST_PATIENCE_SECONDS", "PATIENCE_SECONDS"):
+        monkeypatch.setattr(opensearch_node, patience, 2.0)
 
 
 @pytest.mark.parametrize(

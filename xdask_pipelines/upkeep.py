@@ -27,12 +27,14 @@ def sync_datasets(
     names: Sequence[str] = (),
     *,
     accept: str | None = None,
+    full: bool = False,
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """Sync datasets in all their Regions; all datasets if none is named.
 
-    Each sync is recorded in Dagster's history as a materialization of its assets, a dry run as an observation.
+    Each sync is recorded in Dagster's history as a materialization of its assets, a dry run as an observation. With
+    ``full`` all headers are read, and all entries written again.
 
     Returns
     -------
@@ -56,7 +58,7 @@ def sync_datasets(
             for name, region in places:
                 try:
                     done.append(
-                        _synced(topology, catalog, compute, lustre, name, region, accept, dry_run, tell, record)
+                        _synced(topology, catalog, compute, lustre, name, region, accept, full, dry_run, tell, record)
                     )
                 except XdaskError as error:  # of this place alone: others need not wait for its mending
                     done.append(
@@ -78,6 +80,7 @@ def _synced(
     name: str,
     region: str,
     accept: str | None,
+    full: bool,
     dry_run: bool,
     tell: Callable[[str], None],
     record: Record,
@@ -85,7 +88,7 @@ def _synced(
     if not dry_run and topology.profile != "local":
         mounts = topology.mounts(name, region)
         record(imported(name, region, [lustre.import_changes(region, m.mount, m.source, tell) for m in mounts]))
-    done = sync(topology, catalog, compute, lustre, name, region, accept=accept, dry_run=dry_run, tell=tell)
+    done = sync(topology, catalog, compute, lustre, name, region, accept=accept, full=full, dry_run=dry_run, tell=tell)
     record(synced(catalog, done) if isinstance(done, Synced) else planned(done))
     document: dict[str, Any] = {
         "dataset": name,

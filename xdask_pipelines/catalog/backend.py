@@ -70,15 +70,22 @@ class Change:
 class Committed:
     """What the last commit left of one (dataset, Region): the base that a sync compares with.
 
-    ``objects`` is the manifest, sorted by key: the objects behind entries, and no others. ``entries``
-    is how many there are. ``holdings`` is the fingerprint of the mounts' descriptions that the commit was made from.
+    ``objects`` is the manifest, sorted by key: the objects behind entries, and no others. ``entries`` is how many of these
+    the store holds, ``written_entries`` how many the commit left, None if it did not count. ``holdings`` is the fingerprint
+    of the mounts' descriptions that the commit was made from.
     """
 
     generation: int = 0
     objects: Packed = field(default_factory=Packed)
     entries: int = 0
+    written_entries: int | None = None
     holdings: str = ""
     read_digests: Callable[[], Mapping[str, str]] = dict
+
+    @property
+    def lost_entries(self) -> bool:
+        """Whether entries were lost or added behind the catalog's back."""
+        return self.written_entries is not None and self.written_entries != self.entries
 
     @cached_property
     def digests(self) -> Mapping[str, str]:

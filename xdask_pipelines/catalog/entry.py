@@ -29,6 +29,8 @@ _FORMATS = frozenset(get_args(Format))
 _NO_PLAIN_PART = frozenset({"", ".", ".."})
 #: Version of what is checked when headers are read. A sync reads the headers of entries again that were checked by another.
 _CHECKED = "2"
+#: Of one entry, nearly all of it coordinates: a node takes requests of 10 MiB on AWS, and reads many entries at once.
+MAX_DOCUMENT_BYTES = 8_000_000
 #: Stores put it between a name and its value, which may hold it.
 MARK = "\x1f"
 
@@ -167,8 +169,20 @@ class Entry:
         return replace(self, header=header, time_start=start, time_end=end, extent=extent)
 
     def to_json(self) -> str:
-        """Canonical JSON text: sorted keys, no spaces."""
-        return _json(self._document())
+        """Canonical JSON text: sorted keys, no spaces.
+
+        Raises
+        ------
+        CatalogError
+            It is no plain JSON, or longer than `MAX_DOCUMENT_BYTES`.
+        """
+        text = _json(self._document())
+        if len(text) > MAX_DOCUMENT_BYTES:
+            raise self._refusal(
+                f"the document has {len(text) / 1e6:.1f} MB, and at most {MAX_DOCUMENT_BYTES / 1e6:.0f} MB fit the catalog; "
+                "write the file with fewer or smaller auxiliary coordinates"
+            )
+        return text
 
     @classmethod
     def from_json(cls, text: str | bytes, *, generation: int | None = None) -> Entry:

@@ -39,8 +39,6 @@ T = TypeVar("T")
 #: Documents that have ended are removed when there are so many.
 _PURGE = 10_000
 _MAX_VALUES = 65_000
-#: Pieces of a manifest an answer; each takes over a megabyte, several times.
-_PIECES = 8
 
 
 class OpenSearchBackend:
@@ -133,12 +131,13 @@ class OpenSearchBackend:
                 return Committed()
 
             query = {"bool": {"filter": [*true_at(head, "manifest"), *place]}}
-            pieces = documents.found(query, ["key", "id"], ["rows"], page=_PIECES)
+            pieces = documents.found(query, ["key", "id"], ["rows"])
             of_place_now = head.place(dataset, region)
             return Committed(
                 generation=of_place_now.generation,
                 objects=Packed([packed(piece) for piece in pieces]),
                 entries=documents.count([*true_at(head, "entry"), *place]),
+                written_entries=of_place_now.entries,
                 holdings=of_place_now.holdings,
                 read_digests=partial(self._digests, dataset, region, of_place_now.generation),
             )
@@ -225,12 +224,16 @@ class OpenSearchBackend:
             try:
                 answer = read(head, Documents(self._node, head))
             except CatalogError:
-                if self._heads.load().room == head.room:
+                if self._still_holds(head):
                     raise
                 continue
-            now = self._heads.load()
-            if now.purged <= head.generation and now.room == head.room:
+            if self._still_holds(head):
                 return answer
+
+    def _still_holds(self, head: Head) -> bool:
+        """Whether what holds at the generation of a head is still there, in the same room."""
+        now = self._heads.load()
+        return now.purged <= head.generation and now.room == head.room
 
     def _purge(self) -> None:
         """Remove what will never count again, after telling readers."""

@@ -31,13 +31,16 @@ _FILTERS = (
 @click.command()
 @click.argument("datasets", nargs=-1)
 @click.option("--accept", help="Digest of a suspicious plan that you have looked at.")
+@click.option(
+    "--full", is_flag=True, help="Read all headers and write all entries again, as after damage to the catalog."
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @JSON
-def sync(datasets: tuple[str, ...], accept: str | None, dry_run: bool, as_json: bool) -> None:
+def sync(datasets: tuple[str, ...], accept: str | None, full: bool, dry_run: bool, as_json: bool) -> None:
     """Make the catalog say what lies in the folders, for all datasets or those named."""
     from xdask_pipelines.upkeep import sync_datasets
 
-    done = sync_datasets(topology(), datasets, accept=accept, dry_run=dry_run, tell=tell(as_json))
+    done = sync_datasets(topology(), datasets, accept=accept, full=full, dry_run=dry_run, tell=tell(as_json))
 
     def show() -> None:
         for each in done:
