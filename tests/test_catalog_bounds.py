@@ -7,14 +7,12 @@ import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
 import pytest
 from catalog_helpers import ERA5_PLACE, era5, stored
 from proxy import Proxy, proxied
 
 from xdask_pipelines.catalog import (
-    Catalog,
     ManifestChange,
     copy_catalog,
     open_catalog,
@@ -185,25 +183,3 @@ def test_an_answer_without_some_shards_is_no_answer(address: str, search_node: s
         for ask in (catalog.count, catalog.search, catalog.facets):
             with pytest.raises(CatalogError, match=r"does not answer whole.*1 of 2 shards did not answer"):
                 ask()
-
-
-# --- entries that are gone -------------------------------------------------------------------------------------------
-
-
-def _delete(address: str, index: str, identity: str) -> None:
-    node, name = address.removeprefix("opensearch+").rsplit("/", 1)
-    url = f"{node}/{name}-{index}/_doc/{identity}?refresh=true"
-    urlopen(Request(url, method="DELETE"), timeout=30).close()
-
-
-@pytest.mark.opensearch
-def test_documents_that_vanish_from_a_node_are_counted(address: str) -> None:
-    catalog: Catalog = open_catalog(address)
-    catalog.apply([era5("2011-01"), era5("2011-02"), era5("2011-01", region="us-west-2")])
-    assert not catalog.manifest(**ERA5_PLACE).lost_entries
-    _delete(address, "3-us-east-1", f"{era5('2011-02').id}-1")
-    held = catalog.manifest(**ERA5_PLACE)
-    assert (held.entries, held.written_entries, held.lost_entries) == (1, 2, True)
-    assert not catalog.manifest("era5", "us-west-2").lost_entries
-    catalog.apply([era5("2011-03")])
-    assert catalog.manifest(**ERA5_PLACE).lost_entries, "a commit of others does not hide it"

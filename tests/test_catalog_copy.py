@@ -154,7 +154,7 @@ def test_a_copy_that_differs_is_an_error(addresses: tuple[str, str], monkeypatch
     from xdask_pipelines.catalog import sqlite_write
 
     fill(open_catalog(addresses[0]))
-    monkeypatch.setattr(sqlite_write, "write_manifest", lambda *_: None)
+    monkeypatch.setattr(sqlite_write, "write_manifest", lambda *_: 0)
     with pytest.raises(CatalogError, match=r"differs from its source: era5 in us-east-1.*delete it, then copy again"):
         copy_catalog(*addresses)
 

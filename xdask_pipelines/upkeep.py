@@ -51,6 +51,8 @@ def sync_datasets(
         raise TopologyError(f"No such dataset: {', '.join(unknown)}. There are {', '.join(topology.dataset_names)}.")
     places = [(name, region) for name, region in topology.places if not names or name in names]
     catalog, pools = open_catalog(topology.catalog_url), Pools(topology)
+    if full and not dry_run:
+        _repair(catalog, tell)
     done = []
     try:
         with recording(topology, tell) as record, lent(pools, sorted({r for _, r in places}), tell) as compute:
@@ -70,6 +72,17 @@ def sync_datasets(
     finally:
         pools.close()
     return done
+
+
+def _repair(catalog: Catalog, tell: Callable[[str], None]) -> None:
+    lost = catalog.repair()
+    for (dataset, region), number in sorted(lost.items()):
+        where = f"of {dataset} in {region}" if dataset else "of datasets or Regions that are not known any more"
+        tell(f"the catalog was damaged, and is repaired: {number:,} entries {where} were lost")
+    if lost:
+        tell(
+            "entries of files are made again now, if all datasets are synced; results that are lost are computed again"
+        )
 
 
 def _synced(

@@ -118,12 +118,14 @@ def sync(
     buckets = [_bucket(topology, region, mount) for mount in topology.mounts(dataset, region)]
     with nullcontext() if dry_run else held(catalog, dataset, region, tell) as lease:
         committed = catalog.manifest(dataset, region)
-        listed, as_of, listing_evidence = _list(holdings, buckets, region, committed.objects, compute)
-        if committed.lost_entries and not full:
+        if committed.lost_entries and not dry_run:
             tell(
                 f"{dataset} in {region}: the catalog holds {committed.entries:,} entries where the last commit left "
                 f"{committed.written_entries:,}. All files are compared with it, and what is missing is added"
             )
+            catalog.repair()
+            committed = catalog.manifest(dataset, region)
+        listed, as_of, listing_evidence = _list(holdings, buckets, region, committed.objects, compute)
         plan = plan_sync(zip(holdings, listed, strict=True), committed, full=full, accept=accept)
         if dry_run:
             return plan

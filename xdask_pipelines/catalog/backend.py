@@ -217,3 +217,12 @@ class Backend(Protocol):
         It may be killed at any moment and run again, and by several at once. Commits wait for it or are refused.
         """
         ...
+
+    def repair(self) -> dict[tuple[str, str], int]:
+        """Leave out what is damaged, so that what is sound can be read and a sync adds the rest; nothing if all is sound.
+
+        Returns
+        -------
+        Entries that were lost, by (dataset, Region), ("", "") for those of unknown places; empty if nothing was damaged.
+        """
+        ...

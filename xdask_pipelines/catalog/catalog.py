@@ -293,6 +293,10 @@ class Catalog:
         """
         return self._backend.migrate(tell)
 
+    def repair(self) -> dict[tuple[str, str], int]:
+        """Leave out what is damaged; see :meth:`Backend.repair`."""
+        return self._backend.repair()
+
     def _refuse_unknown(self, names: Iterable[str]) -> None:
         """To be called when nothing was found: an unknown name never finds anything, a known one mostly does."""
         known = self._backend.names()

@@ -217,6 +217,10 @@ class OpenSearchBackend:
         """Copy documents of an older mapping into new indices."""
         return migrate(self._node, tell)
 
+    def repair(self) -> dict[tuple[str, str], int]:
+        """Nothing to do: a node checks its own files, and does not answer from damaged ones."""
+        return {}
+
     def _reading(self, read: Callable[[Head, Documents], T]) -> T:
         """An answer of one generation: asked again if its documents were removed meanwhile, or its room."""
         while True:
