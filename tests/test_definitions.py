@@ -78,7 +78,7 @@ def test_resources_can_be_overridden_by_name_and_no_other(topology: Topology) ->
 
 def test_floors_import_downwards_only() -> None:
     floors = [
-        {"topology", "stanzas", "errors", "names", "strict_yaml", "aws_facts", "path_pattern"},
+        {"topology", "stanzas", "errors", "names", "quoting", "strict_yaml", "aws_facts", "path_pattern"},
         {"placement", "catalog", "lustre", "climate"},
         {"access"},
         {"resources"},

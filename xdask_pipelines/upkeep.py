@@ -112,12 +112,12 @@ def _synced(
     if isinstance(done, Synced):
         document["warnings"] = list(done.warnings)
         return document | {"generation": done.generation, "as_of": done.as_of.isoformat() if done.as_of else None}
-    its = {e.id: str(e) for e in catalog.search(dataset=name, region=region, superseded=True)} if done.removed else {}
+    its = {e.id: e.key for e in catalog.search(dataset=name, region=region, superseded=True)} if done.removed else {}
     return document | {
         "plan": done.digest,
         "added": [e.key for e in done.added],
         "changed": [e.key for e in done.changed],
-        "removed": [its[identity].partition(":")[2] for identity in done.removed],
+        "removed": [its[identity] for identity in done.removed],
     }
 
 

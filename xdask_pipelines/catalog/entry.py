@@ -18,6 +18,7 @@ import orjson
 
 from xdask_pipelines.catalog.extent import Extent, extent_of
 from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.quoting import one_line
 
 Format = Literal["netcdf4", "zarr2", "zarr3", "grib"]
 
@@ -135,7 +136,7 @@ class Entry:
         object.__setattr__(self, "id", entry_id(self.dataset, self.region, self.key, self.part))
 
     def _refusal(self, why: str) -> CatalogError:
-        return CatalogError(f"Entry {self.dataset}/{self.region}/{self.key}: {why}")
+        return CatalogError(f"Entry {one_line(f'{self.dataset}/{self.region}/{self.key}')}: {why}")
 
     def __hash__(self) -> int:
         return hash((self.id, self.etag, self.generation))
@@ -215,7 +216,7 @@ class Entry:
         return document
 
     def __str__(self) -> str:
-        return f"{self.dataset} {self.region}:{self.key}" + (f"#{self.part}" if self.part else "")
+        return one_line(f"{self.dataset} {self.region}:{self.key}" + (f"#{self.part}" if self.part else ""))
 
 
 _NAMES = tuple(item.name for item in fields(Entry) if item.init)

@@ -71,16 +71,18 @@ def _slots_of_keys(db: sqlite3.Connection, keys: Sequence[str]) -> Iterator[int]
     return (slot for slot, _ in found)
 
 
-def _slots_in_time(db: sqlite3.Connection, slots: list[int], time: tuple[int, int]) -> Iterator[int]:
+def _slots_in_time(db: sqlite3.Connection, slots: list[int], time: tuple[int, int]) -> list[int]:
     """Those of some slots whose entries overlap a range of time keys."""
-    rows = db.execute(
-        f"SELECT slot, time_sum = {TIME_SUM}, time_start < ? AND time_end > ? FROM entries "
-        "WHERE slot IN (SELECT value FROM json_each(?))",
+    there, sound, found = db.execute(
+        f"SELECT count(*), coalesce(sum(time_sum IS {TIME_SUM}), 0), "
+        "json_group_array(slot) FILTER (WHERE time_start < ? AND time_end > ?) "
+        "FROM entries WHERE slot IN (SELECT value FROM json_each(?))",
         (time[1], time[0], json.dumps(slots)),
-    ).fetchall()
-    if len(rows) != len(slots) or not all(sound for _, sound, _ in rows):
+    ).fetchone()
+    if there != len(slots) or sound != there:
         raise damaged("the time of some entry")
-    return (slot for slot, _, inside in rows if inside)
+    overlapping: list[int] = json.loads(found)
+    return overlapping
 
 
 def _bits(slots: Iterable[int], blocks: int) -> Bits:

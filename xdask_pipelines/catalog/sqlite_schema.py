@@ -11,13 +11,13 @@ from xdask_pipelines.catalog.backend import ManifestChange
 from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.listing import StoredObject
 from xdask_pipelines.catalog.pieces import changed
-from xdask_pipelines.catalog.sqlite_seals import SEALED, TIME_SUM, reseal
+from xdask_pipelines.catalog.sqlite_seals import BLOCK_SUM, SEALED, TIME_SUM, reseal
 
 SCHEMA_VERSION = 3
 ALL, SUPERSEDED = 1, 2  # terms of the store's own: every entry, and every superseded one
 EXTENT = ""  # name of terms of the store's own, whose values are extents in JSON
 
-_NAMES = "CREATE TABLE names (name TEXT PRIMARY KEY, terms INTEGER NOT NULL, seal INTEGER) WITHOUT ROWID"
+_NAMES = "CREATE TABLE names (name TEXT PRIMARY KEY, terms INTEGER NOT NULL, seal BLOB) WITHOUT ROWID"
 _TABLES = f"""
 CREATE TABLE counter (generation INTEGER NOT NULL, names INTEGER NOT NULL DEFAULT 0, places INTEGER NOT NULL DEFAULT 0);
 INSERT INTO counter (generation, names) VALUES (0, 1);
@@ -28,7 +28,7 @@ CREATE TABLE places (
     holdings TEXT NOT NULL DEFAULT '',
     entries INTEGER,
     pieces INTEGER NOT NULL DEFAULT 0,
-    seal INTEGER,
+    seal BLOB,
     lease_owner TEXT,
     lease_token TEXT,
     lease_challenger TEXT,
@@ -50,7 +50,7 @@ CREATE TABLE entries (
     digest TEXT NOT NULL,
     generation INTEGER NOT NULL,
     document TEXT NOT NULL,
-    seal INTEGER
+    seal BLOB
 );
 CREATE INDEX entries_key ON entries (key);
 CREATE INDEX entries_series ON entries (series) WHERE series <> '';
@@ -60,7 +60,7 @@ CREATE TABLE terms (
     name TEXT NOT NULL,
     value TEXT NOT NULL,
     blocks INTEGER NOT NULL DEFAULT 0,
-    seal INTEGER,
+    seal BLOB,
     UNIQUE (name, value)
 );
 INSERT INTO terms (term, kind, name, value) VALUES ({ALL}, '', '', 'all'), ({SUPERSEDED}, '', '', 'superseded');
@@ -70,7 +70,7 @@ CREATE TABLE postings (
     term INTEGER NOT NULL,
     block INTEGER NOT NULL,
     bits BLOB NOT NULL,
-    seal INTEGER,
+    seal BLOB,
     PRIMARY KEY (term, block)
 );
 CREATE TABLE manifest (
@@ -78,7 +78,7 @@ CREATE TABLE manifest (
     region TEXT NOT NULL,
     key TEXT NOT NULL,
     rows BLOB NOT NULL,
-    seal INTEGER,
+    seal BLOB,
     PRIMARY KEY (dataset, region, key)
 );
 CREATE TABLE tombstones (
@@ -88,16 +88,16 @@ CREATE TABLE tombstones (
     key TEXT NOT NULL,
     part TEXT NOT NULL,
     generation INTEGER NOT NULL,
-    seal INTEGER
+    seal BLOB
 ) WITHOUT ROWID
 """
 #: Columns that version 3 has and version 2 has not.
 _SINCE_3 = {
     "counter": ("names INTEGER NOT NULL DEFAULT 0", "places INTEGER NOT NULL DEFAULT 0"),
-    "places": ("entries INTEGER", "pieces INTEGER NOT NULL DEFAULT 0", "seal INTEGER"),
-    "entries": ("time_sum INTEGER", "seal INTEGER"),
-    "terms": ("blocks INTEGER NOT NULL DEFAULT 0", "seal INTEGER"),
-    **dict.fromkeys(("postings", "manifest", "tombstones"), ("seal INTEGER",)),
+    "places": ("entries INTEGER", "pieces INTEGER NOT NULL DEFAULT 0", "seal BLOB"),
+    "entries": ("time_sum INTEGER", "seal BLOB"),
+    "terms": ("blocks INTEGER NOT NULL DEFAULT 0", "seal BLOB"),
+    **dict.fromkeys(("postings", "manifest", "tombstones"), ("seal BLOB",)),
 }
 
 
@@ -139,7 +139,9 @@ def _to_version_3(db: sqlite3.Connection) -> None:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
     db.execute(_NAMES)
     db.execute("INSERT INTO names (name, terms) SELECT name, count(*) FROM terms GROUP BY name")
-    db.execute("UPDATE terms SET blocks = (SELECT count(*) FROM postings WHERE postings.term = terms.term)")
+    db.execute(
+        f"UPDATE terms SET blocks = coalesce((SELECT {BLOCK_SUM} FROM postings WHERE postings.term = terms.term), 0)"
+    )
     db.execute(
         "UPDATE places SET pieces = (SELECT count(*) FROM manifest "
         "WHERE manifest.dataset = places.dataset AND manifest.region = places.region)"

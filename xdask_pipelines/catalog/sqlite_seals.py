@@ -5,7 +5,7 @@ Belongs here: seals, and reading rows that are checked. Does not belong here: wh
 
 SQLite checks how its pages are built, not what they hold. A seal finds a row that changed. That no row is missing is found
 by counts: of names, of the values of each name, of the blocks of each value, of the pieces of each manifest. An index that
-leads nowhere is found when a value that is not found is looked for among all values of its name.
+leads nowhere is found where a value that is not found is looked for among all values of its name.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from typing import Any
 import orjson
 
 from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.quoting import in_python
 
 #: Columns that a seal covers, by table.
 SEALED = {
@@ -35,23 +35,22 @@ SEALED = {
 }
 #: A filter by time looks at many entries and not at their documents: these three columns have a sum, too.
 TIME_SUM = "slot + coalesce(time_start, -1) + coalesce(time_end, -1)"
+#: Of the sets of one value: none is missing, and none is taken for that of another block.
+BLOCK_SUM = "sum(block + 1)"
 
 
 class DamagedRow(CatalogError):
     """What the file holds is not what was written."""
 
 
-def seal(*values: object) -> int | None:
+def seal(*values: object) -> bytes | None:
     """Digest of a row; None of values that no row has. The SQL function ``seal`` on every connection."""
-    digest = hashlib.blake2b(digest_size=8)
     try:
-        if isinstance(last := values[-1], bytes):
-            digest.update(last)
-            values = values[:-1]
-        digest.update(orjson.dumps(values))
+        if isinstance(values[-1], bytes):
+            return hashlib.blake2b(orjson.dumps(values[:-1]) + values[-1], digest_size=8).digest()
+        return hashlib.blake2b(orjson.dumps(values), digest_size=8).digest()
     except (TypeError, ValueError):
         return None
-    return int.from_bytes(digest.digest(), "big", signed=True)
 
 
 def reseal(db: sqlite3.Connection, table: str, where: str = "true", values: Sequence[object] = ()) -> None:
@@ -82,20 +81,16 @@ def damaged(what: str) -> DamagedRow:
     )
 
 
-def _shown(value: object) -> str:
-    return text if (text := str(value)).isprintable() else repr(text)
-
-
 def _title(table: str, row: Sequence[Any]) -> str:
+    said = [in_python(str(value)) for value in row[:5]]
     if table == "entries":
-        return f"the entry {_shown(row[2])} {_shown(row[3])}:{_shown(row[4])}"
+        return f"the entry {said[2]} {said[3]}:{said[4]}"
     if table == "terms":
-        return f"the value {_shown(row[2])}={_shown(row[3])}"
+        return f"the value {said[2]}={said[3]}"
     if table == "postings":
-        return f"the set of entries of value number {row[0]}"
+        return f"the set of entries of value number {said[0]}"
     if table in ("manifest", "places"):
-        what = "a piece of the manifest" if table == "manifest" else "the state"
-        return f"{what} of {_shown(row[0])} in {_shown(row[1])}"
+        return f"{'a piece of the manifest' if table == 'manifest' else 'the state'} of {said[0]} in {said[1]}"
     return f"a row of {table}"
 
 
@@ -135,7 +130,7 @@ def counted_names(db: sqlite3.Connection) -> dict[str, int]:
 
 @dataclass(frozen=True)
 class Term:
-    """A name and a value: its number, its kind, and in how many blocks it has entries."""
+    """A name and a value: its number, its kind, and the sum of the blocks in which it has entries, counted from 1."""
 
     number: int
     kind: str
@@ -148,7 +143,7 @@ def terms(db: sqlite3.Connection, name: str) -> list[Term]:
     rows = checked(db, "terms", "name = ? ORDER BY value", (name,))
     number = counted_names(db).get(name, 0)
     if len(rows) != number:
-        raise damaged(f"the list of values of {_shown(name)}, which has {len(rows)} and should have {number},")
+        raise damaged(f"the list of values of {in_python(name)}, which has {len(rows)} and should have {number},")
     return [Term(term, kind, value, blocks) for term, kind, _, value, blocks, _ in rows]
 
 
@@ -161,7 +156,7 @@ def terms_of(db: sqlite3.Connection, name: str, values: Iterable[str]) -> list[T
         return found
     all_of_name = [term for term in terms(db, name) if term.value in wanted]
     if len(all_of_name) != len(found):
-        raise damaged(f"the index of values of {_shown(name)}")
+        raise damaged(f"the index of values of {in_python(name)}")
     return found
 
 
@@ -169,22 +164,17 @@ def postings(
     db: sqlite3.Connection, wanted: Iterable[Term], blocks: Sequence[int] | None = None
 ) -> list[tuple[int, int, bytes]]:
     """Number of the term, block and bits of terms; only in some blocks, if these are given."""
-    expected = {term.number: term.blocks for term in wanted}
-    listed = json.dumps([*expected])
+    listed = json.dumps([*(expected := {term.number: term.blocks for term in wanted})])
     among = "term IN (SELECT value FROM json_each(?))"
-    there = db.execute(f"SELECT term, block FROM postings WHERE {among}", (listed,)).fetchall()
-    if Counter(term for term, _ in there) != Counter({t: n for t, n in expected.items() if n}):
+    there = dict(
+        db.execute(f"SELECT term, {BLOCK_SUM} FROM postings WHERE {among} GROUP BY term", (listed,)).fetchall()
+    )
+    if there != {term: total for term, total in expected.items() if total}:
         raise damaged("the list of sets of entries")
-    if blocks is None:
-        found = checked(db, "postings", among, (listed,))
-    else:
-        some = set(blocks)
-        there = [at for at in there if at[1] in some]
-        inside = f"{among} AND block IN (SELECT value FROM json_each(?))"
-        found = checked(db, "postings", inside, (listed, json.dumps([*some])))
-    if len(found) != len(there):
-        raise damaged("the list of sets of entries")
-    return [(term, block, bits) for term, block, bits, _ in found]
+    inside, values = among, [listed]
+    if blocks is not None:
+        inside, values = f"{among} AND block IN (SELECT value FROM json_each(?))", [listed, json.dumps([*blocks])]
+    return [(term, block, bits) for term, block, bits, _ in checked(db, "postings", inside, values)]
 
 
 def grow(db: sqlite3.Connection, column: str, by: int) -> None:

@@ -19,7 +19,7 @@ from xdask_pipelines.catalog.entry import FIELDS, Entry, version_order
 from xdask_pipelines.catalog.sqlite_manifest import write_manifest
 from xdask_pipelines.catalog.sqlite_query import by_block, matching, place_of, places_of
 from xdask_pipelines.catalog.sqlite_schema import ALL, EXTENT, SUPERSEDED
-from xdask_pipelines.catalog.sqlite_seals import TIME_SUM, add_place, checked, count_values, reseal, seal, terms_of
+from xdask_pipelines.catalog.sqlite_seals import SEALED, add_place, checked, count_values, reseal, seal, terms_of
 
 NO_LEASE = "lease_owner = NULL, lease_token = NULL, lease_challenger = NULL"
 
@@ -47,28 +47,26 @@ class Writer:
         self._put: defaultdict[int, list[int]] = defaultdict(list)
         self._drop: defaultdict[int, list[int]] = defaultdict(list)
         self._series: set[str] = set()
-        self._slots: set[int] = set()
+        self._turned: set[int] = set()
+        self._last_slot = 0
         self._places: Counter[tuple[str, str]] = Counter()
 
     def write(self, change: Change) -> int:
         """Write everything; the generation of the commit."""
         if change.dataset is not None and change.region is not None:
             self._places[change.dataset, change.region] += 0
-        # Removals are written before upserts, as SQLite may give a slot that they free to a new entry.
+        # Removals are written before upserts, as a new entry may get a slot that they free.
         for identity in change.removals:
             self._remove(identity, change)
         self._write_bits()
         (buried,) = self._db.execute("SELECT EXISTS (SELECT 1 FROM tombstones)").fetchone()
+        (self._last_slot,) = self._db.execute("SELECT coalesce(max(slot), 0) FROM entries").fetchone()
         for entry in change.upserts:
             self._upsert(entry, bool(buried))
         self._write_bits()
         self._supersede()
         self._write_bits()
-        self._db.execute(
-            f"UPDATE entries SET time_sum = {TIME_SUM} WHERE slot IN (SELECT value FROM json_each(?))",
-            (slots := json.dumps(sorted(self._slots)),),
-        )
-        reseal(self._db, "entries", "slot IN (SELECT value FROM json_each(?))", (slots,))
+        reseal(self._db, "entries", "slot IN (SELECT value FROM json_each(?))", (json.dumps(sorted(self._turned)),))
         self._check_count(change)
         self._write_places(change)
         return self._generation
@@ -121,45 +119,45 @@ class Writer:
         return (rows[0][0], rows[0][13], rows[0][6], rows[0][8]) if rows else None
 
     def _upsert(self, entry: Entry, buried: bool) -> None:
-        identity, terms, series = entry.id, _terms(entry), entry.series
-        generation = entry.generation if self._as_they_are else self._generation
-        values = (series, entry.version, entry.time_start, entry.time_end, entry.digest, generation, entry.to_json())
-        before = self._held(identity)
-        if before is None:
-            slot = self._db.execute(
-                "INSERT INTO entries (series, version, time_start, time_end, digest, generation, document, "
-                "id, dataset, region, key, part) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (*values, identity, entry.dataset, entry.region, entry.key, entry.part),
-            ).lastrowid
-            assert slot is not None
+        terms, series = _terms(entry), entry.series
+        superseded = 0
+        old: dict[str, str] = {}
+        if (before := self._held(entry.id)) is None:
+            slot = self._last_slot = self._last_slot + 1
             if buried:
-                self._db.execute("DELETE FROM tombstones WHERE id = ?", (identity,))
+                self._db.execute("DELETE FROM tombstones WHERE id = ?", (entry.id,))
             self._put[ALL].append(slot)
-            self._places[entry.dataset, entry.region] += 1
-            old: dict[str, str] = {}
         else:
             slot = before[0]
-            self._db.execute(
-                "UPDATE entries SET series = ?, version = ?, time_start = ?, time_end = ?, digest = ?, generation = ?, "
-                "document = ? WHERE slot = ?",
-                (*values, slot),
-            )
-            self._places[entry.dataset, entry.region] += 0
             was = Entry.from_json(before[1])
             old = _terms(was)
             for name, value in old.items():
                 if terms.get(name) != value:
                     self._drop[self._term(was, name, value)].append(slot)
-            if before[2] != series:
+            if before[2] == series:
+                superseded = before[3]
+            else:
                 self._series.add(before[2])
                 if before[3]:
                     self._drop[SUPERSEDED].append(slot)
-                    self._db.execute("UPDATE entries SET superseded = 0 WHERE slot = ?", (slot,))
+        self._places[entry.dataset, entry.region] += before is None
+        self._put_row(entry, slot, series, superseded)
         for name, value in terms.items():
             if old.get(name) != value:
                 self._put[self._term(entry, name, value)].append(slot)
         self._series.add(series)
-        self._slots.add(slot)
+
+    def _put_row(self, entry: Entry, slot: int, series: str, superseded: int) -> None:
+        generation = entry.generation if self._as_they_are else self._generation
+        place = (entry.dataset, entry.region, entry.key, entry.part)
+        times = (entry.time_start, entry.time_end)
+        content = (*times, entry.digest, generation, entry.to_json())
+        row = (slot, entry.id, *place, series, entry.version, superseded, *content)
+        time_sum = slot + sum(-1 if time is None else time for time in times)
+        self._db.execute(
+            f"INSERT OR REPLACE INTO entries ({SEALED['entries']}, time_sum, seal) VALUES ({', '.join('?' * 16)})",
+            (*row, time_sum, seal(*row)),
+        )
 
     def _supersede(self) -> None:
         """Mark all but the highest version of each series touched; equal highest ones all stay current."""
@@ -179,7 +177,7 @@ class Writer:
             if superseded != bool(was):
                 (self._put if superseded else self._drop)[SUPERSEDED].append(slot)
                 self._db.execute("UPDATE entries SET superseded = ? WHERE slot = ?", (superseded, slot))
-                self._slots.add(slot)
+                self._turned.add(slot)
 
     def _term(self, entry: Entry, name: str, value: str) -> int:
         term = self._terms.get((name, value))
@@ -210,7 +208,7 @@ class Writer:
                 else:
                     row = (*at, blob)
                     self._db.execute("INSERT OR REPLACE INTO postings VALUES (?, ?, ?, ?)", (*row, seal(*row)))
-                grown += (blob is not None) - (before is not None)
+                grown += ((blob is not None) - (before is not None)) * (block + 1)
             if grown:
                 self._db.execute("UPDATE terms SET blocks = blocks + ? WHERE term = ?", (grown, term))
                 reseal(self._db, "terms", "term = ?", (term,))

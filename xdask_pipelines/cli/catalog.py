@@ -13,7 +13,8 @@ from typing import Any
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.common import JSON, Group, give, printable, tell, topology
+from xdask_pipelines.cli.common import JSON, Group, give, tell, topology
+from xdask_pipelines.quoting import in_shell, one_line
 
 _SHOWN = 20
 _SHORT = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
@@ -45,7 +46,7 @@ def sync(datasets: tuple[str, ...], accept: str | None, full: bool, dry_run: boo
     def show() -> None:
         for each in done:
             if "error" in each:
-                click.secho(f"xdask: {each['message']}", fg="red", err=True)
+                click.secho(f"xdask: {one_line(each['message'])}", fg="red", err=True)
                 continue
             read = each["counts"].pop("bytes_to_read")
             counts = ", ".join(f"{v:,} {k}" for k, v in each["counts"].items()) + f", {read:,} B to read"
@@ -54,13 +55,13 @@ def sync(datasets: tuple[str, ...], accept: str | None, full: bool, dry_run: boo
             for sign, name in (("+", "added"), ("~", "changed"), ("-", "removed")):
                 keys = each.get(name, ())
                 for key in keys[:_SHOWN]:
-                    click.echo(f"  {sign} {printable(key)}")
+                    click.echo(f"  {sign} {one_line(key)}")
                 if len(keys) > _SHOWN:
                     click.echo(f"  {sign} and {len(keys) - _SHOWN} more (--json lists all)")
             for key, reason in each["quarantined"].items():
-                click.secho(f"  not catalogued: {printable(key)}: {printable(reason)}", fg="yellow")
+                click.secho(f"  not catalogued: {one_line(key)}: {one_line(reason)}", fg="yellow")
             for warning in each.get("warnings", ()):
-                click.secho(f"  warning: {printable(warning)}", fg="yellow")
+                click.secho(f"  warning: {one_line(warning)}", fg="yellow")
 
     give(as_json, done, show)
     click.get_current_context().exit(1 if any("error" in each for each in done) else 0)
@@ -171,8 +172,8 @@ def catalog_search(ctx: click.Context, /, limit: int, as_json: bool, **given: An
     def show() -> None:
         for e in found:
             click.echo(
-                f"{e.region:12} {e.size_bytes / 1e6:9.2f} MB  {e.etag[:12]}  {e.dataset}  {printable(e.key)}"
-                + (f"  [{e.part}]" if e.part else "")
+                f"{e.region:12} {e.size_bytes / 1e6:9.2f} MB  {e.etag[:12]}  {e.dataset}  {one_line(e.key)}"
+                + (f"  [{one_line(e.part)}]" if e.part else "")
             )
         more = ", more may match: raise --limit" if len(found) == limit else ""
         click.echo(f"{len(found)} entries{more}" + ("" if found or more else f". {held.instead(**query)}"))
@@ -195,6 +196,6 @@ def catalog_facets(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
         if not found:
             click.echo(f"0 entries. {held.instead(**query)}")
         for name, counts in found.items():
-            click.echo(f"{name:16} " + ", ".join(f"{value} ({n})" for value, n in counts.items()))
+            click.echo(f"{in_shell(name):16} " + ", ".join(f"{in_shell(value)} ({n})" for value, n in counts.items()))
 
     give(as_json, found, show)

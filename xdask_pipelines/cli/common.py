@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.quoting import one_line
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
@@ -28,7 +29,8 @@ class Group(click.Group):
         except XdaskError as error:
             if "--json" in sys.argv:
                 click.echo(json.dumps({"error": type(error).__name__, "message": str(error)}))
-            click.secho(f"xdask: {error}", fg="red", err=True)
+            lines = map(one_line, str(error).split("\n"))
+            click.secho("xdask: " + "\n".join(lines), fg="red", err=True)
             ctx.exit(1)
 
 
@@ -57,8 +59,3 @@ def give(as_json: bool, document: Any, text: Callable[[], None]) -> None:
 def pairs(values: Mapping[str, int], unit: str = "") -> str:
     """Numbers by name in one line."""
     return ", ".join(f"{k} {v:,} {unit}".rstrip() for k, v in values.items()) or "0"
-
-
-def printable(text: str) -> str:
-    """Text with what no terminal should get, such as a newline in a file's name, as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
