@@ -30,6 +30,9 @@ _FORMATS = frozenset(get_args(Format))
 _NO_PLAIN_PART = frozenset({"", ".", ".."})
 #: Version of what is checked when headers are read. A sync reads the headers of entries again that were checked by another.
 _CHECKED = "2"
+_DAMAGED = (
+    "The catalog is damaged, or a newer version wrote it. Run `xdask sync --full`, which writes all entries again"
+)
 #: Of one entry, nearly all of it coordinates: a node takes requests of 10 MiB on AWS, and reads many entries at once.
 MAX_DOCUMENT_BYTES = 8_000_000
 #: Stores put it between a name and its value, which may hold it.
@@ -197,16 +200,16 @@ class Entry:
         try:
             document = orjson.loads(text)
         except ValueError as error:
-            raise CatalogError(f"Not an entry: {error}: {text[:200]!r}") from error
+            raise CatalogError(f"Not an entry: {error}: {text[:200]!r}. {_DAMAGED}") from error
         if not isinstance(document, dict) or (unknown := sorted(set(document).difference(_NAMES))):
             what = f"unknown fields {', '.join(unknown)}" if isinstance(document, dict) else "not an object"
-            raise CatalogError(f"Not an entry of this version: {what}; known: {', '.join(sorted(_NAMES))}")
+            raise CatalogError(f"Not an entry of this version: {what}; known: {', '.join(sorted(_NAMES))}. {_DAMAGED}")
         if generation is not None:
             document["generation"] = generation
         try:
             return cls(**document)
         except TypeError as error:
-            raise CatalogError(f"Not an entry: {error}") from error
+            raise CatalogError(f"Not an entry: {error}. {_DAMAGED}") from error
 
     def _document(self) -> dict[str, Any]:
         document = dict(zip(_NAMES, _get_names(self), strict=True))

@@ -29,8 +29,8 @@ _BULK_TRIES = 8
 _LARGE = frozenset({"document", "rows"})
 #: So few documents are asked for without measuring them first.
 _FEW = 16
-#: Of a document that a version wrote which did not measure it.
-_UNKNOWN_BYTES = MAX_BODY_BYTES // _FEW
+#: Of a document that a version wrote which did not measure it: of 200 kB each, which there were, 20 MB are read at once.
+_UNKNOWN_BYTES = MAX_BODY_BYTES // 100
 _SETTINGS = {
     "index": {
         "number_of_shards": 1,

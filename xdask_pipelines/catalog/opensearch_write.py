@@ -15,7 +15,7 @@ from dataclasses import asdict, replace
 from xdask_pipelines.catalog.backend import Change, Tombstone
 from xdask_pipelines.catalog.claims import check_count, check_removal
 from xdask_pipelines.catalog.columns import Listing
-from xdask_pipelines.catalog.entry import Entry, version_order
+from xdask_pipelines.catalog.entry import version_order
 from xdask_pipelines.catalog.opensearch_head import Head, Place
 from xdask_pipelines.catalog.opensearch_index import Document, Documents, Prepared
 from xdask_pipelines.catalog.opensearch_node import MAX_BODY_BYTES
@@ -54,10 +54,11 @@ class Writer:
         """Write all documents; how the head is to change for them to become true."""
         before = self._before(change)
         for identity in change.removals:
-            check_removal(change, identity, before.get(identity))
+            check_removal(change, identity, _place_of(before.get(identity)))
         above, turned = self._superseded(change, before)
         gone = [before[identity] for identity in change.removals]
-        places = {(e.dataset, e.region) for e in (*change.upserts, *gone)}
+        places: set[tuple[str, str]] = {(e.dataset, e.region) for e in change.upserts}
+        places |= {(d["dataset"], d["region"]) for d in gone}
         if change.dataset is not None and change.region is not None:
             places.add((change.dataset, change.region))
         for region in sorted({region for _, region in places}):
@@ -69,7 +70,7 @@ class Writer:
         self._check_count(change)
 
         grown = Counter((e.dataset, e.region) for e in change.upserts if e.id not in before)
-        grown.subtract((e.dataset, e.region) for e in gone)
+        grown.subtract((d["dataset"], d["region"]) for d in gone)
         entries = {place: self._entries(change, place, grown[place]) for place in places}
 
         def edit(head: Head) -> Head:
@@ -104,12 +105,12 @@ class Writer:
         }
         self._send((f"{stone.id}-{self._number}-t", {**asdict(stone), **begin}) for stone in stones)
 
-    def _before(self, change: Change) -> dict[str, Entry]:
-        """Entries that the change replaces or removes, as they are now."""
+    def _before(self, change: Change) -> dict[str, Document]:
+        """Place and series of entries that the change replaces or removes; their documents may be damaged."""
         ids = [*(e.id for e in change.upserts if (e.dataset, e.region) in self._known), *change.removals]
-        return {d["id"]: Entry.from_json(d["document"], generation=d["generation"]) for d in self._true("id", ids)}
+        return {d["id"]: d for d in self._true("id", ids, ["id", "dataset", "region", "series"])}
 
-    def _superseded(self, change: Change, before: dict[str, Entry]) -> tuple[set[str], dict[str, bool]]:
+    def _superseded(self, change: Change, before: dict[str, Document]) -> tuple[set[str], dict[str, bool]]:
         """Ids among the upserts that a higher version supersedes, and other entries whose flag turns."""
         members: defaultdict[str, list[tuple[tuple[tuple[int, str], ...], str, bool | None]]] = defaultdict(list)
         for entry in change.upserts:
@@ -117,7 +118,7 @@ class Writer:
             if self._series[entry.id]:
                 members[self._series[entry.id]].append((version_order(entry.version), entry.id, None))
         named = {e.id for e in change.upserts} | set(change.removals)
-        series = {s for s in members if self._known} | {e.series for e in before.values() if e.series}
+        series = {s for s in members if self._known} | {d["series"] for d in before.values() if d["series"]}
         for d in self._true("series", sorted(series), ["id", "series", "version", "superseded"]):
             if d["id"] not in named:
                 members[d["series"]].append((version_order(d["version"]), d["id"], d["superseded"]))
@@ -133,7 +134,7 @@ class Writer:
         return above, turned
 
     def _changes(
-        self, change: Change, before: dict[str, Entry], above: set[str], turned: dict[str, bool]
+        self, change: Change, before: dict[str, Document], above: set[str], turned: dict[str, bool]
     ) -> Iterator[tuple[str, Document]]:
         """Documents of entries and tombstones: those that end, and those that begin."""
         begin = {"from": self._number, "until": OPEN}
@@ -222,6 +223,10 @@ class Writer:
         if change.expected_entries is not None and change.dataset is not None and change.region is not None:
             filters = [*true_at(self._head, "entry", self._number), *of_place(change.dataset, change.region)]
             check_count(change, self._documents.count(filters))
+
+
+def _place_of(held: Document | None) -> tuple[str, str] | None:
+    return None if held is None else (held["dataset"], held["region"])
 
 
 def packed(piece: Document) -> bytes:

@@ -98,7 +98,7 @@ class Writer:
     def _remove(self, identity: str, change: Change) -> None:
         row = self._held(identity)
         entry = Entry.from_json(row[1]) if row else None
-        check_removal(change, identity, entry)
+        check_removal(change, identity, None if entry is None else (entry.dataset, entry.region))
         assert entry is not None
         assert row is not None
         slot, _, series, superseded = row
