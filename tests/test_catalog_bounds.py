@@ -16,6 +16,7 @@ from xdask_pipelines.catalog import (
     ManifestChange,
     copy_catalog,
     open_catalog,
+    opensearch,
     opensearch_head,
     opensearch_node,
 )
@@ -103,6 +104,20 @@ def test_large_entries_are_migrated_and_copied(address: str, tmp_path: Path, mon
     assert [held.entries for held in copied.values()] == [300]
     back = copy_catalog(f"sqlite://{tmp_path}/c.sqlite", f"{address}-back")
     assert back == copied
+
+
+@pytest.mark.opensearch
+def test_facets_with_many_values_are_counted_apart(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opensearch, "_ALL_VALUES", 40)
+    catalog = open_catalog(address)
+    entries = [era5("2011-07", key=f"k/{i:02}", facets={"odd": str(i % 2), "own": f"{i:02}"}) for i in range(30)]
+    catalog.apply(entries)
+    found = catalog.facets("odd", "own", "region")
+    assert found["odd"] == {"0": 15, "1": 15}
+    assert found["own"] == {f"{i:02}": 1 for i in range(30)}
+    monkeypatch.setattr(opensearch, "_MAX_VALUES", 20)
+    with pytest.raises(CatalogError, match="own has more than 20 values among these entries; narrow the query"):
+        catalog.facets("odd", "own")
 
 
 # --- answers that are none -------------------------------------------------------------------------------------------

@@ -38,7 +38,9 @@ from xdask_pipelines.errors import CatalogError
 T = TypeVar("T")
 #: Documents that have ended are removed when there are so many.
 _PURGE = 10_000
+#: Values of one name, of which a node counts 65,535 in one answer; and of several names together, to keep answers small.
 _MAX_VALUES = 65_000
+_ALL_VALUES = 20_000
 
 
 class OpenSearchBackend:
@@ -86,21 +88,16 @@ class OpenSearchBackend:
 
         def read(head: Head, documents: Documents) -> dict[str, dict[str, int]]:
             wanted = matching(head, query)
-            asked = {f"n{i}": values_of(name, _MAX_VALUES) for i, name in enumerate(names) if name != "key"}
-            answer = documents.search({"query": wanted, "size": 0, "aggs": asked}) if asked else {}
-            counted = answer.get("aggregations") or {}
-            found: dict[str, dict[str, int]] = {}
-            for i, name in enumerate(names):
-                if name == "key":
-                    found[name] = _keys(documents, wanted)
-                    continue
-                values = counted.get(f"n{i}", {"buckets": ()})
-                if values.get("sum_other_doc_count"):
+            others = [name for name in names if name != "key"]
+            counted = _counted(documents, wanted, others, _ALL_VALUES // max(len(others), 1))
+            for name in others:
+                if counted[name] is None:  # more than an answer about all should hold: by itself
+                    counted |= _counted(documents, wanted, [name], _MAX_VALUES)
+                if counted[name] is None:
                     raise CatalogError(
                         f"{name} has more than {_MAX_VALUES} values among these entries; narrow the query"
                     )
-                found[name] = counts_of(name, values["buckets"])
-            return found
+            return {name: _keys(documents, wanted) if name == "key" else counted[name] or {} for name in names}
 
         return self._reading(read)
 
@@ -251,6 +248,21 @@ class OpenSearchBackend:
         documents = Documents(self._node, head)
         documents.refresh()
         documents.remove(garbage(head))
+
+
+def _counted(
+    documents: Documents, query: dict[str, object], names: Sequence[str], most: int
+) -> dict[str, dict[str, int] | None]:
+    """Values of names and how many entries have each; None where there are more values than ``most``."""
+    if not names:
+        return {}
+    asked = {f"n{i}": values_of(name, most) for i, name in enumerate(names)}
+    answer = documents.search({"query": query, "size": 0, "aggs": asked})["aggregations"]
+    found: dict[str, dict[str, int] | None] = {}
+    for i, name in enumerate(names):
+        values = answer.get(f"n{i}", {"buckets": ()})
+        found[name] = None if values.get("sum_other_doc_count") else counts_of(name, values["buckets"])
+    return found
 
 
 def _keys(documents: Documents, query: dict[str, object]) -> dict[str, int]:

@@ -150,7 +150,10 @@ class Node:
                 if isinstance(error, TransportError) and error.status_code == 409:
                     raise Conflict(str(error.status_code)) from error
                 patience = PATIENCE_SECONDS if self._has_answered else FIRST_PATIENCE_SECONDS
-                if not _passes(error) or time.monotonic() - began > patience:
+                if not _passes(error):
+                    raise CatalogError(self._in_words(error, time.monotonic() - began)) from error
+                if time.monotonic() - began > patience:
+                    self._has_answered = False  # what follows, such as giving up a commit, need not wait as long
                     raise CatalogError(self._in_words(error, time.monotonic() - began)) from error
                 pause(tries)
                 tries += 1
