@@ -142,3 +142,13 @@ def test_an_error_names_the_entry_that_is_damaged(tmp_path: Path) -> None:
     ):
         catalog.search()
     assert len(catalog.search(month="01")) == 1, "others can be read"
+
+
+def test_commits_count_on_from_the_places_where_the_counter_was_damaged(tmp_path: Path) -> None:
+    catalog = open_catalog(f"sqlite://{tmp_path}/c.sqlite")
+    for month in ("2011-01", "2011-02", "2011-03"):
+        catalog.apply([era5(month)])
+    with sqlite3.connect(tmp_path / "c.sqlite") as db:
+        db.execute("UPDATE counter SET generation = 1")
+    db.close()
+    assert catalog.apply([era5("2011-04")]) == 4

@@ -69,45 +69,56 @@ def repair(db: sqlite3.Connection) -> Counter[tuple[str, str]]:
     for (index,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL").fetchall():
         db.execute(f"DROP INDEX {index}")
     create(db)
-    lost: Counter[tuple[str, str]] = Counter()
-    held: Counter[tuple[str, str]] = Counter()
-    rows = _sound(db, "old_entries", "entries")
-    newest = 0
-    while some := list(islice(rows, _AT_ONCE)):
-        sound = [Entry.from_json(row[13], generation=row[12]) for row in some if row is not None]
-        lost["", ""] += len(some) - len(sound)
-        held.update((e.dataset, e.region) for e in sound)
-        newest = max(newest, *(e.generation for e in sound), 0)
-        Writer(db, newest, as_they_are=True).write(Change(upserts=sound))
+    held, damaged = _copy_entries(db)
     for table in ("manifest", "tombstones"):
-        columns = SEALED[table]
-        for row in _sound(db, f"old_{table}", table):
-            if row is not None:
-                marks = ", ".join("?" * len(row))
-                db.execute(f"INSERT INTO {table} ({columns}, seal) VALUES ({marks}, ?)", (*row, seal(*row)))
-    known = {(row[0], row[1]): row for row in _sound(db, "old_places", "places") if row is not None}
-    newest = max([newest, *(row[2] for row in known.values())])
-    for place in sorted(held.keys() | known.keys()):
-        add_place(db, *place)
-        _, _, generation, _, entries, _ = known.get(place, (*place, newest, "", None, 0))
-        of_place = "dataset = ? AND region = ?"
-        (pieces,) = db.execute(f"SELECT count(*) FROM manifest WHERE {of_place}", place).fetchone()
-        values = (generation, entries, pieces, *place)
-        db.execute(f"UPDATE places SET generation = ?, entries = ?, pieces = ?, holdings = '' WHERE {of_place}", values)
-        leases = "lease_owner, lease_token, lease_challenger"
-        db.execute(
-            f"UPDATE places SET ({leases}) = (SELECT {leases} FROM old_places WHERE {of_place}) WHERE {of_place}",
-            (*place, *place),
-        )
-        reseal(db, "places", of_place, place)
-        if entries is not None and entries > held[place]:
-            lost[place] = entries - held[place]
+        for row in filter(None, _sound(db, f"old_{table}", table)):
+            marks = ", ".join("?" * (len(row) + 1))
+            db.execute(f"INSERT INTO {table} ({SEALED[table]}, seal) VALUES ({marks})", (*row, seal(*row)))
+    lost = Counter({("", ""): damaged})
+    for place, wanted in _copy_places(db).items():
+        if wanted is not None and wanted > held[place]:
+            lost[place] = wanted - held[place]
             lost["", ""] -= lost[place]
-    (counted,) = db.execute("SELECT max(generation) FROM old_counter").fetchone()
-    db.execute("UPDATE counter SET generation = ?", (max(newest, counted if isinstance(counted, int) else 0),))
     for table in ("counter", *SEALED):
         db.execute(f"DROP TABLE old_{table}")
     return +lost
+
+
+def _copy_entries(db: sqlite3.Connection) -> tuple[Counter[tuple[str, str]], int]:
+    """Write sound entries again; how many there are by place, and how many were damaged."""
+    held: Counter[tuple[str, str]] = Counter()
+    damaged = 0
+    rows = _sound(db, "old_entries", "entries")
+    while some := list(islice(rows, _AT_ONCE)):
+        sound = [Entry.from_json(row[13], generation=row[12]) for row in some if row is not None]
+        damaged += len(some) - len(sound)
+        held.update((entry.dataset, entry.region) for entry in sound)
+        newest = max((entry.generation for entry in sound), default=0)
+        Writer(db, newest, as_they_are=True).write(Change(upserts=sound))
+    return held, damaged
+
+
+def _copy_places(db: sqlite3.Connection) -> dict[tuple[str, str], int | None]:
+    """Give places the states that they had, and count commits on; how many entries each should hold, where that is known."""
+    (counted,) = db.execute("SELECT max(generation) FROM old_counter").fetchone()
+    (seen,) = db.execute("SELECT coalesce(max(generation), 0) FROM entries").fetchone()
+    known = {(row[0], row[1]): row for row in filter(None, _sound(db, "old_places", "places"))}
+    newest = max([seen, *(row[2] for row in known.values())])
+    db.execute("UPDATE counter SET generation = ?", (max(newest, counted if isinstance(counted, int) else 0),))
+    wanted: dict[tuple[str, str], int | None] = {}
+    of_place, leases = "dataset = ? AND region = ?", "lease_owner, lease_token, lease_challenger"
+    for place in sorted(places(db).keys() | known.keys()):
+        add_place(db, *place)
+        _, _, generation, _, entries, _ = known.get(place, (*place, newest, "", None, 0))
+        (pieces,) = db.execute(f"SELECT count(*) FROM manifest WHERE {of_place}", place).fetchone()
+        db.execute(
+            f"UPDATE places SET generation = ?, entries = ?, pieces = ?, holdings = '', "
+            f"({leases}) = (SELECT {leases} FROM old_places WHERE {of_place}) WHERE {of_place}",
+            (generation, entries, pieces, *place, *place),
+        )
+        reseal(db, "places", of_place, place)
+        wanted[place] = entries
+    return wanted
 
 
 def _sound(db: sqlite3.Connection, table: str, kind: str) -> Iterator[tuple[Any, ...] | None]:
