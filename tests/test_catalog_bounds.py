@@ -198,3 +198,18 @@ def test_an_answer_without_some_shards_is_no_answer(address: str, search_node: s
         for ask in (catalog.count, catalog.search, catalog.facets):
             with pytest.raises(CatalogError, match=r"does not answer whole.*1 of 2 shards did not answer"):
                 ask()
+
+
+@pytest.mark.opensearch
+def test_a_node_that_is_starting_is_waited_for_and_an_address_without_one_is_not(
+    address: str, search_node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opensearch_node, "FIRST_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(opensearch_node, "PATIENCE_SECONDS", 30.0)
+    with proxied(search_node) as proxy:
+        proxy.fault = lambda method, path, number: 503 if number < 9 else None
+        catalog = open_catalog(address.replace(search_node, proxy.url))
+        catalog.apply([era5("2011-01")])
+        assert len(proxy.seen) > 9
+    with pytest.raises(CatalogError, match=r"does not answer .*, after 0 s of retries"):
+        open_catalog("opensearch+http://127.0.0.1:9/xdask").count()

@@ -28,8 +28,8 @@ SCHEMES = ("opensearch+http://", "opensearch+https://")
 EXAMPLE = "opensearch+https://host:9200/xdask"
 #: What a node answers while it is overloaded or restarts: it may answer the same request later.
 PASSING = frozenset({429, 502, 503, 504})
-#: How long requests are tried again: at first contact, as a node that was never up should be reported soon; and once the
-#: node has answered, where it may be restarting, which takes a laptop 10 s and a loaded domain a minute.
+#: How long requests are tried again: where no node has answered yet, as a wrong address should be reported soon; and where
+#: one has, or says that it is busy, for it may be restarting, which takes a laptop 10 s and a loaded domain a minute.
 FIRST_PATIENCE_SECONDS = 10.0
 PATIENCE_SECONDS = 180.0
 _FIRST_WAIT_SECONDS = 0.1
@@ -114,7 +114,7 @@ class Node:
         self._lock = threading.Lock()
         self._client: OpenSearch | None = None
         self._process = 0
-        self._has_answered = False
+        self._has_answered = self._gave_up = False
 
     def __reduce__(self) -> tuple[type[Node], tuple[Address]]:
         return Node, (self.address,)
@@ -149,16 +149,17 @@ class Node:
             except OpenSearchException as error:
                 if isinstance(error, TransportError) and error.status_code == 409:
                     raise Conflict(str(error.status_code)) from error
-                patience = PATIENCE_SECONDS if self._has_answered else FIRST_PATIENCE_SECONDS
+                stranger = not self._has_answered and isinstance(error, (NoConnection, GarbledAnswer))
+                patience = FIRST_PATIENCE_SECONDS if stranger or self._gave_up else PATIENCE_SECONDS
                 if not _passes(error):
                     raise CatalogError(self._in_words(error, time.monotonic() - began)) from error
                 if time.monotonic() - began > patience:
-                    self._has_answered = False  # what follows, such as giving up a commit, need not wait as long
+                    self._gave_up = True  # what follows, such as aborting a commit, need not wait as long
                     raise CatalogError(self._in_words(error, time.monotonic() - began)) from error
                 pause(tries)
                 tries += 1
             else:
-                self._has_answered = True
+                self._has_answered, self._gave_up = True, False
                 return answer
 
     def _answer_of(self, request: Callable[[OpenSearch], T]) -> T:
