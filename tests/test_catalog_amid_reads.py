@@ -6,7 +6,6 @@ moments, or of documents that are gone.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
@@ -105,10 +104,10 @@ def test_a_file_that_changes_between_the_steps_of_a_read_answers_of_one_moment(
 
 
 @pytest.fixture
-def address(search_node: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def address(node_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(opensearch_head, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(opensearch_node, "_FIRST_WAIT_SECONDS", 0.01)
-    return f"{search_node}/t{secrets.token_hex(8)}"
+    return node_address
 
 
 def _purge(address: str) -> None:

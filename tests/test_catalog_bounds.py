@@ -30,11 +30,11 @@ MB = 1_000_000
 
 
 @pytest.fixture
-def address(search_node: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def address(node_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(opensearch_node, "_FIRST_WAIT_SECONDS", 0.01)
     for patience in ("FIRST_PATIENCE_SECONDS", "PATIENCE_SECONDS"):
         monkeypatch.setattr(opensearch_node, patience, 0.3)
-    return f"{search_node}/t{secrets.token_hex(8)}"
+    return node_address
 
 
 def _large(number: int, size: int) -> list[Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 import sys
 import textwrap
@@ -35,7 +34,7 @@ def addresses(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]
         if kind == "sqlite":
             made.append(f"sqlite://{tmp_path}/{i} of two%?.sqlite")
         else:
-            made.append(f"{request.getfixturevalue('search_node')}/t{secrets.token_hex(8)}")
+            made.append(f"{request.getfixturevalue('node_address')}-{len(made)}")
     return made[0], made[1]
 
 

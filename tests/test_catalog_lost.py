@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote
@@ -97,13 +96,12 @@ def test_a_row_that_is_lost_from_a_file_is_never_left_out_in_silence(tmp_path: P
 
 @pytest.mark.opensearch
 def test_a_document_that_was_damaged_on_a_node_is_named_and_written_again_by_a_full_sync(
-    search_node: str, tmp_path: Path
+    node_address: str,
 ) -> None:
-    address = f"{search_node}/t{secrets.token_hex(8)}"
-    catalog = open_catalog(address)
+    catalog = open_catalog(node_address)
     commit_sync(catalog, plan_sync([(ERA5, OBJECTS)], catalog.manifest(**ERA5_PLACE)), {})
     before = keys(catalog.search())
-    node, name = address.removeprefix("opensearch+").rsplit("/", 1)
+    node, name = node_address.removeprefix("opensearch+").rsplit("/", 1)
     url = f"{node}/{name}-{SCHEMA_VERSION}-us-east-1/_update/{era5('2011-05', key=before[4]).id}-1?refresh=true"
     body = json.dumps({"doc": {"document": '{"dataset": "era5", "reg'}}).encode()
     urlopen(Request(url, body, {"Content-Type": "application/json"}, method="POST"), timeout=30).close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
@@ -39,10 +38,10 @@ ERA5 = {"dataset": "era5", "region": "us-east-1"}
 
 
 @pytest.fixture
-def address(search_node: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def address(node_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(opensearch_head, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(opensearch_node, "_FIRST_WAIT_SECONDS", 0.01)
-    return f"{search_node}/t{secrets.token_hex(8)}"
+    return node_address
 
 
 def _fill(catalog: Catalog) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import secrets
 from pathlib import Path
 
 import pytest
@@ -24,8 +23,8 @@ ERA5 = {"dataset": "era5", "region": "us-east-1"}
 
 
 @pytest.fixture
-def address(search_node: str) -> str:
-    return f"{search_node}/t{secrets.token_hex(8)}"
+def address(node_address: str) -> str:
+    return node_address
 
 
 @pytest.fixture
