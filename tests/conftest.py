@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
+from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
@@ -89,12 +90,22 @@ def search_node() -> Iterator[str]:
         node.down()
 
 
+@pytest.fixture
+def node_address(search_node: str) -> Iterator[str]:
+    """Of a catalog on the node that does not exist yet. Afterwards it is removed, with all whose names begin with its name:
+    a node takes a thousand indices."""
+    name = f"t{secrets.token_hex(8)}"
+    yield f"{search_node}/{name}"
+    request = Request(f"{search_node.removeprefix('opensearch+')}/{name}*", method="DELETE")
+    urlopen(request, timeout=60).close()
+
+
 @pytest.fixture(params=["sqlite", pytest.param("opensearch", marks=pytest.mark.opensearch)])
 def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """Of a catalog that does not exist yet."""
     if request.param == "sqlite":
         return f"sqlite://{tmp_path}/a folder/100%?.sqlite"
-    return f"{request.getfixturevalue('search_node')}/t{secrets.token_hex(8)}"
+    return str(request.getfixturevalue("node_address"))
 
 
 @pytest.fixture

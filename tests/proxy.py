@@ -21,8 +21,9 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 #: What to do with a request, told by its method, path and number: answer this status instead, lose the answer of the
-#: node ("lose"), change the answer's content (a function), or pass it on (None).
-Fault = Callable[[str, str, int], int | str | Callable[[bytes], bytes] | None]
+#: node ("lose"), change the answer's content (a function), answer in its place (status, content and its type), or pass it
+#: on (None).
+Fault = Callable[[str, str, int], int | str | tuple[int, bytes, str] | Callable[[bytes], bytes] | None]
 
 
 @dataclass
@@ -32,6 +33,10 @@ class Proxy:
     url: str
     fault: Fault = lambda method, path, number: None
     seen: list[tuple[str, str]] = field(default_factory=list)
+    #: Path and bytes of each request and of its answer.
+    sizes: list[tuple[str, int, int]] = field(default_factory=list)
+    #: Address of the node behind; another one after it was restarted.
+    node: str = ""
     refused: list[str] = field(default_factory=list)
 
 
@@ -43,9 +48,8 @@ def proxied(
 
     An S3 server sees all headers, as it checks signatures by itself.
     """
-    behind = urlsplit(node.removeprefix("opensearch+"))
     passed_on = ("content-type", "accept") if node.startswith("opensearch+") else None
-    state = Proxy("")
+    state = Proxy("", node=node)
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -65,11 +69,21 @@ def proxied(
             if isinstance(fault, int):
                 self._answer(fault, b'{"error": {"reason": "told to"}}', "application/json")
                 return
+            if isinstance(fault, tuple):
+                self._answer(*fault)
+                return
+            behind = urlsplit(state.node.removeprefix("opensearch+"))
             connection = http.client.HTTPConnection(behind.hostname or "", behind.port or 9200, timeout=60)
             kept = {k: v for k, v in self.headers.items() if passed_on is None or k.lower() in passed_on}
-            connection.request(self.command, self.path, body or None, kept)
-            answer = connection.getresponse()
-            content = answer.read()
+            try:
+                connection.request(self.command, self.path, body or None, kept)
+                answer = connection.getresponse()
+                content = answer.read()
+            except OSError:  # as of a node that is restarted
+                self.close_connection = True
+                self.connection.close()
+                return
+            state.sizes.append((self.path, len(body), len(content)))
             self.wanted = {k: v for k, v in answer.getheaders() if k.lower().startswith("x-amz-")}
             connection.close()
             if fault == "lose":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 import subprocess
 import sys
 import textwrap
@@ -35,7 +34,7 @@ def addresses(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]
         if kind == "sqlite":
             made.append(f"sqlite://{tmp_path}/{i} of two%?.sqlite")
         else:
-            made.append(f"{request.getfixturevalue('search_node')}/t{secrets.token_hex(8)}")
+            made.append(f"{request.getfixturevalue('node_address')}-{len(made)}")
     return made[0], made[1]
 
 
@@ -154,7 +153,7 @@ def test_a_copy_that_differs_is_an_error(addresses: tuple[str, str], monkeypatch
     from xdask_pipelines.catalog import sqlite_write
 
     fill(open_catalog(addresses[0]))
-    monkeypatch.setattr(sqlite_write, "write_manifest", lambda *_: None)
+    monkeypatch.setattr(sqlite_write, "write_manifest", lambda *_: 0)
     with pytest.raises(CatalogError, match=r"differs from its source: era5 in us-east-1.*delete it, then copy again"):
         copy_catalog(*addresses)
 

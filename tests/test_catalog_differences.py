@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from catalog_helpers import ERA5, plan, stored, write
+from catalog_helpers import ERA5, era5, plan, stored, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,6 +12,7 @@ from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.catalog.differences import _of_everything, _of_what_changed, differences
 from xdask_pipelines.catalog.layouts import Holding, fingerprint
 from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.sqlite_schema import _SINCE_3
 from xdask_pipelines.catalog.streams import Packed
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 
@@ -125,22 +126,38 @@ def test_another_description_of_the_mount_looks_at_everything_once(tmp_path: Pat
     assert (found.unchanged, found.removed, len(found.quarantined)) == (11, (), 1)
 
 
-def test_a_catalog_of_the_version_before_is_read_and_becomes_one_of_this_version_when_it_is_written(tmp_path: Path):
+def _back_to_version(number: int, path: Path, objects: list[StoredObject]) -> None:
+    """Make a file one of an older version, which had fewer tables and columns."""
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TABLE names")
+        for table, columns in _SINCE_3.items():
+            for column in columns:
+                db.execute(f"ALTER TABLE {table} DROP COLUMN {column.partition(' ')[0]}")
+        if number == 1:
+            db.execute("ALTER TABLE places DROP COLUMN holdings")
+            db.execute("DROP TABLE manifest")
+            db.execute("CREATE TABLE manifest (dataset, region, key, size_bytes, etag, modified_ns)")
+            rows = [(*PLACE.values(), item.key, item.size_bytes, item.etag, item.modified_ns) for item in objects]
+            db.executemany("INSERT INTO manifest VALUES (?, ?, ?, ?, ?, ?)", rows)
+        db.execute(f"PRAGMA user_version = {number}")
+    db.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_catalog_of_a_version_before_is_read_and_becomes_one_of_this_version(tmp_path: Path, version: int):
     url = f"sqlite://{tmp_path}/catalog.sqlite"
     objects = [stored(f"era5-pds/2011/{month:02}/data/t.nc") for month in range(1, 13)]
     catalog = open_catalog(url)
     commit_sync(catalog, plan_sync([(ERA5, objects)], catalog.manifest(**PLACE)), {})
-    with sqlite3.connect(tmp_path / "catalog.sqlite") as db:
-        db.execute("ALTER TABLE places DROP COLUMN holdings")
-        db.execute("DROP TABLE manifest")
-        db.execute("CREATE TABLE manifest (dataset, region, key, size_bytes, etag, modified_ns)")
-        rows = [(*PLACE.values(), item.key, item.size_bytes, item.etag, item.modified_ns) for item in objects]
-        db.executemany("INSERT INTO manifest VALUES (?, ?, ?, ?, ?, ?)", rows)
-        db.execute("PRAGMA user_version = 1")
-    db.close()
+    before = catalog.search(), catalog.facets(), catalog.names()
+    _back_to_version(version, tmp_path / "catalog.sqlite", objects)
     old = open_catalog(url)
     assert old.count(**PLACE) == 12
+    assert (old.search(), old.facets(), old.names()) == before
+    assert not old.manifest(**PLACE).lost_entries, "it was not counted"
     made = plan_sync([(ERA5, objects)], old.manifest(**PLACE))
-    assert (made.unchanged, made.redescribed) == (12, True)
+    assert (made.unchanged, made.redescribed) == (12, version == 1)
     commit_sync(old, made, {})
     assert plan_sync([(ERA5, objects)], old.manifest(**PLACE)).nothing_to_do
+    old.apply([era5("2012-01")], **PLACE)
+    assert old.manifest(**PLACE).written_entries == 13

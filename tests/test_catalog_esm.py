@@ -1,8 +1,11 @@
 """The catalog in intake-esm's words: placed datastores for ourselves, plain ones for everybody."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import dask
@@ -11,11 +14,13 @@ import numpy as np
 import pytest
 import xarray as xr
 from catalog_helpers import era5
+from netcdf_files import field, times, written
 from places import EAST, WEST, Cluster
 
 from xdask_pipelines.access.sync import sync
 from xdask_pipelines.assets.published import publish_datasets
 from xdask_pipelines.catalog import Catalog, open_catalog
+from xdask_pipelines.catalog.esm import publish
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.placement import compute
 from xdask_pipelines.placement.homes import homes_of
@@ -144,3 +149,29 @@ def test_a_dataset_that_intake_cannot_open_keeps_no_other_from_being_published(t
     forecast = {"layout": "grib", "format": "grib", "facets": {"file": "a.grib"}, "key": "forecasts/a.grib"}
     catalog.apply([era5("2011-01", dataset="hours"), era5("2011-01", dataset="forecasts", **forecast)])
     assert {name: count for name, (_, count) in publish_datasets(topology, catalog).items()} == {"hours": 1}
+
+
+ONE_BY_ONE = """
+import sys, intake
+store = intake.open_esm_datastore(sys.argv[1], threaded=False)
+datasets = {key: store[key].to_dask() for key in store.keys()}
+print(len(datasets), *{ds.sizes["time"] for ds in datasets.values()})
+"""
+
+
+def test_many_netcdf_files_are_opened_one_dataset_after_the_other_as_the_documentation_says(tmp_path: Path):
+    """Where datasets are opened side by side, the netCDF library crashes Python in every third run."""
+    entries = []
+    for model, month in product(range(6), range(1, 7)):
+        key = f"m{model}/{month}.nc"
+        path = written(
+            tmp_path / key, field([1.0] * 4, time=times([31.0 * month + i for i in range(4)], "days since 2011"))
+        )
+        facets = {"model": f"m{model}", "month": f"{month:02}"}
+        size = path.stat().st_size
+        entries.append(era5(f"2011-{month:02}", "t2m", key=key, layout="generic", facets=facets, size_bytes=size))
+    document, number = publish(entries, lambda entry: f"file://{tmp_path / entry.key}", tmp_path / "published", "many")
+    assert number == 36
+    command = [sys.executable, "-W", "ignore", "-c", ONE_BY_ONE, str(document)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout) == (0, "6 24\n"), done.stderr

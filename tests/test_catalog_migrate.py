@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic, sleep
@@ -33,14 +32,16 @@ from xdask_pipelines.errors import CatalogError
 
 pytestmark = pytest.mark.opensearch
 FORK = multiprocessing.get_context("fork")
+NOW = opensearch_head.SCHEMA_VERSION
+NEXT = NOW + 1
 ERA5 = {"dataset": "era5", "region": "us-east-1"}
 
 
 @pytest.fixture
-def address(search_node: str, monkeypatch: pytest.MonkeyPatch) -> str:
+def address(node_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(opensearch_head, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(opensearch_node, "_FIRST_WAIT_SECONDS", 0.01)
-    return f"{search_node}/t{secrets.token_hex(8)}"
+    return node_address
 
 
 def _fill(catalog: Catalog) -> None:
@@ -105,10 +106,10 @@ def test_an_older_catalog_is_refused_until_it_is_migrated_and_a_newer_one_always
     _fill(catalog)
     before = _state(catalog)
     assert not catalog.migrate(), "it is of this version"
-    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NEXT)
     for ask in (catalog.count, lambda: catalog.apply([era5("2011-05")]), lambda: catalog.lease(owner="me", **ERA5)):
         with pytest.raises(
-            CatalogError, match=r"mapping of version 2, and this code needs 3\. Run `xdask catalog migrate`"
+            CatalogError, match=r"mapping of version 3, and this code needs 4\. Run `xdask catalog migrate`"
         ):
             ask()
     said: list[str] = []
@@ -116,9 +117,9 @@ def test_an_older_catalog_is_refused_until_it_is_migrated_and_a_newer_one_always
     assert "us-east-1: 6 documents copied" in said
     assert _state(catalog) == before
     assert catalog.apply([era5("2011-05")], base_generation=3, **ERA5) == 5, "the migration took a number"
-    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 2)
+    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NOW)
     for ask in (catalog.count, catalog.migrate, lambda: catalog.apply([era5("2011-05")])):
-        with pytest.raises(CatalogError, match="mapping of version 3, and this code knows 2"):
+        with pytest.raises(CatalogError, match="mapping of version 4, and this code knows 3"):
             ask()
 
 
@@ -129,7 +130,7 @@ def test_the_command_that_the_error_names_migrates(
     _fill(catalog)
     regions = (Path(__file__).parents[1] / "regions.yaml").read_text()
     (tmp_path / "regions.yaml").write_text(f"{regions}\ncatalog: {address}\n")
-    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NEXT)
     shell = CliRunner(env={"XDASK_TOPOLOGY": str(tmp_path / "regions.yaml")})
     refused = shell.invoke(main, ["catalog", "search"])
     assert refused.exit_code == 1
@@ -151,7 +152,7 @@ def test_a_migration_that_is_killed_anywhere_changes_nothing_and_a_rerun_ends_it
     before = _state(catalog)
     deaths = turned = 0
     for request in range(200):
-        process = FORK.Process(target=_die_at, args=(address, request, 3 + request))
+        process = FORK.Process(target=_die_at, args=(address, request, NEXT + request))
         process.start()
         process.join(60)
         if process.exitcode == 0:
@@ -162,7 +163,7 @@ def test_a_migration_that_is_killed_anywhere_changes_nothing_and_a_rerun_ends_it
             turned += 1
         else:
             assert _state(catalog) == before, f"killed before request {request}"
-        monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 3 + request)
+        monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NEXT + request)
         catalog.migrate()
         assert _state(catalog) == before, f"killed before request {request}"
         assert len(_indices(address)) == 2, "the head and one Region: nothing stays behind"
@@ -175,7 +176,7 @@ def test_two_that_migrate_at_once_and_a_writer_lose_nothing(address: str, monkey
     _fill(catalog)
     head, writer = _store(catalog)._heads.begin()
     monkeypatch.setattr(opensearch_head, "PATIENCE_SECONDS", 10.0)
-    processes = [FORK.Process(target=_die_at, args=(address, -1, 3)) for _ in range(2)]
+    processes = [FORK.Process(target=_die_at, args=(address, -1, NEXT)) for _ in range(2)]
     for process in processes:
         process.start()
     sleep(0.5)
@@ -184,7 +185,7 @@ def test_two_that_migrate_at_once_and_a_writer_lose_nothing(address: str, monkey
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
-    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NEXT)
     assert [e.facets["year"] for e in catalog.search(year="2012")] == ["2012"], "what was under way came first"
     assert catalog.count() == 4
     assert len(_indices(address)) == 3
@@ -200,12 +201,12 @@ def test_a_writer_that_slept_through_a_migration_can_write_no_more(
     edit = opensearch.Writer(Documents(store._node, head), head, sleeper.number).write(
         opensearch.Change(upserts=(era5("2015-01"),), removals=(era5("2011-02").id,))
     )
-    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NEXT)
     catalog.migrate()
     assert catalog.count(year="2015") == 0
     assert catalog.count() == 3
-    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 2)
-    with pytest.raises(CatalogError, match="mapping of version 3"):
+    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NOW)
+    with pytest.raises(CatalogError, match="mapping of version 4"):
         store._heads.finish(sleeper, edit)
 
 
@@ -217,7 +218,7 @@ def test_a_reader_whose_indices_go_while_it_reads_asks_again(address: str, monke
     def migrated_after(self: opensearch_head.HeadDocument) -> opensearch_head.Head:
         head = load(self)
         if next(moved, False):
-            monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 3)
+            monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NEXT)
             open_catalog(address).migrate()
         return head
 
@@ -231,7 +232,7 @@ def test_a_reader_whose_indices_go_while_it_reads_asks_again(address: str, monke
 def test_a_catalog_whose_head_or_index_was_deleted_says_so_and_is_not_empty(address: str) -> None:
     catalog = open_catalog(address)
     _fill(catalog)
-    _ask(address, "DELETE", "{name}-2-us-west-2")
+    _ask(address, "DELETE", "{name}-3-us-west-2")
     for ask in (catalog.count, catalog.search, lambda: catalog.apply([era5("2011-09", region="us-west-2")])):
         with pytest.raises(
             CatalogError, match=r"has lost an index: .*us-west-2.* Restore it from a snapshot; or delete"
@@ -241,10 +242,10 @@ def test_a_catalog_whose_head_or_index_was_deleted_says_so_and_is_not_empty(addr
     _ask(address, "DELETE", "{name}-head")
     for ask in (catalog.count, lambda: catalog.apply([era5("2011-09")])):
         with pytest.raises(
-            CatalogError, match=r"has lost its head, the index t\w+-head.* or delete t\w+-2-us-east-1 too"
+            CatalogError, match=r"has lost its head, the index t\w+-head.* or delete t\w+-3-us-east-1 too"
         ):
             ask()
-    _ask(address, "DELETE", "{name}-2-us-east-1")
+    _ask(address, "DELETE", "{name}-3-us-east-1")
     assert catalog.apply([era5("2011-09")]) == 1
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import secrets
 from pathlib import Path
 
 import pytest
@@ -24,14 +23,16 @@ ERA5 = {"dataset": "era5", "region": "us-east-1"}
 
 
 @pytest.fixture
-def address(search_node: str) -> str:
-    return f"{search_node}/t{secrets.token_hex(8)}"
+def address(node_address: str) -> str:
+    return node_address
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opensearch_head, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(opensearch_node, "_FIRST_WAIT_SECONDS", 0.01)
+    for patience in ("FIRST_PATIENCE_SECONDS", "PATIENCE_SECONDS"):
+        monkeypatch.setattr(opensearch_node, patience, 2.0)
 
 
 @pytest.mark.parametrize(

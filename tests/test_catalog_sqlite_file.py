@@ -43,7 +43,7 @@ def test_a_file_that_is_no_catalog_is_refused_in_words(tmp_path: Path):
     (tmp_path / "c.sqlite").write_bytes(b"not a database at all" * 100)
     catalog = open_catalog(f"sqlite://{tmp_path}/c.sqlite")
     for use in (catalog.search, lambda: catalog.apply([era5("2011-01")])):
-        with pytest.raises(CatalogError, match=r"file is not a database.*Move the file away and run xdask sync"):
+        with pytest.raises(CatalogError, match=r"file is not a database.*move it away and run xdask sync"):
             use()
 
 

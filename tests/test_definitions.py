@@ -79,7 +79,7 @@ def test_resources_can_be_overridden_by_name_and_no_other(topology: Topology) ->
 def test_floors_import_downwards_only() -> None:
     floors = [
         {"topology", "stanzas", "strict_yaml", "aws_facts", "path_pattern"}
-        | {"errors", "names", "safe_text", "browser_requests"},
+        | {"errors", "names", "quoting", "safe_text", "browser_requests"},
         {"placement", "catalog", "lustre", "climate"},
         {"access"},
         {"resources"},

@@ -59,6 +59,21 @@ def test_some_results_go_ahead_and_others_are_asked_for(cluster: Cluster) -> Non
     assert _asked(cluster.client) - before == 1
 
 
+@pytest.mark.parametrize("kind", [tuple, list, lambda arrays: {"a": arrays[0], "b": (arrays[1],)}])
+def test_collections_of_arrays_go_ahead_as_arrays_do(cluster: Cluster, kind: Any) -> None:
+    @dask.delayed(pure=False)
+    def several() -> Any:
+        return kind([np.arange(5.0), np.ones((2, 3))])
+
+    before = _asked(cluster.client)
+    (got,), _ = compute(cluster.client, several())
+    wanted = kind([np.arange(5.0), np.ones((2, 3))])
+    assert type(got) is type(wanted)
+    np.testing.assert_equal(got, wanted)
+    assert _asked(cluster.client) == before, "nobody asked the worker"
+    assert cluster.client.run_on_scheduler(_kept) == (0, 0)
+
+
 def test_what_is_kept_on_workers_does_not_go_ahead(cluster: Cluster) -> None:
     held = ones(EAST, 800, "held").persist()
     wait(held)
@@ -112,10 +127,12 @@ def test_what_fails_leaves_nothing_behind(cluster: Cluster) -> None:
     assert eventually(lambda: cluster.client.run_on_scheduler(_kept) == (0, 0))
 
 
-def test_results_that_nothing_can_pickle_are_told_as_such(cluster: Cluster) -> None:
-    @dask.delayed
+@pytest.mark.parametrize("beside", [False, True])
+def test_results_that_nothing_can_pickle_are_told_as_such(cluster: Cluster, beside: bool) -> None:
+    @dask.delayed(pure=False)
     def stuck() -> Any:
-        return (i for i in range(3))
+        numbers = (i for i in range(3))
+        return (np.ones(3), numbers) if beside else numbers
 
     with pytest.raises(TypeError, match="generator"):
         compute(cluster.client, stuck())

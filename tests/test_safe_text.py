@@ -25,7 +25,7 @@ from xdask_pipelines.errors import AccessError, XdaskError
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.panels import table
 from xdask_pipelines.placement.samples import Load
-from xdask_pipelines.safe_text import from_markdown, html, markdown, terminal, without_secrets
+from xdask_pipelines.safe_text import from_markdown, html, markdown, one_line, terminal, without_secrets
 
 NASTY = (
     "\x1b]0;title\x07\x1b[2J\x9b31m\r\n\u202egpj.exe",
@@ -54,15 +54,15 @@ def test_markdown_shows_the_text_itself(text: str) -> None:
     )
     shown = [child for t in tokens if t.type == "inline" for child in t.children or ()]
     assert {child.type for child in shown} <= {"text", "text_special"}
-    assert "".join(child.content for child in shown) == terminal(text, one_line=True).strip()
-    assert from_markdown(markdown(text)) == terminal(text, one_line=True).strip()
+    assert "".join(child.content for child in shown) == one_line(text).strip()
+    assert from_markdown(markdown(text)) == one_line(text).strip()
 
 
 @pytest.mark.parametrize("text", NASTY)
 def test_terminals_and_html_get_no_control_character_and_no_tag(text: str) -> None:
     for shown in (terminal(text), html(text), markdown(text)):
         assert all(c.isprintable() or c == "\n" for c in shown)
-    assert "\n" not in terminal(text, one_line=True)
+    assert "\n" not in one_line(text)
     assert not set("<>\"'") & set(html(text))
 
 

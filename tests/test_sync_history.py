@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,7 @@ from xdask_pipelines.assets import Source, analysis
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.catalog import open_catalog
-from xdask_pipelines.errors import MissingEntries
+from xdask_pipelines.errors import CatalogError, MissingEntries
 from xdask_pipelines.lustre import ImportReport
 from xdask_pipelines.placement import compute
 from xdask_pipelines.project import instance
@@ -174,3 +175,41 @@ def test_without_a_usable_history_a_sync_works_and_says_so(site: Site):
     (done,) = site.sync(tell=said.append)
     assert done["counts"]["added"] == 1
     assert any("not recorded in Dagster's history" in line and "`xdask doctor`" in line for line in said)
+
+
+def test_a_full_sync_repairs_a_damaged_catalog_and_reads_what_was_lost_again(site: Site):
+    site.month(1)
+    site.month(2)
+    site.sync()
+    assert site.run(january_of_hours.key).success
+    catalog = open_catalog(site.topology.catalog_url)
+    before = {e.key: e.header for e in catalog.search(dataset="hours")}
+    with sqlite3.connect(site.topology.var / "catalog.sqlite") as db:
+        db.execute("UPDATE entries SET document = replace(document, 'degrees', 'radians') WHERE key LIKE '%/2011/01/%'")
+    db.close()
+    with pytest.raises(CatalogError, match=r"the entry hours .*/2011/01/.* Run `xdask sync --full`"):
+        catalog.resolve(dataset="hours", month="01")
+    (planned,) = site.sync(full=True, dry_run=True)
+    assert (len(planned["changed"]), planned["removed"]) == (2, [])
+    said: list[str] = []
+    (done,) = site.sync(full=True, tell=said.append)
+    assert (done["counts"]["added"], done["counts"]["changed"]) == (1, 1)
+    assert "the catalog was damaged, and is repaired: 1 entries of hours in us-east-1 were lost" in said
+    assert {e.key: e.header for e in catalog.search(dataset="hours")} == before
+    assert site.freshness("january_of_hours") is StaleStatus.FRESH, "the data are the same"
+
+
+def test_a_sync_brings_back_an_entry_that_was_lost_and_says_so(site: Site):
+    site.month(1)
+    site.month(2)
+    site.sync()
+    with sqlite3.connect(site.topology.var / "catalog.sqlite") as db:
+        db.execute("DELETE FROM entries WHERE key LIKE '%/2011/01/%'")
+    db.close()
+    said: list[str] = []
+    (done,) = site.sync(tell=said.append)
+    assert (done["counts"]["added"], done["counts"]["unchanged"]) == (1, 1)
+    assert any("holds 1 entries where the last commit left 2. All files are compared" in line for line in said)
+    assert open_catalog(site.topology.catalog_url).resolve(dataset="hours", month="01")
+    (again,) = site.sync()
+    assert (again["counts"]["added"], again["counts"]["unchanged"]) == (0, 2)

@@ -157,7 +157,10 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
                 committed = catalog.manifest(name, region)
                 entries = catalog.count(dataset=name, region=region) if committed.generation else 0
             except CatalogError as error:
-                mend = "Move the file away and run `xdask sync`: the catalog is made anew from the folders."
+                mend = (
+                    "Run `xdask sync --full`, which repairs a damaged file. If that fails, move the file away and run "
+                    "`xdask sync`: the catalog is made anew from the folders, without results."
+                )
                 yield Finding("catalog", "problem", str(error), mend)
                 return
             if not committed.generation:

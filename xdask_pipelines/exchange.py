@@ -19,7 +19,7 @@ from xdask_pipelines.access.sync import holding_of, read_headers
 from xdask_pipelines.assets.published import address_of
 from xdask_pipelines.catalog import Catalog, Entry, open_catalog
 from xdask_pipelines.catalog.pangeo import read_pangeo
-from xdask_pipelines.catalog.stac import export_stac
+from xdask_pipelines.catalog.stac import export_stac, link_to
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.pools import Pools
@@ -51,7 +51,8 @@ def export_to_stac(
     Items by dataset.
     """
     found = _of_places(topology, open_catalog(topology.catalog_url).search(**query))
-    return export_stac(found, address_of(topology), unpack, folder, tell=tell)
+    address = address_of(topology)
+    return export_stac(found, lambda entry: link_to(address(entry)), unpack, folder, tell=tell)
 
 
 def _of_places(topology: Topology, entries: Sequence[Entry]) -> list[Entry]:

@@ -14,19 +14,17 @@ _MARKDOWN = re.compile(r"[\\`*<>\[\]!&|~$]|(?<![^\W_])_|_(?![^\W_])|^[#+=:-]")
 _NUMBERED = re.compile(r"^(\d+)([.)])")
 
 
-def terminal(text: str, *, one_line: bool = False) -> str:
+def terminal(text: str) -> str:
     r"""Return text without control characters, which would colour a terminal, move its cursor or set its title.
 
-    Parameters
-    ----------
-    text
-        Any. What is not printable becomes an escape, such as ``\x1b``.
-    one_line
-        Also of line feeds; without it these stay, as in messages of several lines.
+    What is not printable becomes an escape, such as ``\x1b``; line feeds stay, as in messages of several lines.
     """
-    return "".join(
-        c if c.isprintable() or (c == "\n" and not one_line) else c.encode("unicode_escape").decode() for c in text
-    )
+    return "\n".join(map(one_line, text.split("\n")))
+
+
+def one_line(text: str) -> str:
+    r"""Return text without control characters, line feeds included: ``\n`` for one."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def markdown(text: str) -> str:
@@ -36,7 +34,7 @@ def markdown(text: str) -> str:
     ----------
     https://spec.commonmark.org/0.31.2/#backslash-escapes
     """
-    return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", terminal(text, one_line=True).strip()))
+    return _NUMBERED.sub(r"\1\\\2", _MARKDOWN.sub(r"\\\g<0>", one_line(text).strip()))
 
 
 def from_markdown(text: str) -> str:
@@ -57,10 +55,10 @@ def drawn(text: str) -> str:
 def without_secrets(address: str) -> str:
     """Return scheme and host of a URL: its path, query and user name may hold a token; other addresses as they are."""
     if "://" not in address:
-        return terminal(address, one_line=True)
+        return one_line(address)
     try:
         parts = urlsplit(address)
         host = parts.hostname or "…"
     except ValueError:
         return "a URL that cannot be read"
-    return terminal(f"{parts.scheme}://{host}/…", one_line=True)
+    return one_line(f"{parts.scheme}://{host}/…")

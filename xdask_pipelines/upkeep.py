@@ -27,12 +27,14 @@ def sync_datasets(
     names: Sequence[str] = (),
     *,
     accept: str | None = None,
+    full: bool = False,
     dry_run: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[dict[str, Any]]:
     """Sync datasets in all their Regions; all datasets if none is named.
 
-    Each sync is recorded in Dagster's history as a materialization of its assets, a dry run as an observation.
+    Each sync is recorded in Dagster's history as a materialization of its assets, a dry run as an observation. With
+    ``full`` all headers are read, and all entries written again.
 
     Returns
     -------
@@ -49,6 +51,8 @@ def sync_datasets(
         raise TopologyError(f"No such dataset: {', '.join(unknown)}. There are {', '.join(topology.dataset_names)}.")
     places = [(name, region) for name, region in topology.places if not names or name in names]
     catalog, pools = open_catalog(topology.catalog_url), Pools(topology)
+    if full and not dry_run:
+        _repair(catalog, tell)
     done = []
     try:
         with recording(topology, tell) as record, lent(pools, sorted({r for _, r in places}), tell) as compute:
@@ -56,7 +60,7 @@ def sync_datasets(
             for name, region in places:
                 try:
                     done.append(
-                        _synced(topology, catalog, compute, lustre, name, region, accept, dry_run, tell, record)
+                        _synced(topology, catalog, compute, lustre, name, region, accept, full, dry_run, tell, record)
                     )
                 except XdaskError as error:  # of this place alone: others need not wait for its mending
                     done.append(
@@ -70,6 +74,17 @@ def sync_datasets(
     return done
 
 
+def _repair(catalog: Catalog, tell: Callable[[str], None]) -> None:
+    lost = catalog.repair()
+    for (dataset, region), number in sorted(lost.items()):
+        where = f"of {dataset} in {region}" if dataset else "of datasets or Regions that are not known any more"
+        tell(f"the catalog was damaged, and is repaired: {number:,} entries {where} were lost")
+    if lost:
+        tell(
+            "entries of files are made again now, if all datasets are synced; results that are lost are computed again"
+        )
+
+
 def _synced(
     topology: Topology,
     catalog: Catalog,
@@ -78,6 +93,7 @@ def _synced(
     name: str,
     region: str,
     accept: str | None,
+    full: bool,
     dry_run: bool,
     tell: Callable[[str], None],
     record: Record,
@@ -85,7 +101,7 @@ def _synced(
     if not dry_run and topology.profile != "local":
         mounts = topology.mounts(name, region)
         record(imported(name, region, [lustre.import_changes(region, m.mount, m.source, tell) for m in mounts]))
-    done = sync(topology, catalog, compute, lustre, name, region, accept=accept, dry_run=dry_run, tell=tell)
+    done = sync(topology, catalog, compute, lustre, name, region, accept=accept, full=full, dry_run=dry_run, tell=tell)
     record(synced(catalog, done) if isinstance(done, Synced) else planned(done))
     document: dict[str, Any] = {
         "dataset": name,
@@ -96,12 +112,12 @@ def _synced(
     if isinstance(done, Synced):
         document["warnings"] = list(done.warnings)
         return document | {"generation": done.generation, "as_of": done.as_of.isoformat() if done.as_of else None}
-    its = {e.id: str(e) for e in catalog.search(dataset=name, region=region, superseded=True)} if done.removed else {}
+    its = {e.id: e.key for e in catalog.search(dataset=name, region=region, superseded=True)} if done.removed else {}
     return document | {
         "plan": done.digest,
         "added": [e.key for e in done.added],
         "changed": [e.key for e in done.changed],
-        "removed": [its[identity].partition(":")[2] for identity in done.removed],
+        "removed": [its[identity] for identity in done.removed],
     }
 
 

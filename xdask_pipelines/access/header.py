@@ -18,6 +18,7 @@ from xdask_pipelines.access.describing import classic, hdf5, zarr_store
 from xdask_pipelines.access.describing.classic_size import needed_bytes
 from xdask_pipelines.access.describing.coverage import extent
 from xdask_pipelines.access.describing.grib_arrays import describe_grib
+from xdask_pipelines.access.describing.long_attributes import with_short_attributes
 from xdask_pipelines.access.describing.raw import RawFile, RawVariable, Unusable, plain
 from xdask_pipelines.access.describing.roles import data_names
 from xdask_pipelines.access.describing.validation import Claim, validated
@@ -56,7 +57,8 @@ def describe(
     Region's own mount had it before it was read: where S3 was listed, the catalog has S3's time of modification, and the
     mount another. Where the data have them, ``time_range`` (two time keys), ``time_gaps`` (pairs of time keys),
     ``steps`` (found, expected, unit) and ``extent`` (west, south, east, north in degrees). ``variable`` is the data variable
-    that the path names; ``container`` is ``netcdf3`` for netCDF classic.
+    that the path names; ``container`` is ``netcdf3`` for netCDF classic. ``cut_attributes`` names those of which the
+    header has the beginning only.
 
     Raises
     ------
@@ -69,7 +71,7 @@ def describe(
     try:
         files = dict(place.files())
         said = claim or Claim()
-        header = validated(_read(path, file_format, variables, said.names, files), said)
+        header = with_short_attributes(validated(_read(path, file_format, variables, said.names, files), said))
     except Unusable as error:
         raise AccessError(
             f"{path.name} {error.reason}. If the file is yours, {error.remedy}, then run `xdask sync`; if not, use another "

@@ -83,6 +83,7 @@ def sync(
     region: str,
     *,
     accept: str | None = None,
+    full: bool = False,
     dry_run: bool = False,
     tell: Tell = lambda line: None,
 ) -> Synced | SyncPlan:
@@ -100,6 +101,8 @@ def sync(
         What to sync.
     accept
         Digest of a suspicious plan that a person has looked at.
+    full
+        Read the headers of all entries and write all of them again, so that what the catalog lost or damaged is replaced.
     dry_run
         Give the plan and change nothing.
     tell
@@ -116,8 +119,15 @@ def sync(
     buckets = [_bucket(topology, region, mount) for mount in topology.mounts(dataset, region)]
     with nullcontext() if dry_run else held(catalog, dataset, region, tell) as lease:
         committed = catalog.manifest(dataset, region)
+        if committed.lost_entries and not dry_run:
+            tell(
+                f"{dataset} in {region}: the catalog holds {committed.entries:,} entries where the last commit left "
+                f"{committed.written_entries:,}. All files are compared with it, and what is missing is added"
+            )
+            catalog.repair()
+            committed = catalog.manifest(dataset, region)
         listed, as_of, listing_evidence = _list(holdings, buckets, region, committed.objects, compute)
-        plan = plan_sync(zip(holdings, listed, strict=True), committed, accept=accept)
+        plan = plan_sync(zip(holdings, listed, strict=True), committed, full=full, accept=accept)
         if dry_run:
             return plan
         if any(buckets) and not plan.nothing_to_do:

@@ -18,7 +18,7 @@ from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import LustreWith
 from xdask_pipelines.resources.pools import Pools
-from xdask_pipelines.safe_text import markdown, terminal
+from xdask_pipelines.safe_text import markdown, one_line
 from xdask_pipelines.topology import Topology
 
 #: What a sync leaves in Dagster's history.
@@ -116,9 +116,9 @@ def _catalog_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefin
             return
         context.log.info(", ".join(f"{n} {k}" for k, n in done.counts.items()))
         for bad in done.quarantined[:_FEW]:
-            context.log.warning(terminal(f"not catalogued: {bad.key}: {bad.reason}", one_line=True))
+            context.log.warning(one_line(f"not catalogued: {bad.key}: {bad.reason}"))
         for warning in done.warnings:
-            context.log.warning(terminal(warning, one_line=True))
+            context.log.warning(one_line(warning))
         yield dg.MaterializeResult(metadata=synced(catalog, done).metadata, data_version=dg.DataVersion(done.digest))
 
     return catalog_of

@@ -70,15 +70,22 @@ class Change:
 class Committed:
     """What the last commit left of one (dataset, Region): the base that a sync compares with.
 
-    ``objects`` is the manifest, sorted by key: the objects behind entries, and no others. ``entries``
-    is how many there are. ``holdings`` is the fingerprint of the mounts' descriptions that the commit was made from.
+    ``objects`` is the manifest, sorted by key: the objects behind entries, and no others. ``entries`` is how many of these
+    the store holds, ``written_entries`` how many the commit left, None if it did not count. ``holdings`` is the fingerprint
+    of the mounts' descriptions that the commit was made from.
     """
 
     generation: int = 0
     objects: Packed = field(default_factory=Packed)
     entries: int = 0
+    written_entries: int | None = None
     holdings: str = ""
     read_digests: Callable[[], Mapping[str, str]] = dict
+
+    @property
+    def lost_entries(self) -> bool:
+        """Whether entries were lost or added behind the catalog's back."""
+        return self.written_entries is not None and self.written_entries != self.entries
 
     @cached_property
     def digests(self) -> Mapping[str, str]:
@@ -208,5 +215,14 @@ class Backend(Protocol):
         """Bring a store of an older form to the present one, or do nothing; whether there was something to do.
 
         It may be killed at any moment and run again, and by several at once. Commits wait for it or are refused.
+        """
+        ...
+
+    def repair(self) -> dict[tuple[str, str], int]:
+        """Leave out what is damaged, so that what is sound can be read and a sync adds the rest; nothing if all is sound.
+
+        Returns
+        -------
+        Entries that were lost, by (dataset, Region), ("", "") for those of unknown places; empty if nothing was damaged.
         """
         ...

@@ -17,6 +17,7 @@ from xdask_pipelines.catalog.resolve import nearest, resolve, what_there_is
 from xdask_pipelines.catalog.series import Replicas
 from xdask_pipelines.catalog.times import Time
 from xdask_pipelines.errors import CatalogError, MissingEntries
+from xdask_pipelines.quoting import in_shell
 
 if TYPE_CHECKING:
     from xdask_pipelines.catalog.esm import PlacedDatastore
@@ -107,9 +108,10 @@ class Catalog:
         bbox: Box | None = None,
         **query: Wanted,
     ) -> str:
-        """What there is, in words for a person whose search found nothing: other values, and the times that there are."""
+        """What there is, in words for a person at a shell whose search found nothing: other values, and their times."""
         wanted = asked(query, superseded=superseded)
-        return what_there_is(self._backend, wanted.terms, self._backend.search(wanted) if wanted.terms else ())
+        found = self._backend.search(wanted) if wanted.terms else ()
+        return what_there_is(self._backend, wanted.terms, found, in_shell)
 
     def names(self) -> dict[str, str]:
         """Every name that entries can be searched by, and its kind: ``field``, ``facet`` or ``attribute``."""
@@ -292,6 +294,10 @@ class Catalog:
             The copy is not whole, or the catalog is of a newer version.
         """
         return self._backend.migrate(tell)
+
+    def repair(self) -> dict[tuple[str, str], int]:
+        """Leave out what is damaged; see :meth:`Backend.repair`."""
+        return self._backend.repair()
 
     def _refuse_unknown(self, names: Iterable[str]) -> None:
         """To be called when nothing was found: an unknown name never finds anything, a known one mostly does."""

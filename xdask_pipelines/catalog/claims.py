@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from xdask_pipelines.catalog.backend import Change, Lease
-from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.errors import CatalogError, StaleWriter
 
 _SHOWN = 5
@@ -83,14 +82,16 @@ def check_count(change: Change, held: int) -> None:
         )
 
 
-def check_removal(change: Change, identity: str, entry: Entry | None) -> None:
-    """Refuse to remove what is not there, or in another place."""
-    if entry is None:
+def check_removal(change: Change, identity: str, place: tuple[str, str] | None) -> None:
+    """Refuse to remove what is not there, or in another (dataset, Region) than the change is about."""
+    if place is None:
         raise CatalogError(
             f"Entry {identity} cannot be removed: it is not in the catalog. Nothing was written; search again and retry"
         )
-    if change.dataset is not None and (entry.dataset, entry.region) != (change.dataset, change.region):
-        raise CatalogError(f"{entry} is not in {change.dataset} {change.region}; nothing was written")
+    if change.dataset is not None and place != (change.dataset, change.region):
+        raise CatalogError(
+            f"Entry {identity} of {' in '.join(place)} is not in {change.dataset} {change.region}; nothing was written"
+        )
 
 
 def being_synced(dataset: str, region: str, holder: str | None, generation: int) -> StaleWriter:

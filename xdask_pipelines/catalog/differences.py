@@ -60,13 +60,17 @@ class Differences:
     holdings: str
 
 
-def differences(mounts: Mounts, committed: Committed) -> Differences:
-    """Compare the mounts of one (dataset, Region) with its last commit."""
+def differences(mounts: Mounts, committed: Committed, *, full: bool = False) -> Differences:
+    """Compare the mounts of one (dataset, Region) with its last commit.
+
+    With ``full``, every entry counts as changed, so that all of them are described and written again.
+    """
     holdings = fingerprint([holding for holding, _ in mounts])
-    # Entries without an object behind them were brought in by an import, which forgets the description.
-    if committed.holdings == holdings:
+    # Entries without an object behind them were brought in by an import, which forgets the description. An entry that was
+    # lost has its objects in the manifest still: only a look at everything finds that it is missing.
+    if committed.holdings == holdings and not committed.lost_entries and not full:
         return _of_what_changed(mounts, committed, holdings)
-    return _of_everything(mounts, committed, holdings)
+    return _of_everything(mounts, committed, holdings, full=full)
 
 
 def _usable_before(committed: Committed) -> Iterator[Listing]:
@@ -149,7 +153,7 @@ def _above(path: str) -> Iterator[str]:
         yield path
 
 
-def _of_everything(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
+def _of_everything(mounts: Mounts, committed: Committed, holdings: str, *, full: bool = False) -> Differences:
     listed = Listing.in_order(_usable(mounts))
     entries: dict[str, Entry] = {}
     quarantined: list[Quarantined] = []
@@ -162,7 +166,7 @@ def _of_everything(mounts: Mounts, committed: Committed, holdings: str) -> Diffe
     put, drop, known = difference([behind], _usable_before(committed))
     gone = set(drop) - {item.key for item in listed.only(drop)}
     added = tuple(entry for i, entry in entries.items() if i not in digests)
-    changed = tuple(entry for i, entry in entries.items() if i in digests and digests[i] != entry.digest)
+    changed = tuple(entry for i, entry in entries.items() if i in digests and (full or digests[i] != entry.digest))
     return Differences(
         added=added,
         changed=changed,

@@ -19,6 +19,7 @@ import orjson
 from xdask_pipelines.catalog.extent import Extent, extent_of
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.names import is_plain_key
+from xdask_pipelines.safe_text import one_line
 
 Format = Literal["netcdf4", "zarr2", "zarr3", "grib"]
 
@@ -29,6 +30,11 @@ _TAKEN = _RESERVED | frozenset(FIELDS)
 _FORMATS = frozenset(get_args(Format))
 #: Version of what is checked when headers are read. A sync reads the headers of entries again that were checked by another.
 _CHECKED = "3"
+_DAMAGED = (
+    "The catalog is damaged, or a newer version wrote it. Run `xdask sync --full`, which writes all entries again"
+)
+#: Of one entry, nearly all of it coordinates: a node takes requests of 10 MiB on AWS, and reads many entries at once.
+MAX_DOCUMENT_BYTES = 8_000_000
 #: Stores put it between a name and its value, which may hold it.
 MARK = "\x1f"
 
@@ -133,7 +139,7 @@ class Entry:
         object.__setattr__(self, "id", entry_id(self.dataset, self.region, self.key, self.part))
 
     def _refusal(self, why: str) -> CatalogError:
-        return CatalogError(f"Entry {self.dataset}/{self.region}/{self.key}: {why}")
+        return CatalogError(f"Entry {one_line(f'{self.dataset}/{self.region}/{self.key}')}: {why}")
 
     def __hash__(self) -> int:
         return hash((self.id, self.etag, self.generation))
@@ -167,8 +173,20 @@ class Entry:
         return replace(self, header=header, time_start=start, time_end=end, extent=extent)
 
     def to_json(self) -> str:
-        """Canonical JSON text: sorted keys, no spaces."""
-        return _json(self._document())
+        """Canonical JSON text: sorted keys, no spaces.
+
+        Raises
+        ------
+        CatalogError
+            It is no plain JSON, or longer than `MAX_DOCUMENT_BYTES`.
+        """
+        text = _json(self._document())
+        if len(text) > MAX_DOCUMENT_BYTES:
+            raise self._refusal(
+                f"the document has {len(text) / 1e6:.1f} MB, and at most {MAX_DOCUMENT_BYTES / 1e6:.0f} MB fit the catalog; "
+                "write the file with fewer or smaller auxiliary coordinates"
+            )
+        return text
 
     @classmethod
     def from_json(cls, text: str | bytes, *, generation: int | None = None) -> Entry:
@@ -182,16 +200,16 @@ class Entry:
         try:
             document = orjson.loads(text)
         except ValueError as error:
-            raise CatalogError(f"Not an entry: {error}: {text[:200]!r}") from error
+            raise CatalogError(f"Not an entry: {error}: {text[:200]!r}. {_DAMAGED}") from error
         if not isinstance(document, dict) or (unknown := sorted(set(document).difference(_NAMES))):
             what = f"unknown fields {', '.join(unknown)}" if isinstance(document, dict) else "not an object"
-            raise CatalogError(f"Not an entry of this version: {what}; known: {', '.join(sorted(_NAMES))}")
+            raise CatalogError(f"Not an entry of this version: {what}; known: {', '.join(sorted(_NAMES))}. {_DAMAGED}")
         if generation is not None:
             document["generation"] = generation
         try:
             return cls(**document)
         except TypeError as error:
-            raise CatalogError(f"Not an entry: {error}") from error
+            raise CatalogError(f"Not an entry: {error}. {_DAMAGED}") from error
 
     def _document(self) -> dict[str, Any]:
         document = dict(zip(_NAMES, _get_names(self), strict=True))
@@ -201,7 +219,7 @@ class Entry:
         return document
 
     def __str__(self) -> str:
-        return f"{self.dataset} {self.region}:{self.key}" + (f"#{self.part}" if self.part else "")
+        return one_line(f"{self.dataset} {self.region}:{self.key}" + (f"#{self.part}" if self.part else ""))
 
 
 _NAMES = tuple(item.name for item in fields(Entry) if item.init)

@@ -38,9 +38,9 @@ from xdask_pipelines.errors import CatalogError
 T = TypeVar("T")
 #: Documents that have ended are removed when there are so many.
 _PURGE = 10_000
+#: Values of one name, of which a node counts 65,535 in one answer; and of several names together, to keep answers small.
 _MAX_VALUES = 65_000
-#: Pieces of a manifest an answer; each takes over a megabyte, several times.
-_PIECES = 8
+_ALL_VALUES = 20_000
 
 
 class OpenSearchBackend:
@@ -88,21 +88,16 @@ class OpenSearchBackend:
 
         def read(head: Head, documents: Documents) -> dict[str, dict[str, int]]:
             wanted = matching(head, query)
-            asked = {f"n{i}": values_of(name, _MAX_VALUES) for i, name in enumerate(names) if name != "key"}
-            answer = documents.search({"query": wanted, "size": 0, "aggs": asked}) if asked else {}
-            counted = answer.get("aggregations") or {}
-            found: dict[str, dict[str, int]] = {}
-            for i, name in enumerate(names):
-                if name == "key":
-                    found[name] = _keys(documents, wanted)
-                    continue
-                values = counted.get(f"n{i}", {"buckets": ()})
-                if values.get("sum_other_doc_count"):
+            others = [name for name in names if name != "key"]
+            counted = _counted(documents, wanted, others, _ALL_VALUES // max(len(others), 1))
+            for name in others:
+                if counted[name] is None:  # more than an answer about all should hold: by itself
+                    counted |= _counted(documents, wanted, [name], _MAX_VALUES)
+                if counted[name] is None:
                     raise CatalogError(
                         f"{name} has more than {_MAX_VALUES} values among these entries; narrow the query"
                     )
-                found[name] = counts_of(name, values["buckets"])
-            return found
+            return {name: _keys(documents, wanted) if name == "key" else counted[name] or {} for name in names}
 
         return self._reading(read)
 
@@ -133,12 +128,13 @@ class OpenSearchBackend:
                 return Committed()
 
             query = {"bool": {"filter": [*true_at(head, "manifest"), *place]}}
-            pieces = documents.found(query, ["key", "id"], ["rows"], page=_PIECES)
+            pieces = documents.found(query, ["key", "id"], ["rows"])
             of_place_now = head.place(dataset, region)
             return Committed(
                 generation=of_place_now.generation,
                 objects=Packed([packed(piece) for piece in pieces]),
                 entries=documents.count([*true_at(head, "entry"), *place]),
+                written_entries=of_place_now.entries,
                 holdings=of_place_now.holdings,
                 read_digests=partial(self._digests, dataset, region, of_place_now.generation),
             )
@@ -218,6 +214,10 @@ class OpenSearchBackend:
         """Copy documents of an older mapping into new indices."""
         return migrate(self._node, tell)
 
+    def repair(self) -> dict[tuple[str, str], int]:
+        """Nothing to do: a node checks its own files, and does not answer from damaged ones."""
+        return {}
+
     def _reading(self, read: Callable[[Head, Documents], T]) -> T:
         """An answer of one generation: asked again if its documents were removed meanwhile, or its room."""
         while True:
@@ -225,12 +225,16 @@ class OpenSearchBackend:
             try:
                 answer = read(head, Documents(self._node, head))
             except CatalogError:
-                if self._heads.load().room == head.room:
+                if self._still_holds(head):
                     raise
                 continue
-            now = self._heads.load()
-            if now.purged <= head.generation and now.room == head.room:
+            if self._still_holds(head):
                 return answer
+
+    def _still_holds(self, head: Head) -> bool:
+        """Whether what holds at the generation of a head is still there, in the same room."""
+        now = self._heads.load()
+        return now.purged <= head.generation and now.room == head.room
 
     def _purge(self) -> None:
         """Remove what will never count again, after telling readers."""
@@ -244,6 +248,21 @@ class OpenSearchBackend:
         documents = Documents(self._node, head)
         documents.refresh()
         documents.remove(garbage(head))
+
+
+def _counted(
+    documents: Documents, query: dict[str, object], names: Sequence[str], most: int
+) -> dict[str, dict[str, int] | None]:
+    """Values of names and how many entries have each; None where there are more values than ``most``."""
+    if not names:
+        return {}
+    asked = {f"n{i}": values_of(name, most) for i, name in enumerate(names)}
+    answer = documents.search({"query": query, "size": 0, "aggs": asked})["aggregations"]
+    found: dict[str, dict[str, int] | None] = {}
+    for i, name in enumerate(names):
+        values = answer.get(f"n{i}", {"buckets": ()})
+        found[name] = None if values.get("sum_other_doc_count") else counts_of(name, values["buckets"])
+    return found
 
 
 def _keys(documents: Documents, query: dict[str, object]) -> dict[str, int]:

@@ -45,7 +45,9 @@ def fill(node: Node, heads: HeadDocument, contents: Iterable[Contents], newest: 
                 )
                 writer.write(change)
                 writer.bury(held.dataset, held.region, held.tombstones)
-                places[held.dataset, held.region] = Place(generation=held.generation, holdings=held.holdings)
+                places[held.dataset, held.region] = Place(
+                    generation=held.generation, entries=len(held.entries), holdings=held.holdings
+                )
 
         def edit(now: Head) -> Head:
             _check_empty(now)

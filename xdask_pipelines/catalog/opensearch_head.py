@@ -16,15 +16,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import partial
-from typing import Any
 
 from opensearchpy import OpenSearch
 
-from xdask_pipelines.catalog.opensearch_node import Conflict, Node, pause
+from xdask_pipelines.catalog.opensearch_node import Conflict, LostIndex, Node, pause
 from xdask_pipelines.errors import CatalogError, StaleWriter
 
 #: Of the mapping (opensearch_query) that this code writes and reads. A catalog of an older one is to be migrated.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: A writer that shows no life for so long, by the clock of the one who waits, is taken to be dead.
 PATIENCE_SECONDS = 10.0
 _LIFE_SECONDS = 2.0
@@ -35,9 +34,13 @@ _MAPPING = {"dynamic": "strict", "properties": {"head": {"type": "keyword", "ind
 
 @dataclass(frozen=True)
 class Place:
-    """One (dataset, Region): its last commit, and who may sync it."""
+    """One (dataset, Region): its last commit, how many entries it left, and who may sync it.
+
+    ``entries`` is None where a version that did not count wrote the last commit.
+    """
 
     generation: int = 0
+    entries: int | None = None
     holdings: str = ""
     owner: str | None = None
     token: str | None = None
@@ -166,10 +169,12 @@ class HeadDocument:
         head, since, tries = self.load(), time.monotonic(), 0
         while True:
             stuck = head.attempt if time.monotonic() - since > PATIENCE_SECONDS else None
+            asked = time.monotonic()
             now = self.change(partial(_claimed, token=token, dead=stuck))
             if now.attempt is not None and now.attempt.token == token:
                 return now, now.attempt
-            if now.attempt != head.attempt:
+            # Where this process had to wait for the node, the other writer had to, and could not show life.
+            if now.attempt != head.attempt or time.monotonic() - asked > _LIFE_SECONDS:
                 since, tries = time.monotonic(), 0
             head = now
             pause(min(tries, 4), _TURN_SECONDS)
@@ -239,31 +244,32 @@ class HeadDocument:
             )
 
     def _load(self) -> tuple[Head, tuple[int, int] | None]:
-        def get(client: OpenSearch) -> dict[str, Any]:
-            return dict(client.get(index=self._index, id="head"))
+        def get(client: OpenSearch) -> tuple[str, tuple[int, int]]:
+            found = client.get(index=self._index, id="head")
+            return found["_source"]["head"], (found["_seq_no"], found["_primary_term"])
 
-        nothing: dict[str, Any] = {}
-        found = self._node.ask(get, missing=nothing)
-        if not found.get("found"):
+        try:
+            text, at = self._node.ask(get)
+        except LostIndex:
             self._refuse_orphans()
             return Head(), None
-        head = Head.from_json(found["_source"]["head"])
+        head = Head.from_json(text)
         if head.schema < SCHEMA_VERSION and not self._older:
             raise CatalogError(
                 f"The catalog at {self._node.address} has a mapping of version {head.schema}, and this code needs "
                 f"{SCHEMA_VERSION}. Run `xdask catalog migrate` once; until then older versions of this code can use it"
             )
-        return head, (found["_seq_no"], found["_primary_term"])
+        return head, at
 
     def _refuse_orphans(self) -> None:
         """Without a head there must be no documents: commits of a new one would have the numbers of old ones."""
+        name = self._node.address.name
 
-        def indices(client: OpenSearch) -> dict[str, Any]:
-            return dict(client.indices.get_mapping(index=f"{self._node.address.name}-*"))
+        def indices(client: OpenSearch) -> list[str]:
+            found = client.indices.get_mapping(index=f"{name}-*")
+            return sorted(i for i, m in found.items() if m["mappings"].get("_meta") == {"catalog": name})
 
-        nothing: dict[str, Any] = {}
-        found = self._node.ask(indices, missing=nothing)
-        kept = sorted(i for i, m in found.items() if m["mappings"].get("_meta") == {"catalog": self._node.address.name})
+        kept = self._node.ask(indices)
         if kept:
             raise CatalogError(
                 f"The catalog at {self._node.address} has lost its head, the index {self._index}, without which nobody "
@@ -275,10 +281,10 @@ class HeadDocument:
         body = {"head": head.to_json()}
         if at is None:
             self._node.ask(self._create_index)
-            self._node.ask(lambda c: c.create(index=self._index, id="head", body=body))
+            self._node.ask(lambda c: c.create(index=self._index, id="head", body=body)["_seq_no"])
             return
         condition = {"if_seq_no": at[0], "if_primary_term": at[1]}
-        self._node.ask(lambda c: c.index(index=self._index, id="head", body=body, params=condition))
+        self._node.ask(lambda c: c.index(index=self._index, id="head", body=body, params=condition)["_seq_no"])
 
     def _create_index(self, client: OpenSearch) -> None:
         if not client.indices.exists(index=self._index):

@@ -7,21 +7,30 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import orjson
 from opensearchpy import OpenSearch
 
+from xdask_pipelines.catalog.opensearch_answers import whole
 from xdask_pipelines.catalog.opensearch_head import Head
-from xdask_pipelines.catalog.opensearch_node import PASSING, Node, pause
+from xdask_pipelines.catalog.opensearch_node import MAX_BODY_BYTES, PASSING, LostIndex, Node, pause
 from xdask_pipelines.catalog.opensearch_query import MAPPING
 from xdask_pipelines.errors import CatalogError, StaleWriter
 
 PAGE = 10_000
 _BULK_TRIES = 8
-_KEEP_ALIVE = "5m"
+#: Fields that may be large; all others take some hundred bytes a document.
+_LARGE = frozenset({"document", "rows"})
+#: So few documents are asked for without measuring them first.
+_FEW = 16
+#: Of a document that a version wrote which did not measure it: of 200 kB each, which there were, 20 MB are read at once.
+_UNKNOWN_BYTES = MAX_BODY_BYTES // 100
 _SETTINGS = {
     "index": {
         "number_of_shards": 1,
@@ -35,6 +44,22 @@ _SETTINGS = {
 
 Document = dict[str, Any]
 Answer = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document as it is sent: its id, the Region whose index it belongs to, what errors call it, its JSON."""
+
+    identity: str
+    region: str
+    title: str
+    body: bytes
+
+    @classmethod
+    def of(cls, identity: str, document: Document) -> Prepared:
+        """Prepare a document."""
+        title = f"{document['dataset']} {document['region']}:{document['key']}"
+        return cls(identity, document["region"], title, orjson.dumps(document))
 
 
 class Documents:
@@ -62,15 +87,15 @@ class Documents:
     def search(self, body: Mapping[str, Any]) -> Answer:
         """One answer; one without hits where there is no index yet."""
         if not self._indices:
-            return {"hits": {"hits": [], "total": {"value": 0}}, "aggregations": {}}
-        return self.node.ask(lambda c: dict(c.search(index=self._all, body=dict(body))))
+            return {"hits": {"hits": []}, "aggregations": {}}
+        return self.node.ask(partial(_search, index=self._all, body=dict(body)))
 
     def count(self, filters: Sequence[Any]) -> int:
         """How many documents pass all filters."""
         if not self._indices:
             return 0
         body = {"query": {"bool": {"filter": list(filters)}}}
-        return self.node.ask(lambda c: int(c.count(index=self._all, body=body)["count"]))
+        return self.node.ask(lambda c: int(whole(c.count(index=self._all, body=body))["count"]))
 
     def found(
         self,
@@ -78,31 +103,45 @@ class Documents:
         sort: Sequence[str],
         fields: Sequence[str] | bool = True,
         limit: int | None = None,
-        page: int = PAGE,
     ) -> Iterator[Document]:
-        """Sources of all hits in order, however many there are: of more than a page, all of one moment."""
+        """Sources of all hits in order, however many and however large they are.
+
+        The order must tell all hits apart. Pages need no common moment: what holds at a generation is neither changed nor
+        removed before the head says so.
+        """
         if limit == 0 or not self._indices:
             return
-        size = min(limit or page, page)
-        body: Document = {"query": dict(query), "sort": list(sort), "_source": fields, "size": size}
-        if limit is not None and limit <= page:
-            yield from (hit["_source"] for hit in self.search(body)["hits"]["hits"])
-            return
-        options = {"keep_alive": _KEEP_ALIVE}
-        point = self.node.ask(lambda c: str(c.create_pit(index=self._all, params=options)["pit_id"]))
-        left = limit
-        try:
-            while True:
-                paged = {**body, "pit": {"id": point, "keep_alive": _KEEP_ALIVE}, "track_total_hits": False}
-                hits = self.node.ask(partial(_search, body=paged))["hits"]["hits"]
-                for hit in hits if left is None else hits[:left]:
-                    yield hit["_source"]
-                left = None if left is None else left - len(hits)
-                if len(hits) < size or (left is not None and left <= 0):
-                    return
-                body["search_after"] = hits[-1]["sort"]
-        finally:
-            self.node.ask(lambda c: c.delete_pit(body={"pit_id": [point]}), missing={})
+        body: Document = {"query": dict(query), "sort": list(sort), "track_total_hits": False, "_source": fields}
+        if not isinstance(fields, bool) and _LARGE.isdisjoint(fields):
+            numbers: Iterable[int] = repeat(PAGE)
+        else:
+            numbers = [limit] if limit is not None and limit <= _FEW else self._portions(body, limit)
+        after, left = None, limit
+        for most in numbers:
+            number = most if left is None else min(most, left)
+            hits = self._page(body, number, after)
+            yield from (hit["_source"] for hit in hits)
+            left = None if left is None else left - len(hits)
+            if len(hits) < number or left == 0:
+                return
+            after = hits[-1]["sort"]
+
+    def _portions(self, body: Document, limit: int | None) -> Iterator[int]:
+        """Numbers of documents that together are no larger than an answer should be; they are measured first."""
+        after, left = None, limit
+        while left is None or left > 0:
+            size = PAGE if left is None else min(PAGE, left)
+            hits = self._page({**body, "_source": False, "docvalue_fields": ["bytes"]}, size, after)
+            yield from portions(hit.get("fields", {}).get("bytes", [_UNKNOWN_BYTES])[0] for hit in hits)
+            if len(hits) < size:
+                return
+            after, left = hits[-1]["sort"], None if left is None else left - size
+
+    def _page(self, body: Document, size: int, after: list[Any] | None) -> list[Any]:
+        found: list[Any] = self.search({**body, "size": size, **({"search_after": after} if after else {})})["hits"][
+            "hits"
+        ]
+        return found
 
     # ---- writing ----------------------------------------------------------------------------------------------
 
@@ -130,8 +169,8 @@ class Documents:
                 raise
         self._indices[region] = index
 
-    def write(self, documents: Sequence[tuple[str, Document]], version: int) -> None:
-        """Write documents, each with its id, as of a version; what is newer already is not touched.
+    def write(self, documents: Sequence[Prepared], version: int) -> None:
+        """Write documents, all in one request, as of a version; what is newer already is not touched.
 
         Raises
         ------
@@ -143,14 +182,12 @@ class Documents:
         waiting = list(documents)
         for i in range(_BULK_TRIES):
             lines: list[bytes] = []
-            for identity, document in waiting:
-                at = {"_index": self._indices[document["region"]], "_id": identity}
+            for one in waiting:
+                at = {"_index": self._indices[one.region], "_id": one.identity}
                 lines.append(orjson.dumps({"index": {**at, "version": version, "version_type": "external_gte"}}))
-                lines.append(orjson.dumps(document))
-            answer = self.node.ask(partial(_bulk, body=b"\n".join([*lines, b""])))
-            if not answer["errors"]:
-                return
-            waiting = [one for one, item in zip(waiting, answer["items"], strict=True) if _again(one[1], item["index"])]
+                lines.append(one.body)
+            answers = self.node.ask(partial(_bulk, body=b"\n".join([*lines, b""]), number=len(waiting)))
+            waiting = [one for one, item in zip(waiting, answers, strict=True) if _again(one, item)]
             if not waiting:
                 return
             pause(i)
@@ -162,33 +199,52 @@ class Documents:
     def refresh(self) -> None:
         """Let searches find all that was written."""
         if self._indices:
-            self.node.ask(lambda c: c.indices.refresh(index=self._all))
+            self.node.ask(lambda c: whole(c.indices.refresh(index=self._all)))
 
     def remove(self, query: Mapping[str, Any]) -> None:
         """Begin to remove what matches; the node goes on with it by itself."""
         options = {"conflicts": "proceed", "refresh": "true", "wait_for_completion": "false"}
-        self.node.ask(lambda c: c.delete_by_query(index=self._all, body={"query": dict(query)}, params=options))
+        body = {"query": dict(query)}
+        self.node.ask(lambda c: c.delete_by_query(index=self._all, body=body, params=options)["task"])
 
     def drop(self) -> None:
         """Remove all indices, those that are there."""
         for index in self.names():
-            nothing: Answer = {}
-            self.node.ask(partial(_delete, index=index), missing=nothing)
+            with suppress(LostIndex):
+                self.node.ask(partial(_delete, index=index))
 
 
-def _search(client: OpenSearch, body: Document) -> Answer:
-    return dict(client.search(body=body))
+def portions(sizes: Iterable[int]) -> Iterator[int]:
+    """Numbers of documents, one after another, that together are no larger than `MAX_BODY_BYTES`; at least one each."""
+    number = total = 0
+    for size in sizes:
+        if number and total + size > MAX_BODY_BYTES:
+            yield number
+            number = total = 0
+        number, total = number + 1, total + size
+    if number:
+        yield number
 
 
-def _bulk(client: OpenSearch, body: bytes) -> Answer:
-    return dict(client.bulk(body=body, params={"filter_path": "errors,items.*.status,items.*.error"}))
+def _search(client: OpenSearch, index: str, body: Document) -> Answer:
+    answer = whole(client.search(index=index, body=body, params={"allow_partial_search_results": "false"}))
+    return {"aggregations": {}, **answer, "hits": {"hits": answer["hits"]["hits"]}}
+
+
+def _bulk(client: OpenSearch, body: bytes, number: int) -> list[Answer]:
+    """What became of each document."""
+    answer = client.bulk(body=body, params={"filter_path": "items.*.status,items.*.error"})
+    items = [item["index"] for item in answer["items"]]
+    if len(items) != number:
+        raise ValueError(f"{len(items)} answers to {number} documents")
+    return items
 
 
 def _delete(client: OpenSearch, index: str) -> Answer:
     return dict(client.indices.delete(index=index))
 
 
-def _again(document: Document, answer: Mapping[str, Any]) -> bool:
+def _again(one: Prepared, answer: Mapping[str, Any]) -> bool:
     """Whether a document of a bulk request is to be sent again; raises if it never will be accepted."""
     status = answer["status"]
     if status < 300:
@@ -198,7 +254,4 @@ def _again(document: Document, answer: Mapping[str, Any]) -> bool:
     if status == 409:
         raise StaleWriter("A newer commit wrote the same documents. Start again from the current catalog")
     reason = answer.get("error", {}).get("reason", status)
-    raise CatalogError(
-        f"The catalog refuses {document['dataset']} {document['region']}:{document['key']}: {reason}. Nothing was "
-        f"written; mend that entry and try again"
-    )
+    raise CatalogError(f"The catalog refuses {one.title}: {reason}. Nothing was written; mend that entry and try again")

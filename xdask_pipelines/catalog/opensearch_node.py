@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qs, urlsplit
 
-import orjson
-from opensearchpy import JSONSerializer, OpenSearch, Urllib3AWSV4SignerAuth, Urllib3HttpConnection
+from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError, TransportError
 
+from xdask_pipelines.catalog.opensearch_answers import CheckedConnection, GarbledAnswer, JsonObjects, PartialAnswer
 from xdask_pipelines.errors import CatalogError
 
 T = TypeVar("T")
@@ -28,9 +28,15 @@ SCHEMES = ("opensearch+http://", "opensearch+https://")
 EXAMPLE = "opensearch+https://host:9200/xdask"
 #: What a node answers while it is overloaded or restarts: it may answer the same request later.
 PASSING = frozenset({429, 502, 503, 504})
-_TRIES = 8
+#: How long requests are tried again: where no node has answered yet, as a wrong address should be reported soon; and where
+#: one has, or says that it is busy, for it may be restarting, which takes a laptop 10 s and a loaded domain a minute.
+FIRST_PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 180.0
 _FIRST_WAIT_SECONDS = 0.1
 _TIMEOUT_SECONDS = 60.0
+#: Of one request or answer, unless a single document is larger. Small instances of AWS domains take 10 MiB, a node takes
+#: 100 MB, and holds each request several times in a heap that may be 1 GB.
+MAX_BODY_BYTES = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -91,18 +97,13 @@ class Address:
             )
         return cls(secure, host, port, name, *(options.get(o, [None])[0] for o in ("aws_region", "ca")))
 
+    @property
+    def server(self) -> str:
+        """URL of the node, as other programs take it."""
+        return f"http{'s' if self.secure else ''}://{self.host}:{self.port}"
+
     def __str__(self) -> str:
-        return f"opensearch+http{'s' if self.secure else ''}://{self.host}:{self.port}/{self.name}"
-
-
-class _Serializer(JSONSerializer):
-    """JSON of requests and answers: orjson reads a page of 10,000 entries in a fifth of the time."""
-
-    def loads(self, s: str) -> Any:
-        return orjson.loads(s)
-
-    def dumps(self, data: Any) -> Any:
-        return data if isinstance(data, (str, bytes)) else orjson.dumps(data)
+        return f"opensearch+{self.server}/{self.name}"
 
 
 class Node:
@@ -113,45 +114,61 @@ class Node:
         self._lock = threading.Lock()
         self._client: OpenSearch | None = None
         self._process = 0
+        self._has_answered = self._gave_up = False
 
     def __reduce__(self) -> tuple[type[Node], tuple[Address]]:
         return Node, (self.address,)
 
-    def ask(self, request: Callable[[OpenSearch], T], *, missing: T | None = None) -> T:
-        """Send a request, and again for a while where the answer is that of a busy node.
+    def ask(self, request: Callable[[OpenSearch], T]) -> T:
+        """Send a request, and again for a while where the answer is that of a node that is busy or restarts.
 
         Parameters
         ----------
         request
             Gets the client; must do no harm if it is sent twice, for an answer may be lost.
-        missing
-            What is answered if an index is not there; None: that is an error.
 
         Raises
         ------
+        LostIndex
+            An index or a document is not there.
         CatalogError
             The node does not answer or refuses.
         Conflict
             Another writer was faster.
         """
-        for i in range(_TRIES):
+        began, tries = time.monotonic(), 0
+        while True:
             try:
-                return request(self._connected())
+                answer = self._answer_of(request)
             except NotFoundError as error:
-                if missing is None:
-                    raise CatalogError(
-                        f"The catalog at {self.address} has lost an index: {_reason(error)}. Restore it from a snapshot; "
-                        f"or delete all indices of the catalog, which begin with {self.address.name}-, and run xdask sync, "
-                        f"which makes it anew from the data"
-                    ) from error
-                return missing
+                raise LostIndex(
+                    f"The catalog at {self.address} has lost an index: {_reason(error)}. Restore it from a snapshot; or "
+                    f"delete all indices of the catalog, which begin with {self.address.name}-, and run xdask sync, which "
+                    f"makes it anew from the data"
+                ) from error
             except OpenSearchException as error:
                 if isinstance(error, TransportError) and error.status_code == 409:
                     raise Conflict(str(error.status_code)) from error
-                if not _passes(error) or i == _TRIES - 1:
-                    raise CatalogError(self._in_words(error)) from error
-                pause(i)
-        raise AssertionError
+                stranger = not self._has_answered and isinstance(error, (NoConnection, GarbledAnswer))
+                patience = FIRST_PATIENCE_SECONDS if stranger or self._gave_up else PATIENCE_SECONDS
+                if not _passes(error):
+                    raise CatalogError(self._in_words(error, time.monotonic() - began)) from error
+                if time.monotonic() - began > patience:
+                    self._gave_up = True  # what follows, such as aborting a commit, need not wait as long
+                    raise CatalogError(self._in_words(error, time.monotonic() - began)) from error
+                pause(tries)
+                tries += 1
+            else:
+                self._has_answered, self._gave_up = True, False
+                return answer
+
+    def _answer_of(self, request: Callable[[OpenSearch], T]) -> T:
+        """What a request makes of its answer; an answer that it cannot read is not the node's."""
+        client = self._connected()
+        try:
+            return request(client)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise GarbledAnswer(f"JSON without what was asked for ({type(error).__name__}: {error})") from error
 
     def _connected(self) -> OpenSearch:
         with self._lock:
@@ -163,8 +180,8 @@ class Node:
                     use_ssl=at.secure,
                     verify_certs=True,
                     ca_certs=at.ca,
-                    connection_class=Urllib3HttpConnection,
-                    serializer=_Serializer(),
+                    connection_class=CheckedConnection,
+                    serializer=JsonObjects(),
                     pool_maxsize=8,
                     timeout=_TIMEOUT_SECONDS,
                     max_retries=0,
@@ -173,7 +190,7 @@ class Node:
                 self._process = os.getpid()
             return self._client
 
-    def _in_words(self, error: OpenSearchException) -> str:
+    def _in_words(self, error: OpenSearchException, seconds: float) -> str:
         if isinstance(error, SSLError):
             return (
                 f"The catalog at {self.address} shows a certificate that nothing here trusts ({error.error}). Name its "
@@ -181,8 +198,25 @@ class Node:
             )
         if isinstance(error, NoConnection):
             return (
-                f"The catalog at {self.address} does not answer ({error.error}). Is it running, and does the network "
-                f"let this machine reach it? Locally: make opensearch"
+                f"The catalog at {self.address} does not answer ({error.error}), after {seconds:.0f} s of retries. Is it "
+                f"running, and does the network let this machine reach it? Locally: make opensearch"
+            )
+        if isinstance(error, GarbledAnswer):
+            return (
+                f"The catalog at {self.address} gives an answer that is not OpenSearch's: {error}. A proxy or another "
+                f"service answers in its place, or cuts answers short. Look at what `curl {self.address.server}` gives; "
+                f"correct `catalog:` in regions.yaml or that proxy, then try again"
+            )
+        if isinstance(error, PartialAnswer):
+            return (
+                f"The catalog at {self.address} does not answer whole, after {seconds:.0f} s of retries: {error}. Look at "
+                f"`curl {self.address.server}/_cluster/health`: wait while it is red, or restore the index from a snapshot"
+            )
+        if isinstance(error, TransportError) and error.status_code == 413:
+            return (
+                f"The catalog at {self.address} takes no request of this size (HTTP status 413). Requests have at most "
+                f"{MAX_BODY_BYTES / 1e6:.0f} MB, or one document: raise http.max_content_length of the node, or the limit "
+                f"of the proxy before it, to 10 MB, then try again"
             )
         if isinstance(error, TransportError) and error.status_code in (401, 403):
             return (
@@ -190,6 +224,10 @@ class Node:
                 f"the domain, and sign requests with ?aws_region=REGION at the end of the address"
             )
         return f"The catalog at {self.address} refuses a request: {_reason(error)}"
+
+
+class LostIndex(CatalogError):
+    """An index or a document that is asked for is not there."""
 
 
 class Conflict(Exception):
@@ -204,7 +242,9 @@ def pause(i: int, first: float | None = None) -> None:
 def _passes(error: OpenSearchException) -> bool:
     if isinstance(error, SSLError):
         return False
-    return isinstance(error, NoConnection) or (isinstance(error, TransportError) and error.status_code in PASSING)
+    if isinstance(error, TransportError) and not isinstance(error, NoConnection):
+        return error.status_code in PASSING
+    return isinstance(error, (NoConnection, GarbledAnswer, PartialAnswer))
 
 
 def _reason(error: OpenSearchException) -> str:

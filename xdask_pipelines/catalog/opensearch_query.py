@@ -35,6 +35,8 @@ MAPPING: dict[str, Any] = {
         **dict.fromkeys(("from", "until", "time_start", "time_end"), _LONG),
         **dict.fromkeys(_BOX, _DEGREES),
         "generation": {"type": "long", "index": False},
+        # Of ``document`` or ``rows``, whose sizes differ by a factor of a thousand: readers cut pages by it.
+        "bytes": {"type": "long", "index": False},
         "superseded": {"type": "boolean"},
         "rows": {"type": "binary"},
     },
@@ -44,6 +46,7 @@ MAPPING: dict[str, Any] = {
 def entry_fields(entry: Entry, *, series: str, superseded: bool, generation: int) -> dict[str, Any]:
     """What the catalog stores and indexes of an entry, but for how long it holds."""
     terms = entry.terms()
+    document = entry.to_json()
     kinds = [_FIELD_KINDS.get(n) or f"{'facet' if n in entry.facets else 'attribute'}{MARK}{n}" for n in terms]
     fields = {
         "kind": "entry",
@@ -62,7 +65,8 @@ def entry_fields(entry: Entry, *, series: str, superseded: bool, generation: int
         "terms": [f"{name}{MARK}{value}" for name, value in terms.items() if name not in _OWN],
         # One value, for entries have few sets of names: as a value a name they cost 15 us an entry.
         "names": MARK.join(kinds),
-        "document": entry.to_json(),
+        "document": document,
+        "bytes": len(document.encode()),
     }
     if entry.extent is not None:
         fields |= zip(_BOX, entry.extent, strict=True)

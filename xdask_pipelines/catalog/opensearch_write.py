@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, replace
-from typing import TypeVar
 
 from xdask_pipelines.catalog.backend import Change, Tombstone
 from xdask_pipelines.catalog.claims import check_count, check_removal
 from xdask_pipelines.catalog.columns import Listing
-from xdask_pipelines.catalog.entry import Entry, version_order
+from xdask_pipelines.catalog.entry import version_order
 from xdask_pipelines.catalog.opensearch_head import Head, Place
-from xdask_pipelines.catalog.opensearch_index import Document, Documents
+from xdask_pipelines.catalog.opensearch_index import Document, Documents, Prepared
+from xdask_pipelines.catalog.opensearch_node import MAX_BODY_BYTES
 from xdask_pipelines.catalog.opensearch_query import OPEN, entry_fields, of_place, true_at
 from xdask_pipelines.catalog.pieces import changed, touched
 
-T = TypeVar("T")
 _CHUNK = 1_000
 #: Requests under way at once: while the node indexes some, the next is written (measured in docs/catalog.md).
 _SENDERS = 2
@@ -55,41 +54,63 @@ class Writer:
         """Write all documents; how the head is to change for them to become true."""
         before = self._before(change)
         for identity in change.removals:
-            check_removal(change, identity, before.get(identity))
+            check_removal(change, identity, _place_of(before.get(identity)))
         above, turned = self._superseded(change, before)
         gone = [before[identity] for identity in change.removals]
-        places = {(e.dataset, e.region) for e in (*change.upserts, *gone)}
+        places: set[tuple[str, str]] = {(e.dataset, e.region) for e in change.upserts}
+        places |= {(d["dataset"], d["region"]) for d in gone}
         if change.dataset is not None and change.region is not None:
             places.add((change.dataset, change.region))
         for region in sorted({region for _, region in places}):
             self._documents.make(region)
         self._send(self._changes(change, before, above, turned))
         if change.manifest is not None:
-            self._send(self._pieces(change), chunk=1)
+            self._send(self._pieces(change))
         self._documents.refresh()
         self._check_count(change)
 
+        grown = Counter((e.dataset, e.region) for e in change.upserts if e.id not in before)
+        grown.subtract((d["dataset"], d["region"]) for d in gone)
+        entries = {place: self._entries(change, place, grown[place]) for place in places}
+
         def edit(head: Head) -> Head:
-            for dataset, region in sorted(places):
-                holdings = head.place(dataset, region).holdings
-                if change.holdings is not None and (dataset, region) == (change.dataset, change.region):
+            for place in sorted(places):
+                holdings = head.place(*place).holdings
+                if change.holdings is not None and place == (change.dataset, change.region):
                     holdings = change.holdings
-                head = head.with_place(dataset, region, Place(generation=self._number, holdings=holdings))
+                now = Place(generation=self._number, entries=entries[place], holdings=holdings)
+                head = head.with_place(*place, now)
             return replace(head, closed=head.closed + self._ended)
 
         return edit
 
+    def _entries(self, change: Change, place: tuple[str, str], grown: int) -> int:
+        """How many entries a place holds after the commit, counted apart from its documents, of which one may be lost."""
+        if change.expected_entries is not None and place == (change.dataset, change.region):
+            return change.expected_entries
+        before = self._head.place(*place)
+        if before.entries is not None or not before.generation:
+            return (before.entries or 0) + grown
+        return self._documents.count([*true_at(self._head, "entry", self._number), *of_place(*place)])
+
     def bury(self, dataset: str, region: str, stones: Iterable[Tombstone]) -> None:
         """Write tombstones of another catalog, with the generations that they have."""
-        begin = {"kind": "tombstone", "dataset": dataset, "region": region, "from": self._number, "until": OPEN}
+        begin = {
+            "kind": "tombstone",
+            "dataset": dataset,
+            "region": region,
+            "from": self._number,
+            "until": OPEN,
+            "bytes": 0,
+        }
         self._send((f"{stone.id}-{self._number}-t", {**asdict(stone), **begin}) for stone in stones)
 
-    def _before(self, change: Change) -> dict[str, Entry]:
-        """Entries that the change replaces or removes, as they are now."""
+    def _before(self, change: Change) -> dict[str, Document]:
+        """Place and series of entries that the change replaces or removes; their documents may be damaged."""
         ids = [*(e.id for e in change.upserts if (e.dataset, e.region) in self._known), *change.removals]
-        return {d["id"]: Entry.from_json(d["document"], generation=d["generation"]) for d in self._true("id", ids)}
+        return {d["id"]: d for d in self._true("id", ids, ["id", "dataset", "region", "series"])}
 
-    def _superseded(self, change: Change, before: dict[str, Entry]) -> tuple[set[str], dict[str, bool]]:
+    def _superseded(self, change: Change, before: dict[str, Document]) -> tuple[set[str], dict[str, bool]]:
         """Ids among the upserts that a higher version supersedes, and other entries whose flag turns."""
         members: defaultdict[str, list[tuple[tuple[tuple[int, str], ...], str, bool | None]]] = defaultdict(list)
         for entry in change.upserts:
@@ -97,7 +118,7 @@ class Writer:
             if self._series[entry.id]:
                 members[self._series[entry.id]].append((version_order(entry.version), entry.id, None))
         named = {e.id for e in change.upserts} | set(change.removals)
-        series = {s for s in members if self._known} | {e.series for e in before.values() if e.series}
+        series = {s for s in members if self._known} | {d["series"] for d in before.values() if d["series"]}
         for d in self._true("series", sorted(series), ["id", "series", "version", "superseded"]):
             if d["id"] not in named:
                 members[d["series"]].append((version_order(d["version"]), d["id"], d["superseded"]))
@@ -113,7 +134,7 @@ class Writer:
         return above, turned
 
     def _changes(
-        self, change: Change, before: dict[str, Entry], above: set[str], turned: dict[str, bool]
+        self, change: Change, before: dict[str, Document], above: set[str], turned: dict[str, bool]
     ) -> Iterator[tuple[str, Document]]:
         """Documents of entries and tombstones: those that end, and those that begin."""
         begin = {"from": self._number, "until": OPEN}
@@ -133,7 +154,7 @@ class Writer:
         for old in self._true("id", list(change.removals)):
             yield self._end(old)
             stone = {name: old[name] for name in ("id", "dataset", "region", "key", "part")}
-            stone |= {"kind": "tombstone", "generation": self._number, **begin}
+            stone |= {"kind": "tombstone", "generation": self._number, "bytes": 0, **begin}
             yield f"{old['id']}-{self._number}-t", stone
 
     def _pieces(self, change: Change) -> Iterator[tuple[str, Document]]:
@@ -160,9 +181,11 @@ class Writer:
                     "dataset": change.dataset,
                     "region": change.region,
                 }
+                rows = base64.b64encode(objects.packed()).decode("ascii")
                 fields |= {
                     "key": objects[0].key,
-                    "rows": base64.b64encode(objects.packed()).decode("ascii"),
+                    "rows": rows,
+                    "bytes": len(rows),
                     "from": self._number,
                     "until": OPEN,
                 }
@@ -181,14 +204,14 @@ class Writer:
     ) -> Iterator[Document]:
         """Documents that are true before the commit, by one of their fields."""
         for some in _chunks(values):
-            query = {"bool": {"filter": [*true_at(self._head, kind), {"terms": {field: some}}]}}
+            query = {"bool": {"filter": [*true_at(self._head, kind), {"terms": {field: list(some)}}]}}
             yield from self._documents.found(query, ["id"], fields, limit=None if field == "series" else len(some))
 
-    def _send(self, documents: Iterable[tuple[str, Document]], chunk: int = _CHUNK) -> None:
+    def _send(self, documents: Iterable[tuple[str, Document]]) -> None:
         """Write documents, some requests at once; at an error those under way are waited for, and no more are sent."""
         with ThreadPoolExecutor(_SENDERS) as senders:
             sent: deque[Future[None]] = deque()
-            for some in _chunks(documents, chunk):
+            for some in _requests(documents):
                 self.written = True
                 sent.append(senders.submit(self._documents.write, some, self._number))
                 if len(sent) > _SENDERS:
@@ -202,17 +225,28 @@ class Writer:
             check_count(change, self._documents.count(filters))
 
 
+def _place_of(held: Document | None) -> tuple[str, str] | None:
+    return None if held is None else (held["dataset"], held["region"])
+
+
 def packed(piece: Document) -> bytes:
     """Objects of a piece of a manifest, packed."""
     return base64.b64decode(piece["rows"])
 
 
-def _chunks(items: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
-    chunk: list[T] = []
-    for item in items:
-        chunk.append(item)
-        if len(chunk) == size:
-            yield chunk
-            chunk = []
-    if chunk:
-        yield chunk
+def _requests(documents: Iterable[tuple[str, Document]]) -> Iterator[list[Prepared]]:
+    """Documents as they are sent together: so many, and so many bytes, unless one alone is larger."""
+    together: list[Prepared] = []
+    total = 0
+    for one in (Prepared.of(identity, document) for identity, document in documents):
+        if together and (len(together) == _CHUNK or total + len(one.body) > MAX_BODY_BYTES):
+            yield together
+            together, total = [], 0
+        together.append(one)
+        total += len(one.body)
+    if together:
+        yield together
+
+
+def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (items[i : i + _CHUNK] for i in range(0, len(items), _CHUNK))

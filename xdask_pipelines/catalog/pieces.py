@@ -16,6 +16,8 @@ from xdask_pipelines.catalog.columns import Listing
 from xdask_pipelines.catalog.listing import StoredObject
 
 PIECE_ROWS = 20_000
+#: Of the table of a piece, before it is packed: keys may have 1,024 bytes each, and do not always compress.
+PIECE_BYTES = 5_000_000
 
 
 def touched(first_keys: Sequence[str], change: ManifestChange) -> dict[int, ManifestChange]:
@@ -37,7 +39,8 @@ def changed(before: Listing, change: ManifestChange) -> list[Listing]:
     """What becomes of a piece: none, one, or several where it grew too long."""
     put = _columns(change.put)
     whole = Listing.joined([before.without(change.drop).without(put.keys), put])
-    rows = len(whole) if len(whole) <= 2 * PIECE_ROWS else PIECE_ROWS
+    most = min(PIECE_ROWS, PIECE_BYTES * len(whole) // max(whole.table.nbytes, 1))
+    rows = len(whole) if len(whole) <= 2 * most else most
     return [whole[i : i + rows] for i in range(0, len(whole), max(rows, 1))]
 
 

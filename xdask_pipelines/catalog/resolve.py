@@ -5,7 +5,7 @@ Belongs here: the rule "each exactly once", and the words of its refusals. Does 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 
 from xdask_pipelines.catalog.backend import Backend, Query
@@ -22,6 +22,7 @@ from xdask_pipelines.catalog.series import (
 from xdask_pipelines.catalog.series import Replicas as Replicas
 from xdask_pipelines.catalog.times import Time, carried, ends_late, period_text, range_of, time_range, time_text
 from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries
+from xdask_pipelines.quoting import in_python
 
 _SHOWN = 8  # values or entries that a message spells out; the error's attributes hold all
 
@@ -175,7 +176,7 @@ def _overlapping(entries: Iterable[Entry], start: int, end: int) -> list[Entry]:
 
 
 def _words(wanted: Mapping[str, str]) -> str:
-    return " ".join(f"{name}={value}" for name, value in wanted.items())
+    return " ".join(f"{name}={value if name == 'time' else in_python(value)}" for name, value in wanted.items())
 
 
 def _some(items: Iterable[str], separator: str = ", ") -> str:
@@ -188,8 +189,16 @@ def _query(terms: Mapping[str, tuple[str, ...]], time: tuple[int, int] | None = 
     return Query(terms=terms, time=time, superseded="version" in terms)
 
 
-def what_there_is(backend: Backend, terms: Mapping[str, tuple[str, ...]], found: Sequence[Entry]) -> str:
-    """Help for the reader: what is there, and what would be with one condition left out. Never used to choose."""
+def what_there_is(
+    backend: Backend,
+    terms: Mapping[str, tuple[str, ...]],
+    found: Sequence[Entry],
+    quoted: Callable[[str], str] = in_python,
+) -> str:
+    """Help for the reader: what is there, and what would be with one condition left out. Never used to choose.
+
+    ``quoted`` makes of a value what can be typed again.
+    """
     if not backend.names():
         return "It is empty: run xdask sync."
     hints = []
@@ -201,11 +210,10 @@ def what_there_is(backend: Backend, terms: Mapping[str, tuple[str, ...]], found:
             continue
         rest = {other: values for other, values in terms.items() if other != name}
         if values := backend.facets([name], _query(rest))[name]:
-            hints.append(f"With the rest as asked, {name} could be {_some(values)}")
+            hints.append(f"With the rest as asked, {name} could be {_some(map(quoted, values))}")
         elif like := backend.search(Query(terms=rest, superseded="version" in rest, limit=1)):
-            hints.append(
-                f"With the rest as asked, entries have no {name}; they have {', '.join(sorted(like[0].terms()))}"
-            )
+            others = ", ".join(map(quoted, sorted(like[0].terms())))
+            hints.append(f"With the rest as asked, entries have no {name}; they have {others}")
     return ". ".join(hints or ["No other value of any one name would do; look with xdask catalog facets"]) + "."
 
 
@@ -238,8 +246,8 @@ def _ambiguity(ambiguous: Mapping[str, Sequence[Entry]], *, joining: bool) -> Am
         name: values
         for name in names
         if any(name in e.facets or name in FIELDS for e in entries)
-        and len(values := sorted({t.get(name, "(none)") for t in terms})) > 1
-    } or {"key": sorted(t["key"] for t in terms)}
+        and len(values := sorted({in_python(t[name]) if name in t else "(none)" for t in terms})) > 1
+    } or {"key": sorted(in_python(t["key"]) for t in terms)}
     most_telling = sorted(differing.items(), key=lambda item: -len(item[1]))
     settle = "; ".join(f"{name}: {_some(values)}" for name, values in most_telling)
     candidates = tuple(str(entry) for fitting in ambiguous.values() for entry in fitting)

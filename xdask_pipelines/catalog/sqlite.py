@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,13 @@ from xdask_pipelines.catalog.claims import being_synced, moved_on
 from xdask_pipelines.catalog.entry import FIELDS, Entry
 from xdask_pipelines.catalog.sqlite_file import SqliteFile
 from xdask_pipelines.catalog.sqlite_manifest import read_manifest
-from xdask_pipelines.catalog.sqlite_query import generation_of, matching, places_of
+from xdask_pipelines.catalog.sqlite_query import matching, place_of, places_of
+from xdask_pipelines.catalog.sqlite_repair import is_damaged, repair
+from xdask_pipelines.catalog.sqlite_schema import EXTENT
+from xdask_pipelines.catalog.sqlite_seals import add_place, checked, counted_names, damaged, postings, terms
 from xdask_pipelines.catalog.sqlite_write import NO_LEASE, Writer, check_current, check_held, fill
+
+_AMONG = "slot IN (SELECT value FROM json_each(?))"
 
 
 class SqliteBackend:
@@ -32,7 +38,10 @@ class SqliteBackend:
         """Write all of a change or nothing."""
         with self._file.writing() as db:
             check_current(db, change)
-            (generation,) = db.execute("UPDATE counter SET generation = generation + 1 RETURNING generation").fetchone()
+            (generation,) = db.execute(
+                "UPDATE counter SET generation = 1 + max(generation, (SELECT coalesce(max(generation), 0) FROM places)) "
+                "RETURNING generation"
+            ).fetchone()
             return Writer(db, generation).write(change)
 
     def search(self, query: Query) -> list[Entry]:
@@ -41,14 +50,12 @@ class SqliteBackend:
             if db is None:
                 return []
             slots = bitmaps.rows(matching(db, query))
-            return [
-                Entry.from_json(document, generation=generation)
-                for document, generation in db.execute(
-                    "SELECT document, generation FROM entries WHERE slot IN (SELECT value FROM json_each(?)) "
-                    "ORDER BY dataset, region, key, part LIMIT ?",
-                    (json.dumps(slots), -1 if query.limit is None else query.limit),
-                )
-            ]
+            limit = len(slots) if query.limit is None else min(query.limit, len(slots))
+            first = f"{_AMONG} ORDER BY dataset, region, key, part LIMIT ?"
+            rows = checked(db, "entries", first, (json.dumps(slots), limit))
+            if len(rows) != limit:
+                raise damaged("the table of entries")
+            return [Entry.from_json(document, generation=generation) for *_, generation, document, _ in rows]
 
     def count(self, query: Query) -> int:
         """How many entries match."""
@@ -62,27 +69,18 @@ class SqliteBackend:
             if db is None:
                 return found
             bits = matching(db, query)
-            filled = json.dumps(bitmaps.blocks(bits))
+            filled = bitmaps.blocks(bits)
             for name, counts in found.items():
                 if name == "key":
-                    slots = json.dumps(bitmaps.rows(bits))
-                    counts.update(
-                        db.execute(
-                            "SELECT key, count(*) FROM entries WHERE slot IN (SELECT value FROM json_each(?)) "
-                            "GROUP BY key ORDER BY key",
-                            (slots,),
-                        )
-                    )
+                    counts.update(_keys(db, bitmaps.rows(bits)))
                     continue
-                postings = db.execute(
-                    "SELECT terms.value, block, bits FROM terms JOIN postings USING (term) "
-                    "WHERE name = ? AND block IN (SELECT value FROM json_each(?)) ORDER BY terms.value",
-                    (name, filled),
-                ).fetchall()
-                numbers = bitmaps.overlaps(bits, [(block, blob) for _, block, blob in postings])
-                for (value, _, _), number in zip(postings, numbers, strict=True):
+                values = {term.number: term for term in terms(db, name)}
+                sets = postings(db, values.values(), filled)
+                numbers = bitmaps.overlaps(bits, [(block, blob) for _, block, blob in sets])
+                for (term, _, _), number in zip(sets, numbers, strict=True):
                     if number:
-                        counts[value] = counts.get(value, 0) + number
+                        counts[values[term].value] = counts.get(values[term].value, 0) + number
+                found[name] = dict(sorted(counts.items()))
         return found
 
     def names(self) -> dict[str, str]:
@@ -91,35 +89,35 @@ class SqliteBackend:
             if db is None:
                 return {}
             # A name may be a facet of one dataset and an attribute of another; "facet" sorts after "attribute".
-            rows = db.execute("SELECT name, max(kind) FROM terms WHERE name <> '' GROUP BY name").fetchall()
-            return dict(sorted({**dict(rows), **dict.fromkeys(FIELDS, "field")}.items())) if rows else {}
+            kinds = dict(db.execute("SELECT name, max(kind) FROM terms WHERE name <> '' GROUP BY name").fetchall())
+            if kinds.keys() != counted_names(db).keys() - {EXTENT}:
+                raise damaged("the list of names")
+            return dict(sorted({**kinds, **dict.fromkeys(FIELDS, "field")}.items())) if kinds else {}
 
     def generation(self, dataset: str, region: str) -> int:
         """Last commit that touched (dataset, Region)."""
         with self._file.reading() as db:
-            return 0 if db is None else generation_of(db, dataset, region)
+            return 0 if db is None else place_of(db, dataset, region).generation
 
     def committed(self, dataset: str, region: str) -> Committed:
         """Base of the next sync."""
         with self._file.reading() as db:
             if db is None:
                 return Committed()
-            where = (dataset, region)
-            described = "SELECT holdings FROM places WHERE dataset = ? AND region = ?"
-            found = db.execute(described, where).fetchone()
             query = Query(terms={"dataset": (dataset,), "region": (region,)}, superseded=True)
-            generation = generation_of(db, dataset, region)
+            place = place_of(db, dataset, region)
             return Committed(
-                generation=generation,
+                generation=place.generation,
                 objects=read_manifest(db, dataset, region),
-                entries=bitmaps.count(matching(db, query)),
-                holdings=found[0] if found else "",
-                read_digests=partial(self._digests, dataset, region, generation),
+                entries=_held(db, query),
+                written_entries=place.entries,
+                holdings=place.holdings,
+                read_digests=partial(self._digests, dataset, region, place.generation),
             )
 
     def _digests(self, dataset: str, region: str, generation: int) -> dict[str, str]:
         with self._file.reading() as db:
-            if db is None or generation_of(db, dataset, region) != generation:
+            if db is None or place_of(db, dataset, region).generation != generation:
                 raise moved_on(dataset, region, generation)
             rows = db.execute("SELECT id, digest FROM entries WHERE dataset = ? AND region = ?", (dataset, region))
             return dict(rows.fetchall())
@@ -129,16 +127,13 @@ class SqliteBackend:
         with self._file.reading() as db:
             if db is None:
                 return []
-            rows = db.execute(
-                "SELECT id, key, part, generation FROM tombstones WHERE dataset = ? AND region = ? ORDER BY key, part",
-                (dataset, region),
-            )
-            return [Tombstone(id=i, key=key, part=part, generation=number) for i, key, part, number in rows]
+            rows = checked(db, "tombstones", "dataset = ? AND region = ? ORDER BY key, part", (dataset, region))
+            return [Tombstone(id=i, key=key, part=part, generation=n) for i, _, _, key, part, n, _ in rows]
 
     def lease(self, dataset: str, region: str, owner: str) -> Lease:
         """Claim the right to sync (dataset, Region)."""
         with self._file.writing() as db:
-            db.execute("INSERT OR IGNORE INTO places (dataset, region) VALUES (?, ?)", (dataset, region))
+            add_place(db, dataset, region)
             generation, holder, challenger = db.execute(
                 "SELECT generation, lease_owner, lease_challenger FROM places WHERE dataset = ? AND region = ?",
                 (dataset, region),
@@ -176,5 +171,35 @@ class SqliteBackend:
             fill(db, contents, newest)
 
     def migrate(self, tell: Callable[[str], None]) -> bool:
-        """Nothing to do: there has been one form of the file."""
+        """Nothing to do: a file of an older form becomes one of this form when it is opened."""
         return False
+
+    def repair(self) -> dict[tuple[str, str], int]:
+        """Write what is sound again, if anything is damaged."""
+        with self._file.reading() as db:
+            if db is None or not is_damaged(db):
+                return {}
+        with self._file.writing() as db:
+            return dict(repair(db)) or {("", ""): 0}
+
+
+def _held(db: sqlite3.Connection, query: Query) -> int:
+    """How many entries match that are in the table, too; no more is looked at than a count while none is missing."""
+    (rows,) = db.execute("SELECT count(*) FROM entries").fetchone()
+    db.execute("PRAGMA shrink_memory")  # of a million entries the count has read an index of 40 MB
+    held = matching(db, query)
+    if rows == bitmaps.count(matching(db, Query(superseded=True))):
+        return bitmaps.count(held)
+    (rows,) = db.execute(f"SELECT count(*) FROM entries WHERE {_AMONG}", (json.dumps(bitmaps.rows(held)),)).fetchone()
+    return int(rows)
+
+
+def _keys(db: sqlite3.Connection, slots: list[int]) -> dict[str, int]:
+    """Keys of entries, sorted, and how many have each."""
+    counted = (
+        "SELECT key, count(*) FROM entries WHERE slot IN (SELECT value FROM json_each(?)) GROUP BY key ORDER BY key"
+    )
+    counts = dict(db.execute(counted, (json.dumps(slots),)).fetchall())
+    if sum(counts.values()) != len(slots):
+        raise damaged("the table of entries")
+    return counts

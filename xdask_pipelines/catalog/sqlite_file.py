@@ -14,14 +14,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
-from xdask_pipelines.catalog.sqlite_manifest import TABLE, to_version_2
+from xdask_pipelines.catalog.sqlite_schema import SCHEMA_VERSION, STEPS, create, version_of
+from xdask_pipelines.catalog.sqlite_seals import seal
 from xdask_pipelines.errors import CatalogError
 
-SCHEMA_VERSION = 2
-ALL, SUPERSEDED = 1, 2  # terms of the store's own: every entry, and every superseded one
-EXTENT = ""  # name of terms of the store's own, whose values are extents in JSON
-
 _BUSY_SECONDS = 60.0
+_DAMAGED = (
+    "run `xdask sync --full`, which repairs what it can; if it cannot, restore the file from a backup, or move it away and "
+    "run xdask sync, which makes the catalog of all but results anew from the data"
+)
 _REMOTE = (
     "nfs",
     "cifs",
@@ -35,71 +36,6 @@ _REMOTE = (
     "ceph",
     "gpfs",
 )
-
-_SCHEMA = f"""
-CREATE TABLE counter (generation INTEGER NOT NULL);
-INSERT INTO counter VALUES (0);
-CREATE TABLE places (
-    dataset TEXT NOT NULL,
-    region TEXT NOT NULL,
-    generation INTEGER NOT NULL DEFAULT 0,
-    holdings TEXT NOT NULL DEFAULT '',
-    lease_owner TEXT,
-    lease_token TEXT,
-    lease_challenger TEXT,
-    PRIMARY KEY (dataset, region)
-) WITHOUT ROWID;
-CREATE TABLE entries (
-    slot INTEGER PRIMARY KEY,
-    id TEXT NOT NULL UNIQUE,
-    dataset TEXT NOT NULL,
-    region TEXT NOT NULL,
-    key TEXT NOT NULL,
-    part TEXT NOT NULL,
-    series TEXT NOT NULL,
-    version TEXT NOT NULL,
-    superseded INTEGER NOT NULL DEFAULT 0,
-    time_start INTEGER,
-    time_end INTEGER,
-    digest TEXT NOT NULL,
-    generation INTEGER NOT NULL,
-    document TEXT NOT NULL
-);
-CREATE INDEX entries_key ON entries (key);
-CREATE INDEX entries_series ON entries (series) WHERE series <> '';
-CREATE TABLE terms (
-    term INTEGER PRIMARY KEY,
-    kind TEXT NOT NULL,
-    name TEXT NOT NULL,
-    value TEXT NOT NULL,
-    UNIQUE (name, value)
-);
-INSERT INTO terms VALUES ({ALL}, '', '', 'all'), ({SUPERSEDED}, '', '', 'superseded');
-CREATE TABLE postings (
-    term INTEGER NOT NULL,
-    block INTEGER NOT NULL,
-    bits BLOB NOT NULL,
-    PRIMARY KEY (term, block)
-);
-{TABLE};
-CREATE TABLE tombstones (
-    id TEXT PRIMARY KEY,
-    dataset TEXT NOT NULL,
-    region TEXT NOT NULL,
-    key TEXT NOT NULL,
-    part TEXT NOT NULL,
-    generation INTEGER NOT NULL
-) WITHOUT ROWID;
-PRAGMA user_version = {SCHEMA_VERSION};
-"""
-#: By the version that a file has: how it becomes the next one, inside the first transaction that writes.
-_STEPS = {1: to_version_2}
-
-
-def version_of(db: sqlite3.Connection) -> int:
-    """Version of a file's schema; 0 if it has none."""
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    return int(version)
 
 
 class SqliteFile:
@@ -141,10 +77,9 @@ class SqliteFile:
             db.execute("BEGIN IMMEDIATE")
             try:
                 if not self._has_schema(db):
-                    for statement in _SCHEMA.strip().split(";\n"):
-                        db.execute(statement)
+                    create(db)
                 for version in range(version_of(db), SCHEMA_VERSION):
-                    _STEPS[version](db)
+                    STEPS[version](db)
                 yield db
                 db.execute("COMMIT")
             except BaseException:
@@ -163,6 +98,8 @@ class SqliteFile:
         # Not URI-escaped, a path with ? or % would open another file.
         url = f"file:{quote(os.fspath(self._path.absolute()))}?mode={mode}"
         db = sqlite3.connect(url, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+        db.create_function("seal", -1, seal, deterministic=True)
+        db.text_factory = _text
         if mode == "ro" and not self._can_share(db):
             return sqlite3.connect(f"{url}&immutable=1", uri=True, isolation_level=None)
         db.execute("PRAGMA cache_size = -65536")
@@ -186,7 +123,7 @@ class SqliteFile:
 
     def _has_schema(self, db: sqlite3.Connection) -> bool:
         version = version_of(db)
-        if version == SCHEMA_VERSION or version in _STEPS:
+        if version == SCHEMA_VERSION or version in STEPS:
             return True
         (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
         if version or tables:
@@ -217,17 +154,21 @@ class SqliteFile:
             elif "readonly" in reason or "unable to open" in reason:
                 hint = "make the file and its folder writable for this user"
             else:
-                hint = "if the file is damaged, move it away and run xdask sync, which makes it anew from the data"
+                hint = _DAMAGED
             raise CatalogError(
                 f"The catalog {self._path} cannot be {done}: {reason}; nothing was changed. To mend: {hint}"
             ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of SQLite's own words for damage
             raise CatalogError(
-                f"The catalog {self._path} cannot be {done}: {error}; nothing was changed. Move the file away and run "
-                f"xdask sync, which makes it anew from the data"
+                f"The catalog {self._path} cannot be {done}: {error}; nothing was changed. To mend: {_DAMAGED}"
             ) from error
         except OSError as error:
             raise CatalogError(f"The catalog {self._path} cannot be {done}: {error}") from error
+
+
+def _text(data: bytes) -> str:
+    """Text of the file; what is damaged so that it is no UTF-8 is left to the seals."""
+    return data.decode("utf-8", "surrogateescape")
 
 
 def _has_content(path: Path) -> bool:

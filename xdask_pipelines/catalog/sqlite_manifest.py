@@ -1,7 +1,6 @@
-"""Manifests in the SQLite file, and files of an older schema.
+"""Manifests in the SQLite file.
 
-Belongs here: reading and changing pieces, bringing a file to the present schema. Does not belong here: transactions
-(sqlite_file), what a piece is (pieces).
+Belongs here: reading and changing pieces. Does not belong here: transactions (sqlite_file), what a piece is (pieces).
 """
 
 from __future__ import annotations
@@ -10,52 +9,44 @@ import sqlite3
 
 from xdask_pipelines.catalog.backend import ManifestChange
 from xdask_pipelines.catalog.columns import Listing
-from xdask_pipelines.catalog.listing import StoredObject
 from xdask_pipelines.catalog.pieces import changed, touched
+from xdask_pipelines.catalog.sqlite_seals import checked, damaged, places, seal
 from xdask_pipelines.catalog.streams import Packed
 
-TABLE = """CREATE TABLE manifest (
-    dataset TEXT NOT NULL,
-    region TEXT NOT NULL,
-    key TEXT NOT NULL,
-    rows BLOB NOT NULL,
-    PRIMARY KEY (dataset, region, key)
-)"""
+_OF_PLACE = "dataset = ? AND region = ?"
 
 
 def read_manifest(db: sqlite3.Connection, dataset: str, region: str) -> Packed:
-    """The manifest of (dataset, Region)."""
-    found = db.execute("SELECT rows FROM manifest WHERE dataset = ? AND region = ? ORDER BY key", (dataset, region))
-    return Packed([rows for (rows,) in found])
+    """The manifest of (dataset, Region).
+
+    Raises
+    ------
+    DamagedRow
+        A piece is missing, or not what was written.
+    """
+    found = checked(db, "manifest", f"{_OF_PLACE} ORDER BY key", (dataset, region))
+    place = places(db).get((dataset, region))
+    if len(found) != (place.pieces if place else 0):
+        raise damaged(f"the manifest of {dataset} in {region}")
+    return Packed([rows for _, _, _, rows, _ in found])
 
 
-def write_manifest(db: sqlite3.Connection, dataset: str, region: str, change: ManifestChange) -> None:
-    """Change the manifest of (dataset, Region), piece by piece."""
+def write_manifest(db: sqlite3.Connection, dataset: str, region: str, change: ManifestChange) -> int:
+    """Change the manifest of (dataset, Region), piece by piece; how many pieces it has more than before."""
     place = (dataset, region)
-    firsts = db.execute("SELECT key FROM manifest WHERE dataset = ? AND region = ? ORDER BY key", place).fetchall()
+    firsts = db.execute(f"SELECT key FROM manifest WHERE {_OF_PLACE} ORDER BY key", place).fetchall()
     first_keys = [key for (key,) in firsts]
+    grown = 0
     for i, part in touched(first_keys, change).items():
         before = Listing.of(())
         if first_keys:
-            (rows,) = db.execute(
-                "DELETE FROM manifest WHERE dataset = ? AND region = ? AND key = ? RETURNING rows",
-                (*place, first_keys[i]),
-            ).fetchone()
+            at = (*place, first_keys[i])
+            ((_, _, _, rows, _),) = checked(db, "manifest", f"{_OF_PLACE} AND key = ?", at)
+            db.execute(f"DELETE FROM manifest WHERE {_OF_PLACE} AND key = ?", at)
             before = Listing.in_order(Listing.unpacked(rows))
+            grown -= 1
         for piece in changed(before, part):
-            db.execute("INSERT INTO manifest VALUES (?, ?, ?, ?)", (*place, piece[0].key, piece.packed()))
-
-
-def to_version_2(db: sqlite3.Connection) -> None:
-    """Places remember what their mounts were described as; manifests lie in pieces, not in rows."""
-    db.execute("ALTER TABLE places ADD COLUMN holdings TEXT NOT NULL DEFAULT ''")
-    db.execute("ALTER TABLE manifest RENAME TO manifest_1")
-    db.execute(TABLE)
-    for dataset, region in db.execute("SELECT DISTINCT dataset, region FROM manifest_1").fetchall():
-        rows = db.execute(
-            "SELECT key, size_bytes, etag, modified_ns FROM manifest_1 WHERE dataset = ? AND region = ? ORDER BY key",
-            (dataset, region),
-        )
-        write_manifest(db, dataset, region, ManifestChange(put=[StoredObject(*row) for row in rows]))
-    db.execute("DROP TABLE manifest_1")
-    db.execute("PRAGMA user_version = 2")
+            row = (*place, piece[0].key, piece.packed())
+            db.execute("INSERT INTO manifest VALUES (?, ?, ?, ?, ?)", (*row, seal(*row)))
+            grown += 1
+    return grown

@@ -8,63 +8,81 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from xdask_pipelines.catalog import bitmaps
 from xdask_pipelines.catalog.backend import Query
 from xdask_pipelines.catalog.bitmaps import BLOCK_BITS, Bits
-from xdask_pipelines.catalog.extent import Extent, meet
-from xdask_pipelines.catalog.sqlite_file import ALL, EXTENT, SUPERSEDED
+from xdask_pipelines.catalog.extent import meet
+from xdask_pipelines.catalog.sqlite_schema import EXTENT
+from xdask_pipelines.catalog.sqlite_seals import TIME_SUM, Place, damaged, places, postings, terms, terms_of
 
 
 def matching(db: sqlite3.Connection, query: Query) -> Bits:
-    """Slots of the entries that match."""
-    (last,) = db.execute("SELECT coalesce(max(slot), 0) FROM entries").fetchone()
-    blocks = last // BLOCK_BITS + 1
-    bits: Bits | None = None
+    """Slots of the entries that match.
+
+    Raises
+    ------
+    DamagedRow
+        Something that decides it is not what was written.
+    """
+    internal = {term.value: term for term in terms(db, EXTENT)}
+    every = postings(db, [internal["all"]])
+    blocks = max((block for _, block, _ in every), default=0) + 1
+    there = _together(every, blocks)
+    bits = there
     for name, values in query.terms.items():
-        listed = json.dumps(values)
         if name == "key":
-            found = db.execute("SELECT slot FROM entries WHERE key IN (SELECT value FROM json_each(?))", (listed,))
-            some = _bits((slot for (slot,) in found), blocks)
+            some = _bits(_slots_of_keys(db, values), blocks)
         else:
-            some = bitmaps.union(
-                db.execute(
-                    "SELECT block, bits FROM terms JOIN postings USING (term) "
-                    "WHERE name = ? AND value IN (SELECT value FROM json_each(?))",
-                    (name, listed),
-                ),
-                blocks,
-            )
-        bits = some if bits is None else bits & some
+            some = _together(postings(db, terms_of(db, name, values)), blocks)
+        bits = bits & some
+        if (some & ~there).any():
+            raise damaged(f"the set of entries of some {name}")
         if not bits.any():
             return bits
-    if bits is None:
-        bits = _internal(db, ALL, blocks)
     if not query.superseded:
-        bits &= ~_internal(db, SUPERSEDED, blocks)
+        bits = bits & ~_together(postings(db, [internal["superseded"]]), blocks)
     if query.bbox is not None:
-        bits &= _lying_in(db, query.bbox, blocks)
+        box = query.bbox
+        grids = [t for t in internal.values() if t.value[:1] == "[" and meet(tuple(json.loads(t.value)), box)]
+        bits = bits & _together(postings(db, grids), blocks)
     if query.time is not None:
-        start, end = query.time
-        found = db.execute(
-            "SELECT slot FROM entries WHERE slot IN (SELECT value FROM json_each(?)) "
-            "AND time_start < ? AND time_end > ?",
-            (json.dumps(bitmaps.rows(bits)), end, start),
-        )
-        bits = _bits((slot for (slot,) in found), blocks)
+        bits = _bits(_slots_in_time(db, bitmaps.rows(bits), query.time), blocks)
     return bits
 
 
-def _lying_in(db: sqlite3.Connection, bbox: Extent, blocks: int) -> Bits:
-    grids = db.execute("SELECT term, value FROM terms WHERE name = ? AND value LIKE '[%'", (EXTENT,))
-    meeting = json.dumps([term for term, value in grids if meet(tuple(json.loads(value)), bbox)])
-    wanted = "term IN (SELECT value FROM json_each(?))"
-    return bitmaps.union(db.execute(f"SELECT block, bits FROM postings WHERE {wanted}", (meeting,)), blocks)
+def _together(found: Iterable[tuple[int, int, bytes]], blocks: int) -> Bits:
+    blobs = [(block, bits) for _, block, bits in found]
+    if any(block >= blocks for block, _ in blobs):
+        raise damaged("a set of entries")
+    return bitmaps.union(blobs, blocks)
 
 
-def _internal(db: sqlite3.Connection, term: int, blocks: int) -> Bits:
-    return bitmaps.union(db.execute("SELECT block, bits FROM postings WHERE term = ?", (term,)), blocks)
+def _slots_of_keys(db: sqlite3.Connection, keys: Sequence[str]) -> Iterator[int]:
+    """Slots of entries with one of some keys; what the index does not find is looked for in the table."""
+    wanted = set(keys)
+    among = "key IN (SELECT value FROM json_each(?))"
+    found = db.execute(f"SELECT slot, key FROM entries WHERE {among}", (json.dumps([*wanted]),)).fetchall()
+    if missing := wanted - {key for _, key in found}:
+        listed = json.dumps([*missing])
+        if db.execute(f"SELECT 1 FROM entries NOT INDEXED WHERE {among} LIMIT 1", (listed,)).fetchone():
+            raise damaged("the index of keys")
+    return (slot for slot, _ in found)
+
+
+def _slots_in_time(db: sqlite3.Connection, slots: list[int], time: tuple[int, int]) -> list[int]:
+    """Those of some slots whose entries overlap a range of time keys."""
+    there, sound, found = db.execute(
+        f"SELECT count(*), coalesce(sum(time_sum IS {TIME_SUM}), 0), "
+        "json_group_array(slot) FILTER (WHERE time_start < ? AND time_end > ?) "
+        "FROM entries WHERE slot IN (SELECT value FROM json_each(?))",
+        (time[1], time[0], json.dumps(slots)),
+    ).fetchone()
+    if there != len(slots) or sound != there:
+        raise damaged("the time of some entry")
+    overlapping: list[int] = json.loads(found)
+    return overlapping
 
 
 def _bits(slots: Iterable[int], blocks: int) -> Bits:
@@ -82,11 +100,9 @@ def by_block(slots: Iterable[int]) -> dict[int, list[int]]:
 
 def places_of(db: sqlite3.Connection) -> dict[tuple[str, str], int]:
     """Places that a commit has touched, and their last commits."""
-    rows = db.execute("SELECT dataset, region, generation FROM places WHERE generation > 0").fetchall()
-    return {(dataset, region): generation for dataset, region, generation in rows}
+    return {at: place.generation for at, place in places(db).items() if place.generation}
 
 
-def generation_of(db: sqlite3.Connection, dataset: str, region: str) -> int:
-    """Last commit that touched (dataset, Region); 0 if none did."""
-    row = db.execute("SELECT generation FROM places WHERE dataset = ? AND region = ?", (dataset, region)).fetchone()
-    return int(row[0]) if row else 0
+def place_of(db: sqlite3.Connection, dataset: str, region: str) -> Place:
+    """What the last commit left of (dataset, Region)."""
+    return places(db).get((dataset, region), Place())

@@ -109,6 +109,14 @@ def export_stac(
     return counts
 
 
+def link_to(address: str) -> str:
+    """A link to an address. Of a path on this machine, odd characters are percent-encoded, as RFC 8089 wants it; an object
+    of a bucket has no other name than its key, which readers of S3 take as it is.
+    """
+    path = address.removeprefix("file://")
+    return Path(path).as_uri() if path != address else address
+
+
 def _refuse_others(folder: Path) -> None:
     """Refuse a folder that holds anything but an export: it would be removed."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):

@@ -106,7 +106,11 @@ class SyncPlan:
 
 
 def plan_sync(
-    listings: Iterable[tuple[Holding, Iterable[StoredObject]]], committed: Committed, *, accept: str | None = None
+    listings: Iterable[tuple[Holding, Iterable[StoredObject]]],
+    committed: Committed,
+    *,
+    full: bool = False,
+    accept: str | None = None,
 ) -> SyncPlan:
     """Compare what lies in the mounts of (dataset, Region) with its last commit.
 
@@ -116,6 +120,8 @@ def plan_sync(
         For each mount of the dataset in the Region what it holds, sorted by key.
     committed
         ``catalog.manifest(dataset, region)``, taken before listing.
+    full
+        Describe and write every entry again, whether it changed or not.
     accept
         Digest of a plan that was refused as suspicious and that a person has looked at.
 
@@ -130,7 +136,7 @@ def plan_sync(
     mounts = [(holding, Packed.of(objects)) for holding, objects in listings]
     if len({(holding.dataset, holding.region) for holding, _ in mounts}) != 1:
         raise CatalogError("A sync is of the mounts of one dataset in one Region; give at least one, and no others")
-    found = differences(mounts, committed)
+    found = differences(mounts, committed, full=full)
     place = mounts[0][0]
     plan = SyncPlan(
         dataset=place.dataset,

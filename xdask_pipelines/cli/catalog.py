@@ -14,7 +14,8 @@ from typing import Any
 import click
 
 from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
-from xdask_pipelines.safe_text import terminal
+from xdask_pipelines.quoting import in_shell
+from xdask_pipelines.safe_text import one_line
 
 _SHOWN = 20
 _SHORT = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
@@ -32,18 +33,21 @@ _FILTERS = (
 @click.command()
 @click.argument("datasets", nargs=-1)
 @click.option("--accept", help="Digest of a suspicious plan that you have looked at.")
+@click.option(
+    "--full", is_flag=True, help="Read all headers and write all entries again, as after damage to the catalog."
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @JSON
-def sync(datasets: tuple[str, ...], accept: str | None, dry_run: bool, as_json: bool) -> None:
+def sync(datasets: tuple[str, ...], accept: str | None, full: bool, dry_run: bool, as_json: bool) -> None:
     """Make the catalog say what lies in the folders, for all datasets or those named."""
     from xdask_pipelines.upkeep import sync_datasets
 
-    done = sync_datasets(topology(), datasets, accept=accept, dry_run=dry_run, tell=tell(as_json))
+    done = sync_datasets(topology(), datasets, accept=accept, full=full, dry_run=dry_run, tell=tell(as_json))
 
     def show() -> None:
         for each in done:
             if "error" in each:
-                echo(f"xdask: {each['message']}", fg="red", err=True)
+                echo(f"xdask: {one_line(each['message'])}", fg="red", err=True)
                 continue
             read = each["counts"].pop("bytes_to_read")
             counts = ", ".join(f"{v:,} {k}" for k, v in each["counts"].items()) + f", {read:,} B to read"
@@ -52,15 +56,13 @@ def sync(datasets: tuple[str, ...], accept: str | None, dry_run: bool, as_json: 
             for sign, name in (("+", "added"), ("~", "changed"), ("-", "removed")):
                 keys = each.get(name, ())
                 for key in keys[:_SHOWN]:
-                    echo(f"  {sign} {terminal(key, one_line=True)}")
+                    echo(f"  {sign} {one_line(key)}")
                 if len(keys) > _SHOWN:
                     echo(f"  {sign} and {len(keys) - _SHOWN} more (--json lists all)")
             for key, reason in each["quarantined"].items():
-                echo(
-                    f"  not catalogued: {terminal(key, one_line=True)}: {terminal(reason, one_line=True)}", fg="yellow"
-                )
+                echo(f"  not catalogued: {one_line(key)}: {one_line(reason)}", fg="yellow")
             for warning in each.get("warnings", ()):
-                echo(f"  warning: {terminal(warning, one_line=True)}", fg="yellow")
+                echo(f"  warning: {one_line(warning)}", fg="yellow")
 
     give(as_json, done, show)
     click.get_current_context().exit(1 if any("error" in each for each in done) else 0)
@@ -171,8 +173,8 @@ def catalog_search(ctx: click.Context, /, limit: int, as_json: bool, **given: An
     def show() -> None:
         for e in found:
             echo(
-                f"{e.region:12} {e.size_bytes / 1e6:9.2f} MB  {e.etag[:12]}  {e.dataset}  {terminal(e.key, one_line=True)}"
-                + (f"  [{e.part}]" if e.part else "")
+                f"{e.region:12} {e.size_bytes / 1e6:9.2f} MB  {e.etag[:12]}  {e.dataset}  {one_line(e.key)}"
+                + (f"  [{one_line(e.part)}]" if e.part else "")
             )
         more = ", more may match: raise --limit" if len(found) == limit else ""
         echo(f"{len(found)} entries{more}" + ("" if found or more else f". {held.instead(**query)}"))
@@ -195,6 +197,6 @@ def catalog_facets(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
         if not found:
             echo(f"0 entries. {held.instead(**query)}")
         for name, counts in found.items():
-            echo(f"{name:16} " + ", ".join(f"{value} ({n})" for value, n in counts.items()))
+            echo(f"{in_shell(name):16} " + ", ".join(f"{in_shell(value)} ({n})" for value, n in counts.items()))
 
     give(as_json, found, show)

@@ -14,6 +14,7 @@ import click
 
 from xdask_pipelines.cli.catalog import Facets, filters, query_of
 from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
+from xdask_pipelines.safe_text import one_line
 
 SHOWN = 3
 
@@ -57,7 +58,7 @@ def catalog_import(file: Path, as_json: bool) -> None:
         for reason, rows in done["refused"].items():
             echo(f"{rows['rows']} rows not imported: {reason}", fg="yellow")
             for example in rows["examples"][:SHOWN]:
-                echo(f"  {example}")
+                echo(f"  {one_line(example)}")
         if any(done["imported"].values()):
             echo("They have no headers yet: `xdask catalog describe` reads those that you name, or a sync all.")
 
@@ -105,7 +106,7 @@ def catalog_describe(ctx: click.Context, /, as_json: bool, **given: Any) -> None
         for place, count in done["described"].items():
             echo(f"{place}: {count} entries described")
         for entry, reason in done["unreadable"].items():
-            echo(f"  not described: {entry}: {reason}", fg="yellow")
+            echo(f"  not described: {one_line(entry)}: {one_line(reason)}", fg="yellow")
         if not done["described"]:
             echo("nothing to do: what matches has its header")
 

@@ -90,9 +90,10 @@ class Deliver(WorkerPlugin):
             return
         ts = self._worker.state.tasks[key]
         if (ts.annotations or {}).get(_ANNOTATION) and (nbytes := ts.nbytes or 0) <= MAX_BYTES:
-            header, frames = serialize(self._worker.data[key], on_error="message")
-            if (
-                header["serializer"] != "error"
-            ):  # else who asks for it is told: here it would end the worker's connection
+            # Collections as one: a header for each item does not say whether all could be serialized, and distributed
+            # (2026.8.0) cannot pass such a header of a dict on.
+            header, frames = serialize(self._worker.data[key], on_error="message", iterate_collection=False)
+            # If it could not be serialized, who asks for it is told: here it would end the worker's connection.
+            if header["serializer"] != "error":
                 message = {"key": key, "nbytes": nbytes, "data": Serialized(header, frames)}
                 self._worker.batched_send({"op": "xdask-delivered", **message})

@@ -1,0 +1,215 @@
+"""Bytes: requests and answers stay small however large entries are, and answers that are not the node's are named."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from catalog_helpers import ERA5_PLACE, era5, stored
+from proxy import Proxy, proxied
+
+from xdask_pipelines.catalog import (
+    ManifestChange,
+    copy_catalog,
+    open_catalog,
+    opensearch,
+    opensearch_head,
+    opensearch_node,
+)
+from xdask_pipelines.catalog.columns import Listing
+from xdask_pipelines.catalog.opensearch_index import portions
+from xdask_pipelines.catalog.opensearch_query import MAPPING
+from xdask_pipelines.catalog.pieces import PIECE_BYTES, changed
+from xdask_pipelines.errors import CatalogError
+
+MB = 1_000_000
+
+
+@pytest.fixture
+def address(node_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(opensearch_node, "_FIRST_WAIT_SECONDS", 0.01)
+    for patience in ("FIRST_PATIENCE_SECONDS", "PATIENCE_SECONDS"):
+        monkeypatch.setattr(opensearch_node, patience, 0.3)
+    return node_address
+
+
+def _large(number: int, size: int) -> list[Any]:
+    """Entries whose headers have so many bytes, which do not compress."""
+    return [
+        era5("2011-07", key=f"k/{i:04}", header={"attrs": {"history": secrets.token_hex(size // 2)}})
+        for i in range(number)
+    ]
+
+
+# --- cut by bytes ----------------------------------------------------------------------------------------------------
+
+
+def test_portions_are_as_many_as_fit_and_at_least_one() -> None:
+    assert list(portions([])) == []
+    assert list(portions([3 * MB, 4 * MB, 2 * MB, 20 * MB, 0, 8 * MB, 1])) == [2, 1, 1, 2, 1]
+    assert list(portions([1] * 10_000)) == [10_000]
+
+
+def test_pieces_of_a_manifest_with_long_keys_are_cut_by_bytes() -> None:
+    objects = [stored(f"{i:06}/{secrets.token_hex(450)}") for i in range(15_000)]
+    pieces = changed(Listing.of(()), ManifestChange(put=Listing.of(objects)))
+    assert [item for piece in pieces for item in piece] == objects
+    assert len(pieces) == 3
+    assert max(len(piece.packed()) for piece in pieces) < PIECE_BYTES
+    assert len(changed(Listing.of(()), ManifestChange(put=[stored(f"{i:06}") for i in range(15_000)]))) == 1
+
+
+@pytest.mark.opensearch
+def test_a_thousand_entries_of_200_kb_are_committed_and_found(address: str, search_node: str, tmp_path: Path) -> None:
+    """In requests and answers of at most 10 MiB, as small instances of AWS domains take them."""
+    sizes: list[tuple[str, int, int]] = []
+    with proxied(search_node) as proxy:
+        proxy.sizes = sizes
+        catalog = open_catalog(address.replace(search_node, proxy.url))
+        entries = _large(1_000, 200_000)
+        catalog.apply(entries, manifest=ManifestChange(put=[stored(e.key) for e in entries]), **ERA5_PLACE)
+        found = catalog.search()
+        assert [(e.key, e.header) for e in found] == [(e.key, e.header) for e in entries]
+        assert len(catalog.search(limit=700)) == 700
+        catalog.apply([era5("2011-07", key=e.key, etag="new") for e in entries[:500]], **ERA5_PLACE)
+        catalog.apply([], [e.id for e in entries[500:]])
+        assert catalog.count() == 500
+        assert len(catalog.tombstones(**ERA5_PLACE)) == 500
+    assert max(sent for _, sent, _ in sizes) < 10 * 2**20
+    assert max(received for _, _, received in sizes) < 10 * 2**20
+    assert sum(sent > 4 * MB for _, sent, _ in sizes) >= 20, "and not one by one"
+
+
+@pytest.mark.opensearch
+def test_large_entries_are_migrated_and_copied(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The version before did not measure documents."""
+    older = {**MAPPING["properties"]}
+    measured = older.pop("bytes")
+    monkeypatch.setitem(
+        MAPPING, "properties", {**older, "bytes": {"type": "long", "index": False, "doc_values": False}}
+    )
+    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 2)
+    catalog = open_catalog(address)
+    entries = _large(300, 200_000)
+    catalog.apply(entries, **ERA5_PLACE)
+    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 3)
+    monkeypatch.setitem(MAPPING, "properties", {**older, "bytes": measured})
+    assert catalog.migrate()
+    assert [e.header for e in catalog.search()] == [e.header for e in entries]
+    copied = copy_catalog(address, f"sqlite://{tmp_path}/c.sqlite")
+    assert [held.entries for held in copied.values()] == [300]
+    back = copy_catalog(f"sqlite://{tmp_path}/c.sqlite", f"{address}-back")
+    assert back == copied
+
+
+@pytest.mark.opensearch
+def test_facets_with_many_values_are_counted_apart(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opensearch, "_ALL_VALUES", 40)
+    catalog = open_catalog(address)
+    entries = [era5("2011-07", key=f"k/{i:02}", facets={"odd": str(i % 2), "own": f"{i:02}"}) for i in range(30)]
+    catalog.apply(entries)
+    found = catalog.facets("odd", "own", "region")
+    assert found["odd"] == {"0": 15, "1": 15}
+    assert found["own"] == {f"{i:02}": 1 for i in range(30)}
+    monkeypatch.setattr(opensearch, "_MAX_VALUES", 20)
+    with pytest.raises(CatalogError, match="own has more than 20 values among these entries; narrow the query"):
+        catalog.facets("odd", "own")
+
+
+# --- answers that are none -------------------------------------------------------------------------------------------
+
+PAGE = b"<html><head><title>Welcome</title></head><body>It works!</body></html>"
+
+
+def _answers(kind: str, status: int, content: bytes) -> Callable[[Proxy], None]:
+    def arm(proxy: Proxy) -> None:
+        proxy.fault = lambda method, path, number: (status, content, kind) if method != "HEAD" else None
+
+    return arm
+
+
+@pytest.mark.opensearch
+@pytest.mark.parametrize(
+    ("arm", "words"),
+    [
+        (
+            _answers("text/html", 200, PAGE),
+            "gives an answer that is not OpenSearch's: text/html instead of JSON: '<html>",
+        ),
+        (_answers("text/html", 404, PAGE), "not OpenSearch's: status 404 with '<html>"),
+        (_answers("application/json", 404, b'{"message": "no route"}'), "status 404 with .*no route"),
+        (_answers("application/json", 200, b""), "application/json instead of JSON: nothing"),
+        (_answers("application/json", 200, b'{"_source": {"hea'), "JSON that breaks off or is damaged"),
+        (_answers("application/json", 200, b'["no", "object"]'), "JSON that is no object"),
+        (_answers("application/json", 200, b'{"status": "ok"}'), "JSON without what was asked for .KeyError"),
+        (_answers("text/html", 413, PAGE), r"takes no request of this size \(HTTP status 413\).*max_content_length"),
+    ],
+)
+def test_answers_that_no_node_gives_are_named_and_are_no_empty_catalog(
+    address: str, search_node: str, arm: Callable[[Proxy], None], words: str
+) -> None:
+    with proxied(search_node) as proxy:
+        catalog = open_catalog(address.replace(search_node, proxy.url))
+        catalog.apply([era5("2011-01")])
+        arm(proxy)
+        for ask in (catalog.count, catalog.search, lambda: catalog.apply([era5("2011-02")])):
+            with pytest.raises(CatalogError, match=words):
+                ask()
+        proxy.fault = lambda method, path, number: None
+        assert catalog.count() == 1
+
+
+@pytest.mark.opensearch
+@pytest.mark.parametrize("path", ["/_bulk", "/_doc/head", "/_create/head", "/_refresh", "/_search", "/_count"])
+def test_a_commit_whose_requests_are_answered_by_others_is_no_commit(address: str, search_node: str, path: str) -> None:
+    """They answer, with what looks like success, once in three times, and do not pass the request on."""
+    with proxied(search_node) as proxy:
+        catalog = open_catalog(address.replace(search_node, proxy.url))
+        answered = iter(range(1_000))
+        proxy.fault = lambda method, asked, number: (
+            (200, b'{"errors": false, "acknowledged": true}', "application/json")
+            if path in asked and method != "GET" and next(answered) % 3 == 0
+            else None
+        )
+        catalog.apply([era5("2011-01")], expected_entries=1, **ERA5_PLACE)
+        catalog.apply([era5("2011-02")], [era5("2011-01").id], expected_entries=1, **ERA5_PLACE)
+        assert [e.key for e in catalog.search()] == [era5("2011-02").key]
+        assert next(answered) > 0
+
+
+@pytest.mark.opensearch
+def test_an_answer_without_some_shards_is_no_answer(address: str, search_node: str) -> None:
+    with proxied(search_node) as proxy:
+        catalog = open_catalog(address.replace(search_node, proxy.url))
+        catalog.apply([era5("2011-01"), era5("2011-01", region="us-west-2")])
+
+        def partial(content: bytes) -> bytes:
+            answer = json.loads(content)
+            answer["_shards"]["failed"] = 1
+            if "hits" in answer:
+                answer["hits"]["hits"] = answer["hits"]["hits"][:1]
+            return json.dumps(answer | ({"count": 1} if "count" in answer else {})).encode()
+
+        proxy.fault = lambda method, path, number: partial if "_search" in path or "_count" in path else None
+        for ask in (catalog.count, catalog.search, catalog.facets):
+            with pytest.raises(CatalogError, match=r"does not answer whole.*1 of 2 shards did not answer"):
+                ask()
+
+
+@pytest.mark.opensearch
+def test_a_node_that_is_starting_is_waited_for_and_an_address_without_one_is_not(
+    address: str, search_node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opensearch_node, "FIRST_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(opensearch_node, "PATIENCE_SECONDS", 30.0)
+    with proxied(search_node) as proxy:
+        proxy.fault = lambda method, path, number: 503 if number < 9 else None
+        catalog = open_catalog(address.replace(search_node, proxy.url))
+        catalog.apply([era5("2011-01")])
+        assert len(proxy.seen) > 9
+    with pytest.raises(CatalogError, match=r"does not answer .*, after 0 s of retries"):
+        open_catalog("opensearch+http://127.0.0.1:9/xdask").count()

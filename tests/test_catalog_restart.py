@@ -1,0 +1,81 @@
+"""A node that is killed and started again in the middle of commits and searches: they wait, and nothing is lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from time import sleep
+
+import pytest
+from catalog_helpers import ERA5_PLACE, era5
+from places import eventually
+from proxy import Proxy, proxied
+
+from xdask_pipelines.catalog import open_catalog, opensearch_index, opensearch_node
+from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.resources.search_node import SearchNode
+
+pytestmark = pytest.mark.opensearch
+NUMBER = 6_000
+
+
+@pytest.fixture
+def node(search_node: str, tmp_path: Path) -> Iterator[SearchNode]:
+    """A node of our own, with the jars that the other one has."""
+    (tmp_path / "jars").symlink_to(Path(__file__).parents[1] / "var" / "opensearch" / "jars")
+    own = SearchNode(tmp_path)
+    try:
+        yield own
+    finally:
+        own.down()
+
+
+def _restart(node: SearchNode, proxy: Proxy) -> None:
+    """As a power cut would, and not at once."""
+    os.killpg(json.loads((node.folder / "node.json").read_text())["pid"], signal.SIGKILL)
+    sleep(3)
+    proxy.node = node.up()
+
+
+def test_commits_and_searches_outlast_a_node_that_is_killed_and_started_again(
+    node: SearchNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opensearch_index, "PAGE", 1_000)
+    with proxied(node.up()) as proxy:
+        catalog = open_catalog(f"{proxy.url}/xdask")
+        before = [era5("2011-07", key=f"k/{i:05}", etag="old") for i in range(NUMBER)]
+        catalog.apply(before, expected_entries=NUMBER, **ERA5_PLACE)
+        found: list[object] = []
+
+        def commit() -> None:
+            new = [era5("2011-07", key=f"k/{i:05}", etag="new") for i in range(1, NUMBER + 1)]
+            found.append(catalog.apply(new, [before[0].id], expected_entries=NUMBER, **ERA5_PLACE))
+
+        def search() -> None:
+            found.append({e.etag for e in catalog.search()})
+
+        for act, path, number in ((commit, "_bulk", 3), (search, "_search", 4)):
+            sent = len([p for _, p in proxy.seen if path in p])
+            thread = threading.Thread(target=act)
+            thread.start()
+            assert eventually(lambda p=path, n=sent + number: len([s for _, s in proxy.seen if p in s]) >= n)
+            _restart(node, proxy)
+            thread.join(120)
+            assert not thread.is_alive()
+        assert found == [2, {"new"}]
+        assert catalog.count() == NUMBER
+        assert [t.key for t in catalog.tombstones(**ERA5_PLACE)] == ["k/00000"]
+
+
+def test_a_node_that_does_not_come_back_is_reported(node: SearchNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opensearch_node, "PATIENCE_SECONDS", 3.0)
+    with proxied(node.up()) as proxy:
+        catalog = open_catalog(f"{proxy.url}/xdask")
+        catalog.apply([era5("2011-01")])
+        node.down()
+        with pytest.raises(CatalogError, match=r"does not answer .*, after \d+ s of retries. Is it running"):
+            catalog.apply([era5("2011-02")])
