@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
@@ -13,6 +13,7 @@ import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client, Scheduler, wait
+from distributed.diagnostics.plugin import SchedulerPlugin
 from places import CENTRAL, EAST, WEST, Cluster, array, eventually
 
 from xdask_pipelines.placement import PlacementError, compute, pin
@@ -147,6 +148,48 @@ def test_a_loop_of_submissions_pushes_no_running_computation_out(
     finally:
         flag.touch()
         client.run_on_scheduler(_limit, before)
+
+
+# ---- what would hurt all -------------------------------------------------------------------------------------------
+
+
+class Replaced(SchedulerPlugin):
+    name = "xdask-placement"
+
+
+def test_nobody_replaces_or_removes_placement_nor_restarts_what_others_use(
+    cluster: Cluster, neighbour: Client, tmp_path: Path
+) -> None:
+    flag = tmp_path / "go"
+    answers: list[Any] = []
+    run = Thread(target=lambda: answers.append(compute(cluster.client, until(flag, EAST).sum())))
+    run.start()
+    try:
+        assert eventually(lambda: cluster.client.run_on_scheduler(_processing) > 0)
+        attempts: list[Callable[[], Any]] = [
+            lambda: neighbour.register_plugin(Replaced()),
+            lambda: neighbour.unregister_scheduler_plugin("xdask-placement"),
+            neighbour.restart,
+            lambda: neighbour.restart_workers(workers_of(neighbour, EAST)),
+            lambda: neighbour.sync(neighbour.scheduler.terminate),  # what `Client.shutdown` asks
+        ]
+        for attempt in attempts:
+            with pytest.raises(PlacementError, match=r"neither replaced nor removed|would lose the work of others"):
+                attempt()
+    finally:
+        flag.touch()
+        run.join(timeout=60)
+    assert len(answers) == 1
+    neighbour.register_plugin(Harmless())
+    neighbour.unregister_scheduler_plugin("harmless")
+
+
+class Harmless(SchedulerPlugin):
+    name = "harmless"
+
+
+def _processing(dask_scheduler: Scheduler | None = None) -> int:
+    return sum(len(ws.processing) for ws in dask_scheduler.workers.values())  # type: ignore[union-attr]
 
 
 # ---- P2P shuffles into pools that come late ---------------------------------------------------------------------------

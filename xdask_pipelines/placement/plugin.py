@@ -13,7 +13,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from time import time
 from typing import Any
 
 from dask._task_spec import Task
@@ -27,12 +26,12 @@ from xdask_pipelines import __version__
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.names import POOL_PREFIX, pool_name
 from xdask_pipelines.placement import backlog
+from xdask_pipelines.placement.admission import control_admission
 from xdask_pipelines.placement.computation import Computation
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.draining import Workers, drain_on_scheduler
 from xdask_pipelines.placement.empty_pools import EmptyPools
 from xdask_pipelines.placement.fence import know_what_is_held
-from xdask_pipelines.placement.guard import ADMITTED
 from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.keep_home import keep_home
 from xdask_pipelines.placement.ledger import Ledger
@@ -108,7 +107,7 @@ class PlacementPlugin(SchedulerPlugin):
         scheduler.plugins = {NAME: self, **scheduler.plugins}
         know_what_is_held(self._held_in)
         self._note_submitting_tasks(scheduler)
-        scheduler.handlers["register-worker"] = self._admit
+        control_admission(scheduler, NAME, self.settings.mend)
         keep_home(scheduler, self._region_of)
         self.ledger.start(scheduler)
 
@@ -129,19 +128,6 @@ class PlacementPlugin(SchedulerPlugin):
             return create(**values)
 
         scheduler._create_taskstate_from_graph = create_noting  # type: ignore[method-assign]
-
-    async def _admit(self, comm: Any, **about: Any) -> None:
-        """Let a worker join if it runs with our preload: another would read unguarded, and report nothing."""
-        if not (about.get("extra") or {}).get(ADMITTED):
-            message = (
-                f"This scheduler places tasks, and the worker at {about['address']} was started without the preload module "
-                f"that guards and reports its reads. Start it with `{self.settings.mend}`, or give it `--preload "
-                "xdask_pipelines.placement.preload`."
-            )
-            logger.warning("a worker was refused: %s", message)
-            await comm.write({"status": "error", "message": message, "time": time()})
-            return
-        await self.scheduler.add_worker(comm, **about)
 
     # ---- at submission ----------------------------------------------------------------------------------------
 
