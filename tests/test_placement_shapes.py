@@ -54,6 +54,7 @@ SHAPES: dict[str, Callable[[da.Array, da.Array], Any]] = {
     "std": lambda e, w: [e.std(), w.std(axis=0)],
     "argmax": lambda e, w: e.argmax(axis=0),
     "cumsum": lambda e, w: e.cumsum(axis=0),
+    "singular_values": lambda e, w: [da.linalg.svd(x)[1] for x in (e, da.concatenate([w, w]))],
     "nested_fused": lambda e, w: ((e * 2 + 1) ** 2)[::2, 1:].T[1:3].sum(axis=1),
     "difference": lambda e, w: e - w,
     "sum_of_difference": late_sum,

@@ -110,6 +110,7 @@ EXPRESSIONS: dict[str, Callable[[], xr.DataArray]] = {
     "zonal mean of the spread": lambda: members(3).std("member").mean("lon"),
     "spread of two": lambda: members(2).std("member"),
     "variance in double precision": lambda: members(3).astype("f8").var("member"),
+    "one spread of many small blocks": lambda: members(5).chunk(lat=10, lon=15).std(),
     "range of four": lambda: members(4).max("member") - members(4).min("member"),
     "median of three": lambda: members(3).chunk(member=-1).median("member").mean("time"),
     "seasonal climatology difference": lambda: seasonal(field(EAST, 1)) - seasonal(field(WEST, 2)),

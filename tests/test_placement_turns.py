@@ -7,7 +7,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
-from distributed import Client, Scheduler
+from distributed import Client, Scheduler, futures_of
 from places import EAST, WEST, Cluster, eventually
 
 from xdask_pipelines.placement import compute, pin
@@ -18,27 +18,27 @@ FLOOD = 20_000
 
 def test_a_client_that_comes_in_begins_where_the_pool_is() -> None:
     turns = Turns()
-    assert turns.first(EAST, {}) == 1
+    assert turns.first(EAST, 0) == 1
     turns.ran(EAST, 500)
     turns.ran(EAST, 499)
-    assert turns.first(EAST, {}) == 501
-    assert turns.first(WEST, {}) == 1  # pools count by themselves
+    assert turns.first(EAST, 0) == 501
+    assert turns.first(WEST, 0) == 1  # pools count by themselves
 
 
 def test_a_clients_own_submissions_follow_one_another_and_an_idle_client_saves_nothing_up() -> None:
     turns = Turns()
-    assert turns.first(EAST, {EAST: 20_000}) == 20_001
+    assert turns.first(EAST, 20_000) == 20_001
     turns.ran(EAST, 30_000)
-    assert turns.first(EAST, {EAST: 20_000}) == 30_001
+    assert turns.first(EAST, 20_000) == 30_001
 
 
 def test_tasks_of_no_pool_wait_for_no_pool() -> None:
     turns = Turns()
-    assert turns.first(None, {}) == 1
+    assert turns.first(None, 0) == 1
     turns.ran(None, 7)
     turns.ran(EAST, 9)
     turns.ran(WEST, 5)
-    assert turns.first(None, {}) == 6
+    assert turns.first(None, 0) == 6
 
 
 def make(block_id: Any = None) -> np.ndarray:
@@ -88,6 +88,30 @@ def test_a_flood_of_one_client_does_not_make_another_wait(cluster: Cluster) -> N
     assert eventually(lambda: key in client.run_on_scheduler(_keys, client.id))
     assert client.run_on_scheduler(_turn, key) > FLOOD
     del flood, later
+
+
+def test_a_priority_lets_work_overtake_ones_own_and_nobody_else_s(cluster: Cluster) -> None:
+    client, many = cluster.client, 3_000
+    flood = tiny("first", EAST, many).persist()
+    assert eventually(lambda: client.run_on_scheduler(_left, client.id) > 0)
+    urgent = [client.persist(tiny(f"urgent-{priority}", EAST, many), priority=priority) for priority in (1, 1_000)]
+    last = urgent[-1].__dask_keys__()[-1]
+    assert eventually(lambda: last in client.run_on_scheduler(_keys, client.id))
+    turns = [client.run_on_scheduler(_turn, lazy.__dask_keys__()[-1]) for lazy in (flood, *urgent)]
+    assert turns[1] < turns[0] + many / 2  # beside what was submitted before
+    assert turns[2] == turns[1] + many  # but not two rows of them
+    with Client(client.scheduler.address, set_as_default=False) as other:  # type: ignore[union-attr]
+        (total,), _ = compute(other, tiny("neighbour", EAST, 40).sum())
+    assert total == 40
+    assert sum(not f.done() for f in futures_of(urgent[0])) > many // 2, "the second client waited for the priority"
+
+
+def test_a_priority_below_zero_lets_all_others_go_first(cluster: Cluster) -> None:
+    client = cluster.client
+    polite = client.persist(tiny("polite", EAST, 2_000), priority=-1)
+    with Client(client.scheduler.address, set_as_default=False) as other:  # type: ignore[union-attr]
+        compute(other, tiny("hasty", EAST, 400).sum())
+    assert sum(not f.done() for f in futures_of(polite)) > 1_000
 
 
 def _keys(client: str, dask_scheduler: Scheduler | None = None) -> set[Any]:

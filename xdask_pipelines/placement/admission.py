@@ -1,7 +1,7 @@
 """What a scheduler that several people share lets in, and what it refuses because others would pay for it.
 
-Belongs here: workers without the guard, plugins that would replace or remove ours, restarts while others compute. Does not
-belong here: who may connect (certificates), where tasks run (plugin).
+Belongs here: workers without the guard, restarts while others compute. Does not belong here: plugins (reserved_plugins), who
+may connect (certificates), where tasks run (plugin).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from time import time
 from typing import Any
 
 from distributed import Scheduler
-from distributed.protocol import pickle
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.guard import ADMITTED
@@ -22,21 +21,17 @@ logger = logging.getLogger("xdask.placement")
 _ENDED = frozenset({"memory", "erred", "released", "forgotten"})
 
 
-def control_admission(scheduler: Scheduler, plugin: str, remedy: str) -> None:
+def control_admission(scheduler: Scheduler, remedy: str) -> None:
     """Refuse what would hurt other users of a scheduler.
 
     Parameters
     ----------
     scheduler
         The scheduler.
-    plugin
-        Name of the plugin that nobody may replace or remove.
     remedy
         Command that starts the pools, for messages.
     """
     scheduler.handlers["register-worker"] = _admitting(scheduler, remedy)
-    for name in ("register_scheduler_plugin", "unregister_scheduler_plugin"):
-        scheduler.handlers[name] = _keeping(scheduler.handlers[name], plugin)
     for name in ("restart", "restart_workers", "terminate"):
         scheduler.handlers[name] = _unshared(scheduler, scheduler.handlers[name], name)
 
@@ -57,21 +52,6 @@ def _admitting(scheduler: Scheduler, remedy: str) -> Callable[..., Any]:
         await comm.write({"status": "error", "message": message, "time": time()})
 
     return register
-
-
-def _keeping(handle: Callable[..., Any], ours: str) -> Callable[..., Any]:
-    """Register and remove plugins, but for one name."""
-
-    async def handled(plugin: Any = None, name: str | None = None, **options: Any) -> Any:
-        given = pickle.loads(plugin) if isinstance(plugin, bytes) else plugin
-        if ours in (name, getattr(given, "name", None)):
-            raise PlacementError(
-                f"The scheduler plugin {ours!r} places the tasks of everybody who computes here: it can be neither replaced "
-                "nor removed. Give your plugin another name."
-            )
-        return await handle(**({} if plugin is None else {"plugin": plugin}), name=name, **options)
-
-    return handled
 
 
 def _unshared(scheduler: Scheduler, handle: Callable[..., Any], name: str) -> Callable[..., Any]:

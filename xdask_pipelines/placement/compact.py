@@ -58,6 +58,8 @@ def compact(
     task: GraphNode, marks: tuple[frozenset[str], frozenset[str]] | None = None, region: str | None = None
 ) -> GraphNode:
     """The same task, to be sent compressed if it is made of several; with its marks and its Region, if they are known."""
+    if task.block_fusion:
+        return task  # P2P shuffles look for their barrier; the Regions of its users say where it spreads its output
     if region is not None and type(task) is not Task:
         task = GraphNode.fuse(task, Task("same", _same, TaskRef(task.key)), key=task.key)
     if type(task) is not Task or (task.func is not _execute_subgraph and region is None):

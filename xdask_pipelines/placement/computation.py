@@ -18,6 +18,9 @@ from xdask_pipelines.placement.settings import Settings
 #: Plain ``.compute()`` never asks for its report: of each client, this many computations that ended are kept.
 MAX_ENDED = 1_000
 
+#: The last turn of what was submitted, by pool and by whether it has a priority above 0.
+LastTurns = dict[tuple[str | None, bool], int]
+
 
 @dataclass(eq=False)
 class Computation:
@@ -47,7 +50,7 @@ class Computation:
     planned: Counter[str] = field(default_factory=Counter)
     worker_seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     between: dict[str, tuple[float, float]] = field(default_factory=dict)
-    last_turns: dict[str | None, int] = field(default_factory=dict)
+    last_turns: LastTurns = field(default_factory=dict)
     parent: Computation | None = None
     receiver: str = ""
     left: set[Key] = field(init=False)
@@ -174,13 +177,13 @@ class Computations:
         """Live computations that need a key, oldest first."""
         return self._by_key.get(key, ())
 
-    def last_turns(self, client: str) -> dict[str | None, int]:
-        """By pool, the last turn of all that a client has submitted and still wants."""
-        last: dict[str | None, int] = {}
+    def last_turns(self, client: str) -> LastTurns:
+        """The last turns of all that a client has submitted and still wants."""
+        last: LastTurns = {}
         for computation in self._all.values():
             if computation.client == client:
-                for region, turn in computation.last_turns.items():
-                    last[region] = max(turn, last.get(region, 0))
+                for row, turn in computation.last_turns.items():
+                    last[row] = max(turn, last.get(row, 0))
         return last
 
     def __iter__(self) -> Iterator[Computation]:

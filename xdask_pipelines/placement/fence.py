@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from dask._task_spec import Alias, DataNode, GraphNode, convert_legacy_graph
+from dask._task_spec import Alias, DataNode, GraphNode, convert_legacy_graph, cull
 from dask.blockwise import optimize_blockwise
 from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph
@@ -77,7 +77,8 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, settings: Setti
     chosen = assign(graph, wanted, known, _held)
     labels = chosen.labels() if chosen else _home_labels(graph)
     layered = optimize_blockwise(_labelled(graph, labels), keys=ordered).cull(wanted)
-    tasks: Graph = convert_legacy_graph(ensure_dict(layered))
+    # Layers that were written task by task keep those that nobody needs, such as the Q of a QR of which R alone is used.
+    tasks: Graph = cull(convert_legacy_graph(ensure_dict(layered)), wanted)
     tasks, users = _inline_constants(tasks, wanted)
     order = topological({key: task.dependencies for key, task in tasks.items()}, users)
     homes, own = _homes(order, tasks)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
 
 from dask._task_spec import Task
@@ -27,7 +26,7 @@ from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.names import POOL_PREFIX, pool_name
 from xdask_pipelines.placement import backlog
 from xdask_pipelines.placement.admission import control_admission
-from xdask_pipelines.placement.computation import Computation
+from xdask_pipelines.placement.computation import Computation, LastTurns
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.draining import Workers, drain_on_scheduler
 from xdask_pipelines.placement.empty_pools import EmptyPools
@@ -36,6 +35,7 @@ from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.keep_home import keep_home
 from xdask_pipelines.placement.ledger import Ledger
 from xdask_pipelines.placement.prefetch import Prefetch
+from xdask_pipelines.placement.reserved_plugins import reserve_plugins
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.placement.shuffles import Shuffles
 from xdask_pipelines.placement.totals import WAITING
@@ -59,7 +59,8 @@ def _priority(ts: TaskState) -> tuple[float, ...]:
 
 def _take_turn(ts: TaskState, turn: float) -> None:
     user, _, *order = _priority(ts)
-    ts.priority = (user, turn, *order)
+    # A priority above 0 has chosen the turn already; one below 0 lets the tasks of all others go first.
+    ts.priority = (user if user > 0 else 0, turn, *order)
 
 
 class _OnePool(dict[str, dict[str, float]]):
@@ -107,9 +108,10 @@ class PlacementPlugin(SchedulerPlugin):
         scheduler.plugins = {NAME: self, **scheduler.plugins}
         know_what_is_held(self._held_in)
         self._note_submitting_tasks(scheduler)
-        control_admission(scheduler, NAME, self.settings.mend)
+        control_admission(scheduler, self.settings.mend)
         keep_home(scheduler, self._region_of)
         self.ledger.start(scheduler)
+        reserve_plugins(scheduler)
 
     # ---- what clients ask -------------------------------------------------------------------------------------
 
@@ -185,7 +187,7 @@ class PlacementPlugin(SchedulerPlugin):
                 self._bind_when_ready(tasks[key])
 
     def _give_turns(
-        self, new: list[TaskState], computation: Computation, own: Mapping[str | None, int], parent: TaskState | None
+        self, new: list[TaskState], computation: Computation, own: LastTurns, parent: TaskState | None
     ) -> None:
         """Put turns in the place of Dask's generations, before tasks are sent to workers."""
         if parent is not None and parent.priority:
@@ -194,13 +196,13 @@ class PlacementPlugin(SchedulerPlugin):
                 if ts.priority:
                     _take_turn(ts, parent.priority[1] - SUBTASK)
             return
-        next_turn: dict[str | None, int] = {}
+        next_turn: LastTurns = {}
         for ts in sorted((ts for ts in new if ts.priority), key=_priority):
-            region = self._region_of(ts)
-            turn = next_turn.get(region) or self._turns.first(region, own)
-            next_turn[region] = turn + 1
+            row = (self._region_of(ts), _priority(ts)[0] < 0)
+            turn = next_turn.get(row) or self._turns.first(row[0], own.get(row, 0))
+            next_turn[row] = turn + 1
             _take_turn(ts, turn)
-        computation.last_turns = {region: turn - 1 for region, turn in next_turn.items()}
+        computation.last_turns = {row: turn - 1 for row, turn in next_turn.items()}
 
     def _look_at_waiting(self) -> None:
         """Resume or fail tasks that no worker may run."""

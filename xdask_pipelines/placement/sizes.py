@@ -17,14 +17,26 @@ from dask._task_spec import DataNode, GraphNode, Task
 from dask.array.reductions import mean_chunk, moment_chunk
 from dask.blockwise import Blockwise
 from dask.highlevelgraph import HighLevelGraph, Layer
+from dask.sizeof import sizeof
 from dask.typing import Key
 
 from xdask_pipelines.placement.homes import nested
 from xdask_pipelines.placement.true_dtypes import true_dtypes
 
-#: Blocks of some layers are dictionaries of arrays: how many of the layer's dtype, and bytes of more for each element.
-#: Means have totals and counts; moments have totals, sums of squares, and counts that are integers of 8 bytes.
-_COMBINED = {"mean_combine-partial": (2, 0), "moment_combine-partial": (2, 8), "var-partial": (2, 8)}
+#: The dictionaries of arrays that some reductions pass on: means have totals and counts, moments sums of squares too.
+_MEAN, _MOMENT = ("n", "total"), ("n", "total", "M")
+
+
+def _empty(names: Sequence[str]) -> int:
+    """Bytes of a dictionary but for its values, which count where blocks are small."""
+    return int(sizeof(dict.fromkeys(names, 0))) - len(names) * int(sizeof(0))
+
+
+#: How many arrays of the layer's dtype a block of such layers is, bytes of more for each element, and for each block.
+#: Counts of moments are integers of 8 bytes.
+_ARRAY = (1, 0, 0)
+_TWO, _THREE = (2, 0, _empty(_MEAN)), (2, 8, _empty(_MOMENT))
+_COMBINED = {"mean_combine-partial": _TWO, "moment_combine-partial": _THREE, "var-partial": _THREE}
 
 #: Name of the layer of one output of `apply_gufunc`.
 _OUTPUT = re.compile(r"([^-]+)_(\d+)-([0-9a-f]+)")
@@ -83,7 +95,9 @@ class Sizes:
             return None if None in made else sum(n for n in made if n is not None)
         chunks, dtype = self._known[name]
         nbytes = _block_bytes(chunks, dtype, index)
-        return None if nbytes is None else nbytes * self._itemsize(name, dtype) // dtype.itemsize
+        if nbytes is None:
+            return None
+        return nbytes * self._itemsize(name, dtype) // dtype.itemsize + self._arrays.get(name, _ARRAY)[2]
 
     def blocks(self, name: str) -> np.ndarray | None:
         """Bytes of each block of a layer, of the shape of its blocks; None if nothing tells."""
@@ -95,11 +109,12 @@ class Sizes:
         if name not in self._known:
             return None
         chunks, dtype = self._known[name]
-        return _all_bytes(chunks, self._itemsize(name, dtype))
+        nbytes = _all_bytes(chunks, self._itemsize(name, dtype))
+        return None if nbytes is None else nbytes + self._arrays.get(name, _ARRAY)[2]
 
     def _itemsize(self, name: str, dtype: np.dtype[Any]) -> int:
         """Bytes of one element of all arrays that a block of a layer holds."""
-        arrays, more = self._arrays.get(name, (1, 0))
+        arrays, more, _ = self._arrays.get(name, _ARRAY)
         return int(arrays * dtype.itemsize) + int(more)
 
 
@@ -119,18 +134,18 @@ def _outputs_of_gufuncs(known: Mapping[str, Chunked]) -> dict[str, list[str]]:
     return {w: [n[i] for i in range(len(n))] for w, n in found.items() if set(n) == set(range(len(n)))}
 
 
-def _arrays_a_block(name: str, layer: Layer) -> tuple[int, int]:
-    """How many arrays of the layer's dtype a block is, and bytes of more for each element."""
+def _arrays_a_block(name: str, layer: Layer) -> tuple[int, int, int]:
+    """How many arrays of the layer's dtype a block is, and bytes of more for each element and each block."""
     function: Any = layer.task.func if isinstance(layer, Blockwise) and isinstance(layer.task, Task) else None
     keywords: dict[str, Any] = {}
     while isinstance(function, partial):
         function, keywords = function.func, {**function.keywords, **keywords}
     if function is mean_chunk:
         # Counts of a full block are one number, repeated without memory; those of values that are not NaN are an array.
-        return (2, 0) if "numel" in keywords else (1, 0)
+        return _TWO if "numel" in keywords else (1, 0, _TWO[2])
     if function is moment_chunk:
-        return (2, 8)
-    return next((found for prefix, found in _COMBINED.items() if name.startswith(prefix)), (1, 0))
+        return _THREE
+    return next((found for prefix, found in _COMBINED.items() if name.startswith(prefix)), _ARRAY)
 
 
 def _all_bytes(chunks: Chunks, itemsize: int) -> np.ndarray | None:

@@ -5,13 +5,13 @@ Belongs here: the order in which a pool runs the tasks of several clients. Does 
 Dask runs older submissions first: a computation of one task waits for the 20,000 that somebody submitted before it.
 Here every task gets a turn when it is submitted: tasks of one client have consecutive turns, in Dask's own order, and a
 client that comes in begins at the turn that the pool has reached. A worker runs lower turns first, so that clients
-alternate, task by task; each client's own submissions still run one after the other (start-time fair queueing). Only
-what Dask calls generation is replaced: a user's priority still comes before it, Dask's order within a graph after it.
+alternate, task by task; each client's own submissions still run one after the other (start-time fair queueing). Turns
+replace what Dask calls generation; Dask's order within a graph comes after them. What a client submits with a priority
+above 0 takes turns beside the client's other work instead of after it, and before nobody else's: 20,000 tasks with priority
+1,000 made another client wait 120 s for one sum. A priority below 0 lets the work of all others go first.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 
 class Turns:
@@ -31,7 +31,7 @@ class Turns:
         if region is not None and turn > self._reached.get(region, 0):
             self._reached[region] = int(turn)
 
-    def first(self, region: str | None, own: Mapping[str | None, int]) -> int:
+    def first(self, region: str | None, own: int) -> int:
         """First turn of a new submission.
 
         Parameters
@@ -39,6 +39,6 @@ class Turns:
         region
             Pool of the tasks.
         own
-            Last turns of what the same client has submitted before and still wants.
+            Last turn there of what the same client has submitted before and still wants, with a priority above 0 or without.
         """
-        return max(self.reached(region), own.get(region, 0)) + 1
+        return max(self.reached(region), own) + 1
