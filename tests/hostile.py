@@ -10,6 +10,7 @@ Belongs here: the acts and what is owed to them. Does not belong here: the tests
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -362,6 +363,7 @@ def main() -> None:
                 if paused:
                     hostile.client.cancel([o.future for o in open_acts])
                     open_acts.clear()
+                    gc.collect()  # tracebacks of errors hold futures
                 print(word, flush=True)
             if not paused:
                 name, since = hostile.next(), monotonic()
