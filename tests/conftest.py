@@ -15,8 +15,9 @@ from uuid import uuid4
 import pytest
 from catalog_helpers import cmip6, era5
 from distributed import Scheduler
-from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster
-from recorder import Recorder
+from hostile_process import HostileProcess
+from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster, worker_ids
+from recorder import Recorder, is_others
 from s3_server import S3Server, s3_server
 
 from xdask_pipelines.catalog import Catalog, open_catalog
@@ -39,21 +40,42 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     (top / "elsewhere/inside.nc").write_bytes(b"a mount may be a link")
     (data[EAST] / "linked").symlink_to(top / "elsewhere")
     with local_regions(regions, data=data, results=results, settings=SETTINGS) as client:
-        yield Cluster(client, data, results, Recorder(client, {r: top / r for r in regions}, CLIENT_REGION))
+        recorder = Recorder(client, {r: top / r for r in regions}, CLIENT_REGION)
+        yield Cluster(client, data, results, recorder, worker_ids(client))
+
+
+@pytest.fixture(scope="session")
+def hostile(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileProcess]:
+    """A second client of the cluster that does what hurts, while tests of placement run."""
+    address = running.client.scheduler.address  # type: ignore[union-attr]
+    process = HostileProcess(address, tmp_path_factory.mktemp("hostile") / "log", running.data[EAST])
+    yield process
+    process.end()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Judge the hostile client after all others have run."""
+    items.sort(key=lambda item: item.path.name == "test_placement_hostile.py")
 
 
 @pytest.fixture
-def cluster(running: Cluster) -> Cluster:
-    """The running cluster, idle: what the test before left behind would be reused, and not run again."""
+def cluster(running: Cluster, hostile: HostileProcess, request: pytest.FixtureRequest) -> Cluster:
+    """The running cluster, idle: what the test before left behind would be reused, and not run again.
+
+    Tests of placement have the hostile client beside them, but those marked ``alone``.
+    """
+    alone = request.node.get_closest_marker("alone") is not None
+    hostile.act(request.path.name.startswith("test_placement_") and not alone)
     deadline = monotonic() + 5
-    while running.client.run_on_scheduler(_count_tasks) and monotonic() < deadline:
+    while running.client.run_on_scheduler(_count_tasks, alone) and monotonic() < deadline:
         gc.collect()  # a traceback that failed tests keep may hold futures
         sleep(0.02)
     return running
 
 
-def _count_tasks(dask_scheduler: Scheduler | None = None) -> int:
-    return len(dask_scheduler.tasks)  # type: ignore[union-attr]
+def _count_tasks(everybodys: bool, dask_scheduler: Scheduler | None = None) -> int:
+    assert dask_scheduler is not None
+    return sum(everybodys or is_others(dask_scheduler, key) for key in dask_scheduler.tasks)
 
 
 @pytest.fixture(scope="session")

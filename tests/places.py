@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
@@ -36,6 +36,12 @@ class Cluster:
     data: dict[str, Path]
     results: dict[str, Path]
     recorder: Recorder
+    first_workers: Collection[str] = ()
+
+
+def worker_ids(client: Client) -> set[str]:
+    """What workers are called for as long as they live."""
+    return {str(worker["id"]) for worker in client.scheduler_info(n_workers=-1)["workers"].values()}
 
 
 def eventually(check: Callable[[], bool], seconds: float = 60.0) -> bool:

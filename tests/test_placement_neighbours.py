@@ -12,9 +12,9 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import pytest
-from distributed import Client, Scheduler, wait
-from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed import Client, Scheduler, SchedulerPlugin, WorkerPlugin, wait
 from places import CENTRAL, EAST, WEST, Cluster, array, eventually
+from recorder import HOSTILE, is_others
 
 from xdask_pipelines.placement import PlacementError, compute, pin
 from xdask_pipelines.placement.cluster import Pool, join, start
@@ -101,7 +101,45 @@ def test_data_that_a_neighbour_s_keywords_hold_up_is_read_for_those_who_bring_no
 
 
 def _unrunnable(dask_scheduler: Scheduler | None = None) -> int:
-    return len(dask_scheduler.unrunnable)  # type: ignore[union-attr]
+    assert dask_scheduler is not None
+    return sum(is_others(dask_scheduler, ts.key) for ts in dask_scheduler.unrunnable)
+
+
+# ---- plugins --------------------------------------------------------------------------------------------------------
+
+
+class OfOurName(SchedulerPlugin):
+    name = "xdask-placement"
+
+
+class OfOurNameOnWorkers(WorkerPlugin):
+    name = "xdask-deliver"
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        lambda client: client.register_plugin(OfOurName()),
+        lambda client: client.register_plugin(OfOurNameOnWorkers()),
+        lambda client: client.register_plugin(OfOurNameOnWorkers(), name="shuffle"),
+        lambda client: client.unregister_scheduler_plugin("xdask-placement"),
+        lambda client: client.unregister_worker_plugin("xdask-deliver"),
+    ],
+)
+def test_no_client_replaces_or_removes_a_plugin_that_all_need(
+    cluster: Cluster, neighbour: Client, attempt: Callable[[Client], Any]
+) -> None:
+    with pytest.raises(PlacementError, match="cannot be registered or removed by a client"):
+        attempt(neighbour)
+    _, evidence = compute(cluster.client, array(EAST, (8,), (2,), seed=16).sum())
+    assert set(evidence.tasks_by_region) == {EAST}
+
+
+def test_a_plugin_of_a_client_s_own_comes_and_goes(neighbour: Client) -> None:
+    neighbour.register_plugin(OfOurName(), name="a-neighbour-s-own")
+    neighbour.unregister_scheduler_plugin("a-neighbour-s-own")
+    neighbour.register_plugin(OfOurNameOnWorkers(), name="a-neighbour-s-own")
+    neighbour.unregister_worker_plugin("a-neighbour-s-own")
 
 
 # ---- many small computations ------------------------------------------------------------------------------------------
@@ -110,7 +148,7 @@ def _unrunnable(dask_scheduler: Scheduler | None = None) -> int:
 def _limit(finished: int | None = None, dask_scheduler: Scheduler | None = None) -> tuple[int, int]:
     computations = dask_scheduler.plugins["xdask-placement"].ledger.computations  # type: ignore[union-attr]
     before, computations.limit = computations.limit, finished or computations.limit
-    return before, len(computations)
+    return before, sum(HOSTILE not in c.client for c in computations)
 
 
 def until(flag: Path, region: str) -> da.Array:

@@ -102,6 +102,7 @@ def _break(what: str, dask_scheduler: Scheduler | None = None) -> None:
         dask_scheduler.handlers["xdask_version"] = plugin._answer_version  # type: ignore[union-attr]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("what", "message"),
     [("place", "a bug in placement"), ("report", "no placement report"), ("version", "runs xdask_pipelines 0.0.0")],
@@ -122,6 +123,7 @@ def _misplace(dask_scheduler: Scheduler | None = None) -> None:
     plugin._assign = lambda ts, region: assign(ts, WEST)
 
 
+@pytest.mark.alone
 def test_a_task_that_ran_elsewhere_makes_the_result_worthless(cluster: Cluster) -> None:
     cluster.client.run_on_scheduler(_misplace)
     try:

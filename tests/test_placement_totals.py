@@ -10,6 +10,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import pytest
 from access_helpers import described
 from dask.distributed import Client, Scheduler
 from places import CENTRAL, CLIENT_REGION, EAST, WEST, Cluster
@@ -18,6 +19,9 @@ from xdask_pipelines.access import open_entries
 from xdask_pipelines.placement import compute, pin
 from xdask_pipelines.placement.samples import Load, look
 from xdask_pipelines.synthetic import write_era5_month
+
+#: Totals are everybody's.
+pytestmark = pytest.mark.alone
 
 
 def _look(dask_scheduler: Scheduler | None = None) -> dict[str, Any]:

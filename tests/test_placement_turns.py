@@ -7,6 +7,7 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+import pytest
 from distributed import Client, Scheduler, futures_of
 from places import EAST, WEST, Cluster, eventually
 
@@ -67,6 +68,7 @@ def _let_a_minute_pass(dask_scheduler: Scheduler | None = None) -> None:
     dask_scheduler._last_time -= 61  # type: ignore[union-attr]
 
 
+@pytest.mark.alone  # taking in 20,000 tasks keeps the scheduler's only thread for seconds, when it answers nobody
 def test_a_flood_of_one_client_does_not_make_another_wait(cluster: Cluster) -> None:
     client = cluster.client
     flood = tiny("flood", EAST, FLOOD).persist()
@@ -91,7 +93,7 @@ def test_a_flood_of_one_client_does_not_make_another_wait(cluster: Cluster) -> N
 
 
 def test_a_priority_lets_work_overtake_ones_own_and_nobody_else_s(cluster: Cluster) -> None:
-    client, many = cluster.client, 3_000
+    client, many = cluster.client, 1_000
     flood = tiny("first", EAST, many).persist()
     assert eventually(lambda: client.run_on_scheduler(_left, client.id) > 0)
     urgent = [client.persist(tiny(f"urgent-{priority}", EAST, many), priority=priority) for priority in (1, 1_000)]
