@@ -56,7 +56,7 @@ def test_warnings_say_what_is_large_and_what_to_do(monkeypatch: pytest.MonkeyPat
     shared = da.ones((4_000, 4_000), chunks=(1_000, 4_000))
     (homeless,) = plan((pin(shared, EAST).mean(axis=0) - pin(shared, WEST).mean(axis=0)).sum()).warnings
     assert homeless == f"128 MB would move from {EAST} to {WEST}: reduce or regrid it there first."
-    (anywhere,) = plan(shared.sum()).warnings
+    (anywhere,) = plan(shared.sum(), shared.max()).warnings
     assert anywhere.startswith("128 MB are made by tasks without a home")
     monkeypatch.setattr(sys.modules["xdask_pipelines.placement.advice"], "MAX_TASKS", 3)
     (many,) = plan(array(EAST, (40,), 10).sum()).warnings

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from math import fsum
 
 from dask.typing import Key
 
@@ -96,7 +97,7 @@ def forecast(steps: Mapping[Key, Step], order: Sequence[Key], wanted: Collection
                 heappush(ready, (max(known[d] for d in steps[user].needs if d in known), priority[user], user))
     done = max((known[key] for key in steps), default=0.0)
     done += max((run.delivered(key, done, len(wanted)) for key in wanted if key in steps), default=0.0)
-    return Forecast(done, dict(run.worker_seconds), _peaks(steps, users, wanted, run), run.levels())
+    return Forecast(done, run.worker_seconds(), _peaks(steps, users, wanted, run), run.levels())
 
 
 class _Run:
@@ -104,7 +105,7 @@ class _Run:
 
     def __init__(self, steps: Mapping[Key, Step], settings: Settings) -> None:
         self.steps, self.settings = steps, settings
-        self.worker_seconds: defaultdict[str, float] = defaultdict(float)
+        self._spent: defaultdict[str, list[float]] = defaultdict(list)
         self.began: dict[Key, float] = {}
         self.ended: dict[Key, float] = {}
         self._threads: dict[str, list[float]] = {}
@@ -125,11 +126,15 @@ class _Run:
         began = max(arrived, heappop(self._threads[region]))
         seconds = TASK_SECONDS + step.stored / READ_BYTES_PER_SECOND + step.worked / WORK_BYTES_PER_SECOND
         heappush(self._threads[region], began + seconds)
-        self.worker_seconds[region] += seconds
+        self._spent[region].append(seconds)
         self.began[key], self.ended[key] = began, began + seconds
         below = max((self._depth[d] for d in step.needs if d in self._depth), default=0)
         self._depth[key] = below + (region != client)
         return began + seconds + way
+
+    def worker_seconds(self) -> dict[str, float]:
+        """Thread-seconds by Region, the same whatever the order of the tasks."""
+        return {region: fsum(spent) for region, spent in self._spent.items()}
 
     def brought(self, key: Key, dst: str, at: float) -> float:
         """Seconds until what another Region holds is here."""

@@ -188,7 +188,7 @@ def _as_array(blocks: Mapping[tuple[Any, ...], int], found: Mapping[Key, int], n
         whole = indices.astype(np.int64)
     except (TypeError, ValueError):
         whole = indices
-    if whole.ndim != 2 or whole.dtype != np.int64:
+    if whole.ndim != 2 or whole.dtype != np.int64 or not whole.shape[1]:  # of the last kind is one number
         return int(np.bitwise_or.reduce(list(found.values()) or [0]))
     masks = np.zeros(whole.max(axis=0) + 1, np.int64)
     masks[tuple(whole.T)] = list(blocks.values())
