@@ -1,4 +1,4 @@
-"""What the hostile client got, that ran beside the tests of placement: its due, within 15 s; and nobody was lost."""
+"""What the hostile client got, that ran beside the tests of placement: its due in time; and nobody was lost."""
 
 from __future__ import annotations
 
