@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.highlevelgraph import MaterializedLayer
 
 from benchmarks.wan.inputs import CLIENT, WORKERS, from_files, inputs, write
 from benchmarks.wan.jobs import ANALYSES, JOBS
@@ -76,7 +77,7 @@ def main() -> None:
     fields = from_files(wanted, root)
     home = {fields[name].data.name: one.region for name, one in wanted.items()}
     wholes = {job: (JOBS | ANALYSES)[job].whole(fields) for job in jobs}
-    cuts = {job: smallest_cut(whole, home | _pinned(whole)) for job, whole in wholes.items()}
+    cuts = {job: smallest_cut(whole, home | _pinned(whole)) + _embedded(whole) for job, whole in wholes.items()}
     known = settings(asked.rtt_ms, asked.mbit)
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     with tempfile.TemporaryDirectory() as logs:
@@ -107,6 +108,13 @@ def main() -> None:
     _table(jobs, ways, documents)
     if asked.json:
         asked.json.write_text(json.dumps(documents[0] if len(documents) == 1 else documents, indent=2) + "\n")
+
+
+def _embedded(whole: xr.DataArray) -> int:
+    """Bytes of arrays that travel with the graph: they are the client's, and cross once at least."""
+    layers = [layer for layer in whole.__dask_graph__().layers.values() if isinstance(layer, MaterializedLayer)]
+    values = [getattr(value, "value", value) for layer in layers for value in layer.mapping.values()]
+    return sum(value.nbytes for value in values if isinstance(value, np.ndarray))
 
 
 def _pinned(whole: xr.DataArray) -> dict[str, str]:
