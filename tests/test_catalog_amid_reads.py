@@ -46,7 +46,7 @@ def _first(catalog: Catalog) -> None:
 
 
 def _second(catalog: Catalog) -> None:
-    """All entries anew, one of them back from the dead, and all of the manifest."""
+    """All entries again, one of them lost before, and the whole manifest."""
     new = [era5(m, etag="new", attributes={"tag": "new", "more": "x"}) for m in MONTHS]
     manifest = ManifestChange(put=[stored(f"era5-pds/{i:02}", 99) for i in range(12)])
     catalog.apply(new, [], manifest=manifest, **ERA5_PLACE)

@@ -67,6 +67,8 @@ def main() -> None:
     if asked.list:
         print("\n".join(f"{name:28}{job.what}" for name, job in JOBS.items()))
         return
+    if set(asked.job or ()) & set(ANALYSES) and asked.way != ["ours"]:
+        raise SystemExit("Analyses made from a seed are done our way alone: add `--way ours`.")
     if problem := lacking():
         raise SystemExit(problem)
     jobs, ways = asked.job or list(JOBS), asked.way or list(WAYS)
