@@ -148,6 +148,8 @@ def plan(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], svg: 
     def show() -> None:
         echo(f"{asset} would run, read and move about this much:")
         echo(f"tasks by Region       {pairs(found.tasks_by_region)}; neutral {found.neutral_tasks}")
+        if found.assigned_tasks_by_region:
+            echo(f"assigned, least bytes {pairs(found.assigned_tasks_by_region)}")
         echo(f"bytes read by Region  {pairs(found.bytes_read_by_region, 'B')}")
         echo(f"bytes across Regions  {pairs(found.bytes_across, 'B')}")
         echo(f"about                 {found.seconds:.1f} s; {sum(found.cost_usd.values()):.6f} USD at list prices")

@@ -66,7 +66,7 @@ def picture(
             readers = reading.get(region, 0)
             lines.append(f"{readers:,} read{'s' * (readers == 1)} {human_bytes(bytes_read[region])}")
         if assigned.get(region):
-            lines.append(f"{assigned[region]:,} placed here so that least crosses")
+            lines.append(f"{assigned[region]:,} assigned to save bytes")
         _box(axes, x, y, region, lines, _CLIENT if region == client_region else _WORKER)
     total = sum(pairs.values())
     read = sum(bytes_read.values())
