@@ -131,6 +131,17 @@ EXPRESSIONS: dict[str, Callable[[], xr.DataArray]] = {
     ),
     "history before scenario": lambda: xr.concat([field(EAST, 1), field(WEST, 2)], "time").mean("time"),
     "global means of five": lambda: members(5).weighted(weights(field(EAST, 1))).mean(("lat", "lon")).std("member"),
+    "last of two accumulations": lambda: (field(EAST, 1).cumsum("time") - field(WEST, 2).cumsum("time")).isel(time=-1),
+    "points of a joined record": lambda: xr.DataArray(
+        da.concatenate([field(EAST, 1).data, field(WEST, 2).data]).vindex[[1, 5, 30, 40], [3, 4, 5, 6], [7, 8, 9, 10]]
+    ),
+    "steps of a joined record": lambda: xr.concat([field(EAST, 1), field(WEST, 2)], "time").isel(time=[1, 30, 2, 40]),
+    "spread over time of a joined record": lambda: (
+        xr.concat([field(EAST, 1), field(WEST, 2)], "time").chunk(time=-1, lat=20).std("time")
+    ),
+    "running maximum of a joined record": lambda: (
+        xr.concat([field(EAST, 1), field(WEST, 2)], "time").chunk(time=9).rolling(time=3).max().mean(("lat", "lon"))
+    ),
     "wind speed of two Regions": lambda: np.hypot(field(EAST, 1), field(WEST, 2)).mean(("lat", "lon")),
 }
 

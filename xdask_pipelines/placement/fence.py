@@ -189,14 +189,13 @@ def _homes(order: Iterable[Key], tasks: Graph) -> tuple[dict[Key, Homes], dict[K
 def _regions(order: Sequence[Key], users: Mapping[Key, Sequence[Key]], chosen: Assignment) -> dict[Key, str]:
     """Regions of tasks that their data do not tell.
 
-    Helpers inside a layer, such as those that split blocks for a rechunk, run where their users do: so that a block that
-    crosses does so once and whole.
+    Helpers inside a layer of which nothing is said run where their users do.
     """
     regions: dict[Key, str] = {}
     for key in reversed(order):
         if region := chosen.region(key):
             regions[key] = region
-        elif users[key] and not chosen.is_block(key):
+        elif users[key] and not chosen.tells(key):
             where = {regions.get(user) for user in users[key]}
             if len(where) == 1 and (region := where.pop()):
                 regions[key] = region

@@ -9,12 +9,10 @@ blockwise; all else is arithmetic on small arrays.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from dask._task_spec import GraphNode
 from dask.blockwise import Blockwise
 from dask.highlevelgraph import HighLevelGraph, Layer
 from dask.typing import Key
@@ -22,6 +20,7 @@ from distributed import Future
 from distributed.shuffle._rechunk import P2PRechunkLayer
 
 from xdask_pipelines.placement.homes import PIN, is_checkpoint, mark_of
+from xdask_pipelines.placement.needed import dependencies, is_block_of
 
 #: Mask of all blocks of a layer, or one for each: an array of the shape of the layer's blocks.
 Masks = int | np.ndarray
@@ -45,16 +44,16 @@ class LayerHomes:
     ----------
     masks
         By layer.
-    uses
-        For blocks that tasks of a mixing layer take: ``{layer: {block: {(using layer, its mask)}}}``.
     mixing
-        Names of the layers whose tasks were looked at.
+        What each task needs, by name of the layers whose tasks were looked at.
+    tasks
+        Masks of the tasks of these layers.
     """
 
     def __init__(self, graph: HighLevelGraph, regions: Sequence[str], held: Held) -> None:
         self.masks: dict[str, Masks] = {}
-        self.uses: dict[str, dict[tuple[int, ...], set[tuple[str, int]]]] = defaultdict(lambda: defaultdict(set))
-        self.mixing: set[str] = set()
+        self.mixing: dict[str, dict[Key, list[Key]]] = {}
+        self.tasks: dict[str, dict[Key, int]] = {}
         self._bit = {region: 1 << i for i, region in enumerate(regions)}
         self._held = held
         for name in graph._toposort_layers():
@@ -91,30 +90,12 @@ class LayerHomes:
             if isinstance(task, Future):
                 found[key] = self._bit.get(self._held(key) or "", 0)
             else:
-                needs[key] = list(self._needed(task, layer))
-        self.mixing.add(name)
+                needs[key] = list(dependencies(task, layer, self.masks))
         for key in needs:
             self._resolve(key, needs, found, own)
-        for key, needed in needs.items():
-            for other in needed:
-                if other not in needs:
-                    block = other if isinstance(other, tuple) else (other,)
-                    self.uses[str(block[0])][block[1:]].add((name, found[key]))  # type: ignore[index]
-        return _as_array({k[1:]: m for k, m in found.items() if isinstance(k, tuple) and k[0] == name}, found, name)
-
-    def _needed(self, task: Any, layer: Layer) -> Iterator[Key]:
-        """Keys of this layer and of earlier ones in a task, which may be written in Dask's old way."""
-        stack = [task]
-        while stack:
-            one = stack.pop()
-            if isinstance(one, GraphNode):
-                yield from (d for d in one.dependencies if d in layer or _name(d) in self.masks)
-            elif isinstance(one, (tuple, str)) and (_name(one) in self.masks or _is_in(one, layer)):
-                yield one
-            elif isinstance(one, (list, tuple)):
-                stack += one
-            elif isinstance(one, dict):
-                stack += one.values()
+        self.mixing[name], self.tasks[name] = needs, found
+        blocks = {k[1:]: m for k, m in found.items() if isinstance(k, tuple) and is_block_of(k, name)}
+        return _as_array(blocks, found, name)
 
     def _resolve(self, key: Key, needs: Mapping[Key, list[Key]], found: dict[Key, int], own: int) -> None:
         """Masks of a task and of those of the same layer that it needs."""
@@ -132,19 +113,6 @@ class LayerHomes:
             for d in needed:
                 mask |= found[d] if d in found else 0 if is_checkpoint(d) else self.of_block(d)
             found[key] = mask
-
-
-def _name(key: Any) -> Any:
-    """What may be the name of a layer."""
-    first = key[0] if isinstance(key, tuple) and key else key
-    return first if isinstance(first, str) else None
-
-
-def _is_in(key: Any, layer: Layer) -> bool:
-    try:
-        return key in layer
-    except TypeError:  # a task in Dask's old way, which holds lists
-        return False
 
 
 def union(masks: Masks) -> int:

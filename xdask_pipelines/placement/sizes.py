@@ -20,6 +20,7 @@ from dask.highlevelgraph import HighLevelGraph, Layer
 from dask.sizeof import sizeof
 from dask.typing import Key
 
+from xdask_pipelines.placement.cut_blocks import Block, cut_bytes
 from xdask_pipelines.placement.homes import nested
 from xdask_pipelines.placement.true_dtypes import true_dtypes
 
@@ -80,6 +81,8 @@ class Sizes:
         """Bytes of a task's result; None if nothing tells."""
         found = self.of_key(key)
         if found is None:
+            found = cut_bytes(spec, self._block)
+        if found is None:
             # A fused task keeps the key of its last link, which may be a helper that no array stands for.
             inner = [n for name, _ in nested(spec) if (n := self.of_key(name)) is not None]
             found = inner[0] if inner else None
@@ -111,6 +114,17 @@ class Sizes:
         chunks, dtype = self._known[name]
         nbytes = _all_bytes(chunks, self._itemsize(name, dtype))
         return None if nbytes is None else nbytes + self._arrays.get(name, _ARRAY)[2]
+
+    def _block(self, key: Key) -> Block | None:
+        """Shape and dtype of a block that is one array."""
+        if not isinstance(key, tuple) or key[0] not in self._known or self._arrays.get(str(key[0]), _ARRAY) != _ARRAY:
+            return None
+        chunks, dtype = self._known[str(key[0])]
+        try:
+            lengths = [axis[int(i)] for axis, i in zip(chunks, key[1:], strict=True)]  # type: ignore[arg-type]
+        except (IndexError, TypeError, ValueError):
+            return None
+        return None if any(map(isnan, lengths)) else (tuple(map(int, lengths)), dtype)
 
     def _itemsize(self, name: str, dtype: np.dtype[Any]) -> int:
         """Bytes of one element of all arrays that a block of a layer holds."""

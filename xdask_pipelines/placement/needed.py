@@ -1,0 +1,158 @@
+"""Which blocks of each layer results need, told before any task of most layers exists.
+
+Belongs here: from results back through layers. Does not belong here: culling a graph (Dask does, after fusion), homes.
+
+Without it, the assignment would weigh what is never computed: of the difference of two sums over time only the last step may
+be wanted. Dask's own culling of an unfused graph takes longer than all of the assignment.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from dask._task_spec import GraphNode
+from dask.blockwise import Blockwise
+from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
+from dask.typing import Key
+
+
+class Needed:
+    """Blocks and tasks that results need.
+
+    Parameters
+    ----------
+    graph
+        Before optimisation.
+    wanted
+        Keys of the results.
+    """
+
+    def __init__(self, graph: HighLevelGraph, wanted: Iterable[Key]) -> None:
+        self._graph = graph
+        self._whole: set[str] = set()
+        self._arrays: dict[str, np.ndarray] = {}
+        self._tasks: defaultdict[str, set[Key]] = defaultdict(set)
+        for key in wanted:
+            self._tasks[layer_of(key)].add(key)
+        for name in reversed(graph._toposort_layers()):
+            layer, before = graph.layers[name], graph.dependencies.get(name, ())
+            if isinstance(layer, Blockwise):
+                self._through_blockwise(name, layer, before)
+            elif isinstance(layer, MaterializedLayer) and name not in self._whole:
+                self._through_tasks(name, layer)
+            else:
+                self._whole |= set(before)
+
+    def blocks(self, name: str, shape: Sequence[int]) -> np.ndarray | None:
+        """Whether each block of a layer is needed, of the given shape; None if all are."""
+        if name in self._whole:
+            return None
+        found = self._arrays.get(name)
+        if found is None:
+            found = np.zeros(shape, bool)
+            for key in self._tasks.get(name, ()):
+                if is_block_of(key, name):
+                    index = key[1:] if isinstance(key, tuple) else ()
+                    if len(index) != len(shape):
+                        return None
+                    found[index] = True  # type: ignore[index]
+        return None if found.shape != tuple(shape) or found.all() else found
+
+    def tasks(self, name: str) -> Collection[Key]:
+        """Tasks of a layer that is not blockwise that are needed."""
+        known = isinstance(self._graph.layers[name], MaterializedLayer) and name not in self._whole
+        return self._tasks[name] if known else self._graph.layers[name]
+
+    def _through_blockwise(self, name: str, layer: Blockwise, before: Collection[str]) -> None:
+        out = tuple(layer.output_indices)
+        shape = [layer.dims[symbol] for symbol in out]
+        want = self._arrays.setdefault(name, np.zeros(shape, bool))
+        if name in self._whole:
+            want[...] = True
+        for key in self._tasks.pop(name, ()):
+            want[key[1:] if isinstance(key, tuple) else ()] = True  # type: ignore[index]
+        if not want.any():
+            return
+        told = [(str(argument), tuple(index)) for argument, index in layer.indices if index is not None]
+        self._whole |= set(before) - {argument for argument, _ in told}
+        for argument, index in told:
+            if argument in before:
+                self._add(argument, _projected(want, out, index, layer.numblocks[argument]))
+
+    def _add(self, name: str, want: np.ndarray) -> None:
+        if isinstance(self._graph.layers[name], Blockwise):
+            self._arrays[name] = self._arrays[name] | want if name in self._arrays else want.copy()
+        elif name not in self._whole:
+            self._tasks[name].update((name, *index) for index in np.argwhere(want).tolist())
+
+    def _through_tasks(self, name: str, layer: MaterializedLayer) -> None:
+        seen = self._tasks[name]
+        stack = [key for key in seen if key in layer]
+        while stack:
+            for key in dependencies(layer.mapping[stack.pop()], layer, self._graph.layers):
+                if key in layer:
+                    if key not in seen:
+                        seen.add(key)
+                        stack.append(key)
+                else:
+                    self._tasks[layer_of(key)].add(key)
+
+
+def layer_of(key: Key) -> str:
+    """Name of the layer that a block's key states."""
+    return str(key[0] if isinstance(key, tuple) and key else key)
+
+
+def is_block_of(key: Key, name: str) -> bool:
+    """Whether a key is that of a block of the layer of that name, and not of a helper in that layer."""
+    if not isinstance(key, tuple):
+        return key == name
+    return key[0] == name and not any(isinstance(index, str) for index in key[1:])
+
+
+def dependencies(task: Any, layer: Layer, layers: Collection[str]) -> Iterator[Key]:
+    """Keys of a layer and of earlier ones in one of its tasks, which may be written in Dask's old way."""
+    if isinstance(task, GraphNode):
+        yield from (d for d in task.dependencies if d in layer or _name(d) in layers)
+        return
+    stack = [task]
+    while stack:
+        one = stack.pop()
+        if isinstance(one, GraphNode):
+            yield from dependencies(one, layer, layers)
+        elif isinstance(one, (tuple, str)) and (_name(one) in layers or _is_in(one, layer)):
+            yield one
+        elif isinstance(one, (list, tuple)):
+            stack += one
+        elif isinstance(one, dict):
+            stack += one.values()
+
+
+def _name(key: Any) -> Any:
+    """What may be the name of a layer."""
+    first = key[0] if isinstance(key, tuple) and key else key
+    return first if isinstance(first, str) else None
+
+
+def _is_in(key: Any, layer: Layer) -> bool:
+    try:
+        return key in layer
+    except TypeError:  # a task in Dask's old way, which holds lists
+        return False
+
+
+def _projected(want: np.ndarray, out: Sequence[Any], index: Sequence[Any], blocks: Sequence[int]) -> np.ndarray:
+    """Blocks of an input that the wanted blocks of a blockwise layer take."""
+    if want.all():
+        return np.ones(blocks, bool)
+    if len(set(index)) < len(index):  # a diagonal
+        return np.ones(blocks, bool)
+    rest = np.asarray(want.any(axis=tuple(axis for axis, symbol in enumerate(out) if symbol not in index)))
+    left = [symbol for symbol in out if symbol in index]
+    rest = rest.transpose([left.index(symbol) for symbol in index if symbol in left])
+    rest = np.expand_dims(rest, tuple(axis for axis, symbol in enumerate(index) if symbol not in left))
+    single = tuple(axis for axis, count in enumerate(blocks) if count == 1)
+    return np.array(np.broadcast_to(rest.any(axis=single, keepdims=True), blocks))
