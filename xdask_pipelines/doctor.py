@@ -236,9 +236,8 @@ def _last(history: Any, *key: str) -> float | None:
 def _certificates(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.placement import tls
     from xdask_pipelines.placement.certificates import expires_soon, expiry
-    from xdask_pipelines.resources.pools import Pools
 
-    folder = Pools(topology).certificates
+    folder = topology.certificates
     if not tls.has_certificates(folder):
         said = "none: the pools speak plain TCP on this machine, so that each of its users can run code as you through them"
         mend = f"Where others use this machine: `{tls.MEND}`, then restart the pools (`xdask pools down`, `xdask pools up`)."
