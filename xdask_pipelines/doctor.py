@@ -40,7 +40,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at versions, topology, folders, catalog, code, Dagster's home, certificates, pools, port; change nothing."""
+    """Look at versions, topology, folders, catalog, code, Dagster's home, certificates and processes; change nothing."""
     found = list(_versions())
     try:
         topology = find_topology()
@@ -50,7 +50,7 @@ def examine() -> list[Finding]:
     found.append(
         Finding("topology", "ok", f"{topology.root / 'regions.yaml'}: {topology.client.region} (client), {where}")
     )
-    for look in (_folders, _catalog, _code, _dagster, _certificates, _pools, _port):
+    for look in (_folders, _catalog, _search_node, _code, _dagster, _certificates, _pools, _port):
         found += _careful(look, topology)
     return found
 
@@ -191,6 +191,15 @@ def _changed(root: Path, mounts: Iterable[str], known: dict[str, tuple[int, int]
                     found = path.stat()
                     there[path.relative_to(root).as_posix()] = (found.st_size, found.st_mtime_ns)
     return sum(there.get(key) != known.get(key) for key in {*there, *known})
+
+
+def _search_node(topology: Topology) -> Iterator[Finding]:
+    from xdask_pipelines.resources.search_node import SearchNode
+
+    if url := SearchNode(topology.var / "opensearch").url():
+        said = f"{url} has no access control: each user of this machine can read, change and delete all catalogs on it"
+        what = "Where others use this machine: `xdask opensearch down`, and a catalog in SQLite or on a domain with a login."
+        yield Finding("opensearch", "note", said, what)
 
 
 def _code(topology: Topology) -> Iterator[Finding]:
