@@ -7,6 +7,7 @@ import gc
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, chdir
 from pathlib import Path
 from time import monotonic, sleep
 from urllib.request import Request, urlopen
@@ -39,7 +40,9 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         folder.mkdir(parents=True)
     (top / "elsewhere/inside.nc").write_bytes(b"a mount may be a link")
     (data[EAST] / "linked").symlink_to(top / "elsewhere")
-    with local_regions(regions, data=data, results=results, settings=SETTINGS) as client:
+    with ExitStack() as stack:
+        with chdir(top):  # outside a project: a checkout may have certificates, and the hostile client has none
+            client = stack.enter_context(local_regions(regions, data=data, results=results, settings=SETTINGS))
         recorder = Recorder(client, {r: top / r for r in regions}, CLIENT_REGION)
         yield Cluster(client, data, results, recorder, worker_ids(client))
 

@@ -21,7 +21,7 @@ from xdask_pipelines.catalog import (
     opensearch_node,
 )
 from xdask_pipelines.catalog.columns import Listing
-from xdask_pipelines.catalog.opensearch_index import portions
+from xdask_pipelines.catalog.opensearch_index import Prepared, portions
 from xdask_pipelines.catalog.opensearch_query import MAPPING
 from xdask_pipelines.catalog.pieces import PIECE_BYTES, changed
 from xdask_pipelines.errors import CatalogError
@@ -84,26 +84,63 @@ def test_a_thousand_entries_of_200_kb_are_committed_and_found(address: str, sear
     assert sum(sent > 4 * MB for _, sent, _ in sizes) >= 20, "and not one by one"
 
 
+@pytest.fixture
+def copying(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What the node itself reports of each task that copied documents."""
+    ask, reports = opensearch_node.Node.ask, []
+
+    def asked(self: opensearch_node.Node, request: Any) -> Any:
+        answer = ask(self, request)
+        if isinstance(answer, dict) and answer.get("completed"):
+            reports.append(answer["response"])
+        return answer
+
+    monkeypatch.setattr(opensearch_node.Node, "ask", asked)
+    return reports
+
+
 @pytest.mark.opensearch
-def test_large_entries_are_migrated_and_copied(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The version before did not measure documents."""
-    older = {**MAPPING["properties"]}
-    measured = older.pop("bytes")
-    monkeypatch.setitem(
-        MAPPING, "properties", {**older, "bytes": {"type": "long", "index": False, "doc_values": False}}
-    )
-    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 2)
+def test_a_migration_copies_so_many_documents_at_once_as_fit(
+    address: str, copying: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large entries, pieces of a manifest, and small entries of another dataset, which are not slowed by the large ones."""
     catalog = open_catalog(address)
-    entries = _large(300, 200_000)
-    catalog.apply(entries, **ERA5_PLACE)
-    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 3)
-    monkeypatch.setitem(MAPPING, "properties", {**older, "bytes": measured})
+    entries = _large(100, 400_000)
+    objects = ManifestChange(put=[stored(e.key) for e in entries])
+    catalog.apply(entries, manifest=objects, **ERA5_PLACE)
+    small = [era5("2011-07", dataset="small", key=f"k/{i:04}") for i in range(2_500)]
+    catalog.apply(small)
+    monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 4)
     assert catalog.migrate()
+    assert sorted((r["created"], r["batches"]) for r in copying) == [(1, 1), (100, 6), (2_500, 3)]
+    assert [(e.key, e.header) for e in catalog.search(dataset="era5")] == [(e.key, e.header) for e in entries]
+    assert catalog.count(dataset="small") == 2_500
+    assert list(catalog.manifest(**ERA5_PLACE).objects) == list(objects.put)
+
+
+@pytest.mark.opensearch
+def test_large_entries_of_a_version_that_did_not_measure_are_migrated_and_copied(
+    address: str, copying: list[dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unmeasured = {name: kind for name, kind in MAPPING["properties"].items() if name != "bytes"}
+    with monkeypatch.context() as before:
+        before.setattr(opensearch_head, "SCHEMA_VERSION", 2)
+        before.setitem(MAPPING, "properties", unmeasured)
+        before.setattr(Prepared, "of", lambda identity, document, of=Prepared.of: of(identity, _without_size(document)))
+        catalog = open_catalog(address)
+        entries = _large(100, 200_000)
+        catalog.apply(entries, **ERA5_PLACE)
+    assert catalog.migrate()
+    assert [(r["created"], r["batches"]) for r in copying] == [(100, 13)]
     assert [e.header for e in catalog.search()] == [e.header for e in entries]
     copied = copy_catalog(address, f"sqlite://{tmp_path}/c.sqlite")
-    assert [held.entries for held in copied.values()] == [300]
+    assert [held.entries for held in copied.values()] == [100]
     back = copy_catalog(f"sqlite://{tmp_path}/c.sqlite", f"{address}-back")
     assert back == copied
+
+
+def _without_size(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "bytes"}
 
 
 @pytest.mark.opensearch

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 import pytest
 from catalog_helpers import ERA5, ERA5_PLACE, cmip6, era5, keys, stored
 
-from xdask_pipelines.catalog import Catalog, open_catalog
+from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
 from xdask_pipelines.catalog.opensearch_head import SCHEMA_VERSION
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 from xdask_pipelines.errors import CatalogError
@@ -52,6 +52,45 @@ def test_a_lost_entry_is_noticed_by_the_next_sync_and_brought_back(catalog: Cata
     held = catalog.manifest(**ERA5_PLACE)
     assert (held.entries, held.written_entries, held.lost_entries) == (12, 12, False)
     assert plan_sync([(ERA5, OBJECTS)], held).nothing_to_do
+
+
+def _vanish_manifest(address: str) -> None:
+    """Delete the only piece of the manifest by hand."""
+    if address.startswith("sqlite"):
+        with sqlite3.connect(address.removeprefix("sqlite://")) as db:
+            db.execute("DELETE FROM manifest")
+        db.close()
+        return
+    node, name = address.removeprefix("opensearch+").rsplit("/", 1)
+    url = f"{node}/{name}-{SCHEMA_VERSION}-us-east-1/_delete_by_query?refresh=true"
+    body = json.dumps({"query": {"term": {"kind": "manifest"}}}).encode()
+    urlopen(Request(url, body, {"Content-Type": "application/json"}, method="POST"), timeout=30).close()
+
+
+def test_a_lost_piece_of_a_manifest_is_found_by_the_next_sync(catalog: Catalog, address: str) -> None:
+    """Also where a file is gone, whose entry only the lost piece named."""
+    commit_sync(catalog, plan_sync([(ERA5, OBJECTS)], catalog.manifest(**ERA5_PLACE)), {})
+    before = catalog.search()
+    assert not catalog.manifest(**ERA5_PLACE).lost_objects
+    _vanish_manifest(address)
+    if address.startswith("sqlite"):
+        with pytest.raises(CatalogError, match="the manifest of era5 in us-east-1 in its file is not what was written"):
+            catalog.manifest(**ERA5_PLACE)
+        catalog.repair()
+    else:
+        catalog.apply(
+            [era5("2012-01", key="by-hand", etag="x")], manifest=ManifestChange(put=[stored("x")]), **ERA5_PLACE
+        )
+        catalog.apply([], [era5("2012-01", key="by-hand").id], manifest=ManifestChange(drop=["x"]), **ERA5_PLACE)
+        assert catalog.manifest(**ERA5_PLACE).lost_objects, "other commits do not hide it"
+    plan = plan_sync([(ERA5, OBJECTS[1:])], catalog.manifest(**ERA5_PLACE))
+    assert (plan.removed, plan.added) == ((before[0].id,), ())
+    commit_sync(catalog, plan, {})
+    held = catalog.manifest(**ERA5_PLACE)
+    assert list(held.objects) == OBJECTS[1:]
+    assert not held.lost_objects
+    assert keys(catalog.search()) == keys(before[1:])
+    assert plan_sync([(ERA5, OBJECTS[1:])], held).nothing_to_do
 
 
 def test_a_full_sync_describes_and_writes_every_entry_again(catalog: Catalog) -> None:

@@ -40,7 +40,7 @@ class Finding:
 
 
 def examine() -> list[Finding]:
-    """Look at versions, topology, folders, catalog, code, Dagster's home, certificates, pools, port; change nothing."""
+    """Look at versions, topology, folders, catalog, code, Dagster's home, certificates and processes; change nothing."""
     found = list(_versions())
     try:
         topology = find_topology()
@@ -50,7 +50,7 @@ def examine() -> list[Finding]:
     found.append(
         Finding("topology", "ok", f"{topology.root / 'regions.yaml'}: {topology.client.region} (client), {where}")
     )
-    for look in (_folders, _catalog, _code, _dagster, _certificates, _pools, _port):
+    for look in (_folders, _catalog, _search_node, _code, _dagster, _certificates, _pools, _port):
         found += _careful(look, topology)
     return found
 
@@ -193,6 +193,15 @@ def _changed(root: Path, mounts: Iterable[str], known: dict[str, tuple[int, int]
     return sum(there.get(key) != known.get(key) for key in {*there, *known})
 
 
+def _search_node(topology: Topology) -> Iterator[Finding]:
+    from xdask_pipelines.resources.search_node import SearchNode
+
+    if url := SearchNode(topology.var / "opensearch").url():
+        said = f"{url} has no access control: each user of this machine can read, change and delete all catalogs on it"
+        what = "Where others use this machine: `xdask opensearch down`, and a catalog in SQLite or on a domain with a login."
+        yield Finding("opensearch", "note", said, what)
+
+
 def _code(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.build import assemble
 
@@ -236,9 +245,8 @@ def _last(history: Any, *key: str) -> float | None:
 def _certificates(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.placement import tls
     from xdask_pipelines.placement.certificates import expires_soon, expiry
-    from xdask_pipelines.resources.pools import Pools
 
-    folder = Pools(topology).certificates
+    folder = topology.certificates
     if not tls.has_certificates(folder):
         said = "none: the pools speak plain TCP on this machine, so that each of its users can run code as you through them"
         mend = f"Where others use this machine: `{tls.MEND}`, then restart the pools (`xdask pools down`, `xdask pools up`)."

@@ -164,6 +164,11 @@ class Topology(Stanza):
         return self.root / "var"
 
     @property
+    def certificates(self) -> Path:
+        """Folder that ``xdask certs`` fills."""
+        return certificates_folder(self.root)
+
+    @property
     def catalog_url(self) -> str:
         """Address of the catalog, for ``catalog.open_catalog``: the one that is named, or a file in `var`."""
         return self.catalog or f"sqlite://{(self.var / 'catalog.sqlite').as_posix()}"
@@ -282,3 +287,21 @@ def find_topology() -> Topology:
             f"the file's path as --topology or XDASK_TOPOLOGY"
         )
     return Topology.load(path)
+
+
+def certificates_folder(root: Path) -> Path:
+    """Folder of the certificates of the project that lies in a folder."""
+    return root / "var" / "certs"
+
+
+def project_folder() -> Path | None:
+    """Return the folder of the project that a process works for; None outside of any. The topology is not read.
+
+    It is that of the file that ``XDASK_TOPOLOGY`` names, else the nearest at or above the current folder with a
+    ``regions.yaml``.
+    """
+    if named := os.environ.get("XDASK_TOPOLOGY"):
+        return Path(named).resolve().parent
+    here = Path.cwd()
+    files = (folder / "regions.yaml" for folder in (here, *here.parents))
+    return next((file.resolve().parent for file in files if file.is_file()), None)

@@ -126,6 +126,11 @@ def sync(
             )
             catalog.repair()
             committed = catalog.manifest(dataset, region)
+        elif committed.lost_objects and not dry_run:
+            tell(
+                f"{dataset} in {region}: a part of the manifest is missing from the catalog. All files are compared with "
+                "the entries, and the manifest is completed"
+            )
         listed, as_of, listing_evidence = _list(holdings, buckets, region, committed.objects, compute)
         plan = plan_sync(zip(holdings, listed, strict=True), committed, full=full, accept=accept)
         if dry_run:

@@ -72,7 +72,7 @@ class Committed:
 
     ``objects`` is the manifest, sorted by key: the objects behind entries, and no others. ``entries`` is how many of these
     the store holds, ``written_entries`` how many the commit left, None if it did not count. ``holdings`` is the fingerprint
-    of the mounts' descriptions that the commit was made from.
+    of the mounts' descriptions that the commit was made from. ``lost_objects`` says that a part of the manifest is gone.
     """
 
     generation: int = 0
@@ -80,6 +80,7 @@ class Committed:
     entries: int = 0
     written_entries: int | None = None
     holdings: str = ""
+    lost_objects: bool = False
     read_digests: Callable[[], Mapping[str, str]] = dict
 
     @property

@@ -67,8 +67,10 @@ def differences(mounts: Mounts, committed: Committed, *, full: bool = False) -> 
     """
     holdings = fingerprint([holding for holding, _ in mounts])
     # Entries without an object behind them were brought in by an import, which forgets the description. An entry that was
-    # lost has its objects in the manifest still: only a look at everything finds that it is missing.
-    if committed.holdings == holdings and not committed.lost_entries and not full:
+    # lost has its objects in the manifest still; one whose part of the manifest was lost, and whose file is gone, is in
+    # neither listing. Only a look at everything finds them.
+    sound = not (committed.lost_entries or committed.lost_objects)
+    if committed.holdings == holdings and sound and not full:
         return _of_what_changed(mounts, committed, holdings)
     return _of_everything(mounts, committed, holdings, full=full)
 

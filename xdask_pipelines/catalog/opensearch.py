@@ -128,14 +128,15 @@ class OpenSearchBackend:
                 return Committed()
 
             query = {"bool": {"filter": [*true_at(head, "manifest"), *place]}}
-            pieces = documents.found(query, ["key", "id"], ["rows"])
+            pieces = [packed(piece) for piece in documents.found(query, ["key", "id"], ["rows"])]
             of_place_now = head.place(dataset, region)
             return Committed(
                 generation=of_place_now.generation,
-                objects=Packed([packed(piece) for piece in pieces]),
+                objects=Packed(pieces),
                 entries=documents.count([*true_at(head, "entry"), *place]),
                 written_entries=of_place_now.entries,
                 holdings=of_place_now.holdings,
+                lost_objects=head.pieces_of(dataset, region) not in (None, len(pieces)),
                 read_digests=partial(self._digests, dataset, region, of_place_now.generation),
             )
 

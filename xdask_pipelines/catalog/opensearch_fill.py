@@ -32,7 +32,7 @@ def fill(node: Node, heads: HeadDocument, contents: Iterable[Contents], newest: 
     heads.change(counted)
     head, attempt = heads.begin()
     writer = Writer(Documents(node, head), head, attempt.number, as_they_are=True)
-    places: dict[tuple[str, str], Place] = {}
+    places: dict[tuple[str, str], tuple[Place, int]] = {}
     try:
         with heads.alive(attempt):
             for held in contents:
@@ -45,14 +45,13 @@ def fill(node: Node, heads: HeadDocument, contents: Iterable[Contents], newest: 
                 )
                 writer.write(change)
                 writer.bury(held.dataset, held.region, held.tombstones)
-                places[held.dataset, held.region] = Place(
-                    generation=held.generation, entries=len(held.entries), holdings=held.holdings
-                )
+                place = Place(generation=held.generation, entries=len(held.entries), holdings=held.holdings)
+                places[held.dataset, held.region] = place, writer.pieces
 
         def edit(now: Head) -> Head:
             _check_empty(now)
-            for (dataset, region), place in places.items():
-                now = now.with_place(dataset, region, place)
+            for (dataset, region), (place, pieces) in places.items():
+                now = now.with_place(dataset, region, place).with_pieces(dataset, region, pieces)
             return now
 
         heads.finish(attempt, edit)

@@ -63,7 +63,8 @@ class Head:
     ``aborted`` are numbers of commits that died: what they wrote never counts. ``purged``: documents that ended at
     or before this generation may be gone. ``closed``: how many documents ended since. ``swept``: what so many of
     ``aborted`` left behind has been removed. ``schema`` is the version of the mapping, ``room`` names the set of indices
-    that documents lie in, ``left`` the rooms that were left and may still be there.
+    that documents lie in, ``left`` the rooms that were left and may still be there. ``pieces``: of how many pieces the
+    manifest of a place is made; a place that a version wrote which did not count is not in it.
     """
 
     generation: int = 0
@@ -76,6 +77,7 @@ class Head:
     room: str = field(default_factory=lambda: str(SCHEMA_VERSION))
     left: tuple[str, ...] = ()
     places: Mapping[str, Place] = field(default_factory=dict)
+    pieces: Mapping[str, int] = field(default_factory=dict)
 
     def place(self, dataset: str, region: str) -> Place:
         """What is known of (dataset, Region)."""
@@ -84,6 +86,14 @@ class Head:
     def with_place(self, dataset: str, region: str, place: Place) -> Head:
         """The same head with another place."""
         return replace(self, places={**self.places, place_name(dataset, region): place})
+
+    def pieces_of(self, dataset: str, region: str) -> int | None:
+        """Number of pieces of the manifest of (dataset, Region); None if they were not counted."""
+        return self.pieces.get(place_name(dataset, region))
+
+    def with_pieces(self, dataset: str, region: str, number: int) -> Head:
+        """Return the same head with another number of pieces."""
+        return replace(self, pieces={**self.pieces, place_name(dataset, region): number})
 
     def known(self) -> set[tuple[str, str]]:
         """Datasets and Regions that a commit has touched."""

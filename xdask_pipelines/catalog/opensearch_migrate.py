@@ -10,7 +10,7 @@ Belongs here: copying, and clearing rooms. Does not belong here: what a mapping 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -19,15 +19,18 @@ from typing import Any
 from opensearchpy import OpenSearch
 
 from xdask_pipelines.catalog import opensearch_head
+from xdask_pipelines.catalog.opensearch_answers import whole
 from xdask_pipelines.catalog.opensearch_head import Head, HeadDocument
 from xdask_pipelines.catalog.opensearch_index import Documents
-from xdask_pipelines.catalog.opensearch_node import Node
+from xdask_pipelines.catalog.opensearch_node import MAX_BODY_BYTES, Node
 from xdask_pipelines.catalog.opensearch_query import garbage
 from xdask_pipelines.errors import CatalogError
 
 Tell = Callable[[str], None]
-#: Documents that the node copies at once: a piece of a manifest takes almost a megabyte.
-_BATCH = 100
+#: Documents that the node copies at once, if they are small.
+_MAX_BATCH = 1_000
+#: Assumed of a document that was written before documents were measured: a piece of a manifest has that much.
+_UNMEASURED_BYTES = 1_000_000
 _LOOK_SECONDS = 0.2
 _TELL_SECONDS = 5.0
 
@@ -77,33 +80,68 @@ def _copy(node: Node, head: Head, region: str, old: Documents, new: Documents, t
     source, target = old.index(region), new.index(region)
     new.create(region)
     kept = {"bool": {"must_not": [garbage(head)]}}
-    body = {
-        "source": {"index": source, "query": kept, "size": _BATCH},
-        "dest": {"index": target, "version_type": "external"},
-        "conflicts": "proceed",  # with a second task, where the answer of the first request was lost
-    }
     node.ask(lambda c: c.indices.refresh(index=source))
-    number = node.ask(lambda c: int(c.count(index=source, body={"query": kept})["count"]))
-    # A request that lasts may lose its answer and be sent again; a task is asked after.
-    options = {"wait_for_completion": "false"}
-    task = node.ask(lambda c: str(c.reindex(body=body, params=options)["task"]))
-    told = time.monotonic()
-    while not (state := node.ask(lambda c: dict(c.tasks.get(task_id=task))))["completed"]:
-        if time.monotonic() - told > _TELL_SECONDS:
-            told = time.monotonic()
-            tell(f"{region}: {state['task']['status']['created']:,} of {number:,} documents copied")
-        time.sleep(_LOOK_SECONDS)
+    number = node.ask(lambda c: int(whole(c.count(index=source, body={"query": kept}))["count"]))
+    reasons: list[str] = []
+    copied = 0
+    for group, batch in _batches(node, source, kept):
+        body = {
+            "source": {"index": source, "query": {"bool": {"filter": [kept, *group]}}, "size": batch},
+            "dest": {"index": target, "version_type": "external"},
+            "conflicts": "proceed",  # with a second task, where the answer of the first request was lost
+        }
+        created, reason = _reindex(node, body, partial(_progress, tell, region, copied, number))
+        copied += created
+        reasons += filter(None, [reason])
     _end_tasks(node, [target])
     node.ask(lambda c: c.indices.refresh(index=target))
-    copied = node.ask(lambda c: int(c.count(index=target)["count"]))
+    copied = node.ask(lambda c: int(whole(c.count(index=target))["count"]))
     if copied != number:
-        answer = state.get("response", {})
-        why = state.get("error") or answer.get("failures") or answer.get("canceled") or "no reason was given"
+        why = "; ".join(reasons) or "no reason was given"
         raise CatalogError(
-            f"Of {number} documents in {source}, {copied} were copied ({str(why)[:300]}). The catalog is as it was; mend "
+            f"Of {number} documents in {source}, {copied} were copied ({why[:300]}). The catalog is as it was; fix "
             f"that, and run xdask catalog migrate again"
         )
     tell(f"{region}: {copied:,} documents copied")
+
+
+def _batches(node: Node, source: str, kept: Mapping[str, Any]) -> list[tuple[list[Any], int]]:
+    """Return filters that divide the documents into groups, and of each group how many may be copied at once.
+
+    The node holds a batch in memory, as read and as written. One entry of 8 MB makes all batches of its dataset small, and
+    those of no other. The largest size is asked for, as not all versions of OpenSearch filter by a field without an index.
+    """
+    largest = {"largest": {"max": {"field": "bytes", "missing": _UNMEASURED_BYTES}}}
+    parts = [{"kind": {"terms": {"field": "kind"}}}, {"dataset": {"terms": {"field": "dataset"}}}]
+    groups = {"composite": {"size": 10_000, "sources": parts}, "aggs": largest}
+    body = {"query": kept, "size": 0, "aggs": {"groups": groups}}
+    found = node.ask(lambda c: whole(c.search(index=source, body=body))["aggregations"]["groups"]["buckets"])
+    return [
+        (
+            [{"term": {name: value}} for name, value in group["key"].items()],
+            max(1, min(_MAX_BATCH, MAX_BODY_BYTES // max(1, int(group["largest"]["value"])))),
+        )
+        for group in found
+    ]
+
+
+def _reindex(node: Node, body: Mapping[str, Any], progress: Callable[[int], None]) -> tuple[int, str]:
+    """Let the node copy documents; how many it wrote, and why not all, if it says so."""
+    # A request that lasts may lose its answer and be sent again; a task is asked after.
+    options = {"wait_for_completion": "false"}
+    task = node.ask(lambda c: str(c.reindex(body=body, params=options)["task"]))
+    reported = time.monotonic()
+    while not (state := node.ask(lambda c: dict(c.tasks.get(task_id=task))))["completed"]:
+        if time.monotonic() - reported > _TELL_SECONDS:
+            reported = time.monotonic()
+            progress(state["task"]["status"]["created"])
+        time.sleep(_LOOK_SECONDS)
+    answer = state.get("response", {})
+    return answer.get("created", 0), str(state.get("error") or answer.get("failures") or answer.get("canceled") or "")
+
+
+def _progress(tell: Tell, region: str, before: int, number: int, created: int) -> None:
+    tell(f"{region}: {before + created:,} of {number:,} documents copied")
 
 
 def _clear(node: Node, heads: HeadDocument, head: Head, tell: Tell) -> None:

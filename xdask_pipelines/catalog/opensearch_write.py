@@ -49,6 +49,8 @@ class Writer:
         self._known = head.known()
         self._series: dict[str, str] = {}
         self.written = False
+        #: Of the manifest that was written last: how many pieces it has.
+        self.pieces = 0
 
     def write(self, change: Change) -> Callable[[Head], Head]:
         """Write all documents; how the head is to change for them to become true."""
@@ -80,6 +82,8 @@ class Writer:
                     holdings = change.holdings
                 now = Place(generation=self._number, entries=entries[place], holdings=holdings)
                 head = head.with_place(*place, now)
+            if change.manifest is not None and change.dataset is not None and change.region is not None:
+                head = head.with_pieces(change.dataset, change.region, self.pieces)
             return replace(head, closed=head.closed + self._ended)
 
         return edit
@@ -165,6 +169,9 @@ class Writer:
         place = of_place(change.dataset, change.region)
         kept = {"bool": {"filter": [*true_at(self._head, "manifest"), *place]}}
         old = list(self._documents.found(kept, ["key"], ["key", "id", "from"]))
+        counted = self._head.pieces_of(change.dataset, change.region)
+        # A sync has looked at everything if a piece was lost, and has put what is missing; another commit hides no loss.
+        self.pieces = len(old) if counted is None or change.holdings is not None else counted
         stem = hashlib.blake2b(f"{change.dataset}\0{change.region}".encode(), digest_size=16).hexdigest()
         count = 0
         for i, part in touched([d["key"] for d in old], change.manifest).items():
@@ -173,6 +180,7 @@ class Writer:
                 (piece,) = self._true("id", [old[i]["id"]], kind="manifest")
                 before = Listing.in_order(Listing.unpacked(packed(piece)))
                 yield self._end(piece)
+                self.pieces -= 1
             for objects in changed(before, part):
                 identity = f"{stem}-{self._number}-{count}"
                 fields: Document = {
@@ -191,6 +199,7 @@ class Writer:
                 }
                 yield identity, fields
                 count += 1
+                self.pieces += 1
 
     def _end(self, old: Document) -> tuple[str, Document]:
         """A document that holds until this commit."""

@@ -1,6 +1,7 @@
 """Regions on this machine for as long as a block of code runs.
 
-Belongs here: `local_regions`. Does not belong here: standing pools (resources.pools), starting processes (cluster).
+Belongs here: `local_regions`, and which certificates it uses. Does not belong here: standing pools (resources.pools),
+starting processes (cluster).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from distributed import Client
 
+from xdask_pipelines.placement import tls
 from xdask_pipelines.placement.cluster import START_SECONDS, Pool, start
 from xdask_pipelines.placement.settings import Settings
 
@@ -46,14 +48,22 @@ def local_regions(
     settings
         Client Region, prices, patience with empty pools.
     certificates
-        Folder that ``xdask certs`` filled, for TLS.
+        Folder that ``xdask certs`` filled, for TLS. None takes that of the project: of the topology that ``XDASK_TOPOLOGY``
+        names, or of the nearest ``regions.yaml`` at or above the current folder. Connections are plain TCP only if no
+        certificates were made there.
     prefix
         ``prefix(region)``: command put before the workers' of a Region.
 
     Yields
     ------
     distributed.Client
+
+    Raises
+    ------
+    PlacementError
+        If something does not start, or certificates have expired.
     """
+    certificates = certificates or _project_certificates()
     with tempfile.TemporaryDirectory(prefix="xdask-", ignore_cleanup_errors=True) as folder:
         pools = [
             Pool(r, processes, threads, (data or {}).get(r), (results or {}).get(r), prefix=prefix(r)) for r in regions
@@ -65,3 +75,11 @@ def local_regions(
                 yield client
         finally:
             running.stop()
+
+
+def _project_certificates() -> Path | None:
+    from xdask_pipelines.topology import certificates_folder, project_folder  # kept light: workers import this module
+
+    root = project_folder()
+    folder = certificates_folder(root) if root else None
+    return folder if folder and tls.has_certificates(folder) else None

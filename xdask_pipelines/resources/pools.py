@@ -94,7 +94,7 @@ class Pools:
         self.topology = topology
         self._watch = watch
         self.folder = topology.var / "pools"
-        self.certificates = topology.var / "certs"
+        self.certificates = topology.certificates
         self._client: Client | None = None
 
     # ---- up and down ------------------------------------------------------------------------------------------
