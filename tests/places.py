@@ -40,8 +40,9 @@ class Cluster:
 
 
 def worker_ids(client: Client) -> set[str]:
-    """What workers are called for as long as they live."""
-    return {str(worker["id"]) for worker in client.scheduler_info(n_workers=-1)["workers"].values()}
+    """Addresses and folders of the worker processes; one that is restarted has another folder (its name stays)."""
+    workers = client.scheduler_info(n_workers=-1)["workers"]
+    return {f"{address} {worker['local_directory']}" for address, worker in workers.items()}
 
 
 def eventually(check: Callable[[], bool], seconds: float = 60.0) -> bool:

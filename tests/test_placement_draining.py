@@ -211,7 +211,8 @@ def test_drained_workers_hand_everything_to_their_own_pool(client: Client, folde
 
     with pytest.raises(PlacementError, match=rf"last worker.* of the pool pool-{EAST} .*\d+ results.*add a worker"):
         drain(client, EAST, [third])
-    client.retire_workers([third])  # Dask's own way refuses in silence
+    with pytest.raises(PlacementError, match=rf"would leave pool-{EAST} without a worker"):
+        client.retire_workers([third])
     assert addresses(client, EAST) == [third]
     assert not strayed(client, EAST, held)
     assert {a: n for a, n in crossings(client).items() if n != before[a]} == {}

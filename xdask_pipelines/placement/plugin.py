@@ -26,6 +26,7 @@ from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.names import POOL_PREFIX, pool_name
 from xdask_pipelines.placement import backlog
 from xdask_pipelines.placement.admission import control_admission
+from xdask_pipelines.placement.client_plugins import control_plugins
 from xdask_pipelines.placement.computation import Computation, LastTurns
 from xdask_pipelines.placement.decide import Home, Node, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.draining import Workers, drain_on_scheduler
@@ -35,8 +36,8 @@ from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.keep_home import keep_home
 from xdask_pipelines.placement.ledger import Ledger
 from xdask_pipelines.placement.prefetch import Prefetch
-from xdask_pipelines.placement.reserved_plugins import reserve_plugins
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.placement.shared_use import protect_shared_work
 from xdask_pipelines.placement.shuffles import Shuffles
 from xdask_pipelines.placement.totals import WAITING
 from xdask_pipelines.placement.turns import Turns
@@ -109,9 +110,10 @@ class PlacementPlugin(SchedulerPlugin):
         know_what_is_held(self._held_in)
         self._note_submitting_tasks(scheduler)
         control_admission(scheduler, self.settings.mend)
+        protect_shared_work(scheduler)
         keep_home(scheduler, self._region_of)
         self.ledger.start(scheduler)
-        reserve_plugins(scheduler)
+        control_plugins(scheduler)
 
     # ---- what clients ask -------------------------------------------------------------------------------------
 
