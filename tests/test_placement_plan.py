@@ -69,7 +69,7 @@ def test_warnings_say_what_is_large_and_what_to_do(monkeypatch: pytest.MonkeyPat
 def test_memory_and_round_trips_are_foretold() -> None:
     small = replace(SETTINGS, pools={EAST: Rates(2, 10**6, 10**5)})
     whole = plan(pin(da.ones((400, 400), chunks=(100, 400)), EAST).rechunk((400, 100)).sum(), settings=small)
-    _, pool, process = whole.warnings
+    pool, process = whole.warnings
     assert f"fill the pool of {EAST} at a time, which has 1.0 MB" in pool
     assert f"One task in {EAST} needs" in process
     deep = array(EAST, (4, 10), (1, 10))
