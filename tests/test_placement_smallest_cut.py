@@ -100,6 +100,10 @@ def land() -> xr.DataArray:
     return xr.DataArray(da.from_array((rows + columns) % 3 > 0, chunks=(60, 90)), dims=("lat", "lon"))
 
 
+def flat(x: xr.DataArray) -> da.Array:
+    return da.concatenate(list(x.data)).reshape(-1, 60 * 90)
+
+
 EXPRESSIONS: dict[str, Callable[[], xr.DataArray]] = {
     "correlation map": lambda: xr.corr(field(EAST, 1), field(WEST, 2), "time"),
     "covariance map": lambda: xr.cov(field(EAST, 1), field(WEST, 2), "time"),
@@ -142,6 +146,7 @@ EXPRESSIONS: dict[str, Callable[[], xr.DataArray]] = {
     "running maximum of a joined record": lambda: (
         xr.concat([field(EAST, 1), field(WEST, 2)], "time").chunk(time=9).rolling(time=3).max().mean(("lat", "lon"))
     ),
+    "covariances of a joined record": lambda: xr.DataArray(flat(members(3)) @ flat(members(3)).T),
     "wind speed of two Regions": lambda: np.hypot(field(EAST, 1), field(WEST, 2)).mean(("lat", "lon")),
 }
 

@@ -8,6 +8,7 @@ Rechunks, choices of points and of steps, and overlaps cut blocks to pieces that
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,18 @@ def cut_bytes(spec: GraphNode, block_of: Callable[[Key], Block | None]) -> int |
         inner, last = task.args[:2]
         constants |= {key: node.value for key, node in inner.items() if isinstance(node, DataNode)}
         task = inner.get(last)
-    if not isinstance(task, Task) or len(task.args) < 2 or task.func.__name__ not in _CUTS:
-        return None
-    block, index = task.args[:2]
-    if not task.func.__module__.startswith(_MODULES) or not isinstance(block, TaskRef):
+    if (
+        not isinstance(task, Task)
+        or len(task.args) < 2
+        or not isinstance(task.func, (FunctionType, BuiltinFunctionType))
+    ):
+        return None  # callable objects have no name
+    name, (block, index) = task.func.__name__, task.args[:2]
+    if name not in _CUTS or not str(task.func.__module__).startswith(_MODULES) or not isinstance(block, TaskRef):
         return None
     if isinstance(index, TaskRef):
         index = constants.get(index.key)
-    if task.func.__name__ == "_getitem" and isinstance(index, tuple) and len(index) == 2:
+    if name == "_getitem" and isinstance(index, tuple) and len(index) == 2:
         index = index[1]  # the first is a number that keeps the second from being taken for a task
     known = block_of(block.key) if isinstance(index, tuple) else None
     if known is None:

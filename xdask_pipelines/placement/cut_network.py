@@ -140,8 +140,6 @@ class Network:
                     pinned[node] = single
             elif single is None and len(needed) == 1 and (region := needed.pop()) is not None:
                 fixed[node] = pinned[node] = region
-            elif single is not None and after[node] and all(fixed.get(user) == single for user in after[node]):
-                fixed[node] = single
         return fixed
 
     def _reached(self, nets: Sequence[Net]) -> set[int]:

@@ -59,7 +59,7 @@ def least_cut(nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], price: 
     scale = price[price > 0].min() if (price > 0).any() else 1.0
     price = price / scale
     even = bool(np.ptp(price[~np.eye(len(price), dtype=bool)]) < 1e-9) if len(price) > 1 else True
-    group, anchored = _contracted(nodes, fixed, nets, allowed) if even else (list(range(nodes)), dict(fixed))
+    group, anchored = _contracted(nodes, fixed, nets, allowed, price)
     merged = _merged(nets, group)
     numbers = {g: i for i, g in enumerate(sorted(set(group)))}
     small = [Net(numbers[n.source], tuple(sorted({numbers[u] for u in n.users})), n.nbytes) for n in merged]
@@ -74,14 +74,16 @@ def least_cut(nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], price: 
 
 
 def _contracted(
-    nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], allowed: Sequence[int]
+    nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], allowed: Sequence[int], price: np.ndarray
 ) -> tuple[list[int], dict[int, int]]:
-    """Groups of nodes that may be together in a least cut, and the Regions of groups that are fixed; for even prices.
+    """Groups of nodes that may be together in a least cut, and the Regions of groups that are fixed.
 
     A node is needed by one other group alone and makes no less than it takes: it may be where it is needed. Or it takes
-    all from one group, which makes that for it alone, and makes no more: it may be where its input is.
+    all from one group, which makes that for it alone, and makes no more: it may be where its input is. Where prices differ,
+    it must make as much more, or less, as the dearest way that comes instead costs more than the cheapest that goes.
     """
     group = list(range(nodes))
+    dearer, longer = _unevenness(price)
 
     def root(node: int) -> int:
         while group[node] != node:
@@ -113,9 +115,9 @@ def _contracted(
             sources = {s for s, _, _ in taken[node]}
             alone = sum(n for _, n, only in taken[node] if only)
             target = None
-            if len(users) == 1 and into <= sum(n for _, n in made[node]):
+            if len(users) == 1 and dearer * into <= sum(n for _, n in made[node]):
                 (target,) = users
-            elif len(sources) == 1 and out <= alone:
+            elif len(sources) == 1 and longer * out <= alone:
                 (target,) = sources
             if target is not None and target not in merged and anchored.get(target, allowed[0]) in allowed:
                 group[node] = target
@@ -123,6 +125,28 @@ def _contracted(
                 targets.add(target)
                 changed = True
     return [root(node) for node in range(nodes)], anchored
+
+
+def _unevenness(price: np.ndarray) -> tuple[float, float]:
+    """By how much prices differ; both numbers are 1 for even ones.
+
+    Returns
+    -------
+    dearer
+        How many times the cheapest way to a Region the dearest one costs, at most.
+    longer
+        What a way costs more if it begins elsewhere, at most, in units of the way to where it begins.
+    """
+    regions = range(len(price))
+    dearer = longer = 1.0
+    for b in regions:
+        ways = [price[a, b] for a in regions if a != b]
+        dearer = max(dearer, max(ways, default=1.0) / max(min(ways, default=1.0), 1e-12))
+        for a in regions:
+            for c in regions:
+                if a != c:
+                    longer = max(longer, (price[a, b] - price[c, b]) / max(price[a, c], 1e-12))
+    return dearer, longer
 
 
 def _merged(nets: Sequence[Net], group: Sequence[int]) -> list[Net]:
