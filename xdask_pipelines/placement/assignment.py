@@ -19,11 +19,11 @@ import numpy as np
 from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
+from xdask_pipelines.placement.block_pieces import Kind
 from xdask_pipelines.placement.cut_network import UNDECIDED, Network, is_held
 from xdask_pipelines.placement.homes import mark_of
 from xdask_pipelines.placement.layer_homes import Held, LayerHomes
 from xdask_pipelines.placement.needed import is_block_of, layer_of
-from xdask_pipelines.placement.pieces import Kind
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.placement.sizes import Sizes
 

@@ -14,11 +14,11 @@ from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from dask.typing import Key
 from distributed import Future
 
+from xdask_pipelines.placement.block_pieces import Kind, Pieces
 from xdask_pipelines.placement.homes import PIN, mark_of
 from xdask_pipelines.placement.layer_homes import LayerHomes
 from xdask_pipelines.placement.multiway_cut import Net, least_cut
 from xdask_pipelines.placement.needed import Needed, layer_of
-from xdask_pipelines.placement.pieces import Kind, Pieces
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.placement.sizes import Sizes
 
