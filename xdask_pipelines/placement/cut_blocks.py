@@ -7,7 +7,9 @@ Rechunks, choices of points and of steps, and overlaps cut blocks to pieces that
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from math import prod
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -46,12 +48,27 @@ def cut_bytes(spec: GraphNode, block_of: Callable[[Key], Block | None]) -> int |
     if known is None:
         return None
     shape, dtype = known
-    try:
-        return int(np.broadcast_to(np.zeros((), dtype), shape)[_plain(index)].nbytes)  # takes the memory of one element
-    except (IndexError, TypeError, ValueError):
+    length = _length(shape, index)
+    return None if length is None else length * dtype.itemsize
+
+
+def _length(shape: Sequence[int], index: Sequence[Any]) -> int | None:
+    """How many elements an index takes of an array of this shape, as NumPy defines it; None for what is not understood.
+
+    Slices take their lengths. All numbers and lists together take as many as they have when broadcast against each other.
+    """
+    if len(index) > len(shape):
         return None
-
-
-def _plain(index: tuple[Any, ...]) -> tuple[Any, ...]:
-    """An index as NumPy takes it: points are sometimes tuples of numbers."""
-    return tuple(list(i) if isinstance(i, tuple) else i for i in index)
+    taken, points = 1, list[tuple[int, ...]]()
+    for length, one in zip(shape, (*index, *repeat(slice(None), len(shape) - len(index))), strict=True):
+        if isinstance(one, slice):
+            taken *= len(range(*one.indices(length)))
+            continue
+        chosen = np.asarray(one)
+        if chosen.dtype.kind not in "iu" and chosen.size:
+            return None
+        points.append(chosen.shape)
+    try:
+        return taken * prod(np.broadcast_shapes(*points))
+    except ValueError:
+        return None

@@ -97,8 +97,11 @@ class Network:
 
     def _pieces_made(self, kind: Kind) -> dict[frozenset[int], float]:
         """Bytes of pieces, by the nodes that join them to blocks; they take no more than these."""
-        made = {frozenset(self.numbers[k] for k in users): n for users, n in self.pieces.made[kind].items()}
-        return {users: min(n, sum(self.nbytes[u] for u in users)) * _PIECEWISE for users, n in made.items()}
+        made: defaultdict[frozenset[int], float] = defaultdict(float)
+        for users, nbytes in self.pieces.made[kind].items():
+            nodes = frozenset(self.numbers[k] for k in users if k in self.numbers)
+            made[nodes] += min(nbytes, sum(self.nbytes[node] for node in nodes)) * _PIECEWISE
+        return made
 
     def _blocks_made(self, kind: Kind, node: int, client: int) -> Mapping[frozenset[int], float]:
         """Bytes of blocks, by the nodes that take them."""

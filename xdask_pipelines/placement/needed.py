@@ -32,7 +32,8 @@ class Needed:
 
     def __init__(self, graph: HighLevelGraph, wanted: Iterable[Key]) -> None:
         self._graph = graph
-        self._whole: set[str] = set()
+        #: Where the names of a layer's keys do not lead back to it, all of it counts as needed.
+        self._whole = {name for name, layer in graph.layers.items() if not _names_its_blocks(name, layer)}
         self._arrays: dict[str, np.ndarray] = {}
         self._tasks: defaultdict[str, set[Key]] = defaultdict(set)
         for key in wanted:
@@ -129,6 +130,10 @@ def dependencies(task: Any, layer: Layer, layers: Collection[str]) -> Iterator[K
             stack += one
         elif isinstance(one, dict):
             stack += one.values()
+
+
+def _names_its_blocks(name: str, layer: Layer) -> bool:
+    return not isinstance(layer, MaterializedLayer) or any(is_block_of(key, name) for key in layer.mapping)
 
 
 def _name(key: Any) -> Any:
