@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import pytest
 from catalog_helpers import cmip6, era5
-from distributed import Scheduler
+from distributed import Client, Scheduler
 from hostile_process import HostileProcess
 from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster, worker_ids
 from recorder import Recorder, is_others
@@ -74,6 +74,13 @@ def cluster(running: Cluster, hostile: HostileProcess, request: pytest.FixtureRe
         gc.collect()  # a traceback that failed tests keep may hold futures
         sleep(0.02)
     return running
+
+
+@pytest.fixture
+def neighbour(cluster: Cluster) -> Iterator[Client]:
+    """A second client of the same pools."""
+    with Client(cluster.client.scheduler.address, set_as_default=False) as client:  # type: ignore[union-attr]
+        yield client
 
 
 def _count_tasks(everybodys: bool, dask_scheduler: Scheduler | None = None) -> int:

@@ -39,6 +39,17 @@ class Cluster:
     first_workers: Collection[str] = ()
 
 
+def until(flag: Path, region: str) -> da.Array:
+    """Ones of a Region, which are made once a file exists."""
+
+    def make(block_id: Any = None) -> np.ndarray:
+        while not flag.exists():
+            sleep(0.05)
+        return np.ones(2)
+
+    return pin(da.map_blocks(make, chunks=((2,),), dtype=float, meta=np.empty(0)), region)
+
+
 def worker_ids(client: Client) -> set[str]:
     """Addresses and folders of the worker processes; one that is restarted has another folder (its name stays)."""
     workers = client.scheduler_info(n_workers=-1)["workers"]

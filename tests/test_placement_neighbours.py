@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
 from time import monotonic, sleep
@@ -13,19 +13,12 @@ import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client, Scheduler, SchedulerPlugin, WorkerPlugin, wait
-from places import CENTRAL, EAST, WEST, Cluster, array, eventually
+from places import CENTRAL, EAST, WEST, Cluster, array, eventually, until
 from recorder import HOSTILE, is_others
 
 from xdask_pipelines.placement import PlacementError, compute, pin
 from xdask_pipelines.placement.cluster import Pool, join, start
 from xdask_pipelines.placement.settings import Settings
-
-
-@pytest.fixture
-def neighbour(cluster: Cluster) -> Iterator[Client]:
-    """A second client of the same pools."""
-    with Client(cluster.client.scheduler.address, set_as_default=False) as client:  # type: ignore[union-attr]
-        yield client
 
 
 def workers_of(client: Client, region: str) -> list[str]:
@@ -149,19 +142,6 @@ def _limit(finished: int | None = None, dask_scheduler: Scheduler | None = None)
     computations = dask_scheduler.plugins["xdask-placement"].ledger.computations  # type: ignore[union-attr]
     before, computations.limit = computations.limit, finished or computations.limit
     return before, sum(HOSTILE not in c.client for c in computations)
-
-
-def until(flag: Path, region: str) -> da.Array:
-    """Made once a file exists."""
-
-    def make(block_id: Any = None) -> np.ndarray:
-        from time import sleep
-
-        while not flag.exists():
-            sleep(0.05)
-        return np.ones(2)
-
-    return pin(da.map_blocks(make, chunks=((2,),), dtype=float, meta=np.empty(0)), region)
 
 
 @pytest.mark.parametrize("whose", ["a neighbour's", "its own client's"])

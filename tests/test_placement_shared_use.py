@@ -12,40 +12,19 @@ from typing import Any
 from zipfile import ZipFile
 
 import dask.array as da
-import numpy as np
 import pytest
 from distributed import Client, NannyPlugin, WorkerPlugin, futures_of
 from distributed.diagnostics.plugin import Environ, PipInstall, UploadDirectory, UploadFile
-from places import EAST, WEST, Cluster, array, eventually, worker_ids
+from places import EAST, WEST, Cluster, array, eventually, until, worker_ids
 
-from xdask_pipelines.placement import PlacementError, compute, pin
+from xdask_pipelines.placement import PlacementError, compute
 from xdask_pipelines.placement.cluster import Pool, start
 from xdask_pipelines.placement.settings import Settings
-
-
-@pytest.fixture
-def neighbour(cluster: Cluster) -> Iterator[Client]:
-    """A second client of the same pools."""
-    with Client(cluster.client.scheduler.address, set_as_default=False) as client:  # type: ignore[union-attr]
-        yield client
 
 
 def addresses(client: Client, region: str) -> list[str]:
     workers = client.scheduler_info(n_workers=-1)["workers"]
     return sorted(a for a, w in workers.items() if f"pool-{region}" in w["resources"])
-
-
-def until(flag: Path, region: str) -> da.Array:
-    """Ones, once a file exists."""
-
-    def make(block_id: Any = None) -> np.ndarray:
-        from time import sleep
-
-        while not flag.exists():
-            sleep(0.05)
-        return np.ones(2)
-
-    return pin(da.map_blocks(make, chunks=((2,),), dtype=float, meta=np.empty(0)), region)
 
 
 @contextmanager
