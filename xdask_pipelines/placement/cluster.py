@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -255,7 +256,7 @@ def _await_address(file: Path, pid: int, folder: Path) -> tuple[str, str]:
 
 def _no_scheduler(folder: Path) -> PlacementError:
     log = folder / "scheduler.log"
-    return PlacementError(f"The scheduler did not start; its log is {log}:\n{_tail(log)}")
+    return PlacementError(f"The scheduler did not start; its log is {log}:\n{_causes(log)}")
 
 
 def _await_workers(running: Processes, pools: Sequence[Pool], folder: Path, tell: Callable[[str], None]) -> None:
@@ -270,13 +271,18 @@ def _await_workers(running: Processes, pools: Sequence[Pool], folder: Path, tell
             if lost or (waiting and monotonic() > deadline):
                 region = (lost or sorted(waiting))[0]
                 log = folder / f"{region}.log"
-                raise PlacementError(f"The pool of {region} did not start; its log is {log}:\n{_tail(log)}")
+                raise PlacementError(f"The pool of {region} did not start; its log is {log}:\n{_causes(log)}")
             if not waiting:
                 return
             sleep(0.05)
 
 
-def _tail(log: Path, lines: int = 8) -> str:
-    return (
-        "\n".join("  " + line for line in log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else ""
-    )
+#: Lines of a log that name no cause: what went well, and the frames of tracebacks.
+_NO_CAUSE = re.compile(r"\s|$|\^|Traceback |The above exception |During handling |.* - (INFO|DEBUG) - ")
+
+
+def _causes(log: Path, lines: int = 6) -> str:
+    """The last lines of a log that name what went wrong, each once."""
+    found = log.read_text(errors="replace").splitlines() if log.exists() else []
+    causes = list(dict.fromkeys(line for line in found if not _NO_CAUSE.match(line)))
+    return "\n".join("  " + line for line in (causes or found)[-lines:])

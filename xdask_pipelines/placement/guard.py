@@ -31,9 +31,6 @@ GUARDED_VARIABLE = "XDASK_GUARDED_FOLDERS"
 #: Keys below this folder are results; no dataset may be mounted there.
 RESULTS_PREFIX = "results/"
 
-#: What a worker that this module guards says of itself when it joins a scheduler.
-ADMITTED = "xdask_guarded"
-
 # A context variable, not a thread's: zarr reads in threads of its own, which inherit the context of the task.
 _gate: ContextVar[bool] = ContextVar("xdask_gate", default=False)
 _out_of_band: ContextVar[bool] = ContextVar("xdask_out_of_band", default=False)
@@ -124,7 +121,6 @@ def install(worker: Worker, roots: tuple[Path, ...]) -> None:
     global _guarded_roots, _worker
     first = not _guarded_roots
     _worker = worker
-    worker.startup_information[ADMITTED] = lambda _: True
     _refuse_to_blame(worker)
     _guarded_roots = tuple(sorted({name + os.sep for r in roots for name in folders_of(r)}))
     if first and _guarded_roots:

@@ -15,6 +15,7 @@ from xdask_pipelines.placement.dashboard_access import guard_dashboard
 from xdask_pipelines.placement.deliveries import Deliver
 from xdask_pipelines.placement.frozen import give_up_frozen, seldom_heartbeats
 from xdask_pipelines.placement.guard import guarded_roots, install
+from xdask_pipelines.placement.introduction import introduce
 from xdask_pipelines.placement.plugin import PlacementPlugin
 from xdask_pipelines.placement.reporting import report_transfers
 from xdask_pipelines.placement.settings import Settings
@@ -52,6 +53,7 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
         report_transfers(server)
         await server.plugin_add(Deliver())
         install(server, guarded_roots())
+        introduce(server)
 
 
 def _end_with(owner: int, server: Scheduler) -> PeriodicCallback:
