@@ -35,7 +35,7 @@ def three(way: Callable[[str], Any], table: Any) -> dict[str, Any]:
 
 def objects(number: int = ENTRIES) -> list[Any]:
     """A listing, sorted: 45 years of months, each of many variables. Its digests do not compress, as true ones do not."""
-    from xdask_pipelines.catalog.listing import StoredObject
+    from xdask_pipelines.catalog.manifest.listing import StoredObject
 
     each = -(-number // (_YEARS * 12))
 
@@ -83,7 +83,7 @@ def catalog(folder: Path, store: str) -> Any:
 
 def prepare(folder: Path) -> Collection[str]:
     """Make the million, if it is not there; the ways that are left out."""
-    from xdask_pipelines.catalog.columns import Listing
+    from xdask_pipelines.catalog.manifest.columns import Listing
 
     if not _MADE:
         _MADE.append(tempfile.TemporaryDirectory())

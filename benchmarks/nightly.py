@@ -29,7 +29,7 @@ def _night(folder: Path, share: float) -> Path:
 
 def _changed(folder: Path, share: float) -> Path:
     """A listing in which some objects have another content."""
-    from xdask_pipelines.catalog.columns import Listing
+    from xdask_pipelines.catalog.manifest.columns import Listing
 
     made = Listing.in_order(Listing.unpacked((folder / "made/listing.parquet").read_bytes()))
     columns, every, token = made.table.to_pydict(), round(1 / share), secrets.token_hex(8)
@@ -43,7 +43,7 @@ def _diff(share: float) -> Callable[[str], Callable[[Path], Callable[[], Any]]]:
     def way_of(store: str) -> Callable[[Path], Callable[[], Any]]:
         def way(folder: Path) -> Callable[[], Any]:
             from xdask_pipelines.catalog.backend import Committed
-            from xdask_pipelines.catalog.streams import Packed
+            from xdask_pipelines.catalog.manifest.streams import Packed
             from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 
             catalog, night, holding = million.catalog(folder, store), _night(folder, share), million.holding()

@@ -48,8 +48,8 @@ async def _submit(lazy: Any, blocks: int, *, placed: bool) -> int:
     import dask.array as da
     from distributed import Client, Scheduler
 
-    from xdask_pipelines.placement.fence import fenced
-    from xdask_pipelines.placement.plugin import PlacementPlugin
+    from xdask_pipelines.placement.graph.fence import fenced
+    from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin
     from xdask_pipelines.placement.settings import Settings
 
     optimize = partial(fenced, max_tasks=10**6) if placed else da.optimization.optimize

@@ -15,7 +15,7 @@ from distributed import Client
 from xdask_pipelines.access import call_at_home
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.placement import compute
-from xdask_pipelines.placement.guard import region_path
+from xdask_pipelines.placement.worker.guard import region_path
 
 
 @dataclass(frozen=True)

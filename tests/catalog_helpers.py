@@ -7,7 +7,7 @@ from typing import Any
 
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.layouts import Cmip6Pds, Holding
-from xdask_pipelines.catalog.listing import StoredObject, list_folder
+from xdask_pipelines.catalog.manifest.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.sync import SyncPlan, plan_sync
 
 ERA5 = Holding(dataset="era5", region="us-east-1", layout="era5-pds", mount="era5-pds")

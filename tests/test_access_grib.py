@@ -22,7 +22,7 @@ from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement import compute
-from xdask_pipelines.placement.guard import Ledger
+from xdask_pipelines.placement.worker.guard import Ledger
 
 LEVELS, HOURS = (850, 500, 300), (0, 600, 1200, 1800)
 

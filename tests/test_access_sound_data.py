@@ -19,7 +19,7 @@ from xdask_pipelines.access.packed import MAX_COORDINATE_BYTES
 from xdask_pipelines.assets.source import opened_field
 from xdask_pipelines.errors import AccessError
 from xdask_pipelines.placement import compute
-from xdask_pipelines.placement.homes import homes_of
+from xdask_pipelines.placement.graph.homes import homes_of
 
 
 def _opened(

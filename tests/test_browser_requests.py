@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from xdask_pipelines.browser_requests import own_hosts, refusal
+from xdask_pipelines.system.browser_requests import own_hosts, refusal
 
 HOST = "127.0.0.1:3000"
 HOSTS = own_hosts(3000, ["localhost:8080", "Dagster.example.org"])

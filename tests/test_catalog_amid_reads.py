@@ -14,17 +14,11 @@ from typing import Any
 import pytest
 from catalog_helpers import ERA5_PLACE, era5, stored
 
-from xdask_pipelines.catalog import (
-    Catalog,
-    ManifestChange,
-    open_catalog,
-    opensearch,
-    opensearch_head,
-    opensearch_index,
-    opensearch_node,
-    sqlite,
-)
-from xdask_pipelines.catalog.opensearch_index import Documents
+from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
+from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
+from xdask_pipelines.catalog.opensearch import opensearch_head, opensearch_index, opensearch_node
+from xdask_pipelines.catalog.opensearch.opensearch_index import Documents
+from xdask_pipelines.catalog.sqlite import sqlite_backend as sqlite
 from xdask_pipelines.errors import StaleWriter
 
 MONTHS = [f"2011-{m:02}" for m in range(1, 13)]

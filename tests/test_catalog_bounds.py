@@ -12,18 +12,13 @@ import pytest
 from catalog_helpers import ERA5_PLACE, era5, stored
 from proxy import Proxy, proxied
 
-from xdask_pipelines.catalog import (
-    ManifestChange,
-    copy_catalog,
-    open_catalog,
-    opensearch,
-    opensearch_head,
-    opensearch_node,
-)
-from xdask_pipelines.catalog.columns import Listing
-from xdask_pipelines.catalog.opensearch_index import Prepared, portions
-from xdask_pipelines.catalog.opensearch_query import MAPPING
-from xdask_pipelines.catalog.pieces import PIECE_BYTES, changed
+from xdask_pipelines.catalog import ManifestChange, copy_catalog, open_catalog
+from xdask_pipelines.catalog.manifest.columns import Listing
+from xdask_pipelines.catalog.manifest.pieces import PIECE_BYTES, changed
+from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
+from xdask_pipelines.catalog.opensearch import opensearch_head, opensearch_node
+from xdask_pipelines.catalog.opensearch.opensearch_index import Prepared, portions
+from xdask_pipelines.catalog.opensearch.opensearch_query import MAPPING
 from xdask_pipelines.errors import CatalogError
 
 MB = 1_000_000

@@ -16,10 +16,10 @@ import pytest
 from proxy import proxied
 from s3_server import S3Server
 
-from xdask_pipelines.catalog.bucket import Bucket, list_bucket
-from xdask_pipelines.catalog.inventory import read_inventory
-from xdask_pipelines.catalog.listing import StoredObject
-from xdask_pipelines.catalog.streams import Packed
+from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.sources.bucket import Bucket, list_bucket
+from xdask_pipelines.catalog.sources.inventory import read_inventory
 from xdask_pipelines.errors import CatalogError
 
 Make = Callable[[str], str]
@@ -86,7 +86,7 @@ def test_odd_keys_come_as_they_are_and_folders_are_told_from_files(s3: S3Server,
 
 
 def test_keys_that_no_file_can_have_are_told(s3: S3Server, bucket: Make):
-    from xdask_pipelines.catalog.bucket import stored
+    from xdask_pipelines.catalog.sources.bucket import stored
 
     where, now = Bucket(url="s3://b/p", region=REGION), datetime(2026, 1, 2, tzinfo=UTC)
     problems = {
@@ -133,7 +133,7 @@ def test_a_bucket_that_is_not_there_is_told(bucket: Make):
 def test_a_bucket_of_another_region_is_refused(s3: S3Server, bucket: Make, monkeypatch: pytest.MonkeyPatch):
     url = bucket("")
 
-    import xdask_pipelines.catalog.bucket as module
+    import xdask_pipelines.catalog.sources.bucket as module
 
     client = module.client_for(Bucket(url=url, region=REGION))
     answer = {"BucketRegion": "eu-west-1"}

@@ -150,7 +150,7 @@ def test_a_source_that_changes_meanwhile_stops_the_copy(addresses: tuple[str, st
 
 
 def test_a_copy_that_differs_is_an_error(addresses: tuple[str, str], monkeypatch: pytest.MonkeyPatch):
-    from xdask_pipelines.catalog import sqlite_write
+    from xdask_pipelines.catalog.sqlite import sqlite_write
 
     fill(open_catalog(addresses[0]))
     monkeypatch.setattr(sqlite_write, "write_manifest", lambda *_: 0)

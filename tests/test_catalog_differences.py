@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xdask_pipelines.catalog import open_catalog
-from xdask_pipelines.catalog.differences import _of_everything, _of_what_changed, differences
 from xdask_pipelines.catalog.layouts import Holding, fingerprint
-from xdask_pipelines.catalog.listing import StoredObject
-from xdask_pipelines.catalog.sqlite_schema import _SINCE_3
-from xdask_pipelines.catalog.streams import Packed
+from xdask_pipelines.catalog.manifest.differences import _of_everything, _of_what_changed, differences
+from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.sqlite.sqlite_schema import _SINCE_3
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 
 PLACE = {"dataset": "era5", "region": "us-east-1"}

@@ -20,10 +20,10 @@ from places import EAST, WEST, Cluster
 from xdask_pipelines.access.sync import sync
 from xdask_pipelines.assets.published import publish_datasets
 from xdask_pipelines.catalog import Catalog, open_catalog
-from xdask_pipelines.catalog.esm import publish
+from xdask_pipelines.catalog.export.esm import publish
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.placement import compute
-from xdask_pipelines.placement.homes import homes_of
+from xdask_pipelines.placement.graph.homes import homes_of
 from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.synthetic import write_cmip6_member, write_era5_month
 from xdask_pipelines.topology import Topology

@@ -12,7 +12,7 @@ import pytest
 from catalog_helpers import ERA5, ERA5_PLACE, cmip6, era5, stored
 
 from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
-from xdask_pipelines.catalog.sqlite_seals import SEALED
+from xdask_pipelines.catalog.sqlite.sqlite_seals import SEALED
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 from xdask_pipelines.errors import CatalogError, MissingEntries
 

@@ -7,7 +7,7 @@ import pytest
 from catalog_helpers import CMIP6, ERA5, stored, write
 
 from xdask_pipelines.catalog.layouts import Holding, parse
-from xdask_pipelines.catalog.listing import StoredObject, list_folder
+from xdask_pipelines.catalog.manifest.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.times import time_key
 from xdask_pipelines.errors import CatalogError
 

@@ -12,7 +12,7 @@ import pytest
 from catalog_helpers import ERA5, ERA5_PLACE, cmip6, era5, keys, stored
 
 from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
-from xdask_pipelines.catalog.opensearch_head import SCHEMA_VERSION
+from xdask_pipelines.catalog.opensearch.opensearch_head import SCHEMA_VERSION
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 from xdask_pipelines.errors import CatalogError
 

@@ -16,17 +16,11 @@ import pytest
 from catalog_helpers import era5, stored
 from click.testing import CliRunner
 
-from xdask_pipelines.catalog import (
-    Catalog,
-    ManifestChange,
-    open_catalog,
-    opensearch,
-    opensearch_head,
-    opensearch_migrate,
-    opensearch_node,
-)
-from xdask_pipelines.catalog.opensearch_index import Documents
-from xdask_pipelines.catalog.opensearch_query import garbage
+from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
+from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
+from xdask_pipelines.catalog.opensearch import opensearch_head, opensearch_migrate, opensearch_node
+from xdask_pipelines.catalog.opensearch.opensearch_index import Documents
+from xdask_pipelines.catalog.opensearch.opensearch_query import garbage
 from xdask_pipelines.cli import main
 from xdask_pipelines.errors import CatalogError
 

@@ -12,11 +12,13 @@ from botocore.credentials import Credentials
 from catalog_helpers import era5, stored
 from proxy import proxied
 
-from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog, opensearch, opensearch_head, opensearch_node
-from xdask_pipelines.catalog.opensearch_node import Address
+from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
+from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
+from xdask_pipelines.catalog.opensearch import opensearch_head, opensearch_node
+from xdask_pipelines.catalog.opensearch.opensearch_node import Address
 from xdask_pipelines.errors import CatalogError, StaleWriter
-from xdask_pipelines.placement.certificates import make_certificates
-from xdask_pipelines.placement.tls import AUTHORITY, NODE, NODE_KEY
+from xdask_pipelines.placement.local.certificates import make_certificates
+from xdask_pipelines.placement.local.tls import AUTHORITY, NODE, NODE_KEY
 
 FORK = multiprocessing.get_context("fork")
 ERA5 = {"dataset": "era5", "region": "us-east-1"}

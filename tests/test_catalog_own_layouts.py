@@ -10,7 +10,7 @@ from catalog_helpers import CMIP6, ERA5, stored
 
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.layouts import Holding, parse
-from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.catalog.times import time_key
 from xdask_pipelines.errors import TopologyError
 from xdask_pipelines.topology import Topology

@@ -15,7 +15,8 @@ from catalog_helpers import ERA5_PLACE, era5
 from places import eventually
 from proxy import Proxy, proxied
 
-from xdask_pipelines.catalog import open_catalog, opensearch_index, opensearch_node
+from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.catalog.opensearch import opensearch_index, opensearch_node
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.resources.search_node import SearchNode
 

@@ -11,7 +11,7 @@ from catalog_helpers import era5
 from machines import machine
 
 from xdask_pipelines.catalog import Catalog, open_catalog
-from xdask_pipelines.catalog.sqlite_file import _file_system
+from xdask_pipelines.catalog.sqlite.sqlite_file import _file_system
 from xdask_pipelines.errors import CatalogError
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -123,7 +123,7 @@ def test_both_ways_to_write_an_absolute_address_mean_the_same_file(tmp_path: Pat
 
 
 def test_a_catalog_on_a_network_disk_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("xdask_pipelines.catalog.sqlite_file._file_system", lambda path: "nfs4")
+    monkeypatch.setattr("xdask_pipelines.catalog.sqlite.sqlite_file._file_system", lambda path: "nfs4")
     with pytest.raises(CatalogError, match=r"would lie on a network file system .nfs4.*put it on a local disk"):
         open_catalog(f"sqlite://{tmp_path}/c.sqlite").apply([era5("2011-01")])
 

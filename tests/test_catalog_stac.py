@@ -17,9 +17,9 @@ from grib_files import message, write_grib
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.catalog import Entry
+from xdask_pipelines.catalog.export.stac import export_stac
 from xdask_pipelines.catalog.layouts import Holding, parse
-from xdask_pipelines.catalog.listing import list_folder
-from xdask_pipelines.catalog.stac import export_stac
+from xdask_pipelines.catalog.manifest.listing import list_folder
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.synthetic import write_cmip6_member, write_era5_month
 

@@ -7,9 +7,9 @@ from catalog_helpers import stored
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdask_pipelines.catalog.columns import Listing
-from xdask_pipelines.catalog.listing import StoredObject
-from xdask_pipelines.catalog.streams import Packed, difference, digest_of, rising
+from xdask_pipelines.catalog.manifest.columns import Listing
+from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.catalog.manifest.streams import Packed, difference, digest_of, rising
 from xdask_pipelines.errors import CatalogError
 
 OBJECTS = st.dictionaries(st.sampled_from("abcdefghij"), st.integers(0, 1))

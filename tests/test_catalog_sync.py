@@ -102,7 +102,7 @@ def test_a_changed_description_of_the_dataset_reaches_unchanged_files(catalog: C
 def test_several_mounts_of_one_dataset_are_one_sync(catalog: Catalog, tmp_path: Path):
     for activity in ("CMIP", "ScenarioMIP"):
         write(tmp_path, f"{DRS.replace('CMIP/', activity + '/', 1)}/.zmetadata")
-    from xdask_pipelines.catalog.listing import list_folder
+    from xdask_pipelines.catalog.manifest.listing import list_folder
 
     mounts = [
         Holding(dataset="cmip6", region="r", layout="cmip6-pds", mount=f"cmip6/{a}") for a in ("CMIP", "ScenarioMIP")

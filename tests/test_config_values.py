@@ -16,7 +16,7 @@ from xdask_pipelines.assets.config_values import typed_config
 from xdask_pipelines.build import assemble
 from xdask_pipelines.cli import main
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.project import check_request
+from xdask_pipelines.operations.project import check_request
 from xdask_pipelines.topology import Topology
 
 REPO = Path(__file__).parents[1]

@@ -18,7 +18,7 @@ from places import EAST, WEST, Cluster
 from xdask_pipelines.access import leases, open_entries
 from xdask_pipelines.access.sync import sync
 from xdask_pipelines.catalog import Catalog, open_catalog
-from xdask_pipelines.catalog.pangeo import COLUMNS
+from xdask_pipelines.catalog.sources.pangeo import COLUMNS
 from xdask_pipelines.cli import main
 from xdask_pipelines.errors import AccessError
 from xdask_pipelines.placement import compute

@@ -22,7 +22,7 @@ from xdask_pipelines.errors import (
     TopologyError,
 )
 from xdask_pipelines.notebook import Project
-from xdask_pipelines.placement.homes import homes_of
+from xdask_pipelines.placement.graph.homes import homes_of
 
 REPO = Path(__file__).parents[1]
 

@@ -18,8 +18,8 @@ from xdask_pipelines.assets.plain import run
 from xdask_pipelines.build import assemble
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.cli import main
-from xdask_pipelines.doctor import examine
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.operations.doctor import examine
 from xdask_pipelines.topology import Topology
 
 REPO = Path(__file__).parents[1]

@@ -7,7 +7,7 @@ from time import perf_counter
 import pytest
 
 from xdask_pipelines.catalog.entry import _RESERVED, FIELDS
-from xdask_pipelines.path_pattern import read_pattern
+from xdask_pipelines.topology.path_pattern import read_pattern
 
 OWN = "{model}/{year}/{variable}_{year}{month}.nc"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from places import CENTRAL, EAST, WEST, Cluster, eventually
 
-from xdask_pipelines.names import pool_name
-from xdask_pipelines.placement.guard import RESULTS_VARIABLE, ROOT_VARIABLE
+from xdask_pipelines.placement.worker.guard import RESULTS_VARIABLE, ROOT_VARIABLE
+from xdask_pipelines.topology.names import pool_name
 
 PRELOAD = ("--preload", "xdask_pipelines.placement.preload")
 NAME = "started-by-hand"

@@ -13,8 +13,8 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from xdask_pipelines.errors import PlacementError, XdaskError
-from xdask_pipelines.placement.certificates import AUTHORITY_KEY, NAMES, expiry, make_certificates, refuse_expired
-from xdask_pipelines.placement.tls import AUTHORITY, NODE, NODE_KEY
+from xdask_pipelines.placement.local.certificates import AUTHORITY_KEY, NAMES, expiry, make_certificates, refuse_expired
+from xdask_pipelines.placement.local.tls import AUTHORITY, NODE, NODE_KEY
 
 NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
@@ -50,7 +50,7 @@ def test_one_certificate_serves_as_server_and_as_client_under_all_names(tmp_path
 def test_keys_are_for_their_owner_alone_whatever_the_umask(tmp_path: Path) -> None:
     script = (
         "import os, sys; from pathlib import Path; os.umask(0)\n"
-        "from xdask_pipelines.placement.certificates import make_certificates\n"
+        "from xdask_pipelines.placement.local.certificates import make_certificates\n"
         "make_certificates(Path(sys.argv[1]))"
     )
     folder = tmp_path / "certs"
@@ -152,7 +152,7 @@ def test_a_host_that_is_none_is_refused(tmp_path: Path, host: str) -> None:
 
 def test_many_at_once_make_one_authority(tmp_path: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from xdask_pipelines.placement.certificates import make_certificates\n"
+        "import sys; from pathlib import Path; from xdask_pipelines.placement.local.certificates import make_certificates\n"
         "print(make_certificates(Path(sys.argv[1])).done)"
     )
     command = [sys.executable, "-c", script, tmp_path / "certs"]

@@ -16,9 +16,9 @@ from places import EAST, WEST, Cluster
 from tornado.httpclient import HTTPClientError, HTTPRequest
 from tornado.websocket import websocket_connect
 
-from xdask_pipelines.placement.cluster import Pool, start
-from xdask_pipelines.placement.panels import MAX_PAIRS, colour, ranked, table
-from xdask_pipelines.placement.samples import Load
+from xdask_pipelines.placement.dashboard.panels import MAX_PAIRS, colour, ranked, table
+from xdask_pipelines.placement.dashboard.samples import Load
+from xdask_pipelines.placement.local.cluster import Pool, start
 
 
 def opened(request: urllib.request.Request) -> int:

@@ -16,7 +16,8 @@ from distributed import Scheduler, Worker, wait
 from places import EAST, WEST, Cluster, array, eventually
 from recorder import HOSTILE, is_others
 
-from xdask_pipelines.placement import compute, deliveries, pin
+from xdask_pipelines.placement import compute, pin
+from xdask_pipelines.placement.scheduler import result_delivery as deliveries
 
 
 def _kept(dask_scheduler: Scheduler | None = None) -> tuple[int, int]:

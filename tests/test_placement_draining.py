@@ -18,10 +18,10 @@ from distributed import Client, Scheduler, futures_of, wait
 from places import EAST, WEST, eventually
 
 from xdask_pipelines.placement import PlacementError, compute, drain, pin
-from xdask_pipelines.placement.cluster import Pool, start
-from xdask_pipelines.placement.compute import ask
-from xdask_pipelines.placement.processes import is_alive
+from xdask_pipelines.placement.client.compute import ask
+from xdask_pipelines.placement.local.cluster import Pool, start
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.system.processes import is_alive
 
 COUNTED = "ran"
 

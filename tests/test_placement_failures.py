@@ -20,9 +20,9 @@ from places import EAST, WEST
 
 from xdask_pipelines.errors import EmptyPool, LostComputation
 from xdask_pipelines.placement import PlacementError, compute, local_regions, pin
-from xdask_pipelines.placement.cluster import Pool, start
-from xdask_pipelines.placement.processes import is_alive
+from xdask_pipelines.placement.local.cluster import Pool, start
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.system.processes import is_alive
 
 
 @pytest.fixture

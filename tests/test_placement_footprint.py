@@ -6,8 +6,8 @@ import pytest
 from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST
 
 from xdask_pipelines.placement import Evidence
-from xdask_pipelines.placement.decide import cheapest
 from xdask_pipelines.placement.footprint import footprint, in_words
+from xdask_pipelines.placement.graph.placement_rules import cheapest
 from xdask_pipelines.placement.settings import WAITING_USD_PER_SECOND, Link, Settings
 
 

@@ -17,8 +17,8 @@ from places import EAST, WEST, eventually
 
 from xdask_pipelines.errors import EmptyPool
 from xdask_pipelines.placement import compute, pin
-from xdask_pipelines.placement.cluster import Pool, join, start
-from xdask_pipelines.placement.compute import ask
+from xdask_pipelines.placement.client.compute import ask
+from xdask_pipelines.placement.local.cluster import Pool, join, start
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology

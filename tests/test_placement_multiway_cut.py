@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdask_pipelines.placement import multiway_cut
-from xdask_pipelines.placement.multiway_cut import Net, least_cut
+from xdask_pipelines.placement.graph import multiway_cut
+from xdask_pipelines.placement.graph.multiway_cut import Net, least_cut
 
 EVEN = 1.0 - np.eye(3)
 UNEVEN = np.array([[0, 1, 4], [2, 0, 1], [3, 5, 0.0]])

@@ -12,8 +12,8 @@ from dask.highlevelgraph import HighLevelGraph
 from places import EAST, SETTINGS, WEST, array
 
 from xdask_pipelines.placement import plan
-from xdask_pipelines.placement.cut_blocks import cut_bytes
-from xdask_pipelines.placement.needed import Needed
+from xdask_pipelines.placement.graph.cut_blocks import cut_bytes
+from xdask_pipelines.placement.graph.needed import Needed
 
 
 def blocks(lazy: da.Array, name: str, shape: tuple[int, ...]) -> list[bool] | None:

@@ -17,7 +17,7 @@ from places import CENTRAL, EAST, WEST, Cluster, array, eventually, until
 from recorder import HOSTILE, is_others
 
 from xdask_pipelines.placement import PlacementError, compute, pin
-from xdask_pipelines.placement.cluster import Pool, join, start
+from xdask_pipelines.placement.local.cluster import Pool, join, start
 from xdask_pipelines.placement.settings import Settings
 
 

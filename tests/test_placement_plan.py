@@ -17,9 +17,9 @@ from matplotlib.image import imread
 from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST
 
 from xdask_pipelines.placement import PlacementError, Plan, pin, plan
-from xdask_pipelines.placement.picture import _HEIGHT, _places
+from xdask_pipelines.placement.graph.sizes import human_bytes
+from xdask_pipelines.placement.prediction.picture import _HEIGHT, _places
 from xdask_pipelines.placement.settings import Link, Rates
-from xdask_pipelines.placement.sizes import human_bytes
 
 PAIR = (EAST, CLIENT_REGION)
 
@@ -58,7 +58,7 @@ def test_warnings_say_what_is_large_and_what_to_do(monkeypatch: pytest.MonkeyPat
     assert homeless == f"128 MB would move from {EAST} to {WEST}: reduce or regrid it there first."
     (anywhere,) = plan(shared.sum(), shared.max()).warnings
     assert anywhere.startswith("128 MB are made by tasks without a home")
-    monkeypatch.setattr(sys.modules["xdask_pipelines.placement.advice"], "MAX_TASKS", 3)
+    monkeypatch.setattr(sys.modules["xdask_pipelines.placement.prediction.warnings"], "MAX_TASKS", 3)
     (many,) = plan(array(EAST, (40,), 10).sum()).warnings
     assert many.startswith("5 tasks are more than the 3")
     monkeypatch.undo()

@@ -17,7 +17,7 @@ from places import EAST, WEST, Cluster, array
 from xdask_pipelines.access import call_at_home
 from xdask_pipelines.errors import EmptyPool, LostComputation
 from xdask_pipelines.placement import PlacementError, compute, pin
-from xdask_pipelines.placement.compute import check_scheduler
+from xdask_pipelines.placement.client.compute import check_scheduler
 
 PLUGIN = "xdask-placement"
 

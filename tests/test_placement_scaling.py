@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdask_pipelines.placement.backlog import EMPTY
 from xdask_pipelines.placement.scaling import FILL, Backlog, Scaling, State
+from xdask_pipelines.placement.scheduler.backlog import EMPTY
 
 MINUTE, HOUR = 60.0, 3600.0
 TICK = 5.0

@@ -14,7 +14,7 @@ from dask._task_spec import Task, TaskRef
 from places import CENTRAL, EAST, SETTINGS, WEST, Cluster
 
 from xdask_pipelines.placement import Evidence, Plan, compute, pin, plan
-from xdask_pipelines.placement.fence import fenced
+from xdask_pipelines.placement.graph.fence import fenced
 
 RNG = np.random.default_rng(3)
 # Multiples of 1/32, so that sums in any order are equal.

@@ -18,7 +18,7 @@ from distributed.diagnostics.plugin import Environ, PipInstall, UploadDirectory,
 from places import EAST, WEST, Cluster, array, eventually, until, worker_ids
 
 from xdask_pipelines.placement import PlacementError, compute
-from xdask_pipelines.placement.cluster import Pool, start
+from xdask_pipelines.placement.local.cluster import Pool, start
 from xdask_pipelines.placement.settings import Settings
 
 

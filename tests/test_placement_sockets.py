@@ -13,7 +13,7 @@ import pytest
 from places import EAST, WEST, Cluster
 
 from xdask_pipelines.placement import pin
-from xdask_pipelines.placement.certificates import make_certificates
+from xdask_pipelines.placement.local.certificates import make_certificates
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology

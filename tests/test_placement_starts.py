@@ -14,7 +14,7 @@ from places import EAST
 
 import xdask_pipelines
 from xdask_pipelines.placement import local_regions
-from xdask_pipelines.placement.certificates import make_certificates
+from xdask_pipelines.placement.local.certificates import make_certificates
 from xdask_pipelines.topology import certificates_folder
 
 PACKAGE = Path(xdask_pipelines.__file__).parent
@@ -25,16 +25,16 @@ STARTS_DASK |= {"ECSCluster", "FargateCluster", "KubeCluster"}
 STARTS_OURS = {"start", "join", "local_regions"}
 #: Whatever else is found must be put here, with a test that it speaks TLS once certificates are made.
 WAYS = {
-    "placement/cluster.py start spawn": "the scheduler, of Pools.up and local_regions",
-    "placement/cluster.py _spawn_pool spawn": "workers, with the certificates of their scheduler",
-    "placement/local.py local_regions start": "test_scripts_and_notebooks_find_the_certificates_of_their_project",
+    "placement/local/cluster.py start spawn": "the scheduler, of Pools.up and local_regions",
+    "placement/local/cluster.py _spawn_pool spawn": "workers, with the certificates of their scheduler",
+    "placement/local/local_regions.py local_regions start": "test_scripts_and_notebooks_find_the_certificates_of_their_project",
     "resources/lending.py lent local_regions": "test_temporary_workers_use_the_certificates_that_were_made",
     "resources/pools.py up start": "tests/jobs/test_certs.py; xdask pools up, demo and ui call it",
     "resources/pools.py _start_missing join": "workers, with the certificates of the scheduler that stands",
-    "placement/processes.py spawn Popen": "what the others call",
+    "system/processes.py spawn Popen": "what the others call",
     "resources/search_node.py up spawn": "OpenSearch, not Dask",
-    "ui.py _start Popen": "Dagster, not Dask",
-    "webserver.py _guarded_start open_ipc_subprocess": "Dagster, not Dask",
+    "operations/ui.py _start Popen": "Dagster, not Dask",
+    "operations/webserver.py _guarded_start open_ipc_subprocess": "Dagster, not Dask",
 }
 
 

@@ -23,10 +23,11 @@ from distributed import Client
 from places import EAST, WEST
 
 from xdask_pipelines.errors import PlacementError
-from xdask_pipelines.placement import compute, local_regions, pin, tls
-from xdask_pipelines.placement.certificates import make_certificates
-from xdask_pipelines.placement.cluster import start
-from xdask_pipelines.placement.connect import connect
+from xdask_pipelines.placement import compute, local_regions, pin
+from xdask_pipelines.placement.client.connect import connect
+from xdask_pipelines.placement.local import tls
+from xdask_pipelines.placement.local.certificates import make_certificates
+from xdask_pipelines.placement.local.cluster import start
 
 #: Half of what a connection waits for.
 QUICK_SECONDS = 15.0

@@ -17,7 +17,7 @@ from places import CENTRAL, CLIENT_REGION, EAST, WEST, Cluster
 
 from xdask_pipelines.access import open_entries
 from xdask_pipelines.placement import compute, pin
-from xdask_pipelines.placement.samples import Load, look
+from xdask_pipelines.placement.dashboard.samples import Load, look
 from xdask_pipelines.synthetic import write_era5_month
 
 #: Totals are everybody's.

@@ -12,7 +12,7 @@ from distributed import Client, Scheduler, futures_of
 from places import EAST, WEST, Cluster, eventually
 
 from xdask_pipelines.placement import compute, pin
-from xdask_pipelines.placement.turns import Turns
+from xdask_pipelines.placement.scheduler.fair_share import Turns
 
 FLOOD = 20_000
 

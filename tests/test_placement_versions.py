@@ -11,8 +11,8 @@ from places import EAST, WEST, Cluster
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import versions
-from xdask_pipelines.placement.cluster import Pool, start
-from xdask_pipelines.placement.connect import connect
+from xdask_pipelines.placement.client.connect import connect
+from xdask_pipelines.placement.local.cluster import Pool, start
 from xdask_pipelines.placement.versions import own_versions, version_problem
 
 NEW = {"python": "3.11.9.final.0", "dask": "2026.8.0", "numpy": "2.4.6"}

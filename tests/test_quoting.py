@@ -13,11 +13,11 @@ from catalog_helpers import era5
 from click.testing import CliRunner
 
 from xdask_pipelines.catalog import open_catalog
-from xdask_pipelines.catalog.stac import link_to
+from xdask_pipelines.catalog.export.stac import link_to
 from xdask_pipelines.cli import main
 from xdask_pipelines.errors import AmbiguousEntries, MissingEntries
-from xdask_pipelines.quoting import in_python, in_shell
-from xdask_pipelines.safe_text import one_line
+from xdask_pipelines.system.quoting import in_python, in_shell
+from xdask_pipelines.system.safe_text import one_line
 from xdask_pipelines.topology import Topology
 
 ODD = [

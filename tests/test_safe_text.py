@@ -23,9 +23,9 @@ from xdask_pipelines.cli import main
 from xdask_pipelines.climate.drawing.plots import draw
 from xdask_pipelines.errors import AccessError, XdaskError
 from xdask_pipelines.placement import Evidence
-from xdask_pipelines.placement.panels import table
-from xdask_pipelines.placement.samples import Load
-from xdask_pipelines.safe_text import from_markdown, html, markdown, one_line, terminal, without_secrets
+from xdask_pipelines.placement.dashboard.panels import table
+from xdask_pipelines.placement.dashboard.samples import Load
+from xdask_pipelines.system.safe_text import from_markdown, html, markdown, one_line, terminal, without_secrets
 
 NASTY = (
     "\x1b]0;title\x07\x1b[2J\x9b31m\r\n\u202egpj.exe",

@@ -14,18 +14,18 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 from places import EAST, Cluster
 
-from xdask_pipelines import upkeep
 from xdask_pipelines.assets import Source, analysis
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.errors import CatalogError, MissingEntries
 from xdask_pipelines.lustre import ImportReport
+from xdask_pipelines.operations import sync_by_hand as upkeep
+from xdask_pipelines.operations.project import instance
+from xdask_pipelines.operations.sync_by_hand import sync_datasets
 from xdask_pipelines.placement import compute
-from xdask_pipelines.project import instance
 from xdask_pipelines.synthetic import write_era5_month
 from xdask_pipelines.topology import Topology
-from xdask_pipelines.upkeep import sync_datasets
 
 REGIONS = """
 client: {{region: eu-west-2, cidr: 10.0.0.0/16}}

@@ -15,7 +15,7 @@ from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from xdask_pipelines.webserver import GuardedWebserver
+from xdask_pipelines.operations.webserver import GuardedWebserver
 
 PORT = 3000
 HERE = f"http://127.0.0.1:{PORT}"

@@ -16,16 +16,16 @@ from xdask_pipelines.assets.analysis import analysis_of, following, register
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.checks import checks_of, closure_check
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.loadable import set_aside_unloadable
-from xdask_pipelines.own import OwnAssets, meant, own_assets
+from xdask_pipelines.own_analyses.loadable import set_aside_unloadable
+from xdask_pipelines.own_analyses.own import OwnAssets, meant, own_assets
 from xdask_pipelines.partitions import months_of
 from xdask_pipelines.resources.io_manager import ResultsIOManager
 from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import Results
-from xdask_pipelines.safe_text import markdown
 from xdask_pipelines.schedules import nightly_sync
 from xdask_pipelines.sensors import NewMonths, failed_syncs, new_months
+from xdask_pipelines.system.safe_text import markdown
 from xdask_pipelines.topology import Topology
 
 

@@ -37,7 +37,7 @@ from xdask_pipelines.resources.result_figures import (
     partial_figures,
 )
 from xdask_pipelines.resources.results import LAYOUT, Results
-from xdask_pipelines.safe_text import markdown
+from xdask_pipelines.system.safe_text import markdown
 
 NAMES = ("units", "value_range", "no_nan", "pole_rows", "no_seam", "complete")
 #: A seam is a step across 0/360 E above this multiple of the largest step anywhere else.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xdask_pipelines.safe_text import terminal
+from xdask_pipelines.system.safe_text import terminal
 
 
 class XdaskError(Exception):

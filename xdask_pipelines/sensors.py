@@ -15,7 +15,7 @@ from xdask_pipelines.assets.plain import Analysis
 from xdask_pipelines.assets.reuse import covered
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.resources.alerts import send_alert
-from xdask_pipelines.safe_text import markdown, without_secrets
+from xdask_pipelines.system.safe_text import markdown, without_secrets
 from xdask_pipelines.topology import Topology
 
 

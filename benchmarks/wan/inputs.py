@@ -115,7 +115,7 @@ def at_home(client: Client, wanted: Mapping[str, Input]) -> dict[str, xr.DataArr
 
 def _look(key: str) -> tuple[int, int, dict[str, Any]]:
     from xdask_pipelines.access.header import describe
-    from xdask_pipelines.placement.guard import region_path
+    from xdask_pipelines.placement.worker.guard import region_path
 
     path = region_path(key)
     files = [f.stat() for f in path.rglob("*")]

@@ -175,7 +175,7 @@ def test_only_the_guarded_server_listens(ui: Ui) -> None:
     """Of Dagster's processes one listens, on the one port; the pools listen on loopback."""
     listening: dict[str, set[tuple[str, int]]] = {"Dagster": set(), "pools": set()}
     for pid, command in processes_of(ui.root).items():
-        whose = "Dagster" if "dagster" in command or "xdask_pipelines.webserver" in command else "pools"
+        whose = "Dagster" if "dagster" in command or "xdask_pipelines.operations.webserver" in command else "pools"
         found = psutil.Process(pid).net_connections("tcp")
         listening[whose] |= {tuple(c.laddr) for c in found if c.status == psutil.CONN_LISTEN}
     assert listening["Dagster"] == {("127.0.0.1", urlsplit(ui.url).port)}

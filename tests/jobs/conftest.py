@@ -10,10 +10,10 @@ import dagster as dg
 import pytest
 from lab import ANALYSES, Project, project_folder, write_own_layouts
 
+from xdask_pipelines.operations.sync_by_hand import sync_datasets
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.synthetic import Fault, write_cmip6_member, write_era5_month
 from xdask_pipelines.topology import Topology
-from xdask_pipelines.upkeep import sync_datasets
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +53,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
 @pytest.fixture
 def history(project: Project) -> Iterator[dg.DagsterInstance]:
     """Dagster's history of the project."""
-    from xdask_pipelines.project import instance
+    from xdask_pipelines.operations.project import instance
 
     with instance(project.topology) as found:
         yield found

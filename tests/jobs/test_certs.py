@@ -15,8 +15,9 @@ from lab import REPO
 
 from xdask_pipelines.cli import main
 from xdask_pipelines.errors import PlacementError
-from xdask_pipelines.placement import pin, tls
-from xdask_pipelines.placement.certificates import make_certificates
+from xdask_pipelines.placement import pin
+from xdask_pipelines.placement.local import tls
+from xdask_pipelines.placement.local.certificates import make_certificates
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology
 

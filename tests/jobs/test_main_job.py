@@ -16,7 +16,7 @@ import xarray as xr
 from lab import Project
 
 from xdask_pipelines.catalog import open_catalog
-from xdask_pipelines.demo import run_demo
+from xdask_pipelines.operations.demo import run_demo
 
 ERA5 = "era5-pds/2026/03/data/air_temperature_at_2_metres.nc"
 
@@ -131,7 +131,7 @@ def test_a_warmer_file_changes_only_what_depends_on_it(report: dict, project: Pr
 
 def test_a_file_that_changed_after_its_sync_is_refused(report: dict, project: Project, history) -> None:
     from xdask_pipelines.errors import XdaskError
-    from xdask_pipelines.project import run_assets
+    from xdask_pipelines.operations.project import run_assets
 
     file = project.data("us-east-1") / ERA5
     copy = file.with_suffix(".kept")

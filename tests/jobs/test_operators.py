@@ -8,9 +8,9 @@ import pytest
 from click.testing import CliRunner
 from lab import Project
 
-from xdask_pipelines import planning
 from xdask_pipelines.cli import main
 from xdask_pipelines.lustre import Residency
+from xdask_pipelines.operations import planning
 
 
 def run(*words: str) -> Any:

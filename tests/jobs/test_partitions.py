@@ -13,10 +13,10 @@ from lab import Project
 from xdask_pipelines.assets.upkeep import collect_results
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.planning import plan_asset
-from xdask_pipelines.project import run_assets
+from xdask_pipelines.operations.planning import plan_asset
+from xdask_pipelines.operations.project import run_assets
+from xdask_pipelines.operations.sync_by_hand import sync_datasets
 from xdask_pipelines.resources.results import Results
-from xdask_pipelines.upkeep import sync_datasets
 
 
 def results_of(project: Project) -> Results:
@@ -138,7 +138,7 @@ def test_a_truncated_file_is_quarantined_with_its_reason(project: Project) -> No
 
 TWO = """
 import sys
-from xdask_pipelines.project import instance, run_assets
+from xdask_pipelines.operations.project import instance, run_assets
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import find_topology
 

@@ -9,8 +9,8 @@ from lab import Project
 from xdask_pipelines.assets.analysis import analysis_named
 from xdask_pipelines.assets.reuse import due
 from xdask_pipelines.catalog import open_catalog
-from xdask_pipelines.planning import plan_asset
-from xdask_pipelines.project import run_assets
+from xdask_pipelines.operations.planning import plan_asset
+from xdask_pipelines.operations.project import run_assets
 from xdask_pipelines.resources.results import Results
 
 

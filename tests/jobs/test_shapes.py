@@ -14,8 +14,8 @@ from lab import Project
 from PIL import Image
 
 from xdask_pipelines.catalog import open_catalog
-from xdask_pipelines.planning import plan_asset
-from xdask_pipelines.project import run_assets
+from xdask_pipelines.operations.planning import plan_asset
+from xdask_pipelines.operations.project import run_assets
 from xdask_pipelines.resources.results import Results
 
 SHAPES = '''
@@ -81,7 +81,7 @@ VALUES = np.arange(4 * 6 * 8.0).reshape(4, 6, 8)
 
 @pytest.fixture(scope="module")
 def made(project: Project) -> Iterator[dict]:
-    from xdask_pipelines.project import instance
+    from xdask_pipelines.operations.project import instance
 
     file = project.topology.root / "analyses" / "shapes.py"
     file.write_text(SHAPES)
@@ -142,7 +142,7 @@ def test_values_are_stored_as_they_were_returned(made: dict, project: Project) -
 
 def test_land_of_a_native_grid_is_reported_and_checks_name_each_variable(made: dict, project: Project) -> None:
     assert "own_native: 16 of 48 cells have no value." in made["warnings"]
-    from xdask_pipelines.project import instance
+    from xdask_pipelines.operations.project import instance
 
     with instance(project.topology) as history:
         key = dg.AssetCheckKey(dg.AssetKey("own_pair"), "value_range")

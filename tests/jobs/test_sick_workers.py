@@ -17,10 +17,10 @@ from distributed import Client
 from places import CENTRAL, EAST, WEST
 
 from xdask_pipelines.placement import PlacementError, compute, pin
-from xdask_pipelines.placement.cluster import Pool, start
-from xdask_pipelines.placement.frozen import give_up_frozen
-from xdask_pipelines.placement.processes import is_alive
+from xdask_pipelines.placement.local.cluster import Pool, start
+from xdask_pipelines.placement.protection.worker_liveness import give_up_frozen
 from xdask_pipelines.placement.settings import WORKER_TTL_SECONDS, Settings
+from xdask_pipelines.system.processes import is_alive
 
 pytestmark = pytest.mark.damage
 

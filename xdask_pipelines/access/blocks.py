@@ -28,7 +28,7 @@ from xdask_pipelines.access.describing.grib import read_messages
 from xdask_pipelines.access.describing.raw import Unusable
 from xdask_pipelines.access.inside import Place
 from xdask_pipelines.errors import AccessError, ChangedEntry
-from xdask_pipelines.placement.guard import Ledger, at_home
+from xdask_pipelines.placement.worker.guard import Ledger, at_home
 
 #: Formats in which an entry is one file, compared by size and time of modification.
 FILES = frozenset({"netcdf4", classic.CLASSIC, "grib"})

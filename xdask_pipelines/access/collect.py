@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import time
 
-from xdask_pipelines.placement.guard import RESULTS_PREFIX, region_path
+from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX, region_path
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from xdask_pipelines.access.describing.raw import Unusable
 from xdask_pipelines.errors import AccessError
-from xdask_pipelines.names import is_plain_key
-from xdask_pipelines.placement.guard import region_path
+from xdask_pipelines.placement.worker.guard import region_path
+from xdask_pipelines.topology.names import is_plain_key
 
 
 def refuse_odd_key(key: str) -> None:

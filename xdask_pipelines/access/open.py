@@ -24,7 +24,7 @@ from xdask_pipelines.access.join import conversions, in_time_order, joined_coord
 from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.climate.axes import is_time
 from xdask_pipelines.errors import AccessError, ChangedEntry
-from xdask_pipelines.placement.homes import layer_name
+from xdask_pipelines.placement.graph.homes import layer_name
 
 #: Size of a leaf's result in memory: whole chunks of the file, up to this.
 BLOCK_BYTES = 64_000_000

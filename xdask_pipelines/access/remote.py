@@ -13,8 +13,8 @@ from uuid import uuid4
 from dask.delayed import Delayed, delayed
 
 from xdask_pipelines.placement import Evidence
-from xdask_pipelines.placement.guard import at_home
-from xdask_pipelines.placement.homes import layer_name
+from xdask_pipelines.placement.graph.homes import layer_name
+from xdask_pipelines.placement.worker.guard import at_home
 
 #: Computes lazy calls: `placement.compute` bound to a client.
 Compute = Callable[..., tuple[tuple[Any, ...], Evidence]]

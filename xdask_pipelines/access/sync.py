@@ -19,19 +19,19 @@ from xdask_pipelines.access.inside import Place
 from xdask_pipelines.access.leases import held
 from xdask_pipelines.access.remote import Compute, call_at_home
 from xdask_pipelines.catalog import Catalog, Entry
-from xdask_pipelines.catalog.bucket import Bucket, list_bucket
-from xdask_pipelines.catalog.columns import Listing
-from xdask_pipelines.catalog.inventory import read_inventory
 from xdask_pipelines.catalog.layouts import LAYOUTS, Holding, Quarantined
-from xdask_pipelines.catalog.listing import StoredObject, list_folder
-from xdask_pipelines.catalog.streams import Packed
+from xdask_pipelines.catalog.manifest.columns import Listing
+from xdask_pipelines.catalog.manifest.listing import StoredObject, list_folder
+from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.sources.bucket import Bucket, list_bucket
+from xdask_pipelines.catalog.sources.inventory import read_inventory
 from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
 from xdask_pipelines.errors import CatalogError, XdaskError
 from xdask_pipelines.lustre import Lustre, Tell
 from xdask_pipelines.placement import Evidence
-from xdask_pipelines.placement.guard import region_path
-from xdask_pipelines.stanzas import Dataset
+from xdask_pipelines.placement.worker.guard import region_path
 from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology.stanzas import Dataset
 
 _HEADERS_A_CALL = 50
 

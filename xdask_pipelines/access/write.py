@@ -27,8 +27,8 @@ from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.inside import key_path, refuse_odd_key
 from xdask_pipelines.access.remote import Call
 from xdask_pipelines.errors import AccessError
-from xdask_pipelines.placement.guard import at_home
-from xdask_pipelines.placement.homes import layer_name
+from xdask_pipelines.placement.graph.homes import layer_name
+from xdask_pipelines.placement.worker.guard import at_home
 
 T = TypeVar("T")
 

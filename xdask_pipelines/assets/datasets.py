@@ -18,7 +18,7 @@ from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import LustreWith
 from xdask_pipelines.resources.pools import Pools
-from xdask_pipelines.safe_text import markdown, one_line
+from xdask_pipelines.system.safe_text import markdown, one_line
 from xdask_pipelines.topology import Topology
 
 #: What a sync leaves in Dagster's history.

@@ -11,7 +11,7 @@ import dagster as dg
 
 from xdask_pipelines.assets.datasets import GROUP, catalog_key
 from xdask_pipelines.catalog import Catalog, Entry
-from xdask_pipelines.catalog.esm import publish, publishable
+from xdask_pipelines.catalog.export.esm import publish, publishable
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.var import writable
 from xdask_pipelines.topology import Topology

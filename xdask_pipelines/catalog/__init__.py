@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xdask_pipelines.catalog.backend import Backend, Lease, ManifestChange
 from xdask_pipelines.catalog.catalog import Catalog
 from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.sqlite import SqliteBackend
+from xdask_pipelines.catalog.sqlite.sqlite_backend import SqliteBackend
 from xdask_pipelines.errors import CatalogError
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def copy_catalog(
 
 def _open_backend(url: str) -> Backend:
     if url.startswith("opensearch+"):
-        from xdask_pipelines.catalog.opensearch import OpenSearchBackend  # imports boto3 and pyarrow
+        from xdask_pipelines.catalog.opensearch.opensearch_backend import OpenSearchBackend  # imports boto3 and pyarrow
 
         return OpenSearchBackend(url)
     path = url.removeprefix(_SQLITE)

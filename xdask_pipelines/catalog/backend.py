@@ -13,8 +13,8 @@ from typing import Protocol
 
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.extent import Extent
-from xdask_pipelines.catalog.listing import StoredObject
-from xdask_pipelines.catalog.streams import Packed
+from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.catalog.manifest.streams import Packed
 
 
 @dataclass(frozen=True, kw_only=True)

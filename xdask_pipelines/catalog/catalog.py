@@ -1,6 +1,6 @@
 """The catalog as its users see it: search, facets, resolve, apply.
 
-Belongs here: what one may ask, and of whom. Does not belong here: how questions are read (asked), how entries are stored
+Belongs here: what one may ask, and of whom. Does not belong here: how questions are read (query), how entries are stored
 (backends), or how they are found out (layouts, sync).
 """
 
@@ -9,18 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from xdask_pipelines.catalog.asked import Box, Wanted, asked
 from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, ManifestChange, Tombstone
-from xdask_pipelines.catalog.claims import check_words
 from xdask_pipelines.catalog.entry import Entry
+from xdask_pipelines.catalog.preconditions import check_words
+from xdask_pipelines.catalog.query import Box, Wanted, asked
 from xdask_pipelines.catalog.resolve import nearest, resolve, what_there_is
 from xdask_pipelines.catalog.series import Replicas
 from xdask_pipelines.catalog.times import Time
 from xdask_pipelines.errors import CatalogError, MissingEntries
-from xdask_pipelines.quoting import in_shell
+from xdask_pipelines.system.quoting import in_shell
 
 if TYPE_CHECKING:
-    from xdask_pipelines.catalog.esm import PlacedDatastore
+    from xdask_pipelines.catalog.export.esm import PlacedDatastore
 
 
 class Catalog:
@@ -193,7 +193,7 @@ class Catalog:
         >>> store = catalog.to_esm(dataset="cmip6", variable_id="tas")          # doctest: +SKIP
         >>> store.search(experiment_id="ssp245").to_dataset_dict()              # doctest: +SKIP
         """
-        from xdask_pipelines.catalog.esm import placed_datastore  # imports intake, which takes a second
+        from xdask_pipelines.catalog.export.esm import placed_datastore  # imports intake, which takes a second
 
         return placed_datastore(self.search(superseded=superseded, limit=None, time=time, bbox=None, **query))
 

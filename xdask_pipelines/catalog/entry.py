@@ -18,8 +18,8 @@ import orjson
 
 from xdask_pipelines.catalog.extent import Extent, extent_of
 from xdask_pipelines.errors import CatalogError
-from xdask_pipelines.names import is_plain_key
-from xdask_pipelines.safe_text import one_line
+from xdask_pipelines.system.safe_text import one_line
+from xdask_pipelines.topology.names import is_plain_key
 
 Format = Literal["netcdf4", "zarr2", "zarr3", "grib"]
 

@@ -22,7 +22,7 @@ from xdask_pipelines.catalog.series import (
 from xdask_pipelines.catalog.series import Replicas as Replicas
 from xdask_pipelines.catalog.times import Time, carried, ends_late, period_text, range_of, time_range, time_text
 from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries
-from xdask_pipelines.quoting import in_python
+from xdask_pipelines.system.quoting import in_python
 
 _SHOWN = 8  # values or entries that a message spells out; the error's attributes hold all
 

@@ -15,11 +15,11 @@ from typing import Any
 
 from xdask_pipelines.catalog.backend import Committed, Lease, ManifestChange
 from xdask_pipelines.catalog.catalog import Catalog
-from xdask_pipelines.catalog.differences import Differences, Mounts, differences
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.layouts import Holding, Quarantined
-from xdask_pipelines.catalog.listing import StoredObject
-from xdask_pipelines.catalog.streams import Packed, digest_of
+from xdask_pipelines.catalog.manifest.differences import Differences, Mounts, differences
+from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.catalog.manifest.streams import Packed, digest_of
 from xdask_pipelines.errors import CatalogError, SuspiciousPlan
 
 _FEW_REMOVALS = 10

@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
-from xdask_pipelines.quoting import in_shell
-from xdask_pipelines.safe_text import one_line
+from xdask_pipelines.system.quoting import in_shell
+from xdask_pipelines.system.safe_text import one_line
 
 _SHOWN = 20
 _SHORT = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
@@ -40,7 +40,7 @@ _FILTERS = (
 @JSON
 def sync(datasets: tuple[str, ...], accept: str | None, full: bool, dry_run: bool, as_json: bool) -> None:
     """Make the catalog say what lies in the folders, for all datasets or those named."""
-    from xdask_pipelines.upkeep import sync_datasets
+    from xdask_pipelines.operations.sync_by_hand import sync_datasets
 
     done = sync_datasets(topology(), datasets, accept=accept, full=full, dry_run=dry_run, tell=tell(as_json))
 
@@ -140,7 +140,7 @@ def _refuse_no_filters(facets: Mapping[str, list[str]], given: Mapping[str, Any]
 @JSON
 def catalog_forget(dataset: str, as_json: bool) -> None:
     """Remove entries of a dataset that regions.yaml does not name any more; files are left alone."""
-    from xdask_pipelines.upkeep import forget_dataset
+    from xdask_pipelines.operations.sync_by_hand import forget_dataset
 
     gone = forget_dataset(topology(), dataset)
     lines = [f"{dataset} in {region}: {n} entries removed" for region, n in gone.items()]

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.safe_text import terminal
+from xdask_pipelines.system.safe_text import terminal
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 

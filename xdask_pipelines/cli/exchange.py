@@ -14,7 +14,7 @@ import click
 
 from xdask_pipelines.cli.catalog import Facets, filters, query_of
 from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
-from xdask_pipelines.safe_text import one_line
+from xdask_pipelines.system.safe_text import one_line
 
 SHOWN = 3
 
@@ -31,7 +31,7 @@ def catalog_export() -> None:
 @click.pass_context
 def export_stac(ctx: click.Context, /, folder: Path, as_json: bool, **given: Any) -> None:
     """Write a static STAC catalog into FOLDER; filters as in search."""
-    from xdask_pipelines.exchange import export_to_stac
+    from xdask_pipelines.operations.exchange import export_to_stac
 
     done = export_to_stac(topology(), folder.resolve(), query_of(ctx, given), tell(as_json))
 
@@ -48,7 +48,7 @@ def export_stac(ctx: click.Context, /, folder: Path, as_json: bool, **given: Any
 @JSON
 def catalog_import(file: Path, as_json: bool) -> None:
     """Make entries of FILE, a table of Zarr stores such as pangeo-cmip6.csv; what is known stays as it is."""
-    from xdask_pipelines.exchange import import_table
+    from xdask_pipelines.operations.exchange import import_table
 
     done = import_table(topology(), file, tell(as_json))
 
@@ -98,7 +98,7 @@ def _address(word: str) -> str:
 @click.pass_context
 def catalog_describe(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     """Read headers of entries that have none, in their Regions; filters as in search."""
-    from xdask_pipelines.exchange import describe_entries
+    from xdask_pipelines.operations.exchange import describe_entries
 
     done = describe_entries(topology(), query_of(ctx, given), tell(as_json))
 

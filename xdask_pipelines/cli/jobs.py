@@ -19,8 +19,8 @@ from xdask_pipelines.cli.common import JSON, echo, give, pairs, tell, topology
 @JSON
 def demo(experiment: str, as_json: bool) -> None:
     """Run the main job, the ERA5-CMIP6 temperature difference, on the data in data/."""
-    from xdask_pipelines.bars import bars
-    from xdask_pipelines.demo import run_demo
+    from xdask_pipelines.operations.demo import run_demo
+    from xdask_pipelines.operations.progress import bars
     from xdask_pipelines.resources.pools import Pools
 
     where, say = topology(), tell(as_json)
@@ -86,9 +86,9 @@ _CONFIG = click.option("--config", "-c", multiple=True, metavar="NAME=VALUE", he
 @JSON
 def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as_json: bool) -> None:
     """Materialize one asset, with its checks, on the pools that are up."""
-    from xdask_pipelines.bars import bars
+    from xdask_pipelines.operations.progress import bars
+    from xdask_pipelines.operations.project import instance, run_assets
     from xdask_pipelines.placement.footprint import in_words
-    from xdask_pipelines.project import instance, run_assets
     from xdask_pipelines.resources.pools import Pools
 
     where = topology()
@@ -136,7 +136,7 @@ def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as
 @JSON
 def plan(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], svg: bool, as_json: bool) -> None:
     """Say what materializing an asset would run, read and move; nothing runs. Draws a picture."""
-    from xdask_pipelines.planning import plan_asset
+    from xdask_pipelines.operations.planning import plan_asset
 
     where = topology()
     found = plan_asset(where, asset, partitions, _settings(config))

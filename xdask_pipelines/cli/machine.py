@@ -101,7 +101,7 @@ def opensearch_down(as_json: bool) -> None:
 @JSON
 def certs(hosts: tuple[str, ...], as_json: bool) -> None:
     """Make or renew the certificates with which pools and clients speak TLS."""
-    from xdask_pipelines.placement.certificates import make_certificates
+    from xdask_pipelines.placement.local.certificates import make_certificates
     from xdask_pipelines.resources.pools import Pools
     from xdask_pipelines.resources.var import writable
 
@@ -129,7 +129,7 @@ def certs(hosts: tuple[str, ...], as_json: bool) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port on 127.0.0.1.")
 def ui(port: int) -> None:
     """Start pools and Dagster on this machine; Ctrl-C stops everything."""
-    from xdask_pipelines.ui import serve
+    from xdask_pipelines.operations.ui import serve
 
     serve(topology(), port, echo)
 
@@ -140,7 +140,7 @@ def doctor(as_json: bool) -> None:
     """Say what is wrong on this machine and how to mend it; exit code 1 if something blocks."""
     from dataclasses import asdict
 
-    from xdask_pipelines.doctor import examine
+    from xdask_pipelines.operations.doctor import examine
 
     found = examine()
     problems = [f for f in found if f.state == "problem"]

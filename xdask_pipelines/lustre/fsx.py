@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.lustre.imports import ImportReport, Residency, Tell
 from xdask_pipelines.lustre.mount import Mount
-from xdask_pipelines.names import IMPORT_REPORTS
+from xdask_pipelines.topology.names import IMPORT_REPORTS
 
 _IMPORT = "IMPORT_METADATA_FROM_REPOSITORY"
 _UNFINISHED = ("PENDING", "EXECUTING", "CANCELING")

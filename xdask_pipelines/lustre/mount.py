@@ -17,7 +17,7 @@ from typing import Protocol
 
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.lustre.imports import Residency
-from xdask_pipelines.names import is_plain_key
+from xdask_pipelines.topology.names import is_plain_key
 
 _FILES_A_CALL = 500
 _STATE = re.compile(rb": \(0x([0-9a-f]+)\)")

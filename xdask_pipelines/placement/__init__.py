@@ -7,13 +7,13 @@ graph costs a round trip (0.09 s at 80 ms), and ``split_every`` 4 makes four lev
 import dask
 
 from xdask_pipelines.errors import EmptyPool, LostComputation, PlacementError
-from xdask_pipelines.placement.compute import check_scheduler, compute, refuse_query_planning
-from xdask_pipelines.placement.draining import drain
+from xdask_pipelines.placement.client.compute import check_scheduler, compute, refuse_query_planning
 from xdask_pipelines.placement.evidence import Evidence
-from xdask_pipelines.placement.fence import fenced
-from xdask_pipelines.placement.local import local_regions
-from xdask_pipelines.placement.pin import pin
-from xdask_pipelines.placement.plan import Plan, plan
+from xdask_pipelines.placement.graph.fence import fenced
+from xdask_pipelines.placement.graph.pin import pin
+from xdask_pipelines.placement.local.local_regions import local_regions
+from xdask_pipelines.placement.prediction.plan import Plan, plan
+from xdask_pipelines.placement.scheduler.draining import drain
 
 refuse_query_planning()
 dask.config.set({"array_optimize": fenced})

@@ -13,8 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
+from xdask_pipelines.placement.graph.sizes import human_bytes
 from xdask_pipelines.placement.settings import Settings
-from xdask_pipelines.placement.sizes import human_bytes
 
 
 def footprint(

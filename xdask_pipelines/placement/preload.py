@@ -11,14 +11,14 @@ import psutil
 from distributed import Nanny, Scheduler, Worker
 from tornado.ioloop import PeriodicCallback
 
-from xdask_pipelines.placement.dashboard_access import guard_dashboard
-from xdask_pipelines.placement.deliveries import Deliver
-from xdask_pipelines.placement.frozen import give_up_frozen, seldom_heartbeats
-from xdask_pipelines.placement.guard import guarded_roots, install
-from xdask_pipelines.placement.introduction import introduce
-from xdask_pipelines.placement.plugin import PlacementPlugin
-from xdask_pipelines.placement.reporting import report_transfers
+from xdask_pipelines.placement.dashboard.dashboard_access import guard_dashboard
+from xdask_pipelines.placement.protection.worker_liveness import give_up_frozen, seldom_heartbeats
+from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin
+from xdask_pipelines.placement.scheduler.result_delivery import Deliver
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.placement.worker.guard import guarded_roots, install
+from xdask_pipelines.placement.worker.introduction import introduce
+from xdask_pipelines.placement.worker.transfer_reports import report_transfers
 
 logger = logging.getLogger("xdask.placement")
 _LOOK_MILLISECONDS = 1000.0
@@ -43,7 +43,9 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
         give_up_frozen(server, settings.worker_ttl_seconds)
         guard_dashboard(server)
         if server.http_application.applications:  # none without a dashboard
-            from xdask_pipelines.placement.dashboard import add_page  # imports Bokeh, which workers do without
+            from xdask_pipelines.placement.dashboard.regions_page import (
+                add_page,  # imports Bokeh, which workers do without
+            )
 
             add_page(server, plugin)
         if settings.owner is not None:

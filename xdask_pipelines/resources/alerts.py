@@ -16,7 +16,7 @@ from threading import Thread
 from typing import Any
 
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.safe_text import without_secrets
+from xdask_pipelines.system.safe_text import without_secrets
 
 _SECONDS = 20
 

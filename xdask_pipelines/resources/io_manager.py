@@ -27,7 +27,7 @@ from xdask_pipelines.placement.footprint import in_words
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.input_steps import packed_steps
 from xdask_pipelines.resources.results import Kept, Label, Results
-from xdask_pipelines.safe_text import markdown
+from xdask_pipelines.system.safe_text import markdown
 
 
 @dataclass(frozen=True)

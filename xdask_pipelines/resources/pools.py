@@ -16,20 +16,21 @@ from typing import Any
 import psutil
 from distributed import Client
 
-from xdask_pipelines.aws_facts import (
+from xdask_pipelines.errors import LostComputation, PlacementError
+from xdask_pipelines.placement import Evidence, check_scheduler, compute
+from xdask_pipelines.placement.client.compute import Progress
+from xdask_pipelines.placement.local import tls
+from xdask_pipelines.placement.local.cluster import Pool, Processes, join, start
+from xdask_pipelines.placement.settings import Link, Rates, Settings
+from xdask_pipelines.resources.var import writable
+from xdask_pipelines.system.processes import is_alive, stop_processes
+from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology.aws_facts import (
     KWH_PER_BUSY_VCPU_SECOND,
     KWH_PER_BYTE_BETWEEN_REGIONS,
     co2e_kg_per_kwh,
     usd_per_vcpu_second,
 )
-from xdask_pipelines.errors import LostComputation, PlacementError
-from xdask_pipelines.placement import Evidence, check_scheduler, compute, tls
-from xdask_pipelines.placement.cluster import Pool, Processes, join, start
-from xdask_pipelines.placement.compute import Progress
-from xdask_pipelines.placement.processes import is_alive, stop_processes
-from xdask_pipelines.placement.settings import Link, Rates, Settings
-from xdask_pipelines.resources.var import writable
-from xdask_pipelines.topology import Topology
 
 MEND = "xdask pools up"
 #: Where users of Dask look for a dashboard, and the same after a restart; a taken port is no hindrance.

@@ -25,8 +25,8 @@ from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.climate.shapes import picture_of
 from xdask_pipelines.errors import MissingEntries
 from xdask_pipelines.placement import Evidence
-from xdask_pipelines.placement.guard import RESULTS_PREFIX
-from xdask_pipelines.placement.homes import homes_of
+from xdask_pipelines.placement.graph.homes import homes_of
+from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX
 from xdask_pipelines.resources.pools import Pools, Tell
 from xdask_pipelines.topology import Topology
 

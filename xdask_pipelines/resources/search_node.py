@@ -18,8 +18,8 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.placement.ports import LOOPBACK, port_problem
-from xdask_pipelines.placement.processes import is_alive, spawn, stop_processes
+from xdask_pipelines.system.ports import LOOPBACK, port_problem
+from xdask_pipelines.system.processes import is_alive, spawn, stop_processes
 
 Tell = Callable[[str], None]
 _PARTS = Path(__file__).parent / "opensearch"

@@ -19,7 +19,7 @@ import findlibs
 import numpy as np
 
 from xdask_pipelines.errors import AccessError
-from xdask_pipelines.placement.guard import Ledger
+from xdask_pipelines.placement.worker.guard import Ledger
 
 #: Of the time coordinate that is made from valid times.
 TIME_UNITS, CALENDAR = "seconds since 1970-01-01", "proleptic_gregorian"

@@ -16,7 +16,7 @@ import zarr
 from xarray.backends.zarr import FillValueCoder
 
 from xdask_pipelines.access.describing.raw import NUMBERS, TEXT, RawFile, RawVariable, Unusable, as_text
-from xdask_pipelines.names import is_plain_key
+from xdask_pipelines.topology.names import is_plain_key
 
 
 def read_raw(path: Path, files: Mapping[str, os.stat_result]) -> RawFile:

@@ -19,11 +19,11 @@ from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Content, Holding,
 from xdask_pipelines.catalog.layouts.cmip6_pds import Cmip6Pds
 from xdask_pipelines.catalog.layouts.era5_pds import Era5Pds
 from xdask_pipelines.catalog.layouts.generic import Generic
-from xdask_pipelines.catalog.layouts.grib import Grib
+from xdask_pipelines.catalog.layouts.grib_files import Grib
 from xdask_pipelines.catalog.layouts.ncar_era5 import NcarEra5
 from xdask_pipelines.catalog.layouts.stores import stores_of
-from xdask_pipelines.catalog.listing import StoredObject
-from xdask_pipelines.names import is_plain_key
+from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.topology.names import is_plain_key
 
 __all__ = ["LAYOUTS", "Cmip6Pds", "Content", "Holding", "Layout", "Quarantined", "Reading", "fingerprint", "parse"]
 

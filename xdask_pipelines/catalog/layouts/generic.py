@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from xdask_pipelines.catalog.layouts.base import Content, Holding, Reading
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import CatalogError
-from xdask_pipelines.path_pattern import read_pattern
+from xdask_pipelines.topology.path_pattern import read_pattern
 
 
 class Generic:

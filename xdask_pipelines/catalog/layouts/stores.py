@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from xdask_pipelines.catalog.layouts.base import Quarantined
-from xdask_pipelines.catalog.listing import StoredObject
+from xdask_pipelines.catalog.manifest.listing import StoredObject
 
 _V2, _V3 = ".zmetadata", "zarr.json"  # names of the objects that make a folder a store
 _HALF = (".zgroup", ".zarray")

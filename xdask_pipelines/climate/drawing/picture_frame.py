@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from xdask_pipelines.climate.grid import Float
 from xdask_pipelines.errors import ClimateError
-from xdask_pipelines.safe_text import drawn
+from xdask_pipelines.system.safe_text import drawn
 
 KELVIN_AT_ZERO_CELSIUS = 273.15
 INK, FAINT, NO_VALUE = "#333333", "#666666", "#b0b0b0"

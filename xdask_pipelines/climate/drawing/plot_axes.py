@@ -18,7 +18,7 @@ from xdask_pipelines.climate.axes import is_time, latitude_name, longitude_name
 from xdask_pipelines.climate.drawing.picture_frame import capital
 from xdask_pipelines.climate.grid import Float
 from xdask_pipelines.errors import ClimateError
-from xdask_pipelines.safe_text import drawn
+from xdask_pipelines.system.safe_text import drawn
 
 _PRESSURE_UNITS = {"pa", "hpa", "mb", "mbar", "millibar", "millibars", "dbar", "kpa"}
 _VERTICAL_NAMES = {"air_pressure", "depth", "altitude", "height", "geopotential_height", "model_level_number"}

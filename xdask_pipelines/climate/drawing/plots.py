@@ -26,7 +26,7 @@ from xdask_pipelines.climate.drawing.plot_axes import axis_of, is_horizontal, is
 from xdask_pipelines.climate.shapes import shape_of
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
 from xdask_pipelines.errors import ClimateError
-from xdask_pipelines.safe_text import drawn
+from xdask_pipelines.system.safe_text import drawn
 
 #: Values that are drawn one by one; more are averaged first, or pixels would pick single ones.
 _MOST_VALUES = 200_000

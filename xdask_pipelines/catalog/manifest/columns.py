@@ -1,0 +1,235 @@
+"""Objects of a place as columns: what a listing or a manifest is held, sent and kept as.
+
+Belongs here: one sorted table of objects. Does not belong here: how objects are listed (listing, bucket, inventory), what
+their paths mean (layouts), millions of them (streams).
+
+A million objects take 110 MB as columns and 400 MB as Python objects.
+"""
+
+from __future__ import annotations
+
+import io
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, overload
+
+from xdask_pipelines.catalog.manifest.listing import StoredObject
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS = 20_000
+
+
+class Listing(Sequence[StoredObject]):
+    """Objects sorted by key; equal to any sequence of the same objects.
+
+    Parameters
+    ----------
+    table
+        Columns ``key``, ``size_bytes``, ``etag``, ``modified_ns``, ``problem``, sorted by key.
+    """
+
+    def __init__(self, table: pa.Table) -> None:
+        self.table = table
+
+    # ---- making one -------------------------------------------------------------------------------------------
+
+    @classmethod
+    def of(cls, objects: Iterable[StoredObject]) -> Listing:
+        """Listing of objects that are sorted by key."""
+        if isinstance(objects, Listing):
+            return objects
+        found = list(objects)
+        return cls.of_columns(*(list(map(attrgetter(name), found)) for name in _schema().names))
+
+    @classmethod
+    def of_columns(
+        cls,
+        keys: Sequence[str],
+        sizes: Sequence[int],
+        etags: Sequence[str],
+        modified: Sequence[int],
+        problems: Sequence[str] | None = None,
+    ) -> Listing:
+        """Listing of columns, sorted by key."""
+        import pyarrow as pa
+
+        values = [keys, sizes, etags, modified, problems if problems is not None else [""] * len(keys)]
+        schema = _schema()
+        return cls(pa.table([pa.array(v, field.type) for v, field in zip(values, schema, strict=True)], schema))
+
+    @classmethod
+    def joined(cls, listings: Sequence[Listing]) -> Listing:
+        """All objects of several listings, sorted by key."""
+        some = [listing for listing in listings if len(listing)]
+        return some[0] if len(some) == 1 else cls(cls.in_order(some).table.sort_by("key"))
+
+    @classmethod
+    def in_order(cls, parts: Iterable[Listing]) -> Listing:
+        """All objects of parts that follow one another."""
+        import pyarrow as pa
+
+        return cls(pa.concat_tables([part.table for part in parts] or [_schema().empty_table()]))
+
+    # ---- packed -----------------------------------------------------------------------------------------------
+
+    def packed(self) -> bytes:
+        """As Parquet, to cross Regions or to be kept: some 30 bytes an object."""
+        import pyarrow.parquet as pq
+
+        file = io.BytesIO()
+        # Dictionaries of what is there once each would take three times as long to write, and twice to read.
+        pq.write_table(self.table, file, compression="zstd", row_group_size=_ROWS, use_dictionary=["problem"])
+        return file.getvalue()
+
+    @classmethod
+    def unpacked(cls, data: bytes) -> Iterator[Listing]:
+        """What `packed` wrote, part by part: all at once would need as much memory again."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        file, schema = pq.ParquetFile(pa.BufferReader(data)), _schema()
+        for i in range(file.num_row_groups):
+            yield cls(file.read_row_group(i, use_threads=False).cast(schema))
+
+    @staticmethod
+    def rows(data: bytes) -> int:
+        """How many objects `packed` wrote."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        return int(pq.read_metadata(pa.BufferReader(data)).num_rows)
+
+    # ---- a sequence -------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    def __iter__(self) -> Iterator[StoredObject]:
+        for batch in self.table.to_batches(max_chunksize=_ROWS):
+            yield from map(StoredObject, *(column.to_pylist() for column in batch.columns))
+
+    @overload
+    def __getitem__(self, at: int) -> StoredObject: ...
+    @overload
+    def __getitem__(self, at: slice) -> Listing: ...
+    def __getitem__(self, at: int | slice) -> StoredObject | Listing:
+        if isinstance(at, slice):
+            start, stop, step = at.indices(len(self))
+            if step != 1:
+                raise ValueError("a listing is cut without steps")
+            return Listing(self.table.slice(start, max(0, stop - start)))
+        if not -len(self) <= at < len(self):
+            raise IndexError(at)
+        (found,) = Listing(self.table.slice(at % len(self), 1))
+        return found
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Listing):
+            return bool(self.table.equals(other.table))
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    # ---- looking at it ----------------------------------------------------------------------------------------
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all objects."""
+        import pyarrow.compute as pc
+
+        return int(pc.sum(self.table["size_bytes"]).as_py() or 0)
+
+    def usable(self) -> Listing:
+        """Objects without a problem, whose keys are paths of files."""
+        import pyarrow.compute as pc
+
+        odd = self._odd()
+        return Listing(self.table.filter(pc.invert(odd))) if pc.any(odd, min_count=0).as_py() else self
+
+    def unusable(self) -> Listing:
+        """All others."""
+        return Listing(self.table.filter(self._odd()))
+
+    def _odd(self) -> pa.ChunkedArray:
+        import pyarrow.compute as pc
+
+        no_path = pc.match_substring_regex(self.keys, r"(^|/)\.{0,2}(/|$)")  # a part that is empty, . or ..
+        return pc.or_(no_path, pc.not_equal(self.table["problem"], ""))
+
+    @property
+    def keys(self) -> pa.ChunkedArray:
+        """Keys of all objects."""
+        return self.table["key"]
+
+    def without(self, keys: Collection[str] | pa.ChunkedArray) -> Listing:
+        """Objects of other keys."""
+        import pyarrow.compute as pc
+
+        return Listing(self.table.filter(pc.invert(self._among(keys))))
+
+    def only(self, keys: Collection[str] | pa.ChunkedArray) -> Listing:
+        """Objects of these keys."""
+        return Listing(self.table.filter(self._among(keys)))
+
+    def _among(self, keys: Collection[str] | pa.ChunkedArray) -> pa.ChunkedArray:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        wanted = keys if isinstance(keys, pa.ChunkedArray) else pa.array(list(keys), pa.large_string())
+        return pc.is_in(self.keys, value_set=wanted)
+
+    def behind(self, keys: Collection[str]) -> Listing:
+        """Objects of these keys, and all that lie in folders of these names, none of which lies in another."""
+        files = self.only(keys)
+        if len(files) == len(keys) or not len(self):
+            return files
+        folders = sorted(f"{key}/" for key in keys)
+        first = max(0, bisect_right(folders, f"{self[0].key}/") - 1)
+        last = bisect_right(folders, f"{self[-1].key}/")
+        return Listing.joined([self.below(folder[:-1]) for folder in folders[first:last]])
+
+    def below(self, folder: str) -> Listing:
+        """The object of that key, or all objects in the folder of that name."""
+        keys = _Keys(self.table["key"])
+        start, end = bisect_left(keys, f"{folder}/"), bisect_left(keys, f"{folder}0")  # "0" follows "/"
+        if start == end and (at := bisect_left(keys, folder)) < len(self) and keys[at] == folder:
+            start, end = at, at + 1
+        return self[start:end]
+
+    def start_of(self, key: str) -> int:
+        """How many objects come before a key."""
+        return bisect_left(_Keys(self.keys), key)
+
+    def end_of(self, key: str) -> int:
+        """How many objects come before a key or have it."""
+        return bisect_right(_Keys(self.keys), key)
+
+
+class _Keys(Sequence[str]):
+    """A column of keys that can be bisected."""
+
+    def __init__(self, column: Any) -> None:
+        self._column = column
+
+    def __len__(self) -> int:
+        return len(self._column)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> Sequence[str]: ...
+    def __getitem__(self, at: int | slice) -> str | Sequence[str]:
+        if isinstance(at, slice):
+            return _Keys(self._column[at])
+        key: str = self._column[at].as_py()
+        return key
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    text, number = pa.large_string(), pa.int64()  # 2 GB of keys are too few for strings
+    return pa.schema(
+        [("key", text), ("size_bytes", number), ("etag", text), ("modified_ns", number), ("problem", text)]
+    )

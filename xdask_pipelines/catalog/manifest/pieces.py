@@ -1,0 +1,48 @@
+"""Manifests as they are kept: sorted pieces of some ten thousand objects, each a Parquet table, of which a commit
+replaces those that it touches.
+
+Belongs here: pieces, and how a change cuts and joins them. Does not belong here: where they lie, or when one is true.
+
+A million objects are 50 pieces of 28 bytes an object: read in a fifth of a second, where rows of a table take four.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+from xdask_pipelines.catalog.backend import ManifestChange
+from xdask_pipelines.catalog.manifest.columns import Listing
+from xdask_pipelines.catalog.manifest.listing import StoredObject
+
+PIECE_ROWS = 20_000
+#: Of the table of a piece, before it is packed: keys may have 1,024 bytes each, and do not always compress.
+PIECE_BYTES = 5_000_000
+
+
+def touched(first_keys: Sequence[str], change: ManifestChange) -> dict[int, ManifestChange]:
+    """The part of a change that falls to each piece, by the piece's place among ``first_keys`` (sorted)."""
+    put, drop = _columns(change.put), sorted(change.drop)
+    begin = [0, 0]
+    parts: dict[int, ManifestChange] = {}
+    for i in range(max(1, len(first_keys))):
+        end = [len(put), len(drop)]
+        if i + 1 < len(first_keys):
+            end = [put.start_of(first_keys[i + 1]), bisect_left(drop, first_keys[i + 1])]
+        if end != begin:
+            parts[i] = ManifestChange(put=put[begin[0] : end[0]], drop=drop[begin[1] : end[1]])
+        begin = end
+    return parts
+
+
+def changed(before: Listing, change: ManifestChange) -> list[Listing]:
+    """What becomes of a piece: none, one, or several where it grew too long."""
+    put = _columns(change.put)
+    whole = Listing.joined([before.without(change.drop).without(put.keys), put])
+    most = min(PIECE_ROWS, PIECE_BYTES * len(whole) // max(whole.table.nbytes, 1))
+    rows = len(whole) if len(whole) <= 2 * most else most
+    return [whole[i : i + rows] for i in range(0, len(whole), max(rows, 1))]
+
+
+def _columns(objects: Sequence[StoredObject]) -> Listing:
+    return objects if isinstance(objects, Listing) else Listing.of(sorted(objects))

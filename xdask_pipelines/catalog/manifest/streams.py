@@ -1,0 +1,144 @@
+"""Objects of a place part by part: what a listing and a manifest of millions are compared as, neither of them whole.
+
+Belongs here: parts that stay packed until they are looked at, and how two streams of parts differ. Does not belong here:
+one table of objects (columns).
+
+A million objects are 30 MB packed, and each look at all of them takes 0.2 s; as one table they would take 110 MB.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
+
+from xdask_pipelines.catalog.manifest.columns import Listing
+from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.errors import CatalogError
+
+_STATE = ("size_bytes", "etag", "modified_ns")
+
+
+class Packed:
+    """Objects sorted by key, packed.
+
+    Parameters
+    ----------
+    files
+        What :meth:`.Listing.packed` wrote, one after the other.
+    """
+
+    def __init__(self, files: Sequence[bytes] = ()) -> None:
+        self._files = files
+
+    @classmethod
+    def of(cls, objects: Iterable[StoredObject]) -> Packed:
+        """Packed objects that are sorted by key."""
+        return objects if isinstance(objects, Packed) else cls([Listing.of(objects).packed()])
+
+    def parts(self) -> Iterator[Listing]:
+        """All objects, some ten thousand at a time."""
+        return chain.from_iterable(map(Listing.unpacked, self._files))
+
+    def __iter__(self) -> Iterator[StoredObject]:
+        return chain.from_iterable(self.parts())
+
+    def __len__(self) -> int:
+        return sum(map(Listing.rows, self._files))
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all objects."""
+        return sum(part.size_bytes for part in self.parts())
+
+
+def rising(parts: Iterable[Listing], where: str) -> Iterator[Listing]:
+    """The same parts, as long as keys are sorted, each there once.
+
+    Raises
+    ------
+    CatalogError
+        Naming the first two that are not, and ``where``.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    last = pa.array([], pa.large_string())
+    for part in parts:
+        keys = pa.concat_arrays([last, *part.keys.chunks])
+        if not pc.all(in_order := pc.less(keys[:-1], keys[1:]), min_count=0).as_py():
+            at = pc.index(in_order, False).as_py()
+            raise CatalogError(
+                f"The listing of {where} is not sorted, each key once: {keys[at + 1].as_py()!r} comes "
+                f"after {keys[at].as_py()!r}; nothing was changed"
+            )
+        last = keys[-1:]
+        yield part
+
+
+def digest_of(parts: Iterable[Listing], without: Collection[str] = ()) -> str:
+    """Digest of keys and ETags, whatever the times of modification and however the parts are cut.
+
+    Parameters
+    ----------
+    parts
+        Objects.
+    without
+        Keys that do not count.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    digest, end = hashlib.blake2b(digest_size=16), pa.scalar("\0", pa.large_string())
+    for part in parts:
+        counted = part.without(without).table if without else part.table
+        key, etag = (counted[name].combine_chunks() for name in ("key", "etag"))
+        sizes = [pc.cast(pc.binary_length(column), pa.large_string()) for column in (key, etag)]
+        rows = pc.binary_join_element_wise(sizes[0], key, sizes[1], etag, end)
+        # The rows lie in one buffer, one after the other: row by row as Python text they take five times as long.
+        digest.update(memoryview(rows.buffers()[2])[: pc.sum(pc.binary_length(rows)).as_py()] if len(rows) else b"")
+    return digest.hexdigest()
+
+
+def difference(now: Iterable[Listing], before: Iterable[Listing]) -> tuple[Listing, list[str], set[str]]:
+    """What became of another listing of the same place.
+
+    Returns
+    -------
+    Objects that are new or different; keys that are gone; and of the first, the keys that were there before.
+    """
+    put: list[Listing] = []
+    gone: list[str] = []
+    known: list[str] = []
+    for new, old in _side_by_side(now, before):
+        if new != old:
+            put.append(_differing(new, old))
+            known += put[-1].only(old.keys).keys.to_pylist()
+            gone += old.without(new.keys).keys.to_pylist()
+    return Listing.in_order(put), gone, set(known)
+
+
+def _side_by_side(now: Iterable[Listing], before: Iterable[Listing]) -> Iterator[tuple[Listing, Listing]]:
+    """Stretches of both between the same keys."""
+    nothing = Listing.of(())
+    ahead, behind = (filter(len, parts) for parts in (now, before))
+    new, old = next(ahead, nothing), next(behind, nothing)
+    while len(new) and len(old):
+        last = min(new[-1].key, old[-1].key)
+        i, j = new.end_of(last), old.end_of(last)
+        yield new[:i], old[:j]
+        new = new[i:] if i < len(new) else next(ahead, nothing)
+        old = old[j:] if j < len(old) else next(behind, nothing)
+    yield from ((part, nothing) for part in (new, *ahead))
+    yield from ((nothing, part) for part in (old, *behind))
+
+
+def _differing(now: Listing, old: Listing) -> Listing:
+    """Objects that are new or different."""
+    import pyarrow.compute as pc
+
+    at = pc.index_in(now.keys, value_set=old.keys)
+    same = pc.is_valid(at)
+    for name in _STATE:
+        same = pc.and_(same, pc.fill_null(pc.equal(now.table[name], old.table[name].take(at)), False))
+    return Listing(now.table.filter(pc.invert(same)))

@@ -1,0 +1,290 @@
+"""The catalog in OpenSearch: one node on a laptop, a managed domain on AWS.
+
+Belongs here: the store's answers, and leases. Does not belong here: connections (opensearch_node), documents
+(opensearch_index), what is true (opensearch_head), what a query means (opensearch_query), a commit (opensearch_write).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from xdask_pipelines.catalog.backend import Change, Committed, Contents, Lease, Query, Tombstone
+from xdask_pipelines.catalog.entry import FIELDS, Entry
+from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.opensearch.opensearch_fill import fill
+from xdask_pipelines.catalog.opensearch.opensearch_head import Head, HeadDocument
+from xdask_pipelines.catalog.opensearch.opensearch_index import Documents
+from xdask_pipelines.catalog.opensearch.opensearch_migrate import migrate
+from xdask_pipelines.catalog.opensearch.opensearch_node import Address, Node
+from xdask_pipelines.catalog.opensearch.opensearch_query import (
+    SORTING,
+    counts_of,
+    garbage,
+    kinds_of,
+    matching,
+    of_place,
+    true_at,
+    values_of,
+)
+from xdask_pipelines.catalog.opensearch.opensearch_write import Writer, packed
+from xdask_pipelines.catalog.preconditions import being_synced, check_base, check_lease, moved_on
+from xdask_pipelines.errors import CatalogError
+
+T = TypeVar("T")
+#: Documents that have ended are removed when there are so many.
+_PURGE = 10_000
+#: Values of one name, of which a node counts 65,535 in one answer; and of several names together, to keep answers small.
+_MAX_VALUES = 65_000
+_ALL_VALUES = 20_000
+
+
+class OpenSearchBackend:
+    """See :class:`xdask_pipelines.catalog.backend.Backend`, which this implements, for every method."""
+
+    def __init__(self, url: str) -> None:
+        self._node = Node(Address.parse(url))
+        self._heads = HeadDocument(self._node)
+
+    def commit(self, change: Change) -> int:
+        """Write all of a change or nothing."""
+        head, attempt = self._heads.begin()
+        writer = Writer(Documents(self._node, head), head, attempt.number)
+        try:
+            _check_lease(head, change)
+            if change.dataset is not None and change.region is not None:
+                check_base(change, head.place(change.dataset, change.region).generation)
+            with self._heads.alive(attempt):
+                edit = writer.write(change)
+            # The lease may have passed on during a long commit.
+            head = self._heads.finish(attempt, lambda now: edit(_check_lease(now, change)))
+        except BaseException:
+            with suppress(CatalogError):  # the first error tells more; the next writer aborts what is left
+                self._heads.abort(attempt, written=writer.written)
+            raise
+        if head.closed > _PURGE or len(head.aborted) > head.swept:
+            self._purge()
+        return attempt.number
+
+    def search(self, query: Query) -> list[Entry]:
+        """Matching entries, sorted."""
+
+        def read(head: Head, documents: Documents) -> list[Entry]:
+            found = documents.found(matching(head, query), SORTING, ["document", "generation"], query.limit)
+            return [Entry.from_json(d["document"], generation=d["generation"]) for d in found]
+
+        return self._reading(read)
+
+    def count(self, query: Query) -> int:
+        """How many entries match."""
+        return self._reading(lambda head, documents: documents.count([matching(head, query)]))
+
+    def facets(self, names: Sequence[str], query: Query) -> dict[str, dict[str, int]]:
+        """Values among matching entries, and how many have each."""
+
+        def read(head: Head, documents: Documents) -> dict[str, dict[str, int]]:
+            wanted = matching(head, query)
+            others = [name for name in names if name != "key"]
+            counted = _counted(documents, wanted, others, _ALL_VALUES // max(len(others), 1))
+            for name in others:
+                if counted[name] is None:  # more than an answer about all should hold: by itself
+                    counted |= _counted(documents, wanted, [name], _MAX_VALUES)
+                if counted[name] is None:
+                    raise CatalogError(
+                        f"{name} has more than {_MAX_VALUES} values among these entries; narrow the query"
+                    )
+            return {name: _keys(documents, wanted) if name == "key" else counted[name] or {} for name in names}
+
+        return self._reading(read)
+
+    def names(self) -> dict[str, str]:
+        """Names that entries can be found by, and their kind."""
+
+        def read(head: Head, documents: Documents) -> dict[str, str]:
+            query = {"bool": {"filter": true_at(head, "entry")}}
+            body = {"query": query, "size": 0, "aggs": {"names": {"terms": {"field": "names", "size": _MAX_VALUES}}}}
+            buckets = documents.search(body)["aggregations"].get("names", {"buckets": ()})["buckets"]
+            # A name may be a facet of one dataset and an attribute of another; "facet" sorts after "attribute".
+            pairs = sorted((kind, name) for bucket in buckets for name, kind in kinds_of(bucket["key"]).items())
+            kinds = {name: kind for kind, name in pairs}
+            return dict(sorted({**kinds, **dict.fromkeys(FIELDS, "field")}.items())) if kinds else {}
+
+        return self._reading(read)
+
+    def generation(self, dataset: str, region: str) -> int:
+        """Last commit that touched (dataset, Region)."""
+        return self._heads.load().place(dataset, region).generation
+
+    def committed(self, dataset: str, region: str) -> Committed:
+        """Base of the next sync."""
+        place = of_place(dataset, region)
+
+        def read(head: Head, documents: Documents) -> Committed:
+            if not head.generation:
+                return Committed()
+
+            query = {"bool": {"filter": [*true_at(head, "manifest"), *place]}}
+            pieces = [packed(piece) for piece in documents.found(query, ["key", "id"], ["rows"])]
+            of_place_now = head.place(dataset, region)
+            return Committed(
+                generation=of_place_now.generation,
+                objects=Packed(pieces),
+                entries=documents.count([*true_at(head, "entry"), *place]),
+                written_entries=of_place_now.entries,
+                holdings=of_place_now.holdings,
+                lost_objects=head.pieces_of(dataset, region) not in (None, len(pieces)),
+                read_digests=partial(self._digests, dataset, region, of_place_now.generation),
+            )
+
+        return self._reading(read)
+
+    def _digests(self, dataset: str, region: str, generation: int) -> dict[str, str]:
+        def read(head: Head, documents: Documents) -> dict[str, str]:
+            if head.place(dataset, region).generation != generation:
+                raise moved_on(dataset, region, generation)
+            query = {"bool": {"filter": [*true_at(head, "entry"), *of_place(dataset, region)]}}
+            return {d["id"]: d["digest"] for d in documents.found(query, ["key", "part", "id"], ["id", "digest"])}
+
+        return self._reading(read)
+
+    def tombstones(self, dataset: str, region: str) -> list[Tombstone]:
+        """Entries removed and not written again since."""
+
+        def read(head: Head, documents: Documents) -> list[Tombstone]:
+            query = {"bool": {"filter": [*true_at(head, "tombstone"), *of_place(dataset, region)]}}
+            found = documents.found(query, ["key", "part"], ["id", "key", "part", "generation"])
+            return [Tombstone(**d) for d in found]
+
+        return self._reading(read)
+
+    def lease(self, dataset: str, region: str, owner: str) -> Lease:
+        """Claim the right to sync (dataset, Region)."""
+        token = secrets.token_hex(16)
+
+        def edit(head: Head) -> Head:
+            place = head.place(dataset, region)
+            if token == place.token:
+                return head
+            if place.owner is None or owner in (place.owner, place.challenger):
+                place = replace(place, owner=owner, token=token, challenger=None)
+            else:
+                place = replace(place, challenger=owner)
+            return head.with_place(dataset, region, place)
+
+        place = self._heads.change(edit).place(dataset, region)
+        if place.token != token:
+            raise being_synced(dataset, region, place.owner, place.generation)
+        return Lease(dataset=dataset, region=region, owner=owner, generation=place.generation, token=token)
+
+    def renew(self, lease: Lease) -> None:
+        """Show life."""
+
+        def edit(head: Head) -> Head:
+            place = head.place(lease.dataset, lease.region)
+            check_lease(lease, place.owner, place.token)
+            return head.with_place(lease.dataset, lease.region, replace(place, challenger=None))
+
+        self._heads.change(edit)
+
+    def release(self, lease: Lease) -> None:
+        """Give a lease back unused."""
+
+        def edit(head: Head) -> Head:
+            place = head.place(lease.dataset, lease.region)
+            if place.token != lease.token:
+                return head
+            free = replace(place, owner=None, token=None, challenger=None)
+            return head.with_place(lease.dataset, lease.region, free)
+
+        self._heads.change(edit)
+
+    def places(self) -> dict[tuple[str, str], int]:
+        """Places that a commit has touched, and their last commits."""
+        head = self._heads.load()
+        return {(dataset, region): head.place(dataset, region).generation for dataset, region in head.known()}
+
+    def fill(self, contents: Iterable[Contents], newest: int) -> None:
+        """Write a whole catalog, as one commit."""
+        fill(self._node, self._heads, contents, newest)
+
+    def migrate(self, tell: Callable[[str], None]) -> bool:
+        """Copy documents of an older mapping into new indices."""
+        return migrate(self._node, tell)
+
+    def repair(self) -> dict[tuple[str, str], int]:
+        """Nothing to do: a node checks its own files, and does not answer from damaged ones."""
+        return {}
+
+    def _reading(self, read: Callable[[Head, Documents], T]) -> T:
+        """An answer of one generation: asked again if its documents were removed meanwhile, or its room."""
+        while True:
+            head = self._heads.load()
+            try:
+                answer = read(head, Documents(self._node, head))
+            except CatalogError:
+                if self._still_holds(head):
+                    raise
+                continue
+            if self._still_holds(head):
+                return answer
+
+    def _still_holds(self, head: Head) -> bool:
+        """Whether what holds at the generation of a head is still there, in the same room."""
+        now = self._heads.load()
+        return now.purged <= head.generation and now.room == head.room
+
+    def _purge(self) -> None:
+        """Remove what will never count again, after telling readers."""
+
+        def edit(head: Head) -> Head:
+            if head.closed > _PURGE:
+                head = replace(head, purged=head.generation, closed=0)
+            return replace(head, swept=len(head.aborted))
+
+        head = self._heads.change(edit)
+        documents = Documents(self._node, head)
+        documents.refresh()
+        documents.remove(garbage(head))
+
+
+def _counted(
+    documents: Documents, query: dict[str, object], names: Sequence[str], most: int
+) -> dict[str, dict[str, int] | None]:
+    """Values of names and how many entries have each; None where there are more values than ``most``."""
+    if not names:
+        return {}
+    asked = {f"n{i}": values_of(name, most) for i, name in enumerate(names)}
+    answer = documents.search({"query": query, "size": 0, "aggs": asked})["aggregations"]
+    found: dict[str, dict[str, int] | None] = {}
+    for i, name in enumerate(names):
+        values = answer.get(f"n{i}", {"buckets": ()})
+        found[name] = None if values.get("sum_other_doc_count") else counts_of(name, values["buckets"])
+    return found
+
+
+def _keys(documents: Documents, query: dict[str, object]) -> dict[str, int]:
+    """Keys and how many entries have each, page by page: there are nearly as many as entries."""
+    counts: dict[str, int] = {}
+    after: dict[str, str] | None = None
+    while True:
+        pages = {"size": 10_000, "sources": [{"key": {"terms": {"field": "key"}}}]} | (
+            {"after": after} if after else {}
+        )
+        body = {"query": query, "size": 0, "aggs": {"keys": {"composite": pages}}}
+        answer = documents.search(body)["aggregations"].get("keys", {"buckets": ()})
+        counts.update({b["key"]["key"]: int(b["doc_count"]) for b in answer["buckets"]})
+        after = answer.get("after_key")
+        if not after:
+            return counts
+
+
+def _check_lease(head: Head, change: Change) -> Head:
+    """The same head, if the lease of a change is the current one."""
+    if change.lease is not None:
+        place = head.place(change.lease.dataset, change.lease.region)
+        check_lease(change.lease, place.owner, place.token)
+    return head

@@ -1,0 +1,1 @@
+"""Where listings and entries come from: buckets, inventories, catalogs of others."""

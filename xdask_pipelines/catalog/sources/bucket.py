@@ -1,0 +1,204 @@
+"""What lies in a bucket below a prefix: its objects, as S3 itself lists them, by prefixes side by side.
+
+Belongs here: listing through the S3 API. Does not belong here: inventories (inventory), folders (listing), what a key
+means (layouts).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+from typing import Any
+
+from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.topology.names import IMPORT_REPORTS
+
+_THREADS = 16
+#: S3 gives at most so many keys an answer.
+PAGE_KEYS = 1000
+#: Storage classes whose objects cannot be read before they are restored.
+_ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
+_LONGEST_NAME_BYTES = 255  # of one part of a path on Lustre
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """Source of one mount.
+
+    Attributes
+    ----------
+    url
+        ``s3://bucket`` or ``s3://bucket/prefix``.
+    region
+        Where the bucket must lie: where its data are to be computed.
+    anonymous
+        Ask without credentials, as open-data buckets want of those who have no rights of their own.
+    inventory
+        ``s3://…`` folder of an S3 Inventory of the bucket, to be read instead of listing; empty: list.
+    """
+
+    url: str
+    region: str
+    anonymous: bool = False
+    inventory: str = ""
+
+    @property
+    def name(self) -> str:
+        """Name of the bucket."""
+        return self.url.removeprefix("s3://").partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        """Keys begin with this; empty or with a slash at the end."""
+        prefix = self.url.removeprefix("s3://").partition("/")[2].rstrip("/")
+        return prefix and f"{prefix}/"
+
+
+def list_bucket(bucket: Bucket, mount: str, *, page_keys: int = PAGE_KEYS) -> list[StoredObject]:
+    """All objects of a bucket below its prefix, sorted by key; keys begin with ``mount`` instead of the prefix.
+
+    ETags are S3's own, without quotes; of an upload in parts they end in ``-N``, and are compared as they are. Times of
+    modification are S3's, in whole seconds. Objects that cannot be files on a mount, or are archived, have a problem.
+
+    Parameters
+    ----------
+    bucket
+        Where and how to ask.
+    mount
+        Folder of the Region into which the bucket is imported.
+    page_keys
+        Keys an answer.
+
+    Raises
+    ------
+    CatalogError
+        The bucket lies in another Region, is not there, may not be listed, or an answer is not whole. A listing that
+        ends early must never look like a smaller dataset.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = client_for(bucket)
+    try:
+        _check_region(client, bucket)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            found = list(chain.from_iterable(_all(client, bucket, threads, page_keys)))
+    except (BotoCoreError, ClientError) as error:
+        raise CatalogError(
+            f"{bucket.url} in {bucket.region} cannot be listed: {' '.join(str(error).split())}; nothing was changed. "
+            f"{_advice(error, bucket)}"
+        ) from error
+    reports = f"{bucket.prefix}{IMPORT_REPORTS}/"
+    return sorted(stored(bucket, mount, *item) for item in found if not item[0].startswith(reports))
+
+
+def client_for(bucket: Bucket) -> Any:
+    """A client of S3 in the bucket's Region. Retries, with jitter, what S3 asks to try again."""
+    import boto3.session  # sessions are not shared between threads
+    from botocore import UNSIGNED
+    from botocore.client import Config
+
+    config = Config(
+        retries={"mode": "standard", "max_attempts": 8},
+        max_pool_connections=_THREADS,
+        **({"signature_version": UNSIGNED} if bucket.anonymous else {}),
+    )
+    return boto3.session.Session().client("s3", region_name=bucket.region, config=config)
+
+
+def stored(
+    bucket: Bucket, mount: str, key: str, size: int, etag: str, modified: datetime, storage_class: str
+) -> StoredObject:
+    """One object as the catalog knows it."""
+    path = f"{mount}/{key.removeprefix(bucket.prefix)}"
+    problem = _problem(path, storage_class)
+    return StoredObject(path, size, etag.strip('"'), round(modified.timestamp()) * 10**9, problem)
+
+
+def _problem(path: str, storage_class: str) -> str:
+    parts = path.removesuffix("/").split("/")
+    if any(part in ("", ".", "..") for part in parts) or "\0" in path:
+        return "no file can have this key as its path; copy the object to a key without empty parts, . and .."
+    if any(len(part.encode()) > _LONGEST_NAME_BYTES for part in parts):
+        return (
+            f"a part of its key is longer than the {_LONGEST_NAME_BYTES} bytes of a file name; copy it to a shorter key"
+        )
+    if storage_class in _ARCHIVED:
+        return f"it is archived ({storage_class}); restore it, or copy it to another storage class"
+    return ""
+
+
+_Found = tuple[str, int, str, datetime, str]
+
+
+def _all(client: Any, bucket: Bucket, threads: ThreadPoolExecutor, page_keys: int) -> Iterator[list[_Found]]:
+    """Objects by prefix. Prefixes are opened, level by level, until there are enough of them to keep all threads busy."""
+    prefixes = [bucket.prefix]
+    while prefixes and len(prefixes) < 2 * _THREADS:
+        opened = list(threads.map(lambda prefix: _listed(client, bucket, prefix, page_keys, "/"), prefixes))
+        yield from (objects for objects, _ in opened)
+        prefixes = [below for _, found in opened for below in found]
+    for objects, _ in threads.map(lambda prefix: _listed(client, bucket, prefix, page_keys, ""), prefixes):
+        yield objects
+
+
+def _listed(client: Any, bucket: Bucket, prefix: str, page_keys: int, delimiter: str) -> tuple[list[_Found], list[str]]:
+    """Objects with a prefix and, with a delimiter, the prefixes below it."""
+    objects: list[_Found] = []
+    below: list[str] = []
+    more: dict[str, str] = {}
+    while True:
+        asked = {"Bucket": bucket.name, "Prefix": prefix, "MaxKeys": page_keys, **more}
+        page: Mapping[str, Any] = client.list_objects_v2(**asked, **({"Delimiter": delimiter} if delimiter else {}))
+        contents: Iterable[Mapping[str, Any]] = page.get("Contents", ())
+        objects += [
+            (o["Key"], o["Size"], o["ETag"], o["LastModified"], o.get("StorageClass", "STANDARD")) for o in contents
+        ]
+        below += [p["Prefix"] for p in page.get("CommonPrefixes", ())]
+        if not page.get("IsTruncated"):
+            return objects, below
+        token = page.get("NextContinuationToken")
+        if not token or token == more.get("ContinuationToken"):
+            raise CatalogError(
+                f"The listing of {bucket.url} broke off after {len(objects)} objects of {prefix!r}: S3 says that there are "
+                "more and not where; nothing was changed. Sync again"
+            )
+        more = {"ContinuationToken": token}
+
+
+def _check_region(client: Any, bucket: Bucket) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        answer = client.head_bucket(Bucket=bucket.name)
+    except ClientError as error:
+        headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        lies_in = headers.get("x-amz-bucket-region")
+        if not lies_in and _code(error) in ("403", "AccessDenied", "Forbidden"):
+            return  # listing may be allowed where this is not, and tells by itself if not
+        if not lies_in:
+            raise
+    else:
+        lies_in = answer.get("BucketRegion")
+    if lies_in and lies_in != bucket.region:
+        raise CatalogError(
+            f"s3://{bucket.name} lies in {lies_in}, and regions.yaml names it under {bucket.region}: work would run away "
+            f"from its data. Put its stanza under {lies_in}"
+        )
+
+
+def _code(error: Exception) -> str:
+    return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
+
+
+def _advice(error: Exception, bucket: Bucket) -> str:
+    code = _code(error)
+    if code in ("404", "NoSuchBucket"):
+        return "Mend `source` in regions.yaml"
+    if code in ("403", "AccessDenied", "Forbidden") or type(error).__name__ == "NoCredentialsError":
+        open_data = "" if bucket.anonymous else ", or write `anonymous: true` for an open-data bucket"
+        return f"Give the workers' role s3:ListBucket and s3:GetObject on it{open_data}"
+    return "Sync again; what S3 asks to try again was tried again already"

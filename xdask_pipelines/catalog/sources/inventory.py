@@ -1,0 +1,150 @@
+"""What lies in a bucket, as its S3 Inventory says: for buckets so large that listing them every night is dear.
+
+Belongs here: finding the newest whole inventory, and reading it. Does not belong here: listing (bucket).
+
+Format: "Amazon S3 Inventory", Amazon S3 User Guide: a dated folder with ``manifest.json``, which names data files (CSV,
+ORC or Parquet) with their MD5 sums, and ``manifest.checksum``, which is delivered last.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote_plus
+
+from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.catalog.sources.bucket import Bucket, client_for, stored
+from xdask_pipelines.errors import CatalogError
+
+#: Columns as CSV manifests name them, and as Parquet and ORC files do.
+_COLUMNS = {"Key": "key", "Size": "size", "LastModifiedDate": "last_modified_date", "ETag": "e_tag"}
+_OPTIONAL = {"StorageClass": "storage_class", "IsLatest": "is_latest", "IsDeleteMarker": "is_delete_marker"}
+_DATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\dZ")
+
+
+def read_inventory(bucket: Bucket, mount: str) -> tuple[list[StoredObject], datetime]:
+    """Objects of a bucket below its prefix, as in :func:`.bucket.list_bucket`, and when they were so.
+
+    Parameters
+    ----------
+    bucket
+        Its ``inventory`` names the folder that holds the dated ones: ``s3://destination/prefix/bucket/configuration``.
+    mount
+        Folder of the Region into which the bucket is imported.
+
+    Raises
+    ------
+    CatalogError
+        There is no whole inventory, it is of another bucket, lacks a column, or a file of it is damaged.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    client = client_for(bucket)
+    name, _, folder = bucket.inventory.removeprefix("s3://").partition("/")
+    folder = folder.rstrip("/") + "/"
+    try:
+        manifest = _newest_manifest(client, bucket, name, folder)
+        objects = [item for file in manifest["files"] for item in _objects(client, bucket, mount, name, manifest, file)]
+    except (BotoCoreError, ClientError) as error:
+        raise CatalogError(f"The inventory {bucket.inventory} cannot be read: {error}; nothing was changed") from error
+    taken = datetime.fromtimestamp(int(manifest["creationTimestamp"]) / 1000, UTC)
+    return sorted(objects), taken
+
+
+def _newest_manifest(client: Any, bucket: Bucket, name: str, folder: str) -> dict[str, Any]:
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=name, Prefix=folder)
+    keys = {item["Key"] for page in pages for item in page.get("Contents", ())}
+    dated = sorted({key[len(folder) :].partition("/")[0] for key in keys}, reverse=True)
+    whole = [
+        d for d in dated if _DATED.fullmatch(d) and {f"{folder}{d}/manifest.{e}" for e in ("json", "checksum")} <= keys
+    ]
+    if not whole:
+        raise CatalogError(
+            f"{bucket.inventory} holds no whole inventory: no dated folder with manifest.json and manifest.checksum; "
+            f"nothing was changed. Name the folder that holds the dated ones, or wait until S3 has delivered the first"
+        )
+    content = _content(client, name, f"{folder}{whole[0]}/manifest.json")
+    checksum = _content(client, name, f"{folder}{whole[0]}/manifest.checksum").decode("ascii", "replace").strip()
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != checksum:
+        raise _damaged(bucket, f"{whole[0]}/manifest.json")
+    manifest: dict[str, Any] = json.loads(content)
+    if manifest.get("sourceBucket") != bucket.name:
+        raise CatalogError(
+            f"{bucket.inventory} is an inventory of {manifest.get('sourceBucket')!r}, not of {bucket.name!r}; nothing was "
+            "changed. Mend `inventory` in regions.yaml"
+        )
+    return manifest
+
+
+def _objects(
+    client: Any, bucket: Bucket, mount: str, name: str, manifest: dict[str, Any], file: dict[str, Any]
+) -> Iterator[StoredObject]:
+    content = _content(client, name, file["key"])
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != file["MD5checksum"]:
+        raise _damaged(bucket, file["key"])
+    table = _table(bucket, manifest, content)
+    missing = [names[0] for names in _COLUMNS.items() if names[1] not in table.column_names]
+    if missing:
+        raise CatalogError(
+            f"{bucket.inventory} lacks {', '.join(missing)}; nothing was changed. Add it to the inventory's fields"
+        )
+    encoded = manifest["fileFormat"] == "CSV"  # only there are keys URL-encoded
+    for row in table.to_pylist():
+        key = unquote_plus(row["key"]) if encoded else row["key"]
+        stale = str(row.get("is_latest", True)).lower() == "false"
+        gone = str(row.get("is_delete_marker") or False).lower() == "true"
+        if stale or gone or not key.startswith(bucket.prefix):
+            continue
+        modified = row["last_modified_date"]
+        if isinstance(modified, str):
+            modified = datetime.fromisoformat(modified.replace("Z", "+00:00"))
+        modified = modified if modified.tzinfo else modified.replace(tzinfo=UTC)
+        yield stored(
+            bucket, mount, key, int(row["size"]), row["e_tag"], modified, row.get("storage_class") or "STANDARD"
+        )
+
+
+def _table(bucket: Bucket, manifest: dict[str, Any], content: bytes) -> Any:
+    import pyarrow as pa
+
+    form = manifest["fileFormat"]
+    if form == "Parquet":
+        import pyarrow.parquet as pq
+
+        return pq.read_table(io.BytesIO(content))
+    if form == "ORC":
+        import pyarrow.orc as orc
+
+        return orc.read_table(io.BytesIO(content))
+    if form != "CSV":
+        raise CatalogError(f"{bucket.inventory} is in {form!r}; nothing was changed. Choose CSV, ORC or Parquet for it")
+    import pyarrow.csv as csv
+
+    known = {**_COLUMNS, **_OPTIONAL}
+    columns = [known.get(column, column) for column in manifest["fileSchema"].split(", ")]
+    text = gzip.decompress(content)
+    if not text:
+        return pa.table({column: pa.array([], pa.string()) for column in columns})
+    return csv.read_csv(
+        io.BytesIO(text),
+        read_options=csv.ReadOptions(column_names=columns),
+        parse_options=csv.ParseOptions(newlines_in_values=True),
+        convert_options=csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string())),
+    )
+
+
+def _content(client: Any, bucket: str, key: str) -> bytes:
+    content: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+    return content
+
+
+def _damaged(bucket: Bucket, key: str) -> CatalogError:
+    return CatalogError(
+        f"{key} of the inventory {bucket.inventory} is not what its checksum says; nothing was changed. Wait for the next"
+    )

@@ -1,0 +1,208 @@
+"""The SQLite file itself: opening, schema, transactions, and its errors in words.
+
+Belongs here: connections and what can go wrong with a file. Does not belong here: any meaning of its tables.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from xdask_pipelines.catalog.sqlite.sqlite_schema import SCHEMA_VERSION, STEPS, create, version_of
+from xdask_pipelines.catalog.sqlite.sqlite_seals import seal
+from xdask_pipelines.errors import CatalogError
+
+_BUSY_SECONDS = 60.0
+_DAMAGED = (
+    "run `xdask sync --full`, which repairs what it can; if it cannot, restore the file from a backup, or move it away and "
+    "run xdask sync, which makes the catalog of all but results anew from the data"
+)
+_REMOTE = (
+    "nfs",
+    "cifs",
+    "smb",
+    "lustre",
+    "9p",
+    "fuse.sshfs",
+    "fuse.s3fs",
+    "fuse.goofys",
+    "fuse.mount-s3",
+    "ceph",
+    "gpfs",
+)
+
+
+class SqliteFile:
+    """Transactions on one catalog file, from any thread and process. The file is made by the first write."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._local = threading.local()
+
+    def __reduce__(self) -> tuple[type[SqliteFile], tuple[Path]]:
+        return type(self), (self._path,)  # connections stay behind
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection | None]:
+        """One moment of the catalog; None if there is no catalog yet."""
+        with self._in_words("read"):
+            db = self._connection("ro") if _has_content(self._path) else None
+            if db is None or not self._has_schema(db):
+                yield None
+                return
+            if version_of(db) != SCHEMA_VERSION:
+                with self.writing():
+                    pass  # which makes it one of this version
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """One transaction that writes everything, or on any error nothing."""
+        with self._in_words("written"):
+            if not self._path.exists():
+                self._refuse_remote_disk()
+                self._path.parent.mkdir(parents=True, exist_ok=True)
+            db = self._connection("rwc")
+            # IMMEDIATE: a transaction that reads first and upgrades later fails at once when another writes.
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                if not self._has_schema(db):
+                    create(db)
+                for version in range(version_of(db), SCHEMA_VERSION):
+                    STEPS[version](db)
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+                raise
+
+    def _connection(self, mode: str) -> sqlite3.Connection:
+        """Connection of this thread; a new one after a fork, or when the file was deleted and made again."""
+        with suppress(FileNotFoundError):
+            status = self._path.stat()
+            kept = getattr(self._local, mode, None)
+            if kept is not None and kept[0] == (os.getpid(), status.st_dev, status.st_ino):
+                connection: sqlite3.Connection = kept[1]
+                return connection
+        # Not URI-escaped, a path with ? or % would open another file.
+        url = f"file:{quote(os.fspath(self._path.absolute()))}?mode={mode}"
+        db = sqlite3.connect(url, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+        db.create_function("seal", -1, seal, deterministic=True)
+        db.text_factory = _text
+        if mode == "ro" and not self._can_share(db):
+            return sqlite3.connect(f"{url}&immutable=1", uri=True, isolation_level=None)
+        db.execute("PRAGMA cache_size = -65536")
+        if mode == "rwc":
+            _retry_while_locked(lambda: db.execute("PRAGMA journal_mode = WAL"))
+            # With WAL, NORMAL may lose the last commits when the machine loses power, but never corrupts the file.
+            db.execute("PRAGMA synchronous = NORMAL")
+        status = self._path.stat()
+        setattr(self._local, mode, ((os.getpid(), status.st_dev, status.st_ino), db))
+        return db
+
+    def _can_share(self, db: sqlite3.Connection) -> bool:
+        """False in a read-only folder without a writer: SQLite cannot make its side files, and need not."""
+        try:
+            db.execute("PRAGMA user_version")
+        except sqlite3.OperationalError as error:
+            if "unable to open" not in str(error) or self._path.with_name(f"{self._path.name}-wal").exists():
+                raise
+            return False
+        return True
+
+    def _has_schema(self, db: sqlite3.Connection) -> bool:
+        version = version_of(db)
+        if version == SCHEMA_VERSION or version in STEPS:
+            return True
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if version or tables:
+            raise CatalogError(
+                f"{self._path} is not a catalog of this version (schema {version}, expected {SCHEMA_VERSION}); move it "
+                f"away and run xdask sync, which makes it anew from the data"
+            )
+        return False
+
+    def _refuse_remote_disk(self) -> None:
+        kind = _file_system(self._path)
+        if kind.startswith(_REMOTE):
+            raise CatalogError(
+                f"The catalog {self._path} would lie on a network file system ({kind}), where SQLite loses writes of "
+                f"several machines; put it on a local disk"
+            )
+
+    @contextmanager
+    def _in_words(self, done: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            reason = str(error)
+            if "locked" in reason:
+                hint = f"another process has been writing for {_BUSY_SECONDS:.0f} s; wait for it or end it"
+            elif "full" in reason:
+                hint = "make room on that disk and try again"
+            elif "readonly" in reason or "unable to open" in reason:
+                hint = "make the file and its folder writable for this user"
+            else:
+                hint = _DAMAGED
+            raise CatalogError(
+                f"The catalog {self._path} cannot be {done}: {reason}; nothing was changed. To mend: {hint}"
+            ) from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of SQLite's own words for damage
+            raise CatalogError(
+                f"The catalog {self._path} cannot be {done}: {error}; nothing was changed. To mend: {_DAMAGED}"
+            ) from error
+        except OSError as error:
+            raise CatalogError(f"The catalog {self._path} cannot be {done}: {error}") from error
+
+
+def _text(data: bytes) -> str:
+    """Text of the file; what is damaged so that it is no UTF-8 is left to the seals."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _has_content(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def _retry_while_locked(action: Callable[[], object]) -> None:
+    """Switching to WAL needs the file alone for a moment, and does not wait for it by itself."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            action()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
+        else:
+            return
+
+
+def _file_system(path: Path) -> str:
+    """Type of the file system that holds a path, as Linux names it; empty where that cannot be known."""
+    try:
+        lines = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return ""
+    found = ("", "")
+    real = path.resolve()
+    for line in lines:
+        _, folder, kind, *_ = line.split(" ")
+        folder = folder.replace("\\040", " ")
+        if real.is_relative_to(folder) and len(folder) >= len(found[0]):
+            found = (folder, kind)
+    return found[1]

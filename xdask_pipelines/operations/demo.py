@@ -1,0 +1,169 @@
+"""The main job on what the catalog holds: sync, run what is due, and say what was found and proved.
+
+Belongs here: the order of the steps, and the report. Does not belong here: printing (cli), running assets (project).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import dagster as dg
+
+from xdask_pipelines.assets.analysis import analysis_of
+from xdask_pipelines.assets.datasets import catalog_key, lustre_key
+from xdask_pipelines.assets.plain import Analysis
+from xdask_pipelines.assets.reuse import Due, due
+from xdask_pipelines.build import build_definitions
+from xdask_pipelines.operations.project import instance, passed_checks, run_assets
+from xdask_pipelines.placement import Evidence
+from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.results import Results
+from xdask_pipelines.topology import Topology
+
+MAIN = "temperature_difference"
+Tell = Callable[[str], None]
+
+
+def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lambda line: None) -> dict[str, Any]:
+    """Bring the catalog up to date and compute what is due of the main job.
+
+    Parameters
+    ----------
+    topology, pools
+        Where, and with what; the pools must be up.
+    experiment
+        Scenario, an ``experiment_id`` of the projection.
+    tell
+        Called with a line for each step.
+
+    Returns
+    -------
+    The report, which is also written to ``var/demo/report.json``. Tasks and bytes are those of `MAIN` with all its
+    ancestors; ``assets`` has each asset's own.
+    """
+    started = perf_counter()
+    warnings: list[str] = []
+    configs = {"cmip6_predicted_tas_regridded": {"experiment_id": experiment}}
+    with instance(topology) as history:
+        upkeep = [make(*place).to_user_string() for place in topology.places for make in (lustre_key, catalog_key)]
+        synced = run_assets(topology, pools, history, upkeep)
+        for name, region in topology.places:
+            found = synced.metadata[catalog_key(name, region).to_user_string()]
+            tell(f"catalog: {name} in {region}: " + ", ".join(f"{found[k]} {k}" for k in _SAID))
+            for bad in found["quarantine"].records:
+                warnings.append(f"not catalogued, of {name}: {bad.data['key']}: {bad.data['reason']}")
+        definitions = build_definitions(topology, {"pools": pools})
+        results = definitions.resources["results"].results  # type: ignore[index]
+        analyses = in_order(definitions, (MAIN, "model_bias", "climate_signal"))
+        plan = due(analyses, results.catalog, results, configs, lambda name: passed_checks(history, name))
+        evidence: dict[str, Evidence] = {}
+        for names, months in _runs(plan, analyses):
+            tell("computing " + ", ".join(names) + (f" for {months[0]} to {months[-1]}" if months else ""))
+            done = run_assets(topology, pools, history, names, configs=configs, partitions=months)
+            warnings += done.warnings
+            for name in names:
+                made = Evidence.from_dict(done.metadata[name]["evidence"])
+                evidence[name] = Evidence.total([evidence[name], made]) if name in evidence else made
+        report = _report(topology, results, analyses, plan, evidence, history)
+    report |= {"experiment_id": experiment, "warnings": warnings, "seconds": round(perf_counter() - started, 2)}
+    folder = topology.var / "demo"
+    _write(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    return report
+
+
+_SAID = ("added", "changed", "removed", "unchanged")
+
+
+def in_order(definitions: dg.Definitions, names: Sequence[str]) -> list[Analysis]:
+    """Analyses with all their ancestors, ancestors first."""
+    found = {
+        a.name: a
+        for asset in definitions.assets or ()
+        if isinstance(asset, dg.AssetsDefinition) and (a := analysis_of(asset))
+    }
+    order: list[Analysis] = []
+
+    def visit(name: str) -> None:
+        if name in found and found[name] not in order:
+            for upstream in found[name].upstream:
+                visit(upstream)
+            order.append(found[name])
+
+    for name in names:
+        visit(name)
+    return order
+
+
+def _ancestors(analyses: list[Analysis], name: str) -> set[str]:
+    by_name = {a.name: a for a in analyses}
+    return {name}.union(*(_ancestors(analyses, u) for u in by_name[name].upstream))
+
+
+def _runs(plan: list[Due], analyses: list[Analysis]) -> list[tuple[list[str], list[str]]]:
+    """Runs in order: each stretch of months of a partitioned asset, then everything without partitions."""
+    partitioned = {a.name for a in analyses if a.partitioned}
+    runs = [([d.name], stretch) for d in plan if d.name in partitioned for stretch in _stretches(list(d.run))]
+    rest = [d.name for d in plan if d.run and d.name not in partitioned]
+    return [*runs, (rest, [])] if rest else runs
+
+
+def _stretches(months: list[str]) -> list[list[str]]:
+    """Months cut where one is missing: a run takes a range of partitions, and must not redo what holds."""
+    stretches: list[list[str]] = []
+    last = None
+    for month in months:
+        number = int(month[:-3]) * 12 + int(month[-2:])
+        if last is None or number != last + 1:
+            stretches.append([])
+        stretches[-1].append(month)
+        last = number
+    return stretches
+
+
+def _report(
+    topology: Topology,
+    results: Results,
+    analyses: list[Analysis],
+    plan: list[Due],
+    evidence: Mapping[str, Evidence],
+    history: dg.DagsterInstance,
+) -> dict[str, Any]:
+    latest = {a.name: _latest(history, a.name) for a in analyses}
+    statistics = {a.name: results.open(results.find(a.name)) for a in analyses if a.name in (MAIN,)}
+    picture = topology.var / "demo" / f"{MAIN}.png"
+    _write(picture, base64.b64decode(re.search(r"base64,([^)]*)", latest[MAIN]["map"]).group(1)))  # type: ignore[union-attr]
+    total = Evidence.total([e for name, e in evidence.items() if name in _ancestors(analyses, MAIN)])
+    return {
+        "mean_difference_K": latest[MAIN]["area_weighted_mean"],
+        "climate_signal_K": latest["climate_signal"]["area_weighted_mean"],
+        "model_bias_K": latest["model_bias"]["area_weighted_mean"],
+        "nan_cells": int(statistics[MAIN].isnull().sum()),
+        **{k: v for k, v in total.as_dict().items() if k != "seconds"},
+        "reused_assets": [d.name + (f" ({', '.join(d.reuse)})" if d.reuse != ("",) else "") for d in plan if d.reuse],
+        "ran_assets": [d.name for d in plan if d.run],
+        "map": str(picture),
+        "excerpt": latest[MAIN].get("excerpt", ""),
+        "store": latest[MAIN]["store"],
+        "digest": latest[MAIN]["digest"],
+        "assets": {name: e.as_dict() for name, e in evidence.items()},
+    }
+
+
+def _latest(history: dg.DagsterInstance, name: str) -> dict[str, Any]:
+    event = history.get_latest_materialization_event(dg.AssetKey(name))
+    made = event.asset_materialization if event else None
+    return {k: v.value for k, v in made.metadata.items()} if made else {}
+
+
+def _write(path: Path, content: str | bytes) -> None:
+    """Write beside, then rename: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(content.encode() if isinstance(content, str) else content)
+    partial.replace(path)

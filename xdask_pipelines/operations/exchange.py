@@ -1,0 +1,179 @@
+"""The catalog beside those of others: exports, imports, and headers that imports lack.
+
+Belongs here: what the command line shares with nobody below. Does not belong here: the forms (catalog), or what a header
+is (access).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from xdask_pipelines.access.leases import held
+from xdask_pipelines.access.packed import unpack
+from xdask_pipelines.access.remote import Compute
+from xdask_pipelines.access.sync import holding_of, read_headers
+from xdask_pipelines.assets.published import address_of
+from xdask_pipelines.catalog import Catalog, Entry, open_catalog
+from xdask_pipelines.catalog.export.stac import export_stac, link_to
+from xdask_pipelines.catalog.sources.pangeo import read_pangeo
+from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.resources.lending import lent
+from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.topology import Topology
+
+Tell = Callable[[str], None]
+#: Entries whose headers are read and then kept: what an interruption may cost.
+_ROUND = 500
+
+
+def export_to_stac(
+    topology: Topology, folder: Path, query: Mapping[str, Any], tell: Tell = lambda line: None
+) -> dict[str, int]:
+    """Write entries of the topology's datasets as a static STAC catalog; see `catalog.stac.export_stac`.
+
+    Parameters
+    ----------
+    topology
+        Says where readers find the data.
+    folder
+        Is made, or replaced if it is such an export.
+    query
+        As `Catalog.search` takes it. Results are left out: each run makes them anew.
+    tell
+        Is told of progress.
+
+    Returns
+    -------
+    Items by dataset.
+    """
+    found = _of_places(topology, open_catalog(topology.catalog_url).search(**query))
+    address = address_of(topology)
+    return export_stac(found, lambda entry: link_to(address(entry)), unpack, folder, tell=tell)
+
+
+def _of_places(topology: Topology, entries: Sequence[Entry]) -> list[Entry]:
+    places = set(topology.places)
+    return [entry for entry in entries if (entry.dataset, entry.region) in places]
+
+
+def import_table(topology: Topology, path: Path, tell: Tell = lambda line: None) -> dict[str, Any]:
+    """Make entries of a table of stores that somebody else keeps; see `catalog.pangeo.read_pangeo`.
+
+    What the catalog holds already stays as it is: a sync knows more. All new entries of one dataset in one Region are one
+    commit.
+
+    Returns
+    -------
+    ``rows`` read; ``imported`` and ``known`` entries by ``dataset/Region``; ``refused`` rows and examples by reason.
+
+    Raises
+    ------
+    CatalogError
+        The file is no such table, or no mount has a source: nothing is imported.
+    StaleWriter
+        A place is being synced; places imported before stay imported, and running again does the rest.
+    """
+    mounts = [
+        (holding_of(region, mount), mount.source.rstrip("/"))
+        for name, region in topology.places
+        for mount in topology.mounts(name, region)
+        if mount.source
+    ]
+    if not mounts:
+        raise CatalogError(
+            "No mount in regions.yaml has a source, so no row could belong to one. Name the bucket, such as "
+            "`source: s3://cmip6-pds`, below the dataset"
+        )
+    table = read_pangeo(path, mounts, tell)
+    catalog = open_catalog(topology.catalog_url)
+    imported, known = {}, {}
+    for (name, region), its in table.entries.items():
+        with held(catalog, name, region, tell) as lease:
+            base = catalog.manifest(name, region)
+            new = [entry for identity, entry in its.items() if identity not in base.digests]
+            tell(f"{name} in {region}: {len(new)} new entries, {len(its) - len(new)} known")
+            if new:
+                # No description: the next sync looks at everything, as there are entries without objects behind them.
+                catalog.apply(
+                    new, dataset=name, region=region, holdings="", base_generation=base.generation, lease=lease
+                )
+        imported[f"{name}/{region}"], known[f"{name}/{region}"] = len(new), len(its) - len(new)
+    refused = {reason: asdict(rows) for reason, rows in sorted(table.refused.items())}
+    return {"rows": table.rows, "imported": imported, "known": known, "refused": refused}
+
+
+def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = lambda line: None) -> dict[str, Any]:
+    """Read the headers of entries that have none, in their Regions, and keep them.
+
+    Parameters
+    ----------
+    topology
+        Names the Regions and their pools; where those are down, one worker is started for this.
+    query
+        As `Catalog.search` takes it.
+    tell
+        Is told of progress.
+
+    Returns
+    -------
+    ``described`` entries by ``dataset/Region``, and ``unreadable`` entries with reasons. These stay as they were.
+
+    Raises
+    ------
+    CatalogError
+        Nothing matches.
+    StaleWriter
+        A sync works on the same place; it reads headers itself. What was kept before stays.
+    """
+    catalog, pools = open_catalog(topology.catalog_url), Pools(topology)
+    found = catalog.search(**query)
+    if not found:
+        raise CatalogError("No entries match. Look with `xdask catalog search` and the same filters.")
+    waiting = [entry for entry in _of_places(topology, found) if entry.header is None]
+    described: dict[str, int] = {}
+    unreadable: dict[str, str] = {}
+    if not waiting:
+        return {"described": described, "unreadable": unreadable}
+    try:
+        with lent(pools, sorted({entry.region for entry in waiting}), tell) as compute:
+            for place, its in groupby(waiting, key=lambda entry: (entry.dataset, entry.region)):
+                entries, name = list(its), "/".join(place)
+                mounts = [mount.mount for mount in topology.mounts(*place)]
+                described[name] = 0
+                for start in range(0, len(entries), _ROUND):
+                    done, bad = _describe(catalog, compute, entries[start : start + _ROUND], mounts, tell)
+                    described[name] += done
+                    unreadable |= bad
+                    tell(f"{name}: {min(start + _ROUND, len(entries))} of {len(entries)} headers")
+    finally:
+        pools.close()
+    return {"described": described, "unreadable": unreadable}
+
+
+def _describe(
+    catalog: Catalog, compute: Compute, entries: Sequence[Entry], mounts: Sequence[str], tell: Tell
+) -> tuple[int, dict[str, str]]:
+    """Read and keep the headers of some entries of one place."""
+    name, region = entries[0].dataset, entries[0].region
+    with held(catalog, name, region, tell) as lease:
+        # As they are now: a sync may have been here since they were found, and knows more.
+        now = {
+            e.id: e for e in catalog.search(dataset=name, region=region, key=[e.key for e in entries], superseded=True)
+        }
+        wanted = [now[e.id] for e in entries if e.id in now and now[e.id].header is None]
+        headers, rejected, _ = read_headers(wanted, region, mounts, compute)
+        new = [_with_header(entry, headers[entry.id]) for entry in wanted if entry.id in headers]
+        if new:
+            catalog.apply(new, dataset=name, region=region, base_generation=lease.generation, lease=lease)
+    return len(new), {str(entry): rejected[entry.id] for entry in wanted if entry.id in rejected}
+
+
+def _with_header(entry: Entry, header: Mapping[str, Any]) -> Entry:
+    """The entry with its header, and, where no listing has said it yet, its size."""
+    if entry.etag:
+        return entry.with_header(header)
+    return replace(entry.with_header(header), **header["file"])

@@ -1,0 +1,136 @@
+"""What an asset would do, before it does: tasks and bytes by Region.
+
+Belongs here: from an asset's name to its lazy graph. Does not belong here: predicting (placement.plan).
+"""
+
+from __future__ import annotations
+
+import sysconfig
+import traceback
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from xdask_pipelines.assets.analysis import analysis_of
+from xdask_pipelines.assets.plain import Analysis, run
+from xdask_pipelines.assets.reuse import source_months
+from xdask_pipelines.assets.source import digest
+from xdask_pipelines.build import assemble
+from xdask_pipelines.catalog import Entry
+from xdask_pipelines.checks import complete_verdict, units_verdict
+from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.operations.project import check_request
+from xdask_pipelines.placement import Plan, plan
+from xdask_pipelines.resources.input_steps import InputSteps, input_steps, joined_steps
+from xdask_pipelines.resources.io_manager import Result
+from xdask_pipelines.resources.mounts import LustreWith
+from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.result_figures import checked_fields
+from xdask_pipelines.resources.results import LAYOUT, Label, Results
+from xdask_pipelines.topology import Topology
+
+
+def plan_asset(
+    topology: Topology, name: str, partitions: Sequence[str] = (), config: Mapping[str, Any] | None = None
+) -> Plan:
+    """Predict what materializing one asset would run, read and move. Nothing runs, and no pool is needed.
+
+    Parameters
+    ----------
+    topology
+        Where everything is.
+    name
+        Asset made with `analysis`.
+    partitions
+        Keys of a partitioned asset; all for which there is source data if none is given.
+    config
+        Config values.
+
+    Raises
+    ------
+    XdaskError
+        If there is no such analysis or partition, a config value does not fit, or the checks would refuse the result.
+    MissingEntries
+        If what it is made from is not there yet, naming it.
+    """
+    assembly = assemble(topology)
+    definitions = assembly.definitions
+    analyses = {a.name: a for asset in definitions.assets or () if (a := analysis_of(asset))}  # type: ignore[arg-type]
+    assembly.refuse_unknown([name])
+    if name not in analyses:
+        listed = ", ".join(sorted(analyses))
+        raise XdaskError(f"{name} is no analysis, and only what an analysis does can be predicted: {listed}.")
+    made = analyses[name]
+    results: Results = (definitions.resources or {})["results"].results
+    made.config(config)
+    if partitions:
+        check_request(definitions, name, config or {}, partitions)
+    keys = list(partitions or source_months(name, results.catalog)) if made.partitioned else [""]
+    inputs = {}
+    for upstream in made.upstream:
+        there = results.partitions(upstream)
+        inputs[upstream] = results.open(
+            results.find(upstream, (keys if made.partitioned else there) if there else [""])
+        )
+    try:
+        result = run(made, topology, results.catalog, config, keys, inputs)
+        warnings = _foreseen(made, results, result)
+        prepared = results.prepare(Label(name, "plan"), result.parts, result.preview)
+    except XdaskError:
+        raise
+    except Exception as error:  # of the user's own function
+        frames = traceback.extract_tb(error.__traceback__)
+        libraries = sysconfig.get_path("purelib")
+        place = [f for f in frames if not f.filename.startswith(libraries)][-1]  # this file's own frame is always there
+        raise XdaskError(f"{name}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})") from error
+    made_plan = plan(*prepared.lazy, settings=Pools(topology).settings())
+    lustre: LustreWith = (definitions.resources or {})["lustre"]
+    return replace(made_plan, warnings=(*made_plan.warnings, *warnings, *_to_fetch(topology, lustre, result.sources)))
+
+
+def _foreseen(made: Analysis, results: Results, result: Result) -> list[str]:
+    """What the checks of the results will say, as far as lazy attributes and headers tell; values are not known yet.
+
+    Raises
+    ------
+    XdaskError
+        Every part would be refused.
+    """
+    refused, said = 0, []
+    before = [e for e in result.sources if e.layout == LAYOUT]
+    for part, value in result.parts.items():
+        own = InputSteps(result.steps.get(part, {}), result.uncounted.get(part, ()))
+        known = joined_steps(
+            [own, *(input_steps(results, e, digest) for e in before if e.part in ("", part) or not part)]
+        )
+        units = [units_verdict(made, f) for f in checked_fields(value, made.preview).values()]
+        verdicts = [*units, complete_verdict(made, results, known)]
+        refused += any(v.problem and not v.warn for v in verdicts)
+        said += [f"{part}: {v.problem}" if part else str(v.problem) for v in verdicts if v.problem]
+    if refused == len(result.parts):
+        raise XdaskError(
+            f"A run of {made.name} would compute, and its checks would refuse the result: {' '.join(said)}"
+        )
+    return said
+
+
+def _to_fetch(topology: Topology, lustre: LustreWith, entries: Iterable[Entry]) -> Iterator[str]:
+    """What of the inputs lies in a bucket only: it would be fetched file by file, while tasks wait for it."""
+    pools = Pools(topology)
+    if topology.profile == "local" or not pools.status().up:
+        return
+    keys: defaultdict[str, list[str]] = defaultdict(list)
+    for entry in entries:
+        if entry.layout != LAYOUT:
+            keys[entry.region].append(entry.key)
+    try:
+        for region, wanted in sorted(keys.items()):
+            left = lustre(pools.compute).residency(region, wanted)
+            if left.released_files:
+                yield (
+                    f"{left.released_bytes / 1e9:.2f} GB of {left.released_files} files in {region} are in the bucket only; "
+                    "`xdask lustre warm` fetches a selection before it is read"
+                )
+    finally:
+        pools.close()

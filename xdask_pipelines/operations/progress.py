@@ -1,0 +1,30 @@
+"""Progress bars in a terminal, one for each Region.
+
+Belongs here: drawing. Does not belong here: counting (placement).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from xdask_pipelines.placement.client.compute import Progress as Watch
+
+
+@contextmanager
+def bars() -> Iterator[Watch]:
+    """Bars that a computation's progress moves; nothing is drawn where output is not a terminal."""
+    columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, transient=True) as display:
+        display.disable = not display.console.is_terminal
+        shown: dict[str, TaskID] = {}
+
+        def watch(state: Mapping[str, tuple[int, int]]) -> None:
+            for region, (done, planned) in state.items():
+                if region not in shown:
+                    shown[region] = display.add_task(region, total=planned)
+                display.update(shown[region], completed=done, total=planned)
+
+        yield watch

@@ -1,0 +1,119 @@
+"""Dagster's webserver behind a guard, and `dagster dev` that starts this webserver.
+
+Belongs here: which requests reach Dagster. Does not belong here: starting and stopping (ui), rules about browsers
+(browser_requests).
+
+Dagster has no login, and accepts mutations by GET from any page. ``python -m xdask_pipelines.operations.webserver dev …`` is
+``dagster dev …`` whose webserver is ``python -m xdask_pipelines.operations.webserver …``, so that no unguarded one listens.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import dagster_webserver.app
+import dagster_webserver.cli
+from dagster._cli import dev
+from dagster_shared.ipc import open_ipc_subprocess
+from dagster_webserver.webserver import DagsterWebserver
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
+
+from xdask_pipelines.system.browser_requests import ANSWER_HEADERS, own_hosts, refusal
+from xdask_pipelines.topology import find_topology
+
+_MODULE = "xdask_pipelines.operations.webserver"
+_GRAPHQL = "/graphql"
+#: What shows data, files or a query rather than a page of the UI.
+_NOT_BY_LINK = (_GRAPHQL, "/logs", "/notebook", "/dagit", "/download_debug", "/report_asset")
+#: A page of another origin cannot send these without a preflight request, which is refused.
+_BODIES = ("application/json", "application/graphql")
+
+
+class Guard:
+    """ASGI middleware that refuses what a page of another origin may have sent, and GraphQL by GET.
+
+    Parameters
+    ----------
+    app
+        The application behind it.
+    hosts
+        Further values of the header Host, in addition to loopback with the server's own port.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Sequence[str] = ()) -> None:
+        self.app = app
+        self._hosts = tuple(hosts)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request with 403 and the reason, or hand it on."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            problem = self._problem(scope, scope["method"]) or _graphql_problem(scope)
+            app = JSONResponse({"error": problem}, status_code=403) if problem else self.app
+            await app(scope, receive, _with_headers(send))
+        else:
+            closed = WebSocketClose(1008, "refused") if self._problem(scope, "GET") else None
+            await (closed or self.app)(scope, receive, send)
+
+    def _problem(self, scope: Scope, method: str) -> str | None:
+        _, port = scope["server"]
+        hosts = own_hosts(port, self._hosts)
+        return refusal(method, scope["path"], Headers(scope=scope).items(), hosts, not_by_link=_NOT_BY_LINK)
+
+
+def _graphql_problem(scope: Scope) -> str | None:
+    """Why a request may not carry its query: Dagster executes mutations of any GET, and of the URL of any POST."""
+    headers, graphql = Headers(scope=scope), scope["path"].endswith(_GRAPHQL)  # also below a prefix of paths
+    if scope["method"] == "POST":
+        media = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if media in _BODIES or (not media and not graphql):
+            return None
+        return f"The content type {media or 'of the request'!r} is not accepted. Send application/json."
+    if graphql and "text/html" not in headers.get("accept", ""):  # the playground, which runs nothing
+        return "GraphQL is not answered by GET. Send the query by POST as application/json."
+    return None
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in ANSWER_HEADERS.items():
+                headers[name] = value
+        await send(message)
+
+    return sending
+
+
+class GuardedWebserver(DagsterWebserver):  # type: ignore[type-arg]
+    """Dagster's webserver with the guard before all else."""
+
+    def build_middleware(self) -> list[Middleware]:
+        """Put the guard first: it sees each request before any route does."""
+        return [Middleware(Guard, hosts=find_topology().ui_hosts), *super().build_middleware()]
+
+
+def _guarded_start(parts: Sequence[str], **options: Any) -> Any:
+    """Start a process of `dagster dev`, the webserver as this module."""
+    return open_ipc_subprocess([_MODULE if part == "dagster_webserver" else part for part in parts], **options)
+
+
+def main() -> None:
+    """Run `dagster dev` or the webserver, by the first argument."""
+    if sys.argv[1:2] == ["dev"]:
+        dev.open_ipc_subprocess = _guarded_start  # type: ignore[attr-defined]
+        dev.dev_command(sys.argv[2:])
+    else:
+        dagster_webserver.app.DagsterWebserver = GuardedWebserver  # type: ignore[attr-defined]
+        dagster_webserver.cli.main()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What placement does for a client: connecting, computing, accepting results with their evidence only."""

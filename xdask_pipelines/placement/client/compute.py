@@ -1,0 +1,262 @@
+"""Computing with proof: results come with their evidence, or not at all.
+
+Belongs here: submitting, waiting, and accepting a result only with a true report. Does not belong here: placing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import CancelledError
+from functools import partial
+from time import perf_counter, sleep
+from typing import Any
+
+import cloudpickle
+import dask
+from dask.core import flatten
+from distributed import Client, Future, futures_of, wait
+from distributed.scheduler import KilledWorker
+
+from xdask_pipelines import __version__
+from xdask_pipelines.errors import LostComputation, PlacementError
+from xdask_pipelines.placement.client.containers import unpack
+from xdask_pipelines.placement.evidence import Evidence
+from xdask_pipelines.placement.graph.fence import MAX_TASKS, fenced, too_many_tasks
+
+#: ``{region: (tasks done, tasks planned)}``
+Progress = Callable[[Mapping[str, tuple[int, int]]], None]
+Report = Mapping[str, Any]
+_POLL_SECONDS = 0.5
+#: How long a graph may be on its way to the scheduler, and how often it is looked for.
+_GRAPH_SECONDS, _PAUSE_SECONDS = 60.0, 0.01
+
+
+def compute(
+    client: Client, *xs: Any, progress: Progress | None = None, max_tasks: int = MAX_TASKS
+) -> tuple[tuple[Any, ...], Evidence]:
+    """Compute Dask collections at home, and prove it.
+
+    Parameters
+    ----------
+    client
+        Connected to a scheduler that `local_regions` or ``xdask pools up`` started.
+    *xs
+        Dask arrays, xarray objects, delayed values, and containers of them; anything else passes through unchanged.
+    progress
+        Called about twice a second with the tasks done and planned in each Region.
+    max_tasks
+        Most tasks in one submission.
+
+    Returns
+    -------
+    results
+        One for each ``x``, in memory.
+    evidence
+        Where the tasks ran, what they read, what crossed Regions.
+
+    Raises
+    ------
+    PlacementError
+        If the scheduler does not place tasks, the client is asynchronous, any task ran or would run away from its data, or
+        code opened data by itself.
+    EmptyPool
+        If a pool has no worker.
+    LostComputation
+        If the scheduler or the work was lost: run again.
+
+    What a task itself raises comes through unchanged.
+
+    Examples
+    --------
+    >>> with local_regions(["us-east-1", "us-west-2"]) as client:          # doctest: +SKIP
+    ...     (mean,), evidence = compute(client, pin(x, "us-east-1").mean())
+    """
+    check_scheduler(client)
+    started = perf_counter()
+    lazy, assemble = unpack(xs)
+    if not lazy:
+        return xs, Evidence()
+    with client.as_current(), dask.config.set(array_optimize=_submission(max_tasks)):
+        values, report = _run(client, lazy, progress, max_tasks)
+    evidence = _accepted(report, perf_counter() - started)
+    return assemble([_assemble(x, values) for x in lazy]), evidence
+
+
+def _run(
+    client: Client, lazy: list[Any], progress: Progress | None, max_tasks: int
+) -> tuple[dict[Any, Any], Report | None]:
+    """Submit and wait; values by key, and the report."""
+    outputs = sorted({key for x in lazy for key in flatten(x.__dask_keys__())}, key=str)
+    if len(outputs) > max_tasks:  # telling of 40,001 failed results takes Dask 70 s
+        raise too_many_tasks(len(outputs), max_tasks)
+    futures: list[Future[Any]] = []
+    ask(client, "expect", client=client.id, keys=outputs)
+    known = any(key in client.futures for key in outputs)
+    before = ask(client, "newest", client=client.id, keys=outputs) if known else None
+    try:
+        futures = list({f.key: f for f in futures_of(client.persist(lazy))}.values())
+        _wait(client, futures, outputs, progress)
+        if known:
+            _until_begun(client, futures, outputs, before)
+        values = dict(zip([f.key for f in futures], client.gather(futures), strict=True))
+        return values, ask(client, "report", client=client.id, keys=outputs, delivered=True)
+    except BaseException as error:
+        if (own := _explained(client, futures, outputs, error)) is not error:
+            raise own from error
+        raise
+    finally:
+        # Work that nobody else wants ends here. A future alive in a traceback would hand its state to the next run.
+        for future in futures:
+            future.release()
+
+
+def _explained(client: Client, futures: list[Future[Any]], outputs: list[Any], error: BaseException) -> BaseException:
+    """The error that tells why a computation failed or was interrupted; the same one if a task raised it."""
+    erred = any(f.status == "error" for f in futures)
+    lost = client.status != "running" or (isinstance(error, (CancelledError, OSError)) and not erred)
+    report = None if lost else ask(client, "report", client=client.id, keys=outputs, delivered=False)
+    if lost:
+        return LostComputation(
+            "The computation was lost: the scheduler was restarted or is gone, or it dropped this client. Nothing of "
+            "it was kept. See `xdask pools status`, start the pools if they are down (`xdask pools up`), and run again."
+        )
+    if isinstance(error, KilledWorker):
+        return PlacementError(
+            f"Each worker that ran task {error.task!r} died, the last at {error.last_worker.address}: most often for "
+            "lack of memory. Look into the pool's log, and use smaller chunks or machines with more memory."
+        )
+    if report and report["problems"] and not isinstance(error, PlacementError):
+        return _refused(report)
+    return error
+
+
+def _submission(max_tasks: int) -> Callable[..., Any]:
+    """The optimiser that travels with a graph, and decides how the graph is pickled.
+
+    Distributed pickles a graph by reference unless the bytes name ``__main__``; only then does it ask cloudpickle, which
+    sends modules registered with ``register_pickle_by_value`` by value. A user's own module that workers do not have
+    needs that, so that the word is put in.
+    """
+    options: dict[str, Any] = {} if max_tasks == MAX_TASKS else {"max_tasks": max_tasks}
+    if cloudpickle.list_registry_pickle_by_value():
+        options["pickled_as"] = "__main__"
+    return partial(fenced, **options) if options else fenced
+
+
+def check_scheduler(client: Client) -> dict[str, Any]:
+    """Make sure that the scheduler places tasks, with this very version.
+
+    Returns
+    -------
+    ``{"version", "client_region", "pools": {region: workers}}``
+
+    Raises
+    ------
+    PlacementError
+        If it does not, or Dask's array query planning is on.
+    """
+    refuse_query_planning()
+    if client.asynchronous:
+        raise PlacementError(
+            "The client is asynchronous, and placement waits for its answers. Use a client that was made without "
+            "`asynchronous=True`, for example in a thread (`await asyncio.to_thread(compute, client, x)`)."
+        )
+    if client.status != "running" or client.scheduler is None:
+        raise LostComputation(
+            "The client is not connected: it was closed, or its scheduler is gone. Start the pools if they are down "
+            "(`xdask pools up`), connect anew, and run again."
+        )
+    address = client.scheduler.address
+    try:
+        answer: dict[str, Any] | None = ask(client, "version")
+    except OSError as error:
+        raise LostComputation(
+            f"The scheduler at {address} does not answer. See `xdask pools status`, start the pools if they are down "
+            "(`xdask pools up`), and run again."
+        ) from error
+    if answer is None:  # so Dask answers what it does not know
+        raise PlacementError(
+            f"The scheduler at {address} does not place tasks: it runs without the plugin. Start scheduler and pools "
+            "with `xdask pools up`, or give both `--preload xdask_pipelines.placement.preload`."
+        )
+    if answer["version"] != __version__:
+        raise PlacementError(
+            f"The scheduler at {address} runs xdask_pipelines {answer['version']}, this process {__version__}. Restart "
+            "the pools (`xdask pools down`, `xdask pools up`), or use one image for both."
+        )
+    return answer
+
+
+def ask(client: Client, question: str, /, **values: Any) -> Any:
+    """Ask the plugin on the scheduler."""
+    return client.sync(getattr(client.scheduler, f"xdask_{question}"), **values)
+
+
+def _wait(client: Client, futures: list[Future[Any]], outputs: list[Any], progress: Progress | None) -> None:
+    """Wait until all is done or something failed, telling how far each Region has come."""
+    while True:
+        try:
+            wait(futures, timeout=_POLL_SECONDS)
+        except TimeoutError:
+            pass
+        else:
+            break
+        if any(f.status in ("error", "cancelled", "lost") for f in futures):
+            break
+        if progress:
+            _tell(client, outputs, progress)
+    if progress:
+        _tell(client, outputs, progress)
+
+
+def _until_begun(client: Client, futures: list[Future[Any]], outputs: list[Any], before: str | None) -> None:
+    """Wait until the newest computation on the scheduler is another one than before.
+
+    What this client has persisted before may be finished for it, and gathered, before the new graph has arrived. What
+    crosses would then be counted for the old one.
+    """
+    deadline = perf_counter() + _GRAPH_SECONDS
+    while ask(client, "newest", client=client.id, keys=outputs) == before and perf_counter() < deadline:
+        if any(f.status != "finished" for f in futures):
+            return  # refused, or lost: gathering tells
+        sleep(_PAUSE_SECONDS)
+
+
+def _tell(client: Client, outputs: list[Any], progress: Progress) -> None:
+    if state := ask(client, "progress", client=client.id, keys=outputs):
+        progress(state)
+
+
+def _accepted(report: Report | None, seconds: float) -> Evidence:
+    if report is None:
+        raise PlacementError(
+            "The scheduler has no placement report for this computation, so that nothing proves where it ran; its "
+            "result is refused. Run it again; if this repeats, restart the pools: `xdask pools down`, `xdask pools up`."
+        )
+    if report["problems"]:
+        raise _refused(report)
+    return Evidence(**report["evidence"], seconds=seconds)
+
+
+def _refused(report: Report) -> PlacementError:
+    problems = list(dict.fromkeys(report["problems"]))
+    listed = "\n  ".join(problems[:3])
+    more = f"\n  and {len(problems) - 3} more" if len(problems) > 3 else ""
+    return PlacementError(f"Placement was violated, and the result is refused:\n  {listed}{more}")
+
+
+def refuse_query_planning() -> None:
+    """Raise `PlacementError` if Dask makes its array graphs after placement has looked."""
+    if dask.config.get("array.query-planning", False):
+        raise PlacementError(
+            "Dask's array query planning (`array.query-planning`) is on. Its graphs are made after placement has "
+            "looked: set it to False (DASK_ARRAY__QUERY_PLANNING=False) before dask.array is imported."
+        )
+
+
+def _assemble(x: Any, values: Mapping[Any, Any]) -> Any:
+    def fill(keys: Any) -> Any:
+        return [fill(k) for k in keys] if isinstance(keys, list) else values[keys]
+
+    finish, extra = x.__dask_postcompute__()
+    return finish(fill(x.__dask_keys__()), *extra)

@@ -1,0 +1,199 @@
+"""Connecting to a scheduler: encrypted where there are certificates, refused where versions differ.
+
+Belongs here: a client that is safe to use, or one error that says why not. Does not belong here: what is asked of the
+scheduler afterwards (compute).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import warnings
+from pathlib import Path
+
+from distributed import Client, Security
+from distributed.comm.addressing import get_address_host_port
+from distributed.versions import VersionMismatchWarning
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.local import tls
+from xdask_pipelines.placement.versions import refuse_different_versions
+
+_PROBE_SECONDS = 2.0
+_RESTART = "restart the pools: `xdask pools down`, `xdask pools up`"
+
+
+def connect(
+    address: str,
+    certificates: str | os.PathLike[str] | None = None,
+    *,
+    timeout: float = 30.0,
+    set_as_default: bool = False,
+) -> Client:
+    """Connect, and make sure that client, scheduler and workers have the same versions.
+
+    Parameters
+    ----------
+    address
+        The scheduler's, ``tcp://host:port`` or ``tls://host:port``.
+    certificates
+        Folder that ``xdask certs`` filled; None takes what Dask's configuration names, most often nothing.
+    timeout
+        Seconds.
+    set_as_default
+        Whether plain Dask in this process computes there too.
+
+    Raises
+    ------
+    PlacementError
+        If the address is none, the folder holds no certificates, one side speaks TLS and the other does not, certificates
+        have expired or are of different authorities, or versions differ.
+    OSError
+        If nothing answers.
+    """
+    _check_address(address)
+    folder = None if certificates is None else _folder(certificates)
+    security = _security(address, folder)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", VersionMismatchWarning)  # what it tells is an error just below
+            client = Client(address, security=security, timeout=timeout, set_as_default=set_as_default)
+    except OSError as error:
+        if problem := _problem(address, folder, security or Security()):
+            raise PlacementError(problem) from error
+        raise
+    try:
+        refuse_different_versions(client)
+    except BaseException:
+        client.close()
+        raise
+    return client
+
+
+def _check_address(address: str) -> None:
+    try:
+        scheme, separator, _ = address.partition("://")
+        usable = (not separator or scheme in ("tcp", "tls")) and bool(get_address_host_port(address, strict=True)[1])
+    except (AttributeError, TypeError, ValueError):  # no text, no port, or a port that is no number
+        usable = False
+    if not usable:
+        raise PlacementError(
+            f"{address!r} is not the address of a scheduler. Write tcp://host:port or tls://host:port, as "
+            "`xdask pools status` shows it."
+        )
+
+
+def _folder(certificates: str | os.PathLike[str]) -> Path:
+    """The folder of certificates; refused where it does not hold all that a client needs."""
+    try:
+        folder = Path(certificates).expanduser()
+    except (TypeError, RuntimeError) as error:  # no path, or the home folder of a user who does not exist
+        raise PlacementError(
+            f"{certificates!r} is not a folder of certificates ({error}). Name the folder that `{tls.MEND}` filled, or "
+            "a copy, such as 'var/certs'."
+        ) from error
+    names = (tls.AUTHORITY, tls.NODE, tls.NODE_KEY)
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        lacks = (
+            f"has no {', '.join(missing)}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+        )
+        raise PlacementError(
+            f"The certificates cannot be used: the folder {folder.resolve()} {lacks}. Name the folder that "
+            f"`{tls.MEND}` filled (var/certs), or a copy of it; or make them with `{tls.MEND}`, and {_RESTART}."
+        )
+    return folder
+
+
+def _security(address: str, certificates: Path | None) -> Security | None:
+    """What the client is to use, None for Dask's own configuration; only if it fits the address."""
+    encrypted = address.startswith("tls://")
+    if certificates is None:
+        if encrypted and _context(Security(), None) is None:
+            raise PlacementError(
+                f"The scheduler at {address} speaks only TLS, and this process was given no certificates. Name the folder "
+                "that the scheduler's were made in, or a copy (`certificates=`)."
+            )
+        return None
+    if not encrypted:
+        raise PlacementError(
+            f"The scheduler at {address} does not speak TLS, and this process is to use the certificates in "
+            f"{certificates}: {_RESTART}."
+        )
+    found = tls.security(certificates)
+    _context(found, certificates)
+    return found
+
+
+def _context(security: Security, certificates: Path | None) -> ssl.SSLContext | None:
+    try:
+        context: ssl.SSLContext | None = security.get_connection_args("client")["ssl_context"]
+    except OSError as error:  # of ssl too
+        where = f"in {certificates}" if certificates else "that Dask's configuration names"
+        raise PlacementError(
+            f"The certificates {where} cannot be used: {error}. Make them with `{tls.MEND}`, and {_RESTART}."
+        ) from error
+    return context
+
+
+# ---- why it did not work --------------------------------------------------------------------------------------------
+
+
+def _problem(address: str, certificates: Path | None, security: Security) -> str | None:
+    """What TLS has to do with a connection that failed; None if nothing.
+
+    Asked of the standard library by one more handshake: Dask wraps what went wrong in several ways, and says that more
+    can be read elsewhere.
+    """
+    context = _context(security, certificates)
+    if not address.startswith("tls://") or context is None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if _handshake(address, context):
+            return (
+                f"The scheduler at {address} speaks only TLS; the connection was refused. Use the address that begins with "
+                "tls://, and the folder that its certificates were made in, or a copy (`certificates=`)."
+            )
+        return None
+    try:
+        _handshake(address, context)
+    except ssl.SSLError as error:
+        reason = getattr(error, "verify_message", "") or str(error.reason or error)
+        if "expired" in reason.lower():
+            if certificates:
+                _refuse_expired(certificates)
+            return (
+                f"A certificate of the scheduler at {address}, or of this process, has expired. Renew it with "
+                f"`{tls.MEND}`, and {_RESTART}."
+            )
+        own = f"those in {certificates}" if certificates else "those that Dask's configuration names"
+        return (
+            f"The scheduler at {address} and this process do not trust each other's certificates ({reason}). This process "
+            f"uses {own}: use those of the scheduler, or {_RESTART}."
+        )
+    return None
+
+
+def _refuse_expired(certificates: Path) -> None:
+    from xdask_pipelines.placement.local.certificates import refuse_expired  # kept light: rarely needed
+
+    refuse_expired(certificates)
+
+
+def _handshake(address: str, context: ssl.SSLContext) -> bool:
+    """Greet a port in TLS, and say whether it answered so; a refusal of certificates raises where they are checked."""
+    try:
+        with (
+            socket.create_connection(get_address_host_port(address), timeout=_PROBE_SECONDS) as plain,
+            context.wrap_socket(plain) as encrypted,
+        ):
+            if context.verify_mode != ssl.CERT_NONE:
+                encrypted.recv(1)  # in TLS 1.3 the server refuses a client only after the handshake
+            return True
+    except ssl.SSLError:
+        if context.verify_mode == ssl.CERT_NONE:
+            return False
+        raise
+    except OSError:
+        return False

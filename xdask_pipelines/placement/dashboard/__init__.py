@@ -1,0 +1,1 @@
+"""Regions, live, as a page of Dask's dashboard."""

@@ -1,0 +1,51 @@
+"""Which requests the scheduler's HTTP server answers: those of its own pages, links to them, and those of programs.
+
+Belongs here: the check in front of all of its routes: pages, JSON, metrics, WebSockets. Does not belong here: the rules
+(browser_requests), pages (regions_page).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from distributed import Scheduler
+from tornado.httputil import HTTPServerRequest
+from tornado.routing import Matcher, Rule
+from tornado.web import RequestHandler
+
+from xdask_pipelines.system.browser_requests import ANSWER_HEADERS, own_hosts, refusal
+
+#: Environment variable that names further hosts, separated by commas, by which browsers reach the dashboard.
+HOSTS_VARIABLE = "XDASK_UI_HOSTS"
+
+
+class _Foreign(Matcher):
+    """Matches what is refused; the reason goes to the handler."""
+
+    def __init__(self, hosts: Sequence[str]) -> None:
+        self._hosts = hosts
+
+    def match(self, request: HTTPServerRequest) -> dict[str, Any] | None:
+        problem = refusal(request.method or "", request.path, request.headers.get_all(), self._hosts)
+        return {"target_kwargs": {"problem": problem}} if problem else None
+
+
+class _Refused(RequestHandler):
+    def initialize(self, problem: str) -> None:
+        self._problem = problem
+
+    def prepare(self) -> None:
+        self.set_status(403)
+        for name, value in ANSWER_HEADERS.items():
+            self.set_header(name, value)
+        self.finish({"error": self._problem})
+
+
+def guard_dashboard(scheduler: Scheduler) -> None:
+    """Refuse what a page of another origin, or one under a foreign name of this machine, asks of the dashboard."""
+    configured = filter(None, os.environ.get(HOSTS_VARIABLE, "").split(","))
+    server: Any = scheduler.http_server  # Dask adds both attributes
+    hosts = own_hosts(server.port, [f"{server.address}:{server.port}", *configured])
+    scheduler.http_application.default_router.rules.insert(0, Rule(_Foreign(hosts), _Refused))

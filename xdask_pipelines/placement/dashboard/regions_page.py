@@ -1,0 +1,88 @@
+"""The page ``/regions`` of Dask's dashboard: tasks, bytes and pools by Region, as they change.
+
+Belongs here: the page, and adding it to a scheduler's dashboard. Does not belong here: drawing (panels), the numbers
+(samples, totals). Importing this imports Bokeh: only schedulers that have a dashboard do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.layouts import grid
+from bokeh.models.widgets import Div
+from bokeh.server.tornado import BokehTornado
+from distributed import Scheduler
+from distributed.dashboard.components import add_periodic_callback
+from distributed.dashboard.components.scheduler import BOKEH_THEME, env
+from distributed.dashboard.core import BokehApplication
+from distributed.dashboard.scheduler import template_variables
+from tornado.ioloop import IOLoop, PeriodicCallback
+
+from xdask_pipelines.placement.dashboard.panels import Across, Backlog, Lines, table
+from xdask_pipelines.placement.dashboard.samples import EVERY_SECONDS, PAGE, Samples
+from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin
+
+_MILLISECONDS = round(EVERY_SECONDS * 1000)
+
+
+def add_page(scheduler: Scheduler, plugin: PlacementPlugin) -> None:
+    """Add the page to the scheduler's dashboard, and a link to it in the bar of each page; nothing if it has none."""
+    bokeh = next((a for a in scheduler.http_application.applications if isinstance(a, BokehTornado)), None)
+    if bokeh is None:
+        return
+    pooled = [region for region, rates in plugin.settings.pools.items() if rates.threads]
+    samples = Samples(scheduler, plugin.ledger.totals, pooled)
+    clock = PeriodicCallback(samples.take, _MILLISECONDS)
+    scheduler.periodic_callbacks["xdask-samples"] = clock
+    clock.start()
+
+    def draw(_: Scheduler, extra: Mapping[str, Any], document: Document) -> None:
+        Page(samples).show(document, extra)
+
+    shared = template_variables(scheduler)  # one dictionary for all pages
+    shared["pages"].insert(1, PAGE)
+    # A running Bokeh application takes no more pages: this is a second one, connected as Dask connects its own.
+    page = BokehApplication({f"/{PAGE}": draw}, scheduler, prefix=bokeh.prefix, template_variables=shared)
+    scheduler.http_application.add_application(page)
+    page.initialize(IOLoop.current())
+    page.start()
+
+
+class Page:
+    """One open page, which draws what the scheduler has sampled."""
+
+    def __init__(self, samples: Samples) -> None:
+        self._samples = samples
+        self._table = Div(sizing_mode="stretch_width", margin=(10, 10, 10, 10))
+        self._lines = (
+            Lines("Tasks processing", lambda load: load.processing),
+            Lines("Tasks waiting for their pool", lambda load: load.waiting),
+            Lines("Tasks done since start", lambda load: load.done),
+            Lines("Threads", lambda load: load.threads),
+        )
+        self._across = Across()
+        self._backlog = Backlog()
+        self.update()
+
+    def show(self, document: Document, extra: Mapping[str, Any]) -> None:
+        """Lay the panels out in a document, which calls `update` for as long as it is open."""
+        processing, waiting, done, threads = (lines.figure for lines in self._lines)
+        rows: list[Any] = [[processing, waiting, done], [self._across.figure, self._backlog.figure, threads]]
+        document.title = "Dask: Regions"
+        document.add_root(self._table)
+        document.add_root(grid(rows, sizing_mode="stretch_width"))
+        document.template = env.get_template("simple.html")
+        document.template_variables.update(extra)
+        document.theme = BOKEH_THEME
+        add_periodic_callback(document, self, _MILLISECONDS)
+
+    def update(self) -> None:
+        """Draw anew."""
+        now, totals = self._samples.now(), self._samples.totals
+        self._table.text = table(now.pools, totals.read)
+        for lines in self._lines:
+            lines.update([*self._samples.past, now])
+        self._across.update(totals.across, list(now.pools))
+        self._backlog.update(now.pools)

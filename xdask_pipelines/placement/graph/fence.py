@@ -1,0 +1,271 @@
+"""The fence: graph optimisation that never fuses tasks of different homes.
+
+Belongs here: what runs as Dask's ``array_optimize`` (set on the client, run on the scheduler). Does not belong here:
+assigning workers, which is the scheduler plugin's.
+
+A fence on leaves alone ships too much: wind speed east minus wind speed west moved 15.4 MB, with every layer labelled
+7.7 MB, the smallest cut. Labels are the sets of homes among a layer's ancestors; Blockwise fusion respects annotations
+that differ.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from dask._task_spec import Alias, DataNode, GraphNode, convert_legacy_graph, cull
+from dask.blockwise import optimize_blockwise
+from dask.core import flatten
+from dask.highlevelgraph import HighLevelGraph
+from dask.typing import Key
+from dask.utils import ensure_dict
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.graph.assignment import Assignment, assign
+from xdask_pipelines.placement.graph.homes import (
+    NOWHERE,
+    PIN,
+    Homes,
+    carried,
+    combine,
+    describe_mixture,
+    mark_of,
+    marks,
+)
+from xdask_pipelines.placement.graph.layer_homes import Held
+from xdask_pipelines.placement.graph.placement_rules import topological
+from xdask_pipelines.placement.graph.task_codec import compact
+from xdask_pipelines.placement.settings import Settings
+
+MAX_TASKS = 40_000
+#: A constant up to this size is copied into each of its users: a round trip over a WAN costs more than these bytes.
+INLINE_BYTES = 1_024
+_LABEL = "xdask_home"
+
+Graph = dict[Key, GraphNode]
+Marks = tuple[Homes, Homes]
+
+
+def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, settings: Settings | None = None, **_: Any) -> Graph:
+    """Optimise an array graph without ever mixing homes inside a task.
+
+    Parameters
+    ----------
+    graph
+        High-level or plain graph.
+    keys
+        Output keys, possibly nested.
+    max_tasks
+        Most tasks accepted in one submission.
+    settings
+        Client Region and prices; None for those of the scheduler, which this process is.
+
+    Raises
+    ------
+    PlacementError
+        If a task mixes reads of two Regions, or there are more than ``max_tasks``. Optimisation runs inside the
+        scheduler's submission, so that the computation fails before any task has run.
+    """
+    ordered = list(dict.fromkeys(flatten(keys if isinstance(keys, (list, set)) else [keys])))
+    wanted = set(ordered)
+    if not isinstance(graph, HighLevelGraph):
+        graph = HighLevelGraph.from_collections(str(id(graph)), graph, dependencies=())
+    known = settings or Settings.from_environment()
+    chosen = assign(graph, wanted, known, _held)
+    labels = chosen.labels() if chosen else _home_labels(graph)
+    layered = optimize_blockwise(_labelled(graph, labels), keys=ordered).cull(wanted)
+    # Layers that were written task by task keep those that nobody needs, such as the Q of a QR of which R alone is used.
+    tasks: Graph = cull(convert_legacy_graph(ensure_dict(layered)), wanted)
+    tasks, users = _inline_constants(tasks, wanted)
+    order = topological({key: task.dependencies for key, task in tasks.items()}, users)
+    homes, own = _homes(order, tasks)
+    regions = _regions(order, users, chosen) if chosen else {}
+    tasks = _fuse_chains(order, tasks, users, homes, own, regions, wanted)
+    if len(tasks) > max_tasks:
+        raise too_many_tasks(len(tasks), max_tasks)
+    return tasks
+
+
+#: ``_held(key)``: Region in which the data of an earlier computation are; only a scheduler's plugin knows.
+_held: Held = lambda key: None  # noqa: E731
+
+
+def know_what_is_held(held: Held) -> None:
+    """Let graphs that this process optimises use what earlier computations left in pools."""
+    global _held
+    _held = held
+
+
+def too_many_tasks(count: int, limit: int) -> PlacementError:
+    """The error that refuses a submission, with the split to use."""
+    return PlacementError(
+        f"This computation has {count:,} tasks; at most {limit:,} go to the scheduler at once. Split it, for example "
+        f"into {-(-count // limit)} or more partitions of an asset (a month or a year each), or use larger chunks."
+    )
+
+
+def _home_labels(graph: HighLevelGraph) -> dict[str, str]:
+    """Homes among each layer's ancestors; homeless layers take their users' label."""
+    order = graph._toposort_layers()
+    homes: dict[str, Homes] = {}
+    for name in order:
+        mark = mark_of(name)
+        own = frozenset([mark[1]]) if mark else NOWHERE
+        pinned = own if mark and mark[0] == PIN else NOWHERE
+        inherited = [carried(p, homes[p]) for p in graph.dependencies.get(name, ()) if p in homes]
+        homes[name] = combine(NOWHERE if pinned else own, pinned, inherited)
+    users: dict[str, set[str]] = defaultdict(set)
+    for name, parents in graph.dependencies.items():
+        for parent in parents:
+            users[parent].add(name)
+    for name in reversed(order):
+        if not homes[name] and users[name]:
+            labels = {homes[u] for u in users[name]}
+            homes[name] = labels.pop() if len(labels) == 1 else NOWHERE
+    return {name: "+".join(sorted(found)) or "-" for name, found in homes.items()}
+
+
+def _labelled(graph: HighLevelGraph, labels: Mapping[str, str]) -> HighLevelGraph:
+    """Annotate each layer with its label: Dask fuses no layers whose annotations differ."""
+    layers = {}
+    for name, layer in graph.layers.items():
+        layers[name] = copy.copy(layer)
+        layers[name].annotations = {**(layer.annotations or {}), _LABEL: labels[name]}
+    return HighLevelGraph(layers, graph.dependencies)
+
+
+def _users(tasks: Mapping[Key, GraphNode]) -> dict[Key, list[Key]]:
+    users: dict[Key, list[Key]] = {key: [] for key in tasks}
+    for key, task in tasks.items():
+        for dependency in task.dependencies:
+            if dependency in users:
+                users[dependency].append(key)
+    return users
+
+
+def _inline_constants(tasks: Graph, wanted: set[Key]) -> tuple[Graph, dict[Key, list[Key]]]:
+    """Put constants into their users, so that they neither cost a level of the graph nor hide a linear chain."""
+    users = _users(tasks)
+    inlined: dict[Key, list[GraphNode]] = defaultdict(list)
+    gone: set[Key] = set()
+    for key, task in tasks.items():
+        if key in wanted or not users[key] or not isinstance(task, DataNode):
+            continue
+        if any(tasks[u].block_fusion or isinstance(tasks[u], Alias) for u in users[key]):
+            continue
+        if len(users[key]) == 1 or _size_bytes(task.value) <= INLINE_BYTES:
+            gone.add(key)
+            for user in users[key]:
+                inlined[user].append(task)
+    if not gone:
+        return tasks, users
+    result: Graph = {}
+    for key, task in tasks.items():
+        if key not in gone:
+            result[key] = GraphNode.fuse(task, *inlined[key], key=key) if key in inlined else task
+    return result, _users(result)
+
+
+def _size_bytes(value: Any) -> int:
+    return int(value.nbytes) if isinstance(value, (np.ndarray, np.generic)) else 64
+
+
+def _homes(order: Iterable[Key], tasks: Graph) -> tuple[dict[Key, Homes], dict[Key, Marks]]:
+    """Homes among each task's ancestors, and the marks of each task itself."""
+    homes: dict[Key, Homes] = {}
+    own: dict[Key, Marks] = {}
+    for key in order:
+        reads, pins = marks(key, tasks[key])
+        if len(reads | pins) > 1:
+            raise PlacementError(describe_mixture(key, reads | pins))
+        homes[key] = combine(reads, pins, (_inherited(d, homes) for d in tasks[key].dependencies))
+        own[key] = (reads, pins)
+    return homes, own
+
+
+def _regions(order: Sequence[Key], users: Mapping[Key, Sequence[Key]], chosen: Assignment) -> dict[Key, str]:
+    """Regions of tasks that their data do not tell.
+
+    Helpers inside a layer of which nothing is said run where their users do.
+    """
+    regions: dict[Key, str] = {}
+    for key in reversed(order):
+        if region := chosen.region(key):
+            regions[key] = region
+        elif users[key] and not chosen.tells(key):
+            where = {regions.get(user) for user in users[key]}
+            if len(where) == 1 and (region := where.pop()):
+                regions[key] = region
+    return regions
+
+
+def _inherited(key: Key, homes: Mapping[Key, Homes]) -> Homes:
+    if key in homes:
+        return carried(key, homes[key])
+    region = _held(key)
+    return frozenset([region]) if region else NOWHERE
+
+
+def _fuse_chains(
+    order: Iterable[Key],
+    tasks: Graph,
+    users: dict[Key, list[Key]],
+    homes: Mapping[Key, Homes],
+    own: Mapping[Key, Marks],
+    regions: Mapping[Key, str],
+    wanted: set[Key],
+) -> Graph:
+    """Fuse what must run one after the other anyway, in one place; what is fused keeps the last task's key.
+
+    That is a task whose only input is made for it alone, and one that needs both a task and what is made of that task for
+    it alone (``x - x.mean()``). And joins in one Region, one after the other: ``(a + b) + c`` over three Regions costs two
+    ways over the WAN where all three meet at once, and four where they do not.
+    """
+    chains: dict[Key, list[Key]] = {}
+    needed: dict[Key, frozenset[Key]] = {}
+    last: dict[Key, Key] = {}
+
+    def end(key: Key) -> Key:
+        while key in last:
+            last[key] = last.get(last[key], last[key])
+            key = last[key]
+        return key
+
+    def place(key: Key) -> Homes | str:
+        return regions.get(key) or homes.get(key, NOWHERE)
+
+    for key in order:
+        task = tasks[key]
+        links, needs = [key], frozenset(task.dependencies)
+        while not task.block_fusion:
+            # Of several inputs that are made of others none: they may run side by side.
+            before = [d for d in needs if len(needs) == 1 or (needed.get(d) and needed[d] <= needs - {d})]
+            joined = [d for d in needs if d in regions] if key in regions else []
+            below = before[0] if len(before) == 1 else joined[0] if len(joined) == 1 else None
+            if (
+                below not in chains
+                or below in wanted
+                or place(below) != place(key)
+                or tasks[below].block_fusion
+                or any(end(user) != key for user in users[below])
+            ):
+                break
+            last[below] = key
+            needs = needs - {below} | needed[below]
+            chains[below].extend(links)
+            links = chains.pop(below)
+        chains[key], needed[key] = links, needs
+    return {
+        key: _fused(key, [tasks[k] for k in links], [own[k] for k in links], regions.get(key))
+        for key, links in chains.items()
+    }
+
+
+def _fused(key: Key, links: list[GraphNode], own: list[Marks], region: str | None) -> GraphNode:
+    if len(links) == 1:
+        return compact(links[0], own[0], region)
+    reads, pins = (combine(NOWHERE, NOWHERE, kind) for kind in zip(*own, strict=True))
+    return compact(GraphNode.fuse(*links, key=key), (reads, pins), region)

@@ -1,0 +1,223 @@
+"""How large results of tasks will be, told from a graph before it runs.
+
+Belongs here: sizes in memory, and stored bytes that leaves will read. Does not belong here: where tasks run (placement_rules).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
+from itertools import repeat
+from math import isnan, prod
+from typing import Any
+
+import numpy as np
+from dask._task_spec import DataNode, GraphNode, Task
+from dask.array.reductions import mean_chunk, moment_chunk
+from dask.blockwise import Blockwise
+from dask.highlevelgraph import HighLevelGraph, Layer
+from dask.sizeof import sizeof
+from dask.typing import Key
+
+from xdask_pipelines.placement.graph.cut_blocks import Block, cut_bytes
+from xdask_pipelines.placement.graph.homes import nested
+from xdask_pipelines.placement.graph.true_dtypes import true_dtypes
+
+#: The dictionaries of arrays that some reductions pass on: means have totals and counts, moments sums of squares too.
+_MEAN, _MOMENT = ("n", "total"), ("n", "total", "M")
+
+
+def _empty(names: Sequence[str]) -> int:
+    """Bytes of a dictionary but for its values, which count where blocks are small."""
+    return int(sizeof(dict.fromkeys(names, 0))) - len(names) * int(sizeof(0))
+
+
+#: How many arrays of the layer's dtype a block of such layers is, bytes of more for each element, and for each block.
+#: Counts of moments are integers of 8 bytes.
+_ARRAY = (1, 0, 0)
+_TWO, _THREE = (2, 0, _empty(_MEAN)), (2, 8, _empty(_MOMENT))
+_COMBINED = {"mean_combine-partial": _TWO, "moment_combine-partial": _THREE, "var-partial": _THREE}
+
+#: Name of the layer of one output of `apply_gufunc`.
+_OUTPUT = re.compile(r"([^-]+)_(\d+)-([0-9a-f]+)")
+#: A number that NumPy returns takes more than its value: what a reduction to no dimension makes.
+_SCALAR_BYTES = 24
+Chunks = tuple[tuple[float, ...], ...]
+Chunked = tuple[Chunks, np.dtype[Any]]
+
+
+def human_bytes(nbytes: float) -> str:
+    """Bytes for people, in decimal units: ``7.7 MB``."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if nbytes < 999.5 or unit == "TB":
+            break
+        nbytes /= 1000
+    return f"{nbytes:.0f} {unit}" if unit == "B" or nbytes >= 99.5 else f"{nbytes:.1f} {unit}"
+
+
+class Sizes:
+    """Bytes of each block of the arrays that a graph's layers stand for.
+
+    Parameters
+    ----------
+    graphs
+        Of the collections, before optimisation: layers know the chunks of their arrays then.
+    """
+
+    def __init__(self, graphs: Sequence[Any]) -> None:
+        known = [g for g in graphs if isinstance(g, HighLevelGraph)]
+        layers = {n: layer for g in known for n, layer in g.layers.items()}
+        self._known = {name: found for name, layer in layers.items() if (found := _chunks_and_dtype(layer))}
+        self._arrays = {name: _arrays_a_block(name, layer) for name, layer in layers.items()}
+        outputs = _outputs_of_gufuncs(self._known)
+        stated = {name: dtype for name, (_, dtype) in self._known.items()}
+        needs = {n: d for g in known for n, d in g.dependencies.items()}
+        for name, dtype in true_dtypes(layers, needs, stated, outputs).items():
+            self._known[name] = (self._known[name][0], dtype)
+        self._outputs = {whole: [self._known[name] for name in names] for whole, names in outputs.items()}
+
+    def of(self, key: Key, spec: GraphNode) -> int | None:
+        """Bytes of a task's result; None if nothing tells."""
+        found = self.of_key(key)
+        if found is None:
+            found = cut_bytes(spec, self._block)
+        if found is None:
+            # A fused task keeps the key of its last link, which may be a helper that no array stands for.
+            inner = [n for name, _ in nested(spec) if (n := self.of_key(name)) is not None]
+            found = inner[0] if inner else None
+        return found
+
+    def of_key(self, key: Key) -> int | None:
+        """Bytes of the block that a key stands for; None if nothing tells."""
+        if not isinstance(key, tuple) or key[0] not in self._known:
+            return None
+        name, index = str(key[0]), key[1:]
+        if outputs := self._outputs.get(name):
+            made = [_block_bytes(c, dtype, (*index, *repeat(0, len(c) - len(index)))) for c, dtype in outputs]
+            return None if None in made else sum(n for n in made if n is not None)
+        chunks, dtype = self._known[name]
+        nbytes = _block_bytes(chunks, dtype, index)
+        if nbytes is None:
+            return None
+        return nbytes * self._itemsize(name, dtype) // dtype.itemsize + self._arrays.get(name, _ARRAY)[2]
+
+    def blocks(self, name: str) -> np.ndarray | None:
+        """Bytes of each block of a layer, of the shape of its blocks; None if nothing tells."""
+        if outputs := self._outputs.get(name):
+            made = [_all_bytes(chunks, dtype.itemsize) for chunks, dtype in outputs]
+            ndim = len(self._known[name][0])
+            told = [m.reshape(*m.shape[:ndim], -1).sum(axis=-1) for m in made if m is not None]
+            return np.sum(told, axis=0) if len(told) == len(made) else None
+        if name not in self._known:
+            return None
+        chunks, dtype = self._known[name]
+        nbytes = _all_bytes(chunks, self._itemsize(name, dtype))
+        return None if nbytes is None else nbytes + self._arrays.get(name, _ARRAY)[2]
+
+    def _block(self, key: Key) -> Block | None:
+        """Shape and dtype of a block that is one array."""
+        if not isinstance(key, tuple) or key[0] not in self._known or self._arrays.get(str(key[0]), _ARRAY) != _ARRAY:
+            return None
+        chunks, dtype = self._known[str(key[0])]
+        try:
+            lengths = [axis[int(i)] for axis, i in zip(chunks, key[1:], strict=True)]  # type: ignore[arg-type]
+        except (IndexError, TypeError, ValueError):
+            return None
+        return None if any(map(isnan, lengths)) else (tuple(map(int, lengths)), dtype)
+
+    def _itemsize(self, name: str, dtype: np.dtype[Any]) -> int:
+        """Bytes of one element of all arrays that a block of a layer holds."""
+        arrays, more, _ = self._arrays.get(name, _ARRAY)
+        return int(arrays * dtype.itemsize) + int(more)
+
+
+def _outputs_of_gufuncs(known: Mapping[str, Chunked]) -> dict[str, list[str]]:
+    """Names of the layers that compute outputs of `apply_gufunc`, with those of the outputs.
+
+    The former note the chunks of the loop dimensions alone: a block holds all of the core dimensions too, of one output or
+    of several. Each output is a layer of its own, ``name_0-token`` of ``name-token``.
+    """
+    found: dict[str, dict[int, str]] = {}
+    for name in known:
+        match = _OUTPUT.fullmatch(name)
+        whole = f"{match[1]}-{match[3]}" if match else ""
+        if match and whole in known and len(known[whole][0]) <= len(known[name][0]):
+            found.setdefault(whole, {})[int(match[2])] = name
+    # Where an output is not used, nothing is known of its size.
+    return {w: [n[i] for i in range(len(n))] for w, n in found.items() if set(n) == set(range(len(n)))}
+
+
+def _arrays_a_block(name: str, layer: Layer) -> tuple[int, int, int]:
+    """How many arrays of the layer's dtype a block is, and bytes of more for each element and each block."""
+    function: Any = layer.task.func if isinstance(layer, Blockwise) and isinstance(layer.task, Task) else None
+    keywords: dict[str, Any] = {}
+    while isinstance(function, partial):
+        function, keywords = function.func, {**function.keywords, **keywords}
+    if function is mean_chunk:
+        # Counts of a full block are one number, repeated without memory; those of values that are not NaN are an array.
+        return _TWO if "numel" in keywords else (1, 0, _TWO[2])
+    if function is moment_chunk:
+        return _THREE
+    return next((found for prefix, found in _COMBINED.items() if name.startswith(prefix)), _ARRAY)
+
+
+def _all_bytes(chunks: Chunks, itemsize: int) -> np.ndarray | None:
+    """Bytes of all blocks of an array."""
+    nbytes = np.array(float(itemsize))
+    for axis in chunks:
+        nbytes = np.multiply.outer(nbytes, np.array(axis, float))
+    return None if np.isnan(nbytes).any() else nbytes
+
+
+def _block_bytes(chunks: Chunks, dtype: np.dtype[Any], index: Sequence[Any]) -> int | None:
+    if len(index) != len(chunks):
+        return None
+    try:
+        lengths = [axis[int(i)] for axis, i in zip(chunks, index, strict=True)]
+    except IndexError:
+        return None
+    return None if any(map(isnan, lengths)) else int(prod(lengths) * dtype.itemsize) + (0 if lengths else _SCALAR_BYTES)
+
+
+def _chunks_and_dtype(layer: Layer) -> Chunked | None:
+    about = layer.collection_annotations or {}
+    if "chunks" not in about or about.get("dtype") is None:
+        return None
+    chunks, kwargs = about["chunks"], getattr(layer.task, "kwargs", {}) if isinstance(layer, Blockwise) else {}
+    if kwargs.get("keepdims"):
+        # First step of a reduction: Dask notes the chunks of its input, and mends them afterwards out of our sight.
+        axes = kwargs.get("axis")
+        reduced: Collection[int] = range(len(chunks)) if axes is None else [axes] if isinstance(axes, int) else axes
+        chunks = tuple(tuple(repeat(1, len(c))) if i in reduced else c for i, c in enumerate(chunks))
+    return chunks, np.dtype(about["dtype"])
+
+
+def stored_bytes(spec: GraphNode) -> int | None:
+    """Stored bytes that the leaves inside a task will read; None if it has none."""
+    told = [
+        value.stored_bytes
+        for _, node in nested(spec)
+        if isinstance(node, DataNode) and hasattr(value := node.value, "stored_bytes")
+    ]
+    return sum(told) if told else None
+
+
+def estimated(
+    order: Sequence[Key], tasks: Mapping[Key, GraphNode], sizes: Sizes, users: Mapping[Key, Collection[Key]]
+) -> tuple[dict[Key, int], list[Key]]:
+    """Bytes of every task's result, and the keys whose size had to be guessed.
+
+    A size that nothing tells is taken to be that of the task's inputs, each shared evenly by its users, as where a
+    block is split; without inputs it is 0.
+    """
+    nbytes: dict[Key, int] = {}
+    guessed = []
+    for key in order:
+        known = sizes.of(key, tasks[key])
+        if known is None:
+            guessed.append(key)
+            inputs = [d for d in tasks[key].dependencies if d in nbytes]
+            known = sum(nbytes[d] // max(1, len(users[d])) for d in inputs)
+        nbytes[key] = known
+    return nbytes, guessed

@@ -1,0 +1,1 @@
+"""A scheduler and the pools of several Regions as processes of one machine."""

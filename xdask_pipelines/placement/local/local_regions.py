@@ -1,0 +1,85 @@
+"""Regions on this machine for as long as a block of code runs.
+
+Belongs here: `local_regions`, and which certificates it uses. Does not belong here: standing pools (resources.pools),
+starting processes (cluster).
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from distributed import Client
+
+from xdask_pipelines.placement.local import tls
+from xdask_pipelines.placement.local.cluster import START_SECONDS, Pool, start
+from xdask_pipelines.placement.settings import Settings
+
+
+@contextmanager
+def local_regions(
+    regions: Sequence[str],
+    processes: int = 1,
+    threads: int = 1,
+    *,
+    data: Mapping[str, Path] | None = None,
+    results: Mapping[str, Path] | None = None,
+    settings: Settings | None = None,
+    certificates: Path | None = None,
+    prefix: Callable[[str], Sequence[str]] = lambda region: (),
+) -> Iterator[Client]:
+    """A scheduler and a pool for each Region on this machine, for tests, notebooks and one-off work.
+
+    Scheduler, each worker and the client are separate processes, on loopback. They end with this process, even if it is
+    killed.
+
+    Parameters
+    ----------
+    regions
+        Worker Regions.
+    processes, threads
+        Worker processes for each Region, and threads in each.
+    data, results
+        Folders of each Region's data and results.
+    settings
+        Client Region, prices, patience with empty pools.
+    certificates
+        Folder that ``xdask certs`` filled, for TLS. None takes that of the project: of the topology that ``XDASK_TOPOLOGY``
+        names, or of the nearest ``regions.yaml`` at or above the current folder. Connections are plain TCP only if no
+        certificates were made there.
+    prefix
+        ``prefix(region)``: command put before the workers' of a Region.
+
+    Yields
+    ------
+    distributed.Client
+
+    Raises
+    ------
+    PlacementError
+        If something does not start, or certificates have expired.
+    """
+    certificates = certificates or _project_certificates()
+    with tempfile.TemporaryDirectory(prefix="xdask-", ignore_cleanup_errors=True) as folder:
+        pools = [
+            Pool(r, processes, threads, (data or {}).get(r), (results or {}).get(r), prefix=prefix(r)) for r in regions
+        ]
+        owned = replace(settings or Settings(), owner=os.getpid())
+        running = start(pools, Path(folder), owned, certificates=certificates)
+        try:
+            with running.connect(START_SECONDS, set_as_default=True) as client:
+                yield client
+        finally:
+            running.stop()
+
+
+def _project_certificates() -> Path | None:
+    from xdask_pipelines.topology import certificates_folder, project_folder  # kept light: workers import this module
+
+    root = project_folder()
+    folder = certificates_folder(root) if root else None
+    return folder if folder and tls.has_certificates(folder) else None

@@ -1,0 +1,1 @@
+"""What a computation will do, told before it runs."""

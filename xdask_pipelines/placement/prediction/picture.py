@@ -1,0 +1,130 @@
+"""The picture of a plan: Regions as boxes, what moves as arrows.
+
+Belongs here: drawing. Does not belong here: any number that is drawn (plan).
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from math import cos, hypot, log10, pi, sin
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from xdask_pipelines.placement.graph.sizes import human_bytes
+
+_INK, _WORKER, _CLIENT, _ARROW = "#22303c", "#e3eef7", "#f6ead7", "#b5512f"
+_WIDTH, _HEIGHT = 2.3, 1.0
+
+
+def picture(
+    client_region: str,
+    tasks: Mapping[str, int],
+    reading: Mapping[str, int],
+    bytes_read: Mapping[str, int],
+    bytes_across: Mapping[str, int],
+    assigned: Mapping[str, int],
+    subtitle: str = "",
+    form: Literal["png", "svg"] = "png",
+) -> bytes:
+    """Draw a plan.
+
+    Parameters
+    ----------
+    client_region
+        Drawn below, in a colour of its own.
+    tasks, reading, bytes_read
+        By Region: tasks, those that read, stored bytes that they read.
+    bytes_across
+        Bytes by ``"src->dst"``.
+    assigned
+        Tasks whose Region was chosen so that least crosses, by Region.
+    subtitle
+        A line below the title.
+    form
+        PNG, 1600 pixels wide, or SVG.
+    """
+    pairs = {tuple(pair.split("->")): n for pair, n in bytes_across.items() if n}
+    regions = sorted({*tasks, *bytes_read, *(r for pair in pairs for r in pair)} - {client_region})
+    places = _places(regions, client_region)
+    figure = Figure(figsize=(10, 5.6), dpi=160, facecolor="white")
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set(xlim=(-5, 5), ylim=(-2.8, 2.8))
+    axes.axis("off")
+    for (src, dst), n in sorted(pairs.items()):
+        _arrow(axes, places[src], places[dst], n, max(pairs.values()))
+    for region, (x, y) in places.items():
+        lines = (
+            [f"{tasks.get(region, 0):,} task{'s' * (tasks.get(region, 0) != 1)}"]
+            if region != client_region or tasks.get(region)
+            else ["client, scheduler"]
+        )
+        if bytes_read.get(region):
+            readers = reading.get(region, 0)
+            lines.append(f"{readers:,} read{'s' * (readers == 1)} {human_bytes(bytes_read[region])}")
+        if assigned.get(region):
+            lines.append(f"{assigned[region]:,} assigned to save bytes")
+        _box(axes, x, y, region, lines, _CLIENT if region == client_region else _WORKER)
+    total = sum(pairs.values())
+    read = sum(bytes_read.values())
+    title = f"{human_bytes(read)} read at home, {human_bytes(total)} across Regions"
+    axes.text(0, 2.7, title, ha="center", va="top", fontsize=15, color=_INK, weight="bold")
+    axes.text(0, 2.3, subtitle, ha="center", va="top", fontsize=11, color=_INK)
+    out = io.BytesIO()
+    figure.savefig(out, format=form)
+    return out.getvalue()
+
+
+def _places(regions: list[str], client_region: str) -> dict[str, tuple[float, float]]:
+    """All on an ellipse, the client at the bottom, the others clockwise from there."""
+    names = [client_region, *regions]
+    angles = [-pi / 2 - 2 * pi * i / len(names) for i in range(len(names))]
+    return {name: (3.5 * cos(angle), 1.65 * sin(angle) - 0.35) for name, angle in zip(names, angles, strict=True)}
+
+
+def _box(axes: Axes, x: float, y: float, name: str, lines: list[str], colour: str) -> None:
+    corner = (x - _WIDTH / 2, y - _HEIGHT / 2)
+    style = "round,pad=0.04,rounding_size=0.12"
+    axes.add_patch(
+        FancyBboxPatch(
+            corner, _WIDTH, _HEIGHT, boxstyle=style, facecolor=colour, edgecolor=_INK, linewidth=1.2, zorder=3
+        )
+    )
+    axes.text(x, y + 0.24, name, ha="center", va="center", fontsize=13, weight="bold", color=_INK, zorder=4)
+    axes.text(x, y - 0.18, "\n".join(lines), ha="center", va="center", fontsize=10.5, color=_INK, zorder=4)
+
+
+def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], nbytes: int, most: int) -> None:
+    (x0, y0), (x1, y1) = _edge(start, end), _edge(end, start)
+    width = 1.2 + 4.0 * max(0.0, 1 + log10(nbytes / most) / 4)
+    bend = 0.24
+    axes.add_patch(
+        FancyArrowPatch(
+            (x0, y0),
+            (x1, y1),
+            connectionstyle=f"arc3,rad={bend}",
+            arrowstyle="-|>",
+            mutation_scale=12 + 2 * width,
+            linewidth=width,
+            color=_ARROW,
+            alpha=0.85,
+            zorder=2,
+        )
+    )
+    # On the bent line (a quadratic curve), nearer to its start: the way back has its own label.
+    t, cx, cy = 0.36, (x0 + x1) / 2 + bend * (y1 - y0), (y0 + y1) / 2 - bend * (x1 - x0)
+    x = (1 - t) ** 2 * x0 + 2 * t * (1 - t) * cx + t**2 * x1
+    y = (1 - t) ** 2 * y0 + 2 * t * (1 - t) * cy + t**2 * y1
+    label = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 1.5}
+    axes.text(x, y, human_bytes(nbytes), ha="center", va="center", fontsize=11, color=_ARROW, zorder=5, bbox=label)
+
+
+def _edge(inside: tuple[float, float], towards: tuple[float, float]) -> tuple[float, float]:
+    """Where the line from a box's middle towards a point leaves the box."""
+    dx, dy = towards[0] - inside[0], towards[1] - inside[1]
+    gap = 0.08 / (hypot(dx, dy) or 1)
+    share = min(_WIDTH / 2 / abs(dx) if dx else 1.0, _HEIGHT / 2 / abs(dy) if dy else 1.0)
+    return inside[0] + dx * (share + gap), inside[1] + dy * (share + gap)

@@ -1,0 +1,1 @@
+"""What keeps users of one scheduler from hurting each other, and tasks from waiting for ever."""

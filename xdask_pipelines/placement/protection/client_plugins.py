@@ -1,0 +1,142 @@
+"""Plugins that clients register: they neither take the place of ours, nor restart workers under the tasks of others.
+
+Belongs here: which plugins a scheduler accepts from a client, and what happens to those that fail. Does not belong here:
+what our own plugins do, which files may be uploaded (uploads).
+
+Dask lets each client register plugins on the scheduler, on workers and on nannies. The last one of a name replaces the
+others, and each worker that joins later gets all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
+from typing import Any
+
+from distributed import NannyPlugin, Scheduler
+from distributed.diagnostics.plugin import InstallPlugin, SchedulerUploadFile, UploadFile
+from distributed.protocol.pickle import loads
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.protection.shared_use import refuse_while_others_compute
+from xdask_pipelines.placement.protection.uploads import Uploads
+from xdask_pipelines.placement.scheduler.result_delivery import Deliver
+
+_Handler = Callable[..., Awaitable[Any]]
+
+
+def control_plugins(scheduler: Scheduler) -> None:
+    """Check the plugins that clients register with a scheduler.
+
+    Our own plugins, those that the scheduler has now and those of its workers, can be neither replaced nor removed. A plugin
+    that restarts workers or installs packages is refused while others compute. A plugin that fails on a worker is removed
+    from all.
+    """
+    uploads = Uploads(scheduler)
+    on_workers = _checking_uploads(scheduler.register_worker_plugin, uploads)
+    on_nannies = _without_restart(scheduler, scheduler.register_nanny_plugin)
+    # The method too: plugins of Dask that install packages or upload folders call it on the scheduler.
+    scheduler.register_nanny_plugin = on_nannies  # type: ignore[assignment, method-assign]
+    unregister_on_workers, unregister_on_nannies = (
+        scheduler.unregister_worker_plugin,
+        scheduler.unregister_nanny_plugin,
+    )
+    names = {*scheduler.plugins, Deliver.name}
+    for handler, handle in {
+        "register_scheduler_plugin": _checking_scheduler(scheduler, uploads),
+        "unregister_scheduler_plugin": _without_comm(scheduler.unregister_scheduler_plugin),
+        "register_worker_plugin": _on_all_or_none(on_workers, unregister_on_workers),
+        "unregister_worker_plugin": unregister_on_workers,
+        "register_nanny_plugin": _on_all_or_none(on_nannies, unregister_on_nannies),
+        "unregister_nanny_plugin": unregister_on_nannies,
+    }.items():
+        scheduler.handlers[handler] = _unless_reserved(handle, names)
+
+
+def _unless_reserved(handle: _Handler, names: Collection[str]) -> _Handler:
+    async def checked(comm: Any = None, *, name: str, **options: Any) -> Any:
+        if name in names:
+            raise PlacementError(
+                f"A plugin named {name!r} cannot be registered or removed by a client: the pools need theirs of that name. "
+                "Give your plugin another `name`."
+            )
+        return await handle(comm, name=name, **options)
+
+    return checked
+
+
+def _without_comm(handle: _Handler) -> _Handler:
+    async def handled(comm: Any, **options: Any) -> Any:
+        return await handle(**options)
+
+    return handled
+
+
+def _checking_scheduler(scheduler: Scheduler, uploads: Uploads) -> _Handler:
+    async def register_scheduler_plugin(comm: Any, *, plugin: Any, name: str, idempotent: bool) -> None:
+        plugin = loads(plugin) if isinstance(plugin, bytes) else plugin
+        if isinstance(plugin, InstallPlugin):
+            refuse_while_others_compute(
+                scheduler,
+                f"The plugin {type(plugin).__name__} would change packages under the tasks of others",
+                "Wait, or ask the operator to install the packages in the environment of the pools and to restart them.",
+            )
+        if isinstance(plugin, SchedulerUploadFile):
+            uploads.check(plugin.filename, plugin.data)
+        await scheduler.register_scheduler_plugin(plugin, name, idempotent=idempotent)
+
+    return register_scheduler_plugin
+
+
+def _checking_uploads(register: _Handler, uploads: Uploads) -> _Handler:
+    async def register_worker_plugin(comm: Any, plugin: bytes, name: str, *, idempotent: bool) -> Any:
+        loaded = _loaded(plugin)
+        if isinstance(loaded, UploadFile):
+            uploads.check(loaded.filename, loaded.data)
+        return await register(comm, plugin=plugin, name=name, idempotent=idempotent)
+
+    return register_worker_plugin
+
+
+def _without_restart(scheduler: Scheduler, register: _Handler) -> _Handler:
+    async def register_nanny_plugin(comm: Any, plugin: bytes, name: str, idempotent: bool) -> Any:
+        loaded = _loaded(plugin)
+        if not isinstance(loaded, NannyPlugin) or getattr(loaded, "restart", False):
+            refuse_while_others_compute(
+                scheduler,
+                f"The plugin {name!r} may restart the workers of others",
+                "Register it with `restart = False` if it is needed by new workers only, or wait. Your own tasks can set "
+                "variables of the environment, and take a module along by `cloudpickle.register_pickle_by_value`.",
+            )
+        return await register(comm, plugin=plugin, name=name, idempotent=idempotent)
+
+    return register_nanny_plugin
+
+
+def _loaded(plugin: bytes) -> Any:
+    """A plugin, or None if it cannot be read here: its module may be known to workers alone."""
+    try:
+        return loads(plugin)
+    except Exception:
+        return None
+
+
+def _on_all_or_none(register: _Handler, unregister: _Handler) -> _Handler:
+    """Register a plugin on all workers, or on none if it fails on one.
+
+    Dask keeps a plugin that failed, and sends it to workers that join. One that cannot be unpickled ends each of them, so
+    that a pool would never come back.
+    """
+
+    async def registered(comm: Any, *, name: str, **options: Any) -> Any:
+        failed = True
+        try:
+            answers = await register(comm, name=name, **options)
+            failed = any(answer.get("status") != "OK" for answer in answers.values())
+        finally:
+            if failed:
+                with suppress(Exception):  # the client gets the first error
+                    await unregister(None, name=name)
+        return answers
+
+    return registered

@@ -1,0 +1,133 @@
+"""Requests of one client that would cost the others their work: refused by name while others compute.
+
+Belongs here: restarts, shutdowns, retirement and forced cancellation. Does not belong here: plugins (client_plugins), which
+workers may join (admission), the operator's way to take workers out of a pool (draining).
+
+Dask does not say which client asks, so that a request counts as another's as soon as several clients are connected.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from dask.typing import Key
+from distributed import Scheduler
+from distributed.scheduler import WorkerState
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.scheduler.backlog import pool_of
+from xdask_pipelines.topology.names import pool_name
+
+_ENDED = frozenset({"memory", "erred", "released", "forgotten"})
+
+
+def protect_shared_work(scheduler: Scheduler) -> None:
+    """Refuse what would lose the work of other clients of a scheduler."""
+    for name in ("restart", "restart_workers", "terminate"):
+        scheduler.handlers[name] = _unshared(scheduler, scheduler.handlers[name], name)
+    scheduler.handlers["retire_workers"] = _retiring(scheduler)
+    # The method too: it calls itself for dependents.
+    scheduler.stimulus_cancel = scheduler.stream_handlers["cancel-keys"] = _cancelling(scheduler)  # type: ignore[method-assign]
+
+
+def refuse_while_others_compute(scheduler: Scheduler, deed: str, instead: str) -> None:
+    """Raise `PlacementError` if several clients are connected and results of any of them are being computed.
+
+    Parameters
+    ----------
+    scheduler
+        The scheduler.
+    deed
+        What was asked for, and what it would do: a clause.
+    instead
+        What to do instead: a sentence.
+    """
+    clients = [scheduler.clients[key] for key in scheduler.client_comms if key in scheduler.clients]
+    running = {ts.key for client in clients for ts in client.wants_what if ts.state not in _ENDED}
+    if len(clients) > 1 and running:
+        raise PlacementError(
+            f"{deed}: {len(clients)} clients are connected, and {len(running)} of their results are being computed. "
+            f"{instead}"
+        )
+
+
+def _unshared(scheduler: Scheduler, handle: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """Restart or end a scheduler, unless several clients are connected and tasks run."""
+
+    async def handled(**options: Any) -> Any:
+        refuse_while_others_compute(
+            scheduler,
+            f"{name!r} would lose the work of others",
+            "Cancel your own futures instead, or wait; an operator stops the pools with `xdask pools down`.",
+        )
+        return await handle(**options)
+
+    return handled
+
+
+def _retiring(scheduler: Scheduler) -> Callable[..., Any]:
+    """`Scheduler.retire_workers`, unless it would take workers from others, or all workers of a pool."""
+
+    async def retire(
+        workers: Collection[str] | None = None,
+        names: Collection[Any] | None = None,
+        close_workers: bool = False,
+        remove: bool = True,
+        stimulus_id: str | None = None,
+        **choice: Any,
+    ) -> dict[str, Any]:
+        if names is not None and workers is not None:
+            raise TypeError("names and workers are mutually exclusive")
+        if names is not None:
+            wanted = {str(name) for name in names}
+            workers = [ws.address for ws in scheduler.workers.values() if str(ws.name) in wanted]
+        elif workers is None:
+            workers = scheduler.workers_to_close(**choice)
+        leaving = {ws for address in workers if (ws := scheduler.workers.get(address))}
+        pools = sorted({region for ws in leaving if (region := pool_of(ws))})
+        if pools:
+            refuse_while_others_compute(
+                scheduler,
+                f"'retire_workers' would take {len(leaving)} workers of {_listed(pools)} from others",
+                "Leave the workers: they are shared, and cost you nothing. An operator takes them out without loss by "
+                "`xdask_pipelines.placement.drain`.",
+            )
+        for region in pools:
+            _refuse_to_empty(scheduler, region, leaving)
+        addresses = [ws.address for ws in leaving]
+        return await scheduler.retire_workers(
+            workers=addresses, close_workers=close_workers, remove=remove, stimulus_id=stimulus_id
+        )
+
+    return retire
+
+
+def _refuse_to_empty(scheduler: Scheduler, region: str, leaving: Collection[WorkerState]) -> None:
+    if any(pool_of(ws) == region and ws not in leaving for ws in scheduler.running):
+        return
+    raise PlacementError(
+        f"'retire_workers' would leave {pool_name(region)} without a worker, so that nobody could compute with data of "
+        f"{region}. Name fewer workers. An operator empties a pool by `xdask_pipelines.placement.drain`, and ends it with "
+        "`xdask pools down`."
+    )
+
+
+def _cancelling(scheduler: Scheduler) -> Callable[..., None]:
+    """`Scheduler.stimulus_cancel` for the client that asks alone: ``force`` would cancel keys that others share.
+
+    Dask (2026.8.0) asserts that a client wants each task that depends on a cancelled one. Where that is an intermediate task
+    (`client.cancel` of a persisted array that a running sum needs), the assertion ends the client's connection, and all of
+    its work.
+    """
+    stimulus_cancel = scheduler.stimulus_cancel
+
+    def cancel(keys: Iterable[Key], client: str, force: bool, reason: str, msg: str) -> None:
+        wanted = [key for key in keys if (ts := scheduler.tasks.get(key)) and ts.who_wants]
+        stimulus_cancel(wanted, client, force=False, reason=reason, msg=msg)
+
+    return cancel
+
+
+def _listed(regions: Iterable[str]) -> str:
+    return " and ".join(pool_name(region) for region in regions)

@@ -1,0 +1,97 @@
+"""Tasks whose restrictions no worker meets: they fail by name, where Dask alone would wait for ever.
+
+Belongs here: restrictions that a user brought (``workers=``, ``resources=``), held against the workers that exist. Does
+not belong here: pools without workers (empty_pools).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import monotonic
+
+from dask.typing import Key
+from distributed import Scheduler
+from distributed.scheduler import TaskState
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.protection.waiting_tasks import fail, resume
+from xdask_pipelines.placement.scheduler.backlog import pool_of
+from xdask_pipelines.topology.names import POOL_PREFIX, pool_name
+
+#: How long a worker that would do may take to appear.
+PATIENCE_SECONDS = 10.0
+_SHOWN = 3
+#: Keywords of Dask that restrict where a task may run.
+_KEYWORDS = frozenset({"workers", "restrictions", "resources"})
+
+
+class Unsatisfiable:
+    """Fails tasks that no worker may run although their pool has workers."""
+
+    def __init__(self, seconds: float = PATIENCE_SECONDS) -> None:
+        self.seconds = seconds
+        self._since: dict[TaskState, float] = {}
+        self._freed: list[Key] = []
+
+    def free(self, ts: TaskState) -> None:
+        """Drop what one submission demanded of a task that another submission needs too.
+
+        Tasks are shared by all who read the same data: the keywords of one must not make the others wait, or fail.
+        """
+        if ts.annotations and not _KEYWORDS.isdisjoint(ts.annotations):
+            ts.annotations = {k: v for k, v in ts.annotations.items() if k not in _KEYWORDS}
+            ts.worker_restrictions = ts.host_restrictions = None
+            pools = {k: v for k, v in (ts.resource_restrictions or {}).items() if k.startswith(POOL_PREFIX)}
+            ts.resource_restrictions = pools or None
+            self._freed.append(ts.key)
+
+    def look(self, scheduler: Scheduler, pool_of_wait: Callable[[TaskState], str | None]) -> None:
+        """Send off what has been freed, and fail what has waited too long; called twice a second.
+
+        Parameters
+        ----------
+        scheduler
+            Whose tasks are looked at.
+        pool_of_wait
+            Region of the pool that a task waits for, None if any pool would do.
+        """
+        resume(scheduler, self._freed)
+        self._freed.clear()
+        alive = {pool for worker in scheduler.workers.values() for pool in worker.resources}
+        self._since = {
+            ts: self._since.get(ts, monotonic())
+            for ts in scheduler.unrunnable
+            if _restricted(ts) and ((region := pool_of_wait(ts)) is None or pool_name(region) in alive)
+        }
+        for ts, since in list(self._since.items()):
+            if monotonic() - since >= self.seconds and not scheduler.valid_workers(ts):
+                fail(scheduler, ts, PlacementError(_message(scheduler, ts, pool_of_wait(ts), self.seconds)))
+
+
+def _restricted(ts: TaskState) -> bool:
+    return bool(ts.worker_restrictions or ts.host_restrictions or ts.resource_restrictions)
+
+
+def _message(scheduler: Scheduler, ts: TaskState, region: str | None, seconds: float) -> str:
+    named = sorted({*(ts.worker_restrictions or ()), *(ts.host_restrictions or ())})
+    demands = []
+    if named:
+        demands.append(f"workers={_listed([_with_pool(scheduler, name) for name in named])}")
+    if other := {k: v for k, v in (ts.resource_restrictions or {}).items() if not k.startswith(POOL_PREFIX)}:
+        demands.append(f"resources={other}")
+    where = f"belongs in {region}" if region else "may run in any Region"
+    pool = sorted(a for a, ws in scheduler.workers.items() if region is None or pool_of(ws) == region)
+    return (
+        f"Task {str(ts.key)!r} {where}, and no worker there meets {' and '.join(demands) or 'its restrictions'}; it "
+        f"waited {seconds:.0f} s. The workers there are {_listed(pool)}. Leave `workers` and `resources` out: each task "
+        "runs in the Region of its data without them."
+    )
+
+
+def _with_pool(scheduler: Scheduler, name: str) -> str:
+    worker = scheduler.workers.get(name)
+    return f"{name} (of {pool_of(worker) or 'no pool'})" if worker else name
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")

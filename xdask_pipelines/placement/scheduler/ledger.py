@@ -1,0 +1,197 @@
+"""The ledger on the scheduler: what ran, what was read and what crossed, credited to the computation that needed it.
+
+Belongs here: hearing workers out, and answering clients with reports. Does not belong here: where tasks run (plugin), the
+sums of one computation (computation), how workers notice (guard, transfer_reports).
+"""
+
+from __future__ import annotations
+
+from asyncio import sleep
+from collections.abc import Callable, Iterable, Mapping
+from time import monotonic
+from typing import Any
+
+from dask.typing import Key
+from distributed import Scheduler
+from distributed.scheduler import TaskState
+
+from xdask_pipelines.placement.graph.placement_rules import Home
+from xdask_pipelines.placement.scheduler.computation import Computation, Computations
+from xdask_pipelines.placement.scheduler.result_delivery import Deliveries
+from xdask_pipelines.placement.scheduler.totals import Totals
+from xdask_pipelines.placement.settings import Settings
+
+DELIVERY_SECONDS = 5.0
+
+
+class Ledger:
+    """Live computations, totals since the start, and results on their way to their client.
+
+    Parameters
+    ----------
+    settings
+        Client Region, and what reports need of Regions.
+    region
+        Region of a worker, told by its address.
+    """
+
+    def __init__(self, settings: Settings, region: Callable[[str | None], str]) -> None:
+        self.settings = settings
+        self.computations = Computations()
+        self.totals = Totals()
+        self.deliveries = Deliveries()
+        self._region = region
+
+    def start(self, scheduler: Scheduler) -> None:
+        """Listen to workers, answer clients."""
+        self.scheduler = scheduler
+        scheduler.handlers["xdask_report"] = self._answer_report
+        scheduler.handlers["xdask_progress"] = self._answer_progress
+        scheduler.handlers["xdask_newest"] = self._answer_newest
+        scheduler.stream_handlers["xdask-read"] = self._on_read
+        scheduler.stream_handlers["xdask-received"] = self._on_received
+        scheduler.stream_handlers["xdask-sent"] = self._on_sent
+        scheduler.stream_handlers["xdask-delivered"] = self._on_delivered
+        scheduler.stream_handlers["xdask-shuffled"] = self._on_shuffled
+        scheduler.stream_handlers["xdask-violation"] = self._on_violation
+        self.deliveries.start(scheduler)
+
+    def left(self, key: Key, *, forgotten: bool) -> None:
+        """A result is nowhere any more, or the task itself is forgotten."""
+        self.deliveries.forget(key)
+        self.computations.lost(key)
+        if forgotten:
+            self.computations.forget(key)
+
+    def drop_client(self, client: str) -> None:
+        """A client left."""
+        self.computations.drop_client(client)
+        self.deliveries.drop_client(client)
+
+    def restart(self) -> None:
+        """Forget all but what was since the start."""
+        self.computations = Computations()
+        self.deliveries.clear()
+        self.totals.restart()
+
+    # ---- what clients ask -------------------------------------------------------------------------------------
+
+    async def _answer_report(self, client: str, keys: Iterable[Key], delivered: bool) -> dict[str, Any] | None:
+        """Report of the newest computation of a client with these outputs, which ends it."""
+        found = self.computations.find(client, keys)
+        if found is None:
+            return None
+        if delivered:
+            # What workers tell of it goes another way than the data, which may be quicker.
+            deadline = monotonic() + DELIVERY_SECONDS
+            while found.outputs - found.delivered.keys() and monotonic() < deadline:
+                await sleep(0.005)
+            for region, nbytes in found.delivered.values():
+                if region != found.receiver:
+                    found.across[f"{region}->{found.receiver}"] += nbytes
+            if missing := found.outputs - found.delivered.keys():
+                found.problems.append(f"No worker told that it sent {min(missing, key=str)!r} to the client.")
+        self.computations.drop(found)
+        return found.report(self.settings)
+
+    def _answer_progress(self, client: str, keys: Iterable[Key]) -> dict[str, Any] | None:
+        found = self.computations.find(client, keys)
+        return found.progress() if found else None
+
+    def _answer_newest(self, client: str, keys: Iterable[Key]) -> str | None:
+        """Which is the newest computation of a client with these outputs."""
+        found = self.computations.find(client, keys)
+        return found.stimulus if found else None
+
+    # ---- what ran, and what workers tell ----------------------------------------------------------------------
+
+    def ran(
+        self, ts: TaskState, home: Home | None, worker: str | None, startstops: Iterable[Mapping[str, Any]]
+    ) -> None:
+        """A task ran, which was to run where ``home`` says."""
+        region = self._region(worker)
+        if home is not None and (home.region or home.late):
+            self.totals.tasks[region] += 1
+        owner = self.owner(ts.key)
+        if owner is None:
+            return
+        for other in self.computations.of(ts.key):
+            if other is not owner:
+                other.reused.add(ts.key)
+        owner.ran_keys.add(ts.key)
+        startstops = list(startstops)
+        for one in owner.lineage():
+            if home is None:
+                one.problems.append(f"Task {str(ts.key)!r} ran without having been placed.")
+            elif home.region is None and not home.late:
+                one.neutral += 1
+            else:
+                one.ran[region] += 1
+                one.time(region, startstops)
+                if region != home.region:
+                    one.misplaced.append(f"Task {str(ts.key)!r} belongs in {home.region} and ran in {region}.")
+
+    def owner(self, key: Key) -> Computation | None:
+        """Oldest computation that needs a key and that its client still wants: what runs is credited to that one."""
+        sharers = self.computations.of(key)
+        if len(sharers) > 1:
+            sharers = tuple([c for c in sharers if self._is_wanted(c)]) or sharers
+        return sharers[0] if sharers else None
+
+    def _is_wanted(self, computation: Computation) -> bool:
+        client = self.scheduler.clients.get(computation.client)
+        tasks = map(self.scheduler.tasks.get, computation.outputs)
+        return client is not None and any(ts in client.wants_what for ts in tasks if ts)
+
+    def _on_read(self, key: Key | None, region: str, nbytes: int, worker: str) -> None:
+        self.totals.read[region] += nbytes
+        if key is not None and (owner := self.owner(key)):
+            for one in owner.lineage():
+                one.read[region] += nbytes
+
+    def _on_received(self, keys: list[tuple[Key, int]], peer: str, worker: str) -> None:
+        """Data of ``keys`` came from the worker ``peer`` to ``worker``."""
+        src, dst = self._region(peer), self._region(worker)
+        if src == dst:
+            return
+        for key, nbytes in keys:
+            self.totals.moved(src, dst, nbytes)
+            ts = self.scheduler.tasks.get(key)
+            users = [u for u in ts.dependents if u.processing_on and u.processing_on.address == worker] if ts else []
+            owners = filter(None, (self.owner(k) for k in [*(u.key for u in users), key]))
+            self._crossed(next(owners, None), src, dst, nbytes)
+
+    def _on_sent(self, keys: list[tuple[Key, int]], worker: str) -> None:
+        """Data of ``keys`` are on their way from ``worker`` to a client."""
+        src = self._region(worker)
+        for key, nbytes in keys:
+            computations = self.computations.of(key)
+            receiver = computations[-1].receiver if computations else self.settings.client_region
+            self.totals.moved(src, receiver, nbytes)
+            for computation in computations:
+                computation.delivered[key] = (src, nbytes)
+                if src != computation.receiver:
+                    self._crossed(computation.parent, src, computation.receiver, nbytes)
+
+    def _on_delivered(self, key: Key, nbytes: int, data: Any, worker: str) -> None:
+        """A small result came without having been asked for; it precedes the message that its task is done."""
+        self.deliveries.keep(key, data)
+        self._on_sent([(key, nbytes)], worker)
+
+    def _on_shuffled(self, key: Key, peer: str, nbytes: int, worker: str) -> None:
+        """A P2P shuffle, told by its barrier's key, sent a piece from ``worker`` to the worker ``peer``."""
+        src, dst = self._region(worker), self._region(peer)
+        self.totals.moved(src, dst, nbytes)
+        if src != dst:
+            self._crossed(self.owner(key), src, dst, nbytes)
+
+    def _crossed(self, owner: Computation | None, src: str, dst: str, nbytes: int) -> None:
+        for one in owner.lineage() if owner else ():
+            one.across[f"{src}->{dst}"] += nbytes
+
+    def _on_violation(self, key: Key | None, problem: str, worker: str) -> None:
+        """Code opened data by itself: who shares the task is refused, or all on the worker if nobody knows whose."""
+        state = self.scheduler.workers.get(worker)
+        blamed = [key] if key is not None else [ts.key for ts in state.processing] if state else []
+        for computation in {one for k in blamed for c in self.computations.of(k) for one in c.lineage()}:
+            computation.problems.append(problem)

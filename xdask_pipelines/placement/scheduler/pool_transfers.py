@@ -1,0 +1,167 @@
+"""Results stay in their pool, whichever of Dask's own ways moves them.
+
+Belongs here: where copies of results may go when nobody's task asks for them. Does not belong here: where tasks run, and
+what a task's own inputs cross (that is decided, priced and reported).
+
+Dask moves results when a worker is retired, when it thins out copies, and when a client asks it to rebalance or
+replicate; it knows nothing of Regions (4 of 5 chunks of a retired worker went to another pool, measured). `keep_home`
+teaches each of them to stay within a pool. Work stealing needs no teaching: it heeds restrictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import distributed.scheduler
+from distributed import Scheduler
+from distributed.active_memory_manager import ReduceReplicas, RetireWorker, Suggestion, SuggestionGenerator
+from distributed.scheduler import TaskState, WorkerState
+
+from xdask_pipelines.placement.scheduler.backlog import pool_of
+from xdask_pipelines.topology.names import POOL_PREFIX
+
+
+def keep_home(scheduler: Scheduler, region_of: Callable[[TaskState], str | None]) -> None:
+    """Make a scheduler move results within pools only, whoever asks for it.
+
+    Parameters
+    ----------
+    scheduler
+        The scheduler.
+    region_of
+        Region that a task is bound to.
+    """
+    distributed.scheduler.RetireWorker = _RetireWithinPool  # type: ignore[attr-defined]
+    memory = scheduler.extensions["amm"]
+    for policy in [p for p in memory.policies if type(p) is ReduceReplicas]:
+        memory.policies.remove(policy)
+        memory.add_policy(_ReduceReplicasAbroad(region_of))
+    scheduler.handlers["rebalance"] = _within_pools(scheduler, scheduler.rebalance)
+    scheduler.handlers["replicate"] = _within_pools(scheduler, scheduler.replicate)
+    scheduler.request_acquire_replicas = _from_the_pool(scheduler)  # type: ignore[method-assign]
+
+
+class _RetireWithinPool(RetireWorker):
+    """Moves what a retiring worker alone holds to workers of its pool; refuses if there are none."""
+
+    __slots__ = ()
+
+    def _mates(self, ws: WorkerState) -> set[WorkerState]:
+        return {o for o in self.manager.scheduler.running if o is not ws and pool_of(o) == pool_of(ws)}
+
+    def _is_safe(self, ts: TaskState, ws: WorkerState, mates: set[WorkerState]) -> bool:
+        """Whether nobody has to take it over: a mate holds it too, or its own pool does if that is another one.
+
+        Without mates a copy anywhere must do.
+        """
+        others = {other for other in ts.who_has or () if other is not ws and other in self.manager.scheduler.running}
+        abroad = {other for other in others if _is_at_home(ts, other)} if not _is_at_home(ts, ws) else set()
+        return ts.actor or bool(others & mates or abroad if mates else others)
+
+    def run(self) -> SuggestionGenerator:
+        ws = self.manager.scheduler.workers.get(self.address)
+        if ws is None:
+            self.manager.policies.remove(self)
+            return
+        mates, left, stranded = self._mates(ws), 0, bool(ws.actors)
+        for ts in list(ws.has_what):
+            if self._is_safe(ts, ws, mates):
+                if len(ts.who_has or ()) > 1:
+                    yield Suggestion("drop", ts, {ws})
+                continue
+            left += 1
+            pending = self.manager.pending.get(ts)
+            if not (pending and pending[0] & mates) and not (yield Suggestion("replicate", ts, mates)):
+                stranded = True
+        if stranded:
+            self.no_recipients = True
+        if stranded or not left:
+            self.manager.policies.remove(self)
+
+    def done(self) -> bool:
+        ws = self.manager.scheduler.workers.get(self.address)
+        if self not in self.manager.policies or ws is None:
+            return True
+        mates = self._mates(ws)
+        return all(self._is_safe(ts, ws, mates) for ts in ws.has_what)
+
+
+class _ReduceReplicasAbroad(ReduceReplicas):
+    """Of several copies of a result, the last one in its own pool is kept, and in each pool where tasks wait for it.
+
+    What is dropped there would have to cross again (1.6 times the bytes of a correlation, measured).
+    """
+
+    __slots__ = ("_region_of",)
+
+    def __init__(self, region_of: Callable[[TaskState], str | None]) -> None:
+        super().__init__()
+        self._region_of = region_of
+
+    def run(self) -> SuggestionGenerator:
+        for suggestion in super().run():
+            ts = suggestion.ts
+            pending = self.manager.pending.get(ts)
+            held = (ts.who_has or set()) - (pending[1] if pending else set())
+            needed = {self._region_of(waiter) for waiter in ts.waiters or ()}
+            pools: dict[str | None, list[WorkerState]] = {}
+            for ws in held:
+                if _is_at_home(ts, ws) or pool_of(ws) in needed:
+                    pools.setdefault(pool_of(ws), []).append(ws)
+            yield Suggestion(
+                "drop", ts, held - {ws for members in pools.values() if len(members) == 1 for ws in members}
+            )
+
+
+def _is_at_home(ts: TaskState, ws: WorkerState) -> bool:
+    return any(r.startswith(POOL_PREFIX) and r in ws.resources for r in ts.resource_restrictions or ())
+
+
+def _within_pools(scheduler: Scheduler, move: Callable[..., Any]) -> Callable[..., Any]:
+    """`Scheduler.rebalance` or `replicate`, done for each pool by itself with the keys that it holds."""
+
+    async def moved(
+        keys: Iterable[Any] | None = None, workers: Iterable[str] | None = None, **options: Any
+    ) -> dict[str, Any]:
+        wanted = None if keys is None else list(keys)
+        missing = [k for k in wanted or () if k not in scheduler.tasks or not scheduler.tasks[k].who_has]
+        if missing:
+            return {"status": "partial-fail", "keys": missing}
+        allowed = set(scheduler.workers if workers is None else scheduler.workers_list(workers))
+        pools: dict[str | None, list[WorkerState]] = {}
+        for ws in scheduler.running:
+            if ws.address in allowed:
+                pools.setdefault(pool_of(ws), []).append(ws)
+        answers = []
+        for region, members in pools.items():
+            mine = [k for k in wanted or () if _home(scheduler.tasks[k]) == region]
+            if wanted is None or mine:
+                addresses = [ws.address for ws in members]
+                chosen = {} if wanted is None else {"keys": mine}
+                answers.append(await move(workers=addresses, **chosen, **options))
+        failed = [k for answer in answers if answer for k in answer.get("keys", ())]
+        return {"status": "partial-fail", "keys": failed} if failed else {"status": "OK"}
+
+    return moved
+
+
+def _from_the_pool(scheduler: Scheduler) -> Callable[..., None]:
+    """`Scheduler.request_acquire_replicas`, which names only holders of the worker's own pool if there are any."""
+
+    def request(addr: str, keys: Iterable[Any], *, stimulus_id: str) -> None:
+        pool, who_has, nbytes = pool_of(scheduler.workers[addr]), {}, {}
+        for key in keys:
+            ts = scheduler.tasks[key]
+            near = [ws.address for ws in ts.who_has or () if pool_of(ws) == pool]
+            who_has[key] = near or [ws.address for ws in ts.who_has or ()]
+            nbytes[key] = ts.nbytes
+        message = {"op": "acquire-replicas", "who_has": who_has, "nbytes": nbytes, "stimulus_id": stimulus_id}
+        scheduler.stream_comms[addr].send(message)
+
+    return request
+
+
+def _home(ts: TaskState) -> str | None:
+    """The pool that holds a result: its own if that does, else one that holds a copy."""
+    return pool_of(min(ts.who_has or (), key=lambda ws: (not _is_at_home(ts, ws), str(pool_of(ws)))))

@@ -1,0 +1,235 @@
+"""The guard on workers: reading and writing happen at home, through the guarded functions, or not at all.
+
+Belongs here: what a worker checks and reports while a task touches data. Does not belong here: how data is read.
+
+The guard makes placement fail closed: on a scheduler without the plugin, a read that lands in the wrong Region raises.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from distributed import Worker, get_worker
+from distributed.utils import thread_state  # type: ignore[attr-defined]
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.worker.guard_libraries import guard_libraries
+from xdask_pipelines.topology.names import POOL_PREFIX, pool_name
+
+#: Name the folders below which a worker's Region keeps its data, and its results.
+ROOT_VARIABLE = "XDASK_REGION_DATA"
+RESULTS_VARIABLE = "XDASK_REGION_RESULTS"
+#: Where Regions share a machine: the folders of all, so that a worker refuses those of others too.
+GUARDED_VARIABLE = "XDASK_GUARDED_FOLDERS"
+#: Keys below this folder are results; no dataset may be mounted there.
+RESULTS_PREFIX = "results/"
+
+# A context variable, not a thread's: zarr reads in threads of its own, which inherit the context of the task.
+_gate: ContextVar[bool] = ContextVar("xdask_gate", default=False)
+_out_of_band: ContextVar[bool] = ContextVar("xdask_out_of_band", default=False)
+_guarded_roots: tuple[str, ...] = ()
+_worker: Worker | None = None
+
+
+class Ledger:
+    """Counts the stored bytes that one guarded block read."""
+
+    def __init__(self) -> None:
+        self.nbytes = 0
+
+    def read(self, nbytes: int) -> None:
+        """Add bytes as stored in files, before decompression."""
+        self.nbytes += nbytes
+
+
+@contextmanager
+def at_home(region: str) -> Iterator[Ledger]:
+    """Allow access to a Region's data for the block, on a worker of that Region only.
+
+    Parameters
+    ----------
+    region
+        Home of the data.
+
+    Raises
+    ------
+    PlacementError
+        On a worker of another Region, or outside of any worker.
+    """
+    try:
+        worker = get_worker()
+    except ValueError:
+        raise PlacementError(
+            f"Data of Region {region} was to be read outside of any worker. Compute with a client that is connected to "
+            "the pools (`xdask pools up`), not with Dask's local schedulers."
+        ) from None
+    offered = sorted(r for r in worker.state.total_resources if r.startswith(POOL_PREFIX))
+    if pool_name(region) not in offered:
+        raise PlacementError(
+            f"A task that needs data of Region {region} was sent to worker {worker.address}, which offers "
+            f"{', '.join(offered) or 'no pool'}. The scheduler does not place tasks: start it with `xdask pools up`, "
+            "and compute with xdask_pipelines.placement."
+        )
+    ledger = Ledger()
+    token = _gate.set(True)
+    try:
+        yield ledger
+    finally:
+        _gate.reset(token)
+        if ledger.nbytes:
+            _tell(worker, "xdask-read", region=region, nbytes=ledger.nbytes)
+
+
+def region_path(key: str) -> Path:
+    """Path of a catalog key on this worker; only a Region's own workers know its folders.
+
+    Parameters
+    ----------
+    key
+        Path relative to the Region's root; results lie below ``results/``.
+
+    Raises
+    ------
+    PlacementError
+        If this process serves no Region.
+    """
+    variable = RESULTS_VARIABLE if key.startswith(RESULTS_PREFIX) else ROOT_VARIABLE
+    root = os.environ.get(variable)
+    if not root:
+        raise PlacementError(
+            f"This process does not know where its Region keeps {key}: {variable} is not set. Workers get it from "
+            "`xdask pools up`."
+        )
+    return Path(root) / key
+
+
+def guarded_roots() -> tuple[Path, ...]:
+    """Folders that code on this worker may not open by itself, as its environment names them."""
+    named = [os.environ.get(v, "") for v in (ROOT_VARIABLE, RESULTS_VARIABLE)]
+    return tuple(Path(p) for p in [*named, *os.environ.get(GUARDED_VARIABLE, "").split(os.pathsep)] if p)
+
+
+def install(worker: Worker, roots: tuple[Path, ...]) -> None:
+    """Make a worker's process refuse access to data from outside guarded functions."""
+    global _guarded_roots, _worker
+    first = not _guarded_roots
+    _worker = worker
+    _refuse_to_blame(worker)
+    _guarded_roots = tuple(sorted({name + os.sep for r in roots for name in folders_of(r)}))
+    if first and _guarded_roots:
+        sys.addaudithook(_audit)
+        guard_libraries(check)
+
+
+def folders_of(root: Path) -> Iterator[str]:
+    """A folder as it is named, and where it is; and where the links in it lead, which are mounts of datasets."""
+    yield from dict.fromkeys((os.path.abspath(root), os.path.realpath(root)))  # noqa: PTH100
+    try:
+        with os.scandir(root) as found:
+            yield from (os.path.realpath(entry.path) for entry in found if entry.is_symlink())
+    except FileNotFoundError:
+        return
+
+
+def _refuse_to_blame(worker: Worker) -> None:
+    """Let no computation be blamed for what `Client.run` does on a worker, which belongs to none."""
+    run = worker.handlers["run"]
+
+    async def run_out_of_band(comm: Any, function: Any, **options: Any) -> Any:
+        token = _out_of_band.set(True)
+        try:
+            return await run(comm, function, **options)
+        finally:
+            _out_of_band.reset(token)
+
+    worker.handlers["run"] = run_out_of_band
+
+
+def check(path: Any) -> None:
+    """Refuse a path below a guarded folder, outside of guarded functions.
+
+    Parameters
+    ----------
+    path
+        Path or address of a file, or a list of such; anything else is none.
+
+    Raises
+    ------
+    PlacementError
+        If it is, or a link makes it, one of the Region's own files.
+    """
+    if _gate.get():
+        return
+    if isinstance(path, (list, tuple)):
+        for one in path:
+            check(one)
+        return
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        return
+    name = os.fsdecode(path)
+    if name.startswith("file:"):
+        name = unquote(urlsplit(name).path)
+    # As it is written too: a folder below the root may be a link to another place.
+    for resolved in (os.path.realpath(name), os.path.abspath(name)):  # noqa: PTH100
+        if (resolved + os.sep).startswith(_guarded_roots):
+            _refuse(f"opened {resolved}")
+
+
+def _refuse(deed: str) -> None:
+    problem = (
+        f"Code on a worker {deed} by itself. Such a read is neither placed nor counted. Let the catalog open it "
+        "(xdask_pipelines.access.open_entries), so that it runs in its Region."
+    )
+    if _worker is not None and not _out_of_band.get():
+        # Libraries that guess at formats (xarray's engines) swallow what opening raises: tell the scheduler too.
+        _tell(_worker, "xdask-violation", problem=problem)
+    raise PlacementError(problem)
+
+
+def _tell(worker: Worker, op: str, **values: Any) -> None:
+    """Send the scheduler a message about the task that runs in this thread (None: a library's own thread)."""
+    message = {"op": op, "key": getattr(thread_state, "key", None), **values}
+    worker.loop.add_callback(worker.batched_send, message)
+
+
+#: Audit events of Python that touch files, and which of their arguments are paths.
+_EVENTS: dict[str, tuple[int, ...]] = {
+    "open": (0,),
+    "os.link": (0, 1),
+    "os.remove": (0,),
+    "os.rename": (0, 1),
+    "os.rmdir": (0,),
+    "os.symlink": (0, 1),
+    "os.truncate": (0,),
+    "sqlite3.connect": (0,),
+}
+#: Events that start other programs, whose arguments may name files.
+_PROGRAMS = frozenset({"os.exec", "os.posix_spawn", "os.spawn", "os.system", "subprocess.Popen"})
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    if not _guarded_roots:
+        return
+    if event in _EVENTS:
+        for i in _EVENTS[event]:
+            check(args[i])
+    elif event in _PROGRAMS and not _gate.get():
+        for root in _guarded_roots:
+            if any(root.rstrip(os.sep) in word for word in _words(args)):
+                _refuse(f"started a program that names {root.rstrip(os.sep)}")
+
+
+def _words(value: Any) -> Iterator[str]:
+    """All text in the arguments of a program."""
+    if isinstance(value, (str, bytes, os.PathLike)):
+        yield os.fsdecode(value)
+    elif isinstance(value, (list, tuple)):
+        for one in value:
+            yield from _words(one)

@@ -1,0 +1,5 @@
+"""The topology: Regions, datasets, links and pools, from one file; imported by everything, and by ``infra``."""
+
+from xdask_pipelines.topology.model import Topology, certificates_folder, find_topology, project_folder
+
+__all__ = ["Topology", "certificates_folder", "find_topology", "project_folder"]

@@ -1,0 +1,227 @@
+"""The stanzas of the topology file, each by itself: their keys, and what each value may be.
+
+Belongs here: refusals that one stanza can tell alone. Does not belong here: how stanzas fit together (topology).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterator
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from xdask_pipelines.system.safe_text import without_secrets
+from xdask_pipelines.topology.aws_facts import INSTANCE_TYPES, InstanceType, region_partitions
+from xdask_pipelines.topology.path_pattern import read_pattern
+from xdask_pipelines.topology.strict_yaml import close_names
+
+LAYOUTS = ("arco-zarr", "cmip6-pds", "era5-pds", "generic", "grib", "ncar-era5")
+_THREADS_PER_PROCESS = 4
+_MEMORY_SHARE = 0.75  # of a process's share of the instance; the rest is for the system, Lustre's client and spilling
+
+
+def _known_region(name: str) -> str:
+    known = region_partitions()
+    if name not in known:
+        raise ValueError(f"{name!r} is not an AWS Region{close_names(name, known)}; write one such as eu-west-2")
+    return name
+
+
+def _vpc_cidr(text: str) -> str:
+    try:
+        network = ipaddress.IPv4Network(text)
+    except ValueError as error:
+        raise ValueError(f"{text!r} is not an IPv4 network ({error}); write one such as 10.1.0.0/16") from None
+    if "/" not in text or not 16 <= network.prefixlen <= 28:
+        raise ValueError(f"{text!r} is not a size that AWS allows a VPC; write one of /16 to /28")
+    return str(network)
+
+
+def _known_instance_type(name: str) -> str:
+    if name not in INSTANCE_TYPES:
+        raise ValueError(
+            f"{name!r} is not a known instance type{close_names(name, INSTANCE_TYPES)}; "
+            f"write a size of m5d, c5d, r5d, m6id or i3en (all have the local NVMe that a pool spills to)"
+        )
+    return name
+
+
+def _known_layout(name: str) -> str:
+    if name not in LAYOUTS:
+        raise ValueError(f"{name!r} is not a layout{close_names(name, LAYOUTS)}; write one of {', '.join(LAYOUTS)}")
+    return name
+
+
+def _dataset_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise ValueError(f"{name!r} is not a dataset name; use a-z, 0-9, _ and -, beginning with a letter or digit")
+    return name
+
+
+def _relative_mount(path: str) -> str:
+    parts = path.split("/")
+    if "\\" in path or "\0" in path or any(part in ("", ".", "..") for part in parts):
+        raise ValueError(
+            f"{path!r} must be a plain path below the Region's data folder, such as era5-pds or "
+            f"CMIP6/CMIP/MOHC: not absolute, without . or .., without a slash at the end"
+        )
+    return path
+
+
+def _excluded(path: str) -> str:
+    if "\\" in path or "\0" in path or any(part in ("", ".", "..") for part in path.split("/")):
+        raise ValueError(
+            f"{path!r} must be the plain path of a file, store or folder below the mount: not absolute, without . or .., "
+            f"without a slash at the end"
+        )
+    return path
+
+
+def _readable_pattern(text: str) -> str:
+    read_pattern(text)
+    return text
+
+
+def _s3_url(url: str) -> str:
+    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?", url):
+        raise ValueError(f"{url!r} is not an S3 address; write s3://bucket or s3://bucket/prefix, or leave it out")
+    return url
+
+
+def alert_address(address: str) -> str:
+    """Check where alerts go: a topic of SNS, or a URL that takes a JSON document by POST."""
+    if not re.fullmatch(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+|https?://[^\s]+", address):
+        raise ValueError(f"{without_secrets(address)!r} is neither arn:aws:sns:REGION:ACCOUNT:TOPIC nor https://…")
+    return address
+
+
+def host_name(host: str) -> str:
+    """Check a value of the header Host: a name or address, and the port unless it is the scheme's own."""
+    if not re.fullmatch(r"([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?", host):
+        raise ValueError(
+            f"{host!r} is not a host as a browser names it; write dagster.example.org or localhost:8080, "
+            f"without http:// and without a path"
+        )
+    return host
+
+
+def _capacity(gib: int) -> int:
+    if gib != 1200 and (gib <= 0 or gib % 2400):
+        raise ValueError(f"{gib} GiB cannot be had from FSx for Lustre; write 1200 or a multiple of 2400")
+    return gib
+
+
+Region = Annotated[str, AfterValidator(_known_region)]
+_Cidr = Annotated[str, AfterValidator(_vpc_cidr)]
+
+
+class Stanza(BaseModel):
+    """Part of the file: unknown keys are refused, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Client(Stanza):
+    """The client Region: scheduler, catalog, Dagster and notebooks; it holds no data."""
+
+    region: Region
+    cidr: _Cidr
+
+
+class Pool(Stanza):
+    """The Dask workers of one Region; one *worker* here is one instance of several nannied processes."""
+
+    instance_type: Annotated[str, AfterValidator(_known_instance_type)] = "m5d.4xlarge"
+    min_workers: Annotated[int, Field(ge=0)] = 0
+    max_workers: Annotated[int, Field(ge=1)] = 12
+
+    @property
+    def instance(self) -> InstanceType:
+        """Figures of the instance type."""
+        return INSTANCE_TYPES[self.instance_type]
+
+    @property
+    def processes(self) -> int:
+        """Worker processes of one instance."""
+        return max(1, self.instance.vcpus // _THREADS_PER_PROCESS)
+
+    @property
+    def threads(self) -> int:
+        """Threads of one process; over all processes as many as virtual CPUs."""
+        return self.instance.vcpus // self.processes
+
+    @property
+    def memory_limit_bytes(self) -> int:
+        """Memory limit of one process: 75 % of its share of the instance."""
+        return int(self.instance.memory_gib * 2**30 * _MEMORY_SHARE / self.processes)
+
+    @property
+    def spill_folder(self) -> str:
+        """Where a process spills: the instance's own NVMe."""
+        return "/mnt/nvme/dask"
+
+
+class Lustre(Stanza):
+    """The FSx for Lustre file system of one Region; capacity in GiB."""
+
+    capacity_gib: Annotated[int, AfterValidator(_capacity)] = 1200
+
+
+class Dataset(Stanza):
+    """One mount of a dataset in one Region. A dataset may have several, also within one Region.
+
+    ``source`` is the bucket that the mount is imported from; a folder of one's own has none. ``anonymous`` asks it
+    without credentials. ``inventory`` is the folder of its S3 Inventory, to be read instead of listing it. ``excerpt``
+    says that the data are knowingly incomplete, so that completeness warns instead of blocking.
+    ``pattern`` says what paths
+    look like, for the layout ``generic`` alone; ``variable`` is the variable, where the pattern has no ``{variable}``.
+    ``exclude`` are files, stores or folders below the mount that are known to be bad.
+    """
+
+    name: Annotated[str, AfterValidator(_dataset_name)]
+    layout: Annotated[str, AfterValidator(_known_layout)]
+    mount: Annotated[str, AfterValidator(_relative_mount)]
+    pattern: Annotated[str, AfterValidator(_readable_pattern)] | None = None
+    variable: Annotated[str, Field(min_length=1)] | None = None
+    exclude: Annotated[tuple[Annotated[str, AfterValidator(_excluded)], ...], Field(strict=False)] = ()
+    source: Annotated[str, AfterValidator(_s3_url)] | None = None
+    anonymous: bool = False
+    inventory: Annotated[str, AfterValidator(_s3_url)] | None = None
+    excerpt: bool = False
+    license: str | None = None
+    attribution: str | None = None
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        """Keys that do not go together, each with what is wrong and what to do."""
+        if self.layout != "generic":
+            for key in ("pattern", "variable"):
+                if getattr(self, key) is not None:
+                    yield key, f"only layout generic has a {key}, and this is {self.layout}; take away one of them"
+        elif self.pattern is None:
+            yield "layout", "generic needs a pattern, such as {model}/{year}/{variable}_{year}{month}.nc; add the key"
+        elif ("variable" in read_pattern(self.pattern).names) == (self.variable is not None):
+            yield (
+                "pattern",
+                f"{self.pattern!r} and the key variable must say the variable once: write {{variable}} in the pattern, or "
+                f"the key variable beside it",
+            )
+
+
+class Worker(Stanza):
+    """A worker Region: a pool beside the data it reads."""
+
+    region: Region
+    cidr: _Cidr
+    pool: Pool = Pool()
+    lustre: Lustre = Lustre()
+    datasets: Annotated[tuple[Dataset, ...], Field(strict=False)] = ()
+
+
+class Link(Stanza):
+    """The network between two Regions, both ways: round-trip time in ms and the rate of one flow in Mbit/s."""
+
+    between: Annotated[tuple[Region, Region], Field(strict=False)]
+    rtt_ms: Annotated[float, Field(gt=0)] = 80.0
+    mbit: Annotated[float, Field(gt=0)] = 1000.0
