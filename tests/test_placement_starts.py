@@ -27,7 +27,9 @@ STARTS_OURS = {"start", "join", "local_regions"}
 WAYS = {
     "placement/local/cluster.py start spawn": "the scheduler, of Pools.up and local_regions",
     "placement/local/cluster.py _spawn_pool spawn": "workers, with the certificates of their scheduler",
-    "placement/local/local_regions.py local_regions start": "test_scripts_and_notebooks_find_the_certificates_of_their_project",
+    "placement/local/local_regions.py local_regions start": (
+        "test_scripts_and_notebooks_find_the_certificates_of_their_project"
+    ),
     "resources/lending.py lent local_regions": "test_temporary_workers_use_the_certificates_that_were_made",
     "resources/pools.py up start": "tests/jobs/test_certs.py; xdask pools up, demo and ui call it",
     "resources/pools.py _start_missing join": "workers, with the certificates of the scheduler that stands",

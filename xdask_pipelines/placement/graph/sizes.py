@@ -1,6 +1,7 @@
 """How large results of tasks will be, told from a graph before it runs.
 
-Belongs here: sizes in memory, and stored bytes that leaves will read. Does not belong here: where tasks run (placement_rules).
+Belongs here: sizes in memory, and stored bytes that leaves will read. Does not belong here: where tasks run
+(placement_rules).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a computation will do, before it runs: tasks, bytes read and bytes across, by Region.
 
-Belongs here: predicting, by the very rules that the scheduler uses. Does not belong here: the rules (placement_rules), sizes of
-blocks (sizes), time (forecast), warnings (warnings), drawing (picture).
+Belongs here: predicting, by the very rules that the scheduler uses. Does not belong here: the rules (placement_rules),
+sizes of blocks (sizes), time (forecast), warnings (warnings), drawing (picture).
 """
 
 from __future__ import annotations

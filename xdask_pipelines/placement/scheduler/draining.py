@@ -1,7 +1,7 @@
 """Taking workers out of a pool without losing or recomputing anything.
 
-Belongs here: choosing who leaves, handing over, refusing. Does not belong here: where results move meanwhile (pool_transfers),
-how many workers a pool should have (scaling).
+Belongs here: choosing who leaves, handing over, refusing. Does not belong here: where results move meanwhile
+(pool_transfers), how many workers a pool should have (scaling).
 """
 
 from __future__ import annotations
