@@ -14,8 +14,6 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.base import tokenize
-from dask.blockwise import BlockwiseDepDict, blockwise
-from dask.highlevelgraph import HighLevelGraph
 
 from xdask_pipelines.access.blocks import FILES, Block, Source, read_block
 from xdask_pipelines.access.decoding import decode_coordinates, decode_values
@@ -24,6 +22,7 @@ from xdask_pipelines.access.join import conversions, in_time_order, joined_coord
 from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.climate.axes import is_time
 from xdask_pipelines.errors import AccessError, ChangedEntry
+from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph, block_inputs, blockwise
 from xdask_pipelines.placement.graph.homes import layer_name
 
 #: Size of a leaf's result in memory: whole chunks of the file, up to this.
@@ -215,9 +214,7 @@ def _lazy(name: str, entries: Sequence[Described], join: str | None, opened_from
     origins = [v.get("origin") for v in described]  # or two partitions of one store would have one name
     layer_id = layer_name(READ, entries[0].region, tokenize(sources, origins, name, BLOCK_BYTES))
     axes = tuple(range(len(dims)))
-    layer = blockwise(
-        read_block, layer_id, axes, BlockwiseDepDict(blocks, numblocks=tuple(map(len, chunks))), axes, numblocks={}
-    )
+    layer = blockwise(read_block, layer_id, axes, block_inputs(blocks, [len(c) for c in chunks]), axes, numblocks={})
     graph = HighLevelGraph.from_collections(layer_id, layer, dependencies=())
     array = da.Array(graph, layer_id, chunks=tuple(map(tuple, chunks)), meta=meta)
     attrs = {k: v for k, v in sources[0].attrs.items() if k not in _PACKING}

@@ -19,14 +19,14 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 import zarr
-from dask._task_spec import List, Task, TaskRef
-from dask.highlevelgraph import HighLevelGraph
 
 from xdask_pipelines.access.describing.raw import Unusable, plain
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.inside import key_path, refuse_odd_key
 from xdask_pipelines.access.remote import Call
 from xdask_pipelines.errors import AccessError
+from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph
+from xdask_pipelines.placement.dask_internals.task_specs import List, Task, TaskRef
 from xdask_pipelines.placement.graph.homes import layer_name
 from xdask_pipelines.placement.worker.guard import at_home
 

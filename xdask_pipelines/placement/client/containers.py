@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import xarray as xr
-from dask.base import unpack_collections
+
+from xdask_pipelines.placement.dask_internals import graph_layers
 
 Assemble = Callable[[Sequence[Any]], tuple[Any, ...]]
 
@@ -30,7 +31,7 @@ def unpack(xs: Sequence[Any]) -> tuple[list[Any], Assemble]:
         Takes one value for each of ``lazy``, and gives ``xs`` with these values in their places. What holds nothing lazy
         stays the same object.
     """
-    found = [unpack_collections(x.to_dict() if isinstance(x, xr.DataTree) else x) for x in xs]
+    found = [graph_layers.unpack(x.to_dict() if isinstance(x, xr.DataTree) else x) for x in xs]
     lazy = [one for collections, _ in found for one in collections]
 
     def assemble(values: Sequence[Any]) -> tuple[Any, ...]:

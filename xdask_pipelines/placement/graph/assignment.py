@@ -16,9 +16,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
 
+from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph
 from xdask_pipelines.placement.graph.block_pieces import Kind
 from xdask_pipelines.placement.graph.cut_network import UNDECIDED, Network, is_held
 from xdask_pipelines.placement.graph.homes import mark_of

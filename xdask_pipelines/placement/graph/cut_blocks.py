@@ -14,8 +14,9 @@ from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
 import numpy as np
-from dask._task_spec import DataNode, GraphNode, Task, TaskRef, _execute_subgraph
 from dask.typing import Key
+
+from xdask_pipelines.placement.dask_internals.task_specs import DataNode, GraphNode, Task, TaskRef, fused_in
 
 _CUTS = frozenset({"getitem", "_getitem", "_vindex_slice_and_transpose"})
 _MODULES = ("operator", "_operator", "dask.array.")
@@ -27,8 +28,8 @@ def cut_bytes(spec: GraphNode, block_of: Callable[[Key], Block | None]) -> int |
     """Bytes of the result of a task that cuts a block, possibly fused with others before it; None for all other tasks."""
     constants: dict[Key, Any] = {}
     task: Any = spec
-    while isinstance(task, Task) and task.func is _execute_subgraph:
-        inner, last = task.args[:2]
+    while fused := fused_in(task):
+        inner, last = fused
         constants |= {key: node.value for key, node in inner.items() if isinstance(node, DataNode)}
         task = inner.get(last)
     if (

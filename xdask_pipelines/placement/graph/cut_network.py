@@ -10,10 +10,10 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
-from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from dask.typing import Key
 from distributed import Future
 
+from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph, Layer, MaterializedLayer
 from xdask_pipelines.placement.graph.block_pieces import Kind, Pieces
 from xdask_pipelines.placement.graph.homes import PIN, mark_of
 from xdask_pipelines.placement.graph.layer_homes import LayerHomes

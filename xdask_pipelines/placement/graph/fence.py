@@ -16,14 +16,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from dask._task_spec import Alias, DataNode, GraphNode, convert_legacy_graph, cull
-from dask.blockwise import optimize_blockwise
 from dask.core import flatten
-from dask.highlevelgraph import HighLevelGraph
 from dask.typing import Key
-from dask.utils import ensure_dict
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph, fuse_blocks, in_order
+from xdask_pipelines.placement.dask_internals.task_specs import (
+    Alias,
+    DataNode,
+    GraphNode,
+    fuse,
+    may_be_fused,
+    needed_tasks,
+    tasks_of,
+)
 from xdask_pipelines.placement.graph.assignment import Assignment, assign
 from xdask_pipelines.placement.graph.homes import (
     NOWHERE,
@@ -76,9 +82,9 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, settings: Setti
     known = settings or Settings.from_environment()
     chosen = assign(graph, wanted, known, _held)
     labels = chosen.labels() if chosen else _home_labels(graph)
-    layered = optimize_blockwise(_labelled(graph, labels), keys=ordered).cull(wanted)
+    layered = fuse_blocks(_labelled(graph, labels), ordered).cull(wanted)
     # Layers that were written task by task keep those that nobody needs, such as the Q of a QR of which R alone is used.
-    tasks: Graph = cull(convert_legacy_graph(ensure_dict(layered)), wanted)
+    tasks: Graph = needed_tasks(tasks_of(layered), wanted)
     tasks, users = _inline_constants(tasks, wanted)
     order = topological({key: task.dependencies for key, task in tasks.items()}, users)
     homes, own = _homes(order, tasks)
@@ -109,7 +115,7 @@ def too_many_tasks(count: int, limit: int) -> PlacementError:
 
 def _home_labels(graph: HighLevelGraph) -> dict[str, str]:
     """Homes among each layer's ancestors; homeless layers take their users' label."""
-    order = graph._toposort_layers()
+    order = in_order(graph)
     homes: dict[str, Homes] = {}
     for name in order:
         mark = mark_of(name)
@@ -154,7 +160,7 @@ def _inline_constants(tasks: Graph, wanted: set[Key]) -> tuple[Graph, dict[Key, 
     for key, task in tasks.items():
         if key in wanted or not users[key] or not isinstance(task, DataNode):
             continue
-        if any(tasks[u].block_fusion or isinstance(tasks[u], Alias) for u in users[key]):
+        if any(isinstance(tasks[u], Alias) or not may_be_fused(tasks[u]) for u in users[key]):
             continue
         if len(users[key]) == 1 or _size_bytes(task.value) <= INLINE_BYTES:
             gone.add(key)
@@ -165,7 +171,7 @@ def _inline_constants(tasks: Graph, wanted: set[Key]) -> tuple[Graph, dict[Key, 
     result: Graph = {}
     for key, task in tasks.items():
         if key not in gone:
-            result[key] = GraphNode.fuse(task, *inlined[key], key=key) if key in inlined else task
+            result[key] = fuse([task, *inlined[key]], key) if key in inlined else task
     return result, _users(result)
 
 
@@ -240,7 +246,7 @@ def _fuse_chains(
     for key in order:
         task = tasks[key]
         links, needs = [key], frozenset(task.dependencies)
-        while not task.block_fusion:
+        while may_be_fused(task):
             # Of several inputs that are made of others none: they may run side by side.
             before = [d for d in needs if len(needs) == 1 or (needed.get(d) and needed[d] <= needs - {d})]
             joined = [d for d in needs if d in regions] if key in regions else []
@@ -249,7 +255,7 @@ def _fuse_chains(
                 below not in chains
                 or below in wanted
                 or place(below) != place(key)
-                or tasks[below].block_fusion
+                or not may_be_fused(tasks[below])
                 or any(end(user) != key for user in users[below])
             ):
                 break
@@ -268,4 +274,4 @@ def _fused(key: Key, links: list[GraphNode], own: list[Marks], region: str | Non
     if len(links) == 1:
         return compact(links[0], own[0], region)
     reads, pins = (combine(NOWHERE, NOWHERE, kind) for kind in zip(*own, strict=True))
-    return compact(GraphNode.fuse(*links, key=key), (reads, pins), region)
+    return compact(fuse(links, key), (reads, pins), region)

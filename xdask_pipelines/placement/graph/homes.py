@@ -11,11 +11,11 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
-from dask._task_spec import Alias, GraphNode, Task, _execute_subgraph
 from dask.base import is_dask_collection
 from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.task_specs import Alias, GraphNode, Task, fused_in
 from xdask_pipelines.placement.graph.task_codec import Fused
 
 Homes = frozenset[str]
@@ -78,15 +78,15 @@ def nested(spec: Any) -> Iterator[tuple[Key, GraphNode]]:
 
     Blockwise fusion inside linear fusion nests subgraphs: one level of looking missed sums and single-chunk means.
     """
-    stack = [(None, spec)]
+    stack: list[tuple[Key | None, Any]] = [(None, spec)]
     while stack:
         name, node = stack.pop()
         if not isinstance(node, GraphNode) or (name is None and isinstance(node, Alias) and node is not spec):
             continue  # an argument that refers to another task is no work of this one
         yield (name if name is not None else node.key), node
         if isinstance(node, Task):
-            if node.func is _execute_subgraph:
-                stack.extend(node.args[0].items())
+            if inner := fused_in(node):
+                stack.extend(inner[0].items())
             stack.extend((None, a) for a in (*node.args, *node.kwargs.values()))
 
 

@@ -13,12 +13,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from dask.blockwise import Blockwise
-from dask.highlevelgraph import HighLevelGraph, Layer
 from dask.typing import Key
 from distributed import Future
-from distributed.shuffle._rechunk import P2PRechunkLayer
 
+from xdask_pipelines.placement.dask_internals.graph_layers import Blockwise, HighLevelGraph, Layer, in_order, is_shuffle
 from xdask_pipelines.placement.graph.homes import PIN, is_checkpoint, mark_of
 from xdask_pipelines.placement.graph.needed import dependencies, is_block_of
 
@@ -56,7 +54,7 @@ class LayerHomes:
         self.tasks: dict[str, dict[Key, int]] = {}
         self._bit = {region: 1 << i for i, region in enumerate(regions)}
         self._held = held
-        for name in graph._toposort_layers():
+        for name in in_order(graph):
             self.masks[name] = self._of_layer(name, graph.layers[name], graph.dependencies.get(name, ()))
 
     def of_block(self, key: Key) -> int:
@@ -76,7 +74,7 @@ class LayerHomes:
         if isinstance(layer, Blockwise):
             return own | _blockwise(layer, inherited)
         distinct = {union(m) if isinstance(m, int) else -1 for m in inherited.values()} - {0}
-        if isinstance(layer, P2PRechunkLayer) or (len(distinct) < 2 and -1 not in distinct and inherited):
+        if is_shuffle(layer) or (len(distinct) < 2 and -1 not in distinct and inherited):
             together = own
             for masks in inherited.values():
                 together |= union(masks)

@@ -13,10 +13,16 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from dask._task_spec import GraphNode
-from dask.blockwise import Blockwise
-from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from dask.typing import Key
+
+from xdask_pipelines.placement.dask_internals.graph_layers import (
+    Blockwise,
+    HighLevelGraph,
+    Layer,
+    MaterializedLayer,
+    in_order,
+)
+from xdask_pipelines.placement.dask_internals.task_specs import GraphNode
 
 
 class Needed:
@@ -38,7 +44,7 @@ class Needed:
         self._tasks: defaultdict[str, set[Key]] = defaultdict(set)
         for key in wanted:
             self._tasks[layer_of(key)].add(key)
-        for name in reversed(graph._toposort_layers()):
+        for name in reversed(in_order(graph)):
             layer, before = graph.layers[name], graph.dependencies.get(name, ())
             if isinstance(layer, Blockwise):
                 self._through_blockwise(name, layer, before)

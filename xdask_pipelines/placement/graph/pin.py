@@ -9,10 +9,9 @@ from typing import Any, TypeVar, cast
 
 import dask.array as da
 from dask.base import is_dask_collection, tokenize
-from dask.blockwise import blockwise
-from dask.highlevelgraph import HighLevelGraph
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph, blockwise
 from xdask_pipelines.placement.graph.homes import PIN, layer_name
 
 T = TypeVar("T")

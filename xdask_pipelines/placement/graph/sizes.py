@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from functools import partial
 from itertools import repeat
 from math import isnan, prod
 from typing import Any
 
 import numpy as np
-from dask._task_spec import DataNode, GraphNode, Task
-from dask.array.reductions import mean_chunk, moment_chunk
-from dask.blockwise import Blockwise
-from dask.highlevelgraph import HighLevelGraph, Layer
-from dask.sizeof import sizeof
 from dask.typing import Key
 
+from xdask_pipelines.placement.dask_internals.graph_layers import (
+    HighLevelGraph,
+    Layer,
+    function_of,
+    keywords,
+    reduction_step,
+    size_in_memory,
+    stated_array,
+)
+from xdask_pipelines.placement.dask_internals.task_specs import DataNode, GraphNode
 from xdask_pipelines.placement.graph.cut_blocks import Block, cut_bytes
 from xdask_pipelines.placement.graph.homes import nested
 from xdask_pipelines.placement.graph.true_dtypes import true_dtypes
@@ -31,7 +35,7 @@ _MEAN, _MOMENT = ("n", "total"), ("n", "total", "M")
 
 def _empty(names: Sequence[str]) -> int:
     """Bytes of a dictionary but for its values, which count where blocks are small."""
-    return int(sizeof(dict.fromkeys(names, 0))) - len(names) * int(sizeof(0))
+    return size_in_memory(dict.fromkeys(names, 0)) - len(names) * size_in_memory(0)
 
 
 #: How many arrays of the layer's dtype a block of such layers is, bytes of more for each element, and for each block.
@@ -151,14 +155,12 @@ def _outputs_of_gufuncs(known: Mapping[str, Chunked]) -> dict[str, list[str]]:
 
 def _arrays_a_block(name: str, layer: Layer) -> tuple[int, int, int]:
     """How many arrays of the layer's dtype a block is, and bytes of more for each element and each block."""
-    function: Any = layer.task.func if isinstance(layer, Blockwise) and isinstance(layer.task, Task) else None
-    keywords: dict[str, Any] = {}
-    while isinstance(function, partial):
-        function, keywords = function.func, {**function.keywords, **keywords}
-    if function is mean_chunk:
+    function, given = function_of(layer)
+    step = reduction_step(function)
+    if step == "mean":
         # Counts of a full block are one number, repeated without memory; those of values that are not NaN are an array.
-        return _TWO if "numel" in keywords else (1, 0, _TWO[2])
-    if function is moment_chunk:
+        return _TWO if "numel" in given else (1, 0, _TWO[2])
+    if step == "moment":
         return _THREE
     return next((found for prefix, found in _COMBINED.items() if name.startswith(prefix)), _ARRAY)
 
@@ -182,10 +184,10 @@ def _block_bytes(chunks: Chunks, dtype: np.dtype[Any], index: Sequence[Any]) -> 
 
 
 def _chunks_and_dtype(layer: Layer) -> Chunked | None:
-    about = layer.collection_annotations or {}
+    about = stated_array(layer)
     if "chunks" not in about or about.get("dtype") is None:
         return None
-    chunks, kwargs = about["chunks"], getattr(layer.task, "kwargs", {}) if isinstance(layer, Blockwise) else {}
+    chunks, kwargs = about["chunks"], keywords(layer)
     if kwargs.get("keepdims"):
         # First step of a reduction: Dask notes the chunks of its input, and mends them afterwards out of our sight.
         axes = kwargs.get("axis")

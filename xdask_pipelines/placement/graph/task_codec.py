@@ -10,8 +10,18 @@ import lzma
 import zlib
 from typing import Any
 
-from dask._task_spec import GraphNode, Task, TaskRef, _execute_subgraph
 from distributed.protocol.pickle import dumps, loads
+
+from xdask_pipelines.placement.dask_internals.task_specs import (
+    GraphNode,
+    Task,
+    TaskRef,
+    fuse,
+    is_fused,
+    may_be_fused,
+    state_of,
+    with_state,
+)
 
 #: What nearly every pickled task says somewhere: zlib refers to it instead of saying it again.
 _WORDS = (
@@ -27,7 +37,6 @@ _WORDS = (
 #: Beyond this many bytes lzma is worth its time: it finds what repeats far apart, and takes a quarter more away.
 _LONG = 16_384
 _LZMA: list[dict[str, int]] = [{"id": lzma.FILTER_LZMA2, "preset": 6}]
-_SLOTS: tuple[str, ...] = tuple(Task.get_all_slots())
 
 
 class Fused(Task):
@@ -47,7 +56,7 @@ class Fused(Task):
 
     def __reduce__(self) -> tuple[Any, ...]:
         buffers: list[Any] = []
-        state = dumps(_state(self), buffer_callback=buffers.append)
+        state = dumps(state_of(self), buffer_callback=buffers.append)
         if len(state) > _LONG:
             return _arrived, (lzma.compress(state, lzma.FORMAT_RAW, filters=_LZMA), buffers, True)
         packer = zlib.compressobj(wbits=-15, zdict=_WORDS)
@@ -58,15 +67,13 @@ def compact(
     task: GraphNode, marks: tuple[frozenset[str], frozenset[str]] | None = None, region: str | None = None
 ) -> GraphNode:
     """The same task, to be sent compressed if it is made of several; with its marks and its Region, if they are known."""
-    if task.block_fusion:
+    if not may_be_fused(task):
         return task  # P2P shuffles look for their barrier; the Regions of its users say where it spreads its output
     if region is not None and type(task) is not Task:
-        task = GraphNode.fuse(task, Task("same", _same, TaskRef(task.key)), key=task.key)
-    if type(task) is not Task or (task.func is not _execute_subgraph and region is None):
+        task = fuse([task, Task("same", _same, TaskRef(task.key))], task.key)
+    if type(task) is not Task or (not is_fused(task) and region is None):
         return task
-    fused = Fused.__new__(Fused)
-    for slot, value in zip(_SLOTS, _state(task), strict=True):
-        setattr(fused, slot, value)
+    fused = with_state(Fused, state_of(task))
     fused.marks = marks
     fused.region = region
     return fused
@@ -76,16 +83,9 @@ def _same(x: Any) -> Any:
     return x
 
 
-def _state(task: Task) -> tuple[Any, ...]:
-    """State of an ordinary task."""
-    return tuple([getattr(task, slot) for slot in _SLOTS])
-
-
 def _arrived(state: bytes, buffers: list[Any], long: bool = False) -> Task:
-    task = Task.__new__(Task)
     if long:
         unpacked = lzma.decompress(state, lzma.FORMAT_RAW, filters=_LZMA)
     else:
         unpacked = zlib.decompressobj(wbits=-15, zdict=_WORDS).decompress(state)
-    task.__setstate__(loads(unpacked, buffers=buffers))
-    return task
+    return with_state(Task, loads(unpacked, buffers=buffers))

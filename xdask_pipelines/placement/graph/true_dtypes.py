@@ -8,14 +8,13 @@ Belongs here: finding such layers, by calling their functions on arrays of three
 
 from __future__ import annotations
 
-import functools
 import warnings
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
 import numpy as np
-from dask.blockwise import Blockwise, blockwise_token
-from dask.highlevelgraph import Layer
+
+from xdask_pipelines.placement.dask_internals.graph_layers import Blockwise, Layer, call, function_of
 
 #: Whose functions are called: quick, and without effects. A user's own function is not called for a prediction.
 _LIBRARIES = frozenset({"xarray", "numpy", "dask", "operator", "_operator", "scipy"})
@@ -40,7 +39,7 @@ def true_dtypes(
         By the name of a layer that computes outputs of `apply_gufunc`: names of the layers of these outputs, in their order.
     """
     found: dict[str, np.dtype[Any]] = {}
-    suspects = [name for name in outputs if _is_library(_function(layers[name]), {"xarray"})]
+    suspects = [name for name in outputs if _is_library(function_of(layers[name])[0], {"xarray"})]
     if not suspects:
         return found
     of_whole = {
@@ -77,33 +76,26 @@ def _called(
     layer: Layer, found: Mapping[str, np.dtype[Any]], stated: Mapping[str, np.dtype[Any]]
 ) -> tuple[np.dtype[Any], ...]:
     """Dtypes of what a layer's function returns for small arrays; nothing where it must not be called, or fails."""
-    if not isinstance(layer, Blockwise) or not _is_library(_function(layer), _LIBRARIES):
+    if not isinstance(layer, Blockwise) or not _is_library(function_of(layer)[0], _LIBRARIES):
         return ()
-    values: dict[str, Any] = {}
-    for i, (argument, index) in enumerate(layer.indices):
+    values: list[Any] = []
+    for argument, index in layer.indices:
         if index is None:
-            values[blockwise_token(i)] = argument
+            values.append(argument)
             continue
         if not isinstance(argument, str) or argument not in stated:
             return ()
         dtype = found.get(argument, stated[argument])
         rising = np.arange(_LENGTH) if len(index) == 1 else np.ones((_LENGTH,) * len(index))
-        values[blockwise_token(i)] = rising.astype(dtype)
+        values.append(rising.astype(dtype))
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            result = layer.task(values)
+            result = call(layer, values)
     except Exception:  # a function that such arrays do not suit: what the graph states is all that is known
         return ()
     results = result if isinstance(result, tuple) else (result,)
     return tuple(r.dtype for r in results) if all(isinstance(r, np.ndarray) for r in results) else ()
-
-
-def _function(layer: Layer) -> Callable[..., Any] | None:
-    function = getattr(getattr(layer, "task", None), "func", None)
-    while isinstance(function, functools.partial):
-        function = function.func
-    return function
 
 
 def _is_library(function: Callable[..., Any] | None, libraries: Set[str]) -> bool:

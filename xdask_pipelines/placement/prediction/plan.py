@@ -14,14 +14,14 @@ from functools import partial
 from typing import Any, Literal
 
 import dask
-from dask._task_spec import GraphNode, convert_legacy_graph
-from dask.base import collections_to_expr
 from dask.core import flatten
 from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.client.compute import refuse_query_planning
 from xdask_pipelines.placement.client.containers import unpack
+from xdask_pipelines.placement.dask_internals.graph_layers import submitted
+from xdask_pipelines.placement.dask_internals.task_specs import GraphNode, tasks_of
 from xdask_pipelines.placement.footprint import footprint
 from xdask_pipelines.placement.graph.fence import fenced
 from xdask_pipelines.placement.graph.homes import PIN, describe_mixture, mark_of, marks, nested
@@ -173,8 +173,7 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
 def _optimised(lazy: Sequence[Any], settings: Settings) -> dict[Key, GraphNode]:
     """The very tasks that the scheduler would make of these objects."""
     with dask.config.set(array_optimize=partial(fenced, max_tasks=sys.maxsize, settings=settings)):
-        expression = collections_to_expr(lazy).optimize()
-    return dict(convert_legacy_graph(expression.__dask_graph__()))
+        return tasks_of(submitted(lazy))
 
 
 def _node(key: Key, spec: GraphNode, users: Mapping[Key, Sequence[Key]]) -> Node:
