@@ -18,7 +18,7 @@ from distributed import Client, Scheduler, futures_of, wait
 from places import EAST, WEST, eventually
 
 from xdask_pipelines.placement import PlacementError, compute, drain, pin
-from xdask_pipelines.placement.client.compute import ask
+from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 from xdask_pipelines.placement.local.cluster import Pool, start
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.system.processes import is_alive
@@ -83,13 +83,13 @@ def crossings(client: Client) -> dict[str, int]:
 
 
 def test_what_waits_for_each_pool_is_counted_while_tasks_run_and_wait(client: Client, folder: Path) -> None:
-    idle = ask(client, "backlog")
+    idle = SchedulerRPC(client).backlog()
     assert {r: pool["workers"] for r, pool in idle.items()} == {EAST: 3, WEST: 1}
     held = noted(folder, EAST, 40, seconds=0.2).persist()
     elsewhere = pin(da.ones(4, chunks=1), "sa-east-1").persist()
-    assert eventually(lambda: ask(client, "backlog").get("sa-east-1", {}).get("no_worker") == 4)
-    assert eventually(lambda: ask(client, "backlog")[EAST]["held_bytes"] > 0)
-    seen = ask(client, "backlog")
+    assert eventually(lambda: SchedulerRPC(client).backlog().get("sa-east-1", {}).get("no_worker") == 4)
+    assert eventually(lambda: SchedulerRPC(client).backlog()[EAST]["held_bytes"] > 0)
+    seen = SchedulerRPC(client).backlog()
     assert seen["sa-east-1"]["workers"] == 0
     assert seen["sa-east-1"]["seconds"] > 0
     assert seen[EAST]["running"] == seen[EAST]["threads"] == 3
@@ -99,7 +99,9 @@ def test_what_waits_for_each_pool_is_counted_while_tasks_run_and_wait(client: Cl
     assert seen[EAST]["memory_bytes"] > 2**27
     assert seen[WEST] == idle[WEST]
     del held, elsewhere
-    assert eventually(lambda: not any(p["processing"] + p["no_worker"] for p in ask(client, "backlog").values()))
+    assert eventually(
+        lambda: not any(p["processing"] + p["no_worker"] for p in SchedulerRPC(client).backlog().values())
+    )
 
 
 def test_stealing_heeds_pools(client: Client, folder: Path) -> None:
@@ -164,7 +166,7 @@ def test_of_two_copies_the_one_at_home_is_kept(client: Client, folder: Path) -> 
 
 def test_a_drain_is_given_up_when_the_rest_of_the_pool_dies(client: Client, folder: Path) -> None:
     held = noted(folder, EAST, 9, seconds=1.0).persist()
-    assert eventually(lambda: ask(client, "backlog")[EAST]["running"] == 3)
+    assert eventually(lambda: SchedulerRPC(client).backlog()[EAST]["running"] == 3)
     leaving, *others = addresses(client, EAST)
     pids = client.run(os.getpid, workers=others)
     errors: list[str] = []
@@ -228,7 +230,7 @@ def test_drained_workers_hand_everything_to_their_own_pool(client: Client, folde
     # Once nobody needs what it holds, the last one goes too, and no nanny brings any of them back.
     del held
     gc.collect()
-    assert eventually(lambda: not ask(client, "backlog")[EAST]["held_bytes"])
+    assert eventually(lambda: not SchedulerRPC(client).backlog()[EAST]["held_bytes"])
     assert drain(client, EAST) == [third]
     ended = monotonic()
     assert eventually(lambda: not is_alive(pids[third]))

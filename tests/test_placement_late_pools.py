@@ -17,7 +17,7 @@ from places import EAST, WEST, eventually
 
 from xdask_pipelines.errors import EmptyPool
 from xdask_pipelines.placement import compute, pin
-from xdask_pipelines.placement.client.compute import ask
+from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 from xdask_pipelines.placement.local.cluster import Pool, join, start
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.resources.pools import Pools
@@ -53,7 +53,7 @@ def test_where_pools_are_scaled_up_work_waits_for_a_late_one_and_says_so_if_it_n
             answers: list[Any] = []
             run = Thread(target=lambda: answers.append(compute(client, difference())), daemon=True)
             run.start()
-            assert eventually(lambda: ask(client, "backlog").get(EAST, {}).get("no_worker") == 4)
+            assert eventually(lambda: SchedulerRPC(client).backlog().get(EAST, {}).get("no_worker") == 4)
             sleep(2.5)  # longer than without a scale-up
             assert not answers
             join(running, [east], tmp_path / "run", beside=[west])

@@ -17,9 +17,9 @@ from matplotlib.image import imread
 from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST
 
 from xdask_pipelines.placement import PlacementError, Plan, pin, plan
-from xdask_pipelines.placement.graph.sizes import human_bytes
 from xdask_pipelines.placement.prediction.picture import _HEIGHT, _places
 from xdask_pipelines.placement.settings import Link, Rates
+from xdask_pipelines.system.units import format_bytes
 
 PAIR = (EAST, CLIENT_REGION)
 
@@ -122,4 +122,4 @@ def test_nothing_lazy_is_an_empty_plan() -> None:
     [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (7_700_000, "7.7 MB"), (999_600, "1.0 MB"), (3e15, "3000 TB")],
 )
 def test_bytes_are_told_in_decimal_units(nbytes: float, text: str) -> None:
-    assert human_bytes(nbytes) == text
+    assert format_bytes(nbytes) == text

@@ -8,12 +8,12 @@ import dask
 
 from xdask_pipelines.errors import EmptyPool, LostComputation, PlacementError
 from xdask_pipelines.placement.client.compute import check_scheduler, compute, refuse_query_planning
+from xdask_pipelines.placement.client.drain import drain
 from xdask_pipelines.placement.evidence import Evidence
 from xdask_pipelines.placement.graph.fence import fenced
 from xdask_pipelines.placement.graph.pin import pin
 from xdask_pipelines.placement.local.local_regions import local_regions
 from xdask_pipelines.placement.prediction.plan import Plan, plan
-from xdask_pipelines.placement.scheduler.draining import drain
 
 refuse_query_planning()
 dask.config.set({"array_optimize": fenced})

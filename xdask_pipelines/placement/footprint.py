@@ -13,8 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from xdask_pipelines.placement.graph.sizes import human_bytes
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.system.units import format_bytes
 
 
 def footprint(
@@ -87,6 +87,6 @@ def in_words(values: Mapping[str, Any]) -> str:
         text += (
             f"; hauling the inputs would have sent {avoided['bytes']:,.0f} B more ({costs})"
             if saved
-            else f"; this sent {human_bytes(-avoided['bytes'])} more than hauling the inputs would have sent ({costs})"
+            else f"; this sent {format_bytes(-avoided['bytes'])} more than hauling the inputs would have sent ({costs})"
         )
     return text + " (estimates)"

@@ -12,6 +12,7 @@ from distributed import Nanny, Scheduler, Worker
 from tornado.ioloop import PeriodicCallback
 
 from xdask_pipelines.placement.dashboard.dashboard_access import guard_dashboard
+from xdask_pipelines.placement.dask_internals.http_server import has_dashboard
 from xdask_pipelines.placement.protection.worker_liveness import give_up_frozen, seldom_heartbeats
 from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin
 from xdask_pipelines.placement.scheduler.result_delivery import Deliver
@@ -42,7 +43,7 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
         seldom_heartbeats()
         give_up_frozen(server, settings.worker_ttl_seconds)
         guard_dashboard(server)
-        if server.http_application.applications:  # none without a dashboard
+        if has_dashboard(server):
             from xdask_pipelines.placement.dashboard.regions_page import (
                 add_page,  # imports Bokeh, which workers do without
             )

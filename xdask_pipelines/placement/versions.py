@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from distributed import Client
-from distributed.versions import get_versions
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals import connections
 
 #: Compared besides what Dask itself compares: Python, Dask, its transport, NumPy, pandas.
 PACKAGES = ("xarray", "zarr", "xdask_pipelines")
@@ -20,14 +20,14 @@ MEND = "Use one image or one environment for all, and restart the pools: `xdask 
 
 def refuse_different_versions(client: Client) -> None:
     """Raise `PlacementError` if client and scheduler differ. Workers that differ are refused when they join."""
-    found = client.sync(client.scheduler.versions, packages=list(PACKAGES))  # type: ignore[union-attr]
-    if problem := version_problem("this client", own_versions(), found["packages"]):
+    found = connections.scheduler_versions(client, PACKAGES)
+    if problem := version_problem("this client", own_versions(), found):
         raise PlacementError(f"Versions differ: {problem}. {MEND}")
 
 
 def own_versions() -> dict[str, str | None]:
     """Versions of this process by package, and of Python; None for what is not installed."""
-    return dict(get_versions(packages=PACKAGES)["packages"])
+    return connections.own_versions(PACKAGES)
 
 
 def version_problem(who: str, own: Mapping[str, str | None], scheduler: Mapping[str, str | None]) -> str | None:

@@ -13,13 +13,14 @@ from typing import Any
 
 import cloudpickle
 import dask
-from dask.core import flatten
 from distributed import Client, Future, futures_of, wait
-from distributed.scheduler import KilledWorker
 
 from xdask_pipelines import __version__
 from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement.client.containers import unpack
+from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
+from xdask_pipelines.placement.dask_internals.graph_layers import flatten
+from xdask_pipelines.placement.dask_internals.scheduling import KilledWorker
 from xdask_pipelines.placement.evidence import Evidence
 from xdask_pipelines.placement.graph.fence import MAX_TASKS, fenced, too_many_tasks
 
@@ -90,16 +91,17 @@ def _run(
     if len(outputs) > max_tasks:  # telling of 40,001 failed results takes Dask 70 s
         raise too_many_tasks(len(outputs), max_tasks)
     futures: list[Future[Any]] = []
-    ask(client, "expect", client=client.id, keys=outputs)
+    scheduler = SchedulerRPC(client)
+    scheduler.expect(outputs)
     known = any(key in client.futures for key in outputs)
-    before = ask(client, "newest", client=client.id, keys=outputs) if known else None
+    before = scheduler.newest(outputs) if known else None
     try:
         futures = list({f.key: f for f in futures_of(client.persist(lazy))}.values())
         _wait(client, futures, outputs, progress)
         if known:
             _until_begun(client, futures, outputs, before)
         values = dict(zip([f.key for f in futures], client.gather(futures), strict=True))
-        return values, ask(client, "report", client=client.id, keys=outputs, delivered=True)
+        return values, scheduler.report(outputs, delivered=True)
     except BaseException as error:
         if (own := _explained(client, futures, outputs, error)) is not error:
             raise own from error
@@ -114,7 +116,7 @@ def _explained(client: Client, futures: list[Future[Any]], outputs: list[Any], e
     """The error that tells why a computation failed or was interrupted; the same one if a task raised it."""
     erred = any(f.status == "error" for f in futures)
     lost = client.status != "running" or (isinstance(error, (CancelledError, OSError)) and not erred)
-    report = None if lost else ask(client, "report", client=client.id, keys=outputs, delivered=False)
+    report = None if lost else SchedulerRPC(client).report(outputs, delivered=False)
     if lost:
         return LostComputation(
             "The computation was lost: the scheduler was restarted or is gone, or it dropped this client. Nothing of "
@@ -168,7 +170,7 @@ def check_scheduler(client: Client) -> dict[str, Any]:
         )
     address = client.scheduler.address
     try:
-        answer: dict[str, Any] | None = ask(client, "version")
+        answer = SchedulerRPC(client).version()
     except OSError as error:
         raise LostComputation(
             f"The scheduler at {address} does not answer. See `xdask pools status`, start the pools if they are down "
@@ -185,11 +187,6 @@ def check_scheduler(client: Client) -> dict[str, Any]:
             "the pools (`xdask pools down`, `xdask pools up`), or use one image for both."
         )
     return answer
-
-
-def ask(client: Client, question: str, /, **values: Any) -> Any:
-    """Ask the plugin on the scheduler."""
-    return client.sync(getattr(client.scheduler, f"xdask_{question}"), **values)
 
 
 def _wait(client: Client, futures: list[Future[Any]], outputs: list[Any], progress: Progress | None) -> None:
@@ -216,14 +213,14 @@ def _until_begun(client: Client, futures: list[Future[Any]], outputs: list[Any],
     crosses would then be counted for the old one.
     """
     deadline = perf_counter() + _GRAPH_SECONDS
-    while ask(client, "newest", client=client.id, keys=outputs) == before and perf_counter() < deadline:
+    while SchedulerRPC(client).newest(outputs) == before and perf_counter() < deadline:
         if any(f.status != "finished" for f in futures):
             return  # refused, or lost: gathering tells
         sleep(_PAUSE_SECONDS)
 
 
 def _tell(client: Client, outputs: list[Any], progress: Progress) -> None:
-    if state := ask(client, "progress", client=client.id, keys=outputs):
+    if state := SchedulerRPC(client).progress(outputs):
         progress(state)
 
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import os
 import socket
 import ssl
-import warnings
 from pathlib import Path
 
 from distributed import Client, Security
-from distributed.comm.addressing import get_address_host_port
-from distributed.versions import VersionMismatchWarning
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.connections import host_and_port, without_version_warnings
 from xdask_pipelines.placement.local import tls
 from xdask_pipelines.placement.versions import refuse_different_versions
 
@@ -56,8 +54,7 @@ def connect(
     folder = None if certificates is None else _folder(certificates)
     security = _security(address, folder)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", VersionMismatchWarning)  # what it tells is an error just below
+        with without_version_warnings():  # what they tell is an error just below
             client = Client(address, security=security, timeout=timeout, set_as_default=set_as_default)
     except OSError as error:
         if problem := _problem(address, folder, security or Security()):
@@ -74,7 +71,7 @@ def connect(
 def _check_address(address: str) -> None:
     try:
         scheme, separator, _ = address.partition("://")
-        usable = (not separator or scheme in ("tcp", "tls")) and bool(get_address_host_port(address, strict=True)[1])
+        usable = (not separator or scheme in ("tcp", "tls")) and bool(host_and_port(address)[1])
     except (AttributeError, TypeError, ValueError):  # no text, no port, or a port that is no number
         usable = False
     if not usable:
@@ -185,7 +182,7 @@ def _handshake(address: str, context: ssl.SSLContext) -> bool:
     """Greet a port in TLS, and say whether it answered so; a refusal of certificates raises where they are checked."""
     try:
         with (
-            socket.create_connection(get_address_host_port(address), timeout=_PROBE_SECONDS) as plain,
+            socket.create_connection(host_and_port(address), timeout=_PROBE_SECONDS) as plain,
             context.wrap_socket(plain) as encrypted,
         ):
             if context.verify_mode != ssl.CERT_NONE:

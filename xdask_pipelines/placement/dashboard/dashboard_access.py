@@ -15,6 +15,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.routing import Matcher, Rule
 from tornado.web import RequestHandler
 
+from xdask_pipelines.placement.dask_internals.http_server import check_first, listens_at
 from xdask_pipelines.system.browser_requests import ANSWER_HEADERS, own_hosts, refusal
 
 #: Environment variable that names further hosts, separated by commas, by which browsers reach the dashboard.
@@ -46,6 +47,6 @@ class _Refused(RequestHandler):
 def guard_dashboard(scheduler: Scheduler) -> None:
     """Refuse what a page of another origin, or one under a foreign name of this machine, asks of the dashboard."""
     configured = filter(None, os.environ.get(HOSTS_VARIABLE, "").split(","))
-    server: Any = scheduler.http_server  # Dask adds both attributes
-    hosts = own_hosts(server.port, [f"{server.address}:{server.port}", *configured])
-    scheduler.http_application.default_router.rules.insert(0, Rule(_Foreign(hosts), _Refused))
+    address, port = listens_at(scheduler)
+    hosts = own_hosts(port, [f"{address}:{port}", *configured])
+    check_first(scheduler, Rule(_Foreign(hosts), _Refused))

@@ -12,10 +12,10 @@ from typing import Any
 from bokeh.models import BasicTicker, ColumnDataSource, FactorRange, HoverTool, NumeralTickFormatter, Range1d
 from bokeh.models.annotations import Title
 from bokeh.plotting import figure
-from dask.utils import format_bytes
 
 from xdask_pipelines.placement.dashboard.samples import Load, Sample
 from xdask_pipelines.system.safe_text import html
+from xdask_pipelines.system.units import format_bytes
 
 #: Pairs beyond these, the smallest, are drawn as one bar.
 MAX_PAIRS = 10

@@ -12,16 +12,12 @@ from typing import Any
 from bokeh.document import Document
 from bokeh.layouts import grid
 from bokeh.models.widgets import Div
-from bokeh.server.tornado import BokehTornado
 from distributed import Scheduler
-from distributed.dashboard.components import add_periodic_callback
-from distributed.dashboard.components.scheduler import BOKEH_THEME, env
-from distributed.dashboard.core import BokehApplication
-from distributed.dashboard.scheduler import template_variables
-from tornado.ioloop import IOLoop, PeriodicCallback
+from tornado.ioloop import PeriodicCallback
 
 from xdask_pipelines.placement.dashboard.panels import Across, Backlog, Lines, table
 from xdask_pipelines.placement.dashboard.samples import EVERY_SECONDS, PAGE, Samples
+from xdask_pipelines.placement.dask_internals import dashboards
 from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin
 
 _MILLISECONDS = round(EVERY_SECONDS * 1000)
@@ -29,25 +25,13 @@ _MILLISECONDS = round(EVERY_SECONDS * 1000)
 
 def add_page(scheduler: Scheduler, plugin: PlacementPlugin) -> None:
     """Add the page to the scheduler's dashboard, and a link to it in the bar of each page; nothing if it has none."""
-    bokeh = next((a for a in scheduler.http_application.applications if isinstance(a, BokehTornado)), None)
-    if bokeh is None:
-        return
     pooled = [region for region, rates in plugin.settings.pools.items() if rates.threads]
     samples = Samples(scheduler, plugin.ledger.totals, pooled)
+    if not dashboards.add_page(scheduler, PAGE, lambda document, extra: Page(samples).show(document, extra)):
+        return
     clock = PeriodicCallback(samples.take, _MILLISECONDS)
     scheduler.periodic_callbacks["xdask-samples"] = clock
     clock.start()
-
-    def draw(_: Scheduler, extra: Mapping[str, Any], document: Document) -> None:
-        Page(samples).show(document, extra)
-
-    shared = template_variables(scheduler)  # one dictionary for all pages
-    shared["pages"].insert(1, PAGE)
-    # A running Bokeh application takes no more pages: this is a second one, connected as Dask connects its own.
-    page = BokehApplication({f"/{PAGE}": draw}, scheduler, prefix=bokeh.prefix, template_variables=shared)
-    scheduler.http_application.add_application(page)
-    page.initialize(IOLoop.current())
-    page.start()
 
 
 class Page:
@@ -73,10 +57,8 @@ class Page:
         document.title = "Dask: Regions"
         document.add_root(self._table)
         document.add_root(grid(rows, sizing_mode="stretch_width"))
-        document.template = env.get_template("simple.html")
-        document.template_variables.update(extra)
-        document.theme = BOKEH_THEME
-        add_periodic_callback(document, self, _MILLISECONDS)
+        dashboards.dress(document, extra)
+        dashboards.update_every(document, self, _MILLISECONDS)
 
     def update(self) -> None:
         """Draw anew."""

@@ -14,12 +14,13 @@ from dask._task_spec import Task
 from dask.array.reductions import mean_chunk, moment_chunk
 from dask.base import collections_to_expr, unpack_collections
 from dask.blockwise import Blockwise, BlockwiseDepDict, blockwise, blockwise_token, optimize_blockwise
+from dask.core import flatten
 from dask.highlevelgraph import HighLevelGraph, Layer, MaterializedLayer
 from dask.sizeof import sizeof
 from dask.typing import Key
 from distributed.shuffle._rechunk import P2PRechunkLayer
 
-__all__ = ["Blockwise", "HighLevelGraph", "Layer", "MaterializedLayer", "blockwise"]
+__all__ = ["Blockwise", "HighLevelGraph", "Layer", "MaterializedLayer", "blockwise", "flatten"]
 
 
 # ---- graphs -----------------------------------------------------------------------------------------------------------

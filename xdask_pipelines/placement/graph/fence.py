@@ -16,11 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from dask.core import flatten
 from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
-from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph, fuse_blocks, in_order
+from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph, flatten, fuse_blocks, in_order
 from xdask_pipelines.placement.dask_internals.task_specs import (
     Alias,
     DataNode,

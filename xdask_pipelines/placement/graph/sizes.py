@@ -52,15 +52,6 @@ Chunks = tuple[tuple[float, ...], ...]
 Chunked = tuple[Chunks, np.dtype[Any]]
 
 
-def human_bytes(nbytes: float) -> str:
-    """Bytes for people, in decimal units: ``7.7 MB``."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if nbytes < 999.5 or unit == "TB":
-            break
-        nbytes /= 1000
-    return f"{nbytes:.0f} {unit}" if unit == "B" or nbytes >= 99.5 else f"{nbytes:.1f} {unit}"
-
-
 class Sizes:
     """Bytes of each block of the arrays that a graph's layers stand for.
 

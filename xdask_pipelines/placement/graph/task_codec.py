@@ -10,8 +10,7 @@ import lzma
 import zlib
 from typing import Any
 
-from distributed.protocol.pickle import dumps, loads
-
+from xdask_pipelines.placement.dask_internals.pickles import dumps, loads
 from xdask_pipelines.placement.dask_internals.task_specs import (
     GraphNode,
     Task,

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from xdask_pipelines.placement.graph.sizes import human_bytes
+from xdask_pipelines.system.units import format_bytes
 
 _INK, _WORKER, _CLIENT, _ARROW = "#22303c", "#e3eef7", "#f6ead7", "#b5512f"
 _WIDTH, _HEIGHT = 2.3, 1.0
@@ -64,13 +64,13 @@ def picture(
         )
         if bytes_read.get(region):
             readers = reading.get(region, 0)
-            lines.append(f"{readers:,} read{'s' * (readers == 1)} {human_bytes(bytes_read[region])}")
+            lines.append(f"{readers:,} read{'s' * (readers == 1)} {format_bytes(bytes_read[region])}")
         if assigned.get(region):
             lines.append(f"{assigned[region]:,} assigned to save bytes")
         _box(axes, x, y, region, lines, _CLIENT if region == client_region else _WORKER)
     total = sum(pairs.values())
     read = sum(bytes_read.values())
-    title = f"{human_bytes(read)} read at home, {human_bytes(total)} across Regions"
+    title = f"{format_bytes(read)} read at home, {format_bytes(total)} across Regions"
     axes.text(0, 2.7, title, ha="center", va="top", fontsize=15, color=_INK, weight="bold")
     axes.text(0, 2.3, subtitle, ha="center", va="top", fontsize=11, color=_INK)
     out = io.BytesIO()
@@ -119,7 +119,7 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], nby
     x = (1 - t) ** 2 * x0 + 2 * t * (1 - t) * cx + t**2 * x1
     y = (1 - t) ** 2 * y0 + 2 * t * (1 - t) * cy + t**2 * y1
     label = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 1.5}
-    axes.text(x, y, human_bytes(nbytes), ha="center", va="center", fontsize=11, color=_ARROW, zorder=5, bbox=label)
+    axes.text(x, y, format_bytes(nbytes), ha="center", va="center", fontsize=11, color=_ARROW, zorder=5, bbox=label)
 
 
 def _edge(inside: tuple[float, float], towards: tuple[float, float]) -> tuple[float, float]:

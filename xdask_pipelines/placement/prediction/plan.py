@@ -14,13 +14,12 @@ from functools import partial
 from typing import Any, Literal
 
 import dask
-from dask.core import flatten
 from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.client.compute import refuse_query_planning
 from xdask_pipelines.placement.client.containers import unpack
-from xdask_pipelines.placement.dask_internals.graph_layers import submitted
+from xdask_pipelines.placement.dask_internals.graph_layers import flatten, submitted
 from xdask_pipelines.placement.dask_internals.task_specs import GraphNode, tasks_of
 from xdask_pipelines.placement.footprint import footprint
 from xdask_pipelines.placement.graph.fence import fenced

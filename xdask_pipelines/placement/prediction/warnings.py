@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dask.typing import Key
 
 from xdask_pipelines.placement.graph.fence import MAX_TASKS
-from xdask_pipelines.placement.graph.sizes import human_bytes
 from xdask_pipelines.placement.prediction.forecast import Forecast, Step
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.system.units import format_bytes
 
 #: More than this from one Region to another is worth a word.
 MUCH_BYTES = 100_000_000
@@ -27,7 +27,7 @@ def of_run(expected: Forecast, steps: Mapping[Key, Step], settings: Settings) ->
         memory = settings.rates(region).memory_bytes
         if memory and peak > memory:
             said.append(
-                f"{human_bytes(peak)} of results fill the pool of {region} at a time, which has {human_bytes(memory)}: "
+                f"{format_bytes(peak)} of results fill the pool of {region} at a time, which has {format_bytes(memory)}: "
                 "split into partitions, or let the pool grow (max_workers in regions.yaml)."
             )
     largest: dict[str, int] = {}
@@ -39,8 +39,8 @@ def of_run(expected: Forecast, steps: Mapping[Key, Step], settings: Settings) ->
         limit = settings.rates(region).process_memory_bytes
         if limit and needed > limit:
             said.append(
-                f"One task in {region} needs {human_bytes(needed)}, more than a worker process has there "
-                f"({human_bytes(limit)}): use smaller chunks."
+                f"One task in {region} needs {format_bytes(needed)}, more than a worker process has there "
+                f"({format_bytes(limit)}): use smaller chunks."
             )
     for region, levels in sorted(expected.round_trips.items()):
         waits = levels * settings.link(settings.client_region, region).rtt_seconds
@@ -65,10 +65,10 @@ def of_graph(
         src, dst = pair.split("->")
         if n > MUCH_BYTES:
             remedy = "write it at home instead" if dst == settings.client_region else "reduce or regrid it there first"
-            said.append(f"{human_bytes(n)} would move from {src} to {dst}: {remedy}.")
+            said.append(f"{format_bytes(n)} would move from {src} to {dst}: {remedy}.")
     if neutral_bytes > MUCH_BYTES:
         said.append(
-            f"{human_bytes(neutral_bytes)} are made by tasks without a home, which run anywhere: placement.pin gives "
+            f"{format_bytes(neutral_bytes)} are made by tasks without a home, which run anywhere: placement.pin gives "
             "them one."
         )
     if guessed:

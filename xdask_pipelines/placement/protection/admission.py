@@ -14,6 +14,7 @@ from typing import Any
 
 from distributed import Scheduler
 
+from xdask_pipelines.placement.dask_internals.scheduler_requests import ask_worker, handle
 from xdask_pipelines.placement.versions import MEND, own_versions, version_problem
 from xdask_pipelines.placement.worker.introduction import FOLDERS, INTRODUCTION, introduction_in
 from xdask_pipelines.topology.names import POOL_PREFIX
@@ -43,7 +44,7 @@ def control_admission(scheduler: Scheduler, remedy: str) -> None:
         logger.warning("a worker was refused: %s", problem)
         await comm.write({"status": "error", "message": problem, "time": time()})
 
-    scheduler.handlers["register-worker"] = register
+    handle(scheduler, "register-worker", register)
 
 
 def _unfit(about: dict[str, Any], versions: dict[str, str | None], remedy: str) -> str | None:
@@ -131,7 +132,7 @@ def _nothing_in_common(folder: _Folder, theirs: _Folder) -> bool:
 async def _seen_now(scheduler: Scheduler, address: str, variable: str) -> _Folder | None:
     """What a worker sees in its folder now; None if it does not answer."""
     try:
-        said = await asyncio.wait_for(getattr(scheduler.rpc(address), INTRODUCTION)(), _ANSWER_SECONDS)
+        said = await asyncio.wait_for(ask_worker(scheduler, address, INTRODUCTION), _ANSWER_SECONDS)
     except (OSError, TimeoutError):
         return None
     found: _Folder | None = said["folders"].get(variable)

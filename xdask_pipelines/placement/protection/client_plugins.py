@@ -9,20 +9,19 @@ others, and each worker that joins later gets all of them.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
 from contextlib import suppress
 from typing import Any
 
 from distributed import NannyPlugin, Scheduler
 from distributed.diagnostics.plugin import InstallPlugin, SchedulerUploadFile, UploadFile
-from distributed.protocol.pickle import loads
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.pickles import loads
+from xdask_pipelines.placement.dask_internals.scheduler_requests import AsyncHandler, handle, handle_nanny_plugins
 from xdask_pipelines.placement.protection.shared_use import refuse_while_others_compute
 from xdask_pipelines.placement.protection.uploads import Uploads
 from xdask_pipelines.placement.scheduler.result_delivery import Deliver
-
-_Handler = Callable[..., Awaitable[Any]]
 
 
 def control_plugins(scheduler: Scheduler) -> None:
@@ -35,14 +34,13 @@ def control_plugins(scheduler: Scheduler) -> None:
     uploads = Uploads(scheduler)
     on_workers = _checking_uploads(scheduler.register_worker_plugin, uploads)
     on_nannies = _without_restart(scheduler, scheduler.register_nanny_plugin)
-    # The method too: plugins of Dask that install packages or upload folders call it on the scheduler.
-    scheduler.register_nanny_plugin = on_nannies  # type: ignore[assignment, method-assign]
+    handle_nanny_plugins(scheduler, on_nannies)
     unregister_on_workers, unregister_on_nannies = (
         scheduler.unregister_worker_plugin,
         scheduler.unregister_nanny_plugin,
     )
     names = {*scheduler.plugins, Deliver.name}
-    for handler, handle in {
+    for request, answer in {
         "register_scheduler_plugin": _checking_scheduler(scheduler, uploads),
         "unregister_scheduler_plugin": _without_comm(scheduler.unregister_scheduler_plugin),
         "register_worker_plugin": _on_all_or_none(on_workers, unregister_on_workers),
@@ -50,29 +48,29 @@ def control_plugins(scheduler: Scheduler) -> None:
         "register_nanny_plugin": _on_all_or_none(on_nannies, unregister_on_nannies),
         "unregister_nanny_plugin": unregister_on_nannies,
     }.items():
-        scheduler.handlers[handler] = _unless_reserved(handle, names)
+        handle(scheduler, request, _unless_reserved(answer, names))
 
 
-def _unless_reserved(handle: _Handler, names: Collection[str]) -> _Handler:
+def _unless_reserved(answer: AsyncHandler, names: Collection[str]) -> AsyncHandler:
     async def checked(comm: Any = None, *, name: str, **options: Any) -> Any:
         if name in names:
             raise PlacementError(
                 f"A plugin named {name!r} cannot be registered or removed by a client: the pools need theirs of that name. "
                 "Give your plugin another `name`."
             )
-        return await handle(comm, name=name, **options)
+        return await answer(comm, name=name, **options)
 
     return checked
 
 
-def _without_comm(handle: _Handler) -> _Handler:
+def _without_comm(answer: AsyncHandler) -> AsyncHandler:
     async def handled(comm: Any, **options: Any) -> Any:
-        return await handle(**options)
+        return await answer(**options)
 
     return handled
 
 
-def _checking_scheduler(scheduler: Scheduler, uploads: Uploads) -> _Handler:
+def _checking_scheduler(scheduler: Scheduler, uploads: Uploads) -> AsyncHandler:
     async def register_scheduler_plugin(comm: Any, *, plugin: Any, name: str, idempotent: bool) -> None:
         plugin = loads(plugin) if isinstance(plugin, bytes) else plugin
         if isinstance(plugin, InstallPlugin):
@@ -88,7 +86,7 @@ def _checking_scheduler(scheduler: Scheduler, uploads: Uploads) -> _Handler:
     return register_scheduler_plugin
 
 
-def _checking_uploads(register: _Handler, uploads: Uploads) -> _Handler:
+def _checking_uploads(register: AsyncHandler, uploads: Uploads) -> AsyncHandler:
     async def register_worker_plugin(comm: Any, plugin: bytes, name: str, *, idempotent: bool) -> Any:
         loaded = _loaded(plugin)
         if isinstance(loaded, UploadFile):
@@ -98,7 +96,7 @@ def _checking_uploads(register: _Handler, uploads: Uploads) -> _Handler:
     return register_worker_plugin
 
 
-def _without_restart(scheduler: Scheduler, register: _Handler) -> _Handler:
+def _without_restart(scheduler: Scheduler, register: AsyncHandler) -> AsyncHandler:
     async def register_nanny_plugin(comm: Any, plugin: bytes, name: str, idempotent: bool) -> Any:
         loaded = _loaded(plugin)
         if not isinstance(loaded, NannyPlugin) or getattr(loaded, "restart", False):
@@ -121,7 +119,7 @@ def _loaded(plugin: bytes) -> Any:
         return None
 
 
-def _on_all_or_none(register: _Handler, unregister: _Handler) -> _Handler:
+def _on_all_or_none(register: AsyncHandler, unregister: AsyncHandler) -> AsyncHandler:
     """Register a plugin on all workers, or on none if it fails on one.
 
     Dask keeps a plugin that failed, and sends it to workers that join. One that cannot be unpickled ends each of them, so

@@ -10,10 +10,10 @@ from collections.abc import Callable, Collection
 from time import monotonic
 
 from distributed import Scheduler
-from distributed.scheduler import TaskState
 
 from xdask_pipelines.errors import EmptyPool
-from xdask_pipelines.placement.protection.waiting_tasks import fail
+from xdask_pipelines.placement.dask_internals.scheduling import fail, without_worker
+from xdask_pipelines.placement.dask_internals.task_states import TaskState
 from xdask_pipelines.topology.names import pool_name
 
 
@@ -52,7 +52,7 @@ class EmptyPools:
             Region of the pool that a task waits for, None if any pool would do.
         """
         waiting: defaultdict[str, list[TaskState]] = defaultdict(list)
-        for ts in list(scheduler.unrunnable):
+        for ts in without_worker(scheduler):
             if region := pool_of_wait(ts):
                 waiting[region].append(ts)
         alive = {pool for worker in scheduler.workers.values() for pool in worker.resources}

@@ -9,13 +9,15 @@ Dask does not say which client asks, so that a request counts as another's as so
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Any
 
 from dask.typing import Key
 from distributed import Scheduler
-from distributed.scheduler import WorkerState
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.scheduler_requests import handle, handle_cancel, handler
+from xdask_pipelines.placement.dask_internals.task_states import WorkerState
 from xdask_pipelines.placement.scheduler.backlog import pool_of
 from xdask_pipelines.topology.names import pool_name
 
@@ -25,10 +27,9 @@ _ENDED = frozenset({"memory", "erred", "released", "forgotten"})
 def protect_shared_work(scheduler: Scheduler) -> None:
     """Refuse what would lose the work of other clients of a scheduler."""
     for name in ("restart", "restart_workers", "terminate"):
-        scheduler.handlers[name] = _unshared(scheduler, scheduler.handlers[name], name)
-    scheduler.handlers["retire_workers"] = _retiring(scheduler)
-    # The method too: it calls itself for dependents.
-    scheduler.stimulus_cancel = scheduler.stream_handlers["cancel-keys"] = _cancelling(scheduler)  # type: ignore[method-assign]
+        handle(scheduler, name, _unshared(scheduler, handler(scheduler, name), name))
+    handle(scheduler, "retire_workers", _retiring(scheduler))
+    handle_cancel(scheduler, partial(_cancelling, scheduler))
 
 
 def refuse_while_others_compute(scheduler: Scheduler, deed: str, instead: str) -> None:
@@ -52,7 +53,7 @@ def refuse_while_others_compute(scheduler: Scheduler, deed: str, instead: str) -
         )
 
 
-def _unshared(scheduler: Scheduler, handle: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _unshared(scheduler: Scheduler, answer: Callable[..., Any], name: str) -> Callable[..., Any]:
     """Restart or end a scheduler, unless several clients are connected and tasks run."""
 
     async def handled(**options: Any) -> Any:
@@ -61,7 +62,7 @@ def _unshared(scheduler: Scheduler, handle: Callable[..., Any], name: str) -> Ca
             f"{name!r} would lose the work of others",
             "Cancel your own futures instead, or wait; an operator stops the pools with `xdask pools down`.",
         )
-        return await handle(**options)
+        return await answer(**options)
 
     return handled
 
@@ -113,14 +114,13 @@ def _refuse_to_empty(scheduler: Scheduler, region: str, leaving: Collection[Work
     )
 
 
-def _cancelling(scheduler: Scheduler) -> Callable[..., None]:
+def _cancelling(scheduler: Scheduler, stimulus_cancel: Callable[..., None]) -> Callable[..., None]:
     """`Scheduler.stimulus_cancel` for the client that asks alone: ``force`` would cancel keys that others share.
 
     Dask (2026.8.0) asserts that a client wants each task that depends on a cancelled one. Where that is an intermediate task
     (`client.cancel` of a persisted array that a running sum needs), the assertion ends the client's connection, and all of
     its work.
     """
-    stimulus_cancel = scheduler.stimulus_cancel
 
     def cancel(keys: Iterable[Key], client: str, force: bool, reason: str, msg: str) -> None:
         wanted = [key for key in keys if (ts := scheduler.tasks.get(key)) and ts.who_wants]

@@ -11,10 +11,10 @@ from time import monotonic
 
 from dask.typing import Key
 from distributed import Scheduler
-from distributed.scheduler import TaskState
 
 from xdask_pipelines.errors import PlacementError
-from xdask_pipelines.placement.protection.waiting_tasks import fail, resume
+from xdask_pipelines.placement.dask_internals.scheduling import fail, resume, without_worker
+from xdask_pipelines.placement.dask_internals.task_states import TaskState, annotate, free_hosts, require, restrict
 from xdask_pipelines.placement.scheduler.backlog import pool_of
 from xdask_pipelines.topology.names import POOL_PREFIX, pool_name
 
@@ -39,10 +39,11 @@ class Unsatisfiable:
         Tasks are shared by all who read the same data: the keywords of one must not make the others wait, or fail.
         """
         if ts.annotations and not _KEYWORDS.isdisjoint(ts.annotations):
-            ts.annotations = {k: v for k, v in ts.annotations.items() if k not in _KEYWORDS}
-            ts.worker_restrictions = ts.host_restrictions = None
+            annotate(ts, {k: v for k, v in ts.annotations.items() if k not in _KEYWORDS})
+            restrict(ts, None)
+            free_hosts(ts)
             pools = {k: v for k, v in (ts.resource_restrictions or {}).items() if k.startswith(POOL_PREFIX)}
-            ts.resource_restrictions = pools or None
+            require(ts, pools or None)
             self._freed.append(ts.key)
 
     def look(self, scheduler: Scheduler, pool_of_wait: Callable[[TaskState], str | None]) -> None:
@@ -60,7 +61,7 @@ class Unsatisfiable:
         alive = {pool for worker in scheduler.workers.values() for pool in worker.resources}
         self._since = {
             ts: self._since.get(ts, monotonic())
-            for ts in scheduler.unrunnable
+            for ts in without_worker(scheduler)
             if _restricted(ts) and ((region := pool_of_wait(ts)) is None or pool_name(region) in alive)
         }
         for ts, since in list(self._since.items()):

@@ -6,11 +6,11 @@ process ended (Dask sees that at once, and their nanny starts another).
 
 from __future__ import annotations
 
-import distributed.scheduler
 from distributed import Scheduler
-from distributed.scheduler import heartbeat_interval
-from tornado.ioloop import PeriodicCallback
 
+from xdask_pipelines.placement.dask_internals.liveness import give_seldom, restart_silent
+
+#: Dask looks once in the time that a worker may be silent, so that it takes up to twice as long.
 _LOOKS = 10
 #: Dask's few workers speak twice a second: over a WAN, 2 kB/s each, which cross Regions day and night.
 _HEARTBEAT_SECONDS = 5.0
@@ -18,17 +18,9 @@ _HEARTBEAT_SECONDS = 5.0
 
 def seldom_heartbeats() -> None:
     """Let workers of this process's scheduler say less often that they live, however few they are."""
-    distributed.scheduler.heartbeat_interval = lambda n: max(_HEARTBEAT_SECONDS, heartbeat_interval(n))
+    give_seldom(_HEARTBEAT_SECONDS)
 
 
 def give_up_frozen(scheduler: Scheduler, seconds: float) -> None:
-    """Restart workers that have been silent for so long; their nanny kills them, their tasks go elsewhere in the pool.
-
-    Dask looks only once in that time, so that it takes up to twice as long: here it looks ten times.
-    """
-    if before := scheduler.periodic_callbacks.pop("worker-ttl", None):
-        before.stop()
-    scheduler.worker_ttl = seconds
-    look = PeriodicCallback(scheduler.check_worker_ttl, 1_000 * seconds / _LOOKS)
-    scheduler.periodic_callbacks["worker-ttl"] = look
-    look.start()
+    """Restart workers that have been silent for so long; their nanny kills them, their tasks go elsewhere in the pool."""
+    restart_silent(scheduler, seconds, _LOOKS)

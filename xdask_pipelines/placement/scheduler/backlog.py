@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from distributed import Scheduler
-from distributed.scheduler import TaskState, WorkerState
 
+from xdask_pipelines.placement.dask_internals.scheduling import expected_seconds, without_worker
+from xdask_pipelines.placement.dask_internals.task_states import TaskState, WorkerState
 from xdask_pipelines.topology.names import POOL_PREFIX
 
 #: Figures of one pool, all zero.
@@ -61,10 +62,10 @@ def count(scheduler: Scheduler, region_of: Callable[[TaskState], str | None]) ->
         pool["seconds"] += worker.occupancy
         pool["held_bytes"] += worker.nbytes
         pool["memory_bytes"] += worker.memory_limit
-    for state, tasks in (("no_worker", scheduler.unrunnable), ("queued", scheduler.queued)):
+    for state, tasks in (("no_worker", without_worker(scheduler)), ("queued", scheduler.queued)):
         for ts in tasks:
             if (region := region_of(ts)) is not None:
                 pool = pools.setdefault(region, dict(EMPTY))
                 pool[state] += 1
-                pool["seconds"] += scheduler._get_prefix_duration(ts.prefix)
+                pool["seconds"] += expected_seconds(scheduler, ts)
     return pools

@@ -1,56 +1,24 @@
 """Taking workers out of a pool without losing or recomputing anything.
 
-Belongs here: choosing who leaves, handing over, refusing. Does not belong here: where results move meanwhile
-(pool_transfers), how many workers a pool should have (scaling).
+Belongs here: choosing who leaves, handing over, refusing. Does not belong here: asking for it (drain), where results move
+meanwhile (pool_transfers), how many workers a pool should have (scaling).
 """
 
 from __future__ import annotations
 
 from asyncio import gather, sleep
 from collections.abc import Sequence
-from time import monotonic
 from typing import Any
 
-from distributed import Client, Scheduler
-from distributed.core import Status
-from distributed.scheduler import TaskState, WorkerState
+from distributed import Scheduler
 
-from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.scheduling import close_gracefully, hand_over, reopen
+from xdask_pipelines.placement.dask_internals.task_states import TaskState, WorkerState
 from xdask_pipelines.placement.scheduler.backlog import pool_of
 from xdask_pipelines.topology.names import pool_name
 
 _LOOK_SECONDS = 0.05
 Workers = int | Sequence[str]
-
-
-def drain(client: Client, region: str, workers: Workers = 1) -> list[str]:
-    """Take workers out of a pool without losing or recomputing anything.
-
-    They take no new tasks, finish those that run, hand what waits and what they hold to the other workers of their
-    pool, and end with their nannies. Nothing leaves the Region.
-
-    Parameters
-    ----------
-    client
-        Connected to a scheduler that `local_regions` or ``xdask pools up`` started.
-    region
-        Region of the pool.
-    workers
-        How many (those that hold least), or addresses of workers.
-
-    Returns
-    -------
-    Addresses of the workers that ended.
-
-    Raises
-    ------
-    PlacementError
-        If the pool has no such workers, or those that stay cannot take over what is needed: nothing was drained.
-    """
-    answer = client.sync(client.scheduler.xdask_drain, region=region, workers=workers)  # type: ignore[union-attr]
-    if "refused" in answer:
-        raise PlacementError(answer["refused"])
-    return list(answer["drained"])
 
 
 async def drain_on_scheduler(scheduler: Scheduler, region: str, workers: Workers) -> dict[str, Any]:
@@ -68,12 +36,12 @@ async def drain_on_scheduler(scheduler: Scheduler, region: str, workers: Workers
         return {"refused": why}
     before = [ws.address for ws in leaving]
     for ws in leaving:
-        _set_status(scheduler, ws, Status.closing_gracefully)
+        close_gracefully(scheduler, ws)
     handed = all(await gather(*(_hand_over_tasks(scheduler, ws, region) for ws in leaving)))
     drained = await scheduler.retire_workers(workers=before, close_workers=True) if handed else {}
     stayed = [ws for ws in leaving if ws.address not in drained and scheduler.workers.get(ws.address) is ws]
     for ws in stayed:
-        _set_status(scheduler, ws, Status.running)
+        reopen(scheduler, ws)
     if stayed:
         names = ", ".join(sorted(ws.address for ws in stayed))
         return {
@@ -97,20 +65,11 @@ def _refuses(region: str, leaving: set[WorkerState], staying: set[WorkerState]) 
     )
 
 
-def _set_status(scheduler: Scheduler, ws: WorkerState, status: Status) -> None:
-    """As `Scheduler.retire_workers` does: on the scheduler at once, and told to the worker."""
-    stimulus = f"xdask-drain-{monotonic()}"
-    scheduler.handle_worker_status_change(status, ws, stimulus)
-    message = {"op": "worker-status-change", "status": status.name, "stimulus_id": stimulus}
-    scheduler.stream_comms[ws.address].send(message)
-
-
 async def _hand_over_tasks(scheduler: Scheduler, ws: WorkerState, region: str) -> bool:
     """Wait until a worker has no task: what it has not begun is stolen from it, what runs ends there.
 
     False if the pool has no other worker any more.
     """
-    stealing = scheduler.extensions["stealing"]
     asked: set[TaskState] = set()
     while scheduler.workers.get(ws.address) is ws and ws.processing:
         takers = [other for other in scheduler.running if pool_of(other) == region]
@@ -119,6 +78,6 @@ async def _hand_over_tasks(scheduler: Scheduler, ws: WorkerState, region: str) -
         for ts in [ts for ts in ws.processing if ts not in asked and ts not in ws.long_running]:
             # The worker refuses for what it has begun: each is asked for once.
             asked.add(ts)
-            stealing.move_task_request(ts, ws, min(takers, key=lambda t: len(t.processing)))
+            hand_over(scheduler, ts, ws, min(takers, key=lambda t: len(t.processing)))
         await sleep(_LOOK_SECONDS)
     return True

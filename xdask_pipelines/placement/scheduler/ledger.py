@@ -13,8 +13,9 @@ from typing import Any
 
 from dask.typing import Key
 from distributed import Scheduler
-from distributed.scheduler import TaskState
 
+from xdask_pipelines.placement.dask_internals.scheduler_requests import answer, hear
+from xdask_pipelines.placement.dask_internals.task_states import TaskState
 from xdask_pipelines.placement.graph.placement_rules import Home
 from xdask_pipelines.placement.scheduler.computation import Computation, Computations
 from xdask_pipelines.placement.scheduler.result_delivery import Deliveries
@@ -45,15 +46,15 @@ class Ledger:
     def start(self, scheduler: Scheduler) -> None:
         """Listen to workers, answer clients."""
         self.scheduler = scheduler
-        scheduler.handlers["xdask_report"] = self._answer_report
-        scheduler.handlers["xdask_progress"] = self._answer_progress
-        scheduler.handlers["xdask_newest"] = self._answer_newest
-        scheduler.stream_handlers["xdask-read"] = self._on_read
-        scheduler.stream_handlers["xdask-received"] = self._on_received
-        scheduler.stream_handlers["xdask-sent"] = self._on_sent
-        scheduler.stream_handlers["xdask-delivered"] = self._on_delivered
-        scheduler.stream_handlers["xdask-shuffled"] = self._on_shuffled
-        scheduler.stream_handlers["xdask-violation"] = self._on_violation
+        answer(scheduler, "report", self._answer_report)
+        answer(scheduler, "progress", self._answer_progress)
+        answer(scheduler, "newest", self._answer_newest)
+        hear(scheduler, "read", self._on_read)
+        hear(scheduler, "received", self._on_received)
+        hear(scheduler, "sent", self._on_sent)
+        hear(scheduler, "delivered", self._on_delivered)
+        hear(scheduler, "shuffled", self._on_shuffled)
+        hear(scheduler, "violation", self._on_violation)
         self.deliveries.start(scheduler)
 
     def left(self, key: Key, *, forgotten: bool) -> None:

@@ -14,15 +14,24 @@ import logging
 from collections import Counter
 from typing import Any
 
-from dask._task_spec import Task
 from dask.typing import Key
 from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
-from distributed.scheduler import TaskState, WorkerState
 from tornado.ioloop import PeriodicCallback
 
 from xdask_pipelines import __version__
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.scheduler_requests import answer
+from xdask_pipelines.placement.dask_internals.scheduling import be_first, note_submitting_task
+from xdask_pipelines.placement.dask_internals.task_specs import Task
+from xdask_pipelines.placement.dask_internals.task_states import (
+    TaskState,
+    WorkerState,
+    prioritise,
+    refuse_other_workers,
+    require,
+    respecify,
+)
 from xdask_pipelines.placement.graph.fence import know_what_is_held
 from xdask_pipelines.placement.graph.homes import describe_mixture, marks
 from xdask_pipelines.placement.graph.placement_rules import Home, Node, cheapest, decide, is_barrier, topological
@@ -61,7 +70,7 @@ def _priority(ts: TaskState) -> tuple[float, ...]:
 def _take_turn(ts: TaskState, turn: float) -> None:
     user, _, *order = _priority(ts)
     # A priority above 0 has chosen the turn already; one below 0 lets the tasks of all others go first.
-    ts.priority = (user if user > 0 else 0, turn, *order)
+    prioritise(ts, (user if user > 0 else 0, turn, *order))
 
 
 class _OnePool(dict[str, dict[str, float]]):
@@ -99,16 +108,16 @@ class PlacementPlugin(SchedulerPlugin):
     async def start(self, scheduler: Scheduler) -> None:
         """Answer clients and workers, watch for empty pools, keep results in theirs."""
         self.scheduler = scheduler
-        scheduler.handlers["xdask_version"] = self._answer_version
-        scheduler.handlers["xdask_backlog"] = lambda: backlog.count(scheduler, self._pool_of_wait)
-        scheduler.handlers["xdask_drain"] = self._answer_drain
+        answer(scheduler, "version", self._answer_version)
+        answer(scheduler, "backlog", lambda: backlog.count(scheduler, self._pool_of_wait))
+        answer(scheduler, "drain", self._answer_drain)
         watch = PeriodicCallback(self._look_at_waiting, 500)
         scheduler.periodic_callbacks["xdask-waiting"] = watch
         watch.start()
         # Before those of Dask: when a worker leaves, a P2P shuffle restarts at once, and must find its pool as it is then.
-        scheduler.plugins = {NAME: self, **scheduler.plugins}
+        be_first(scheduler, NAME, self)
         know_what_is_held(self._held_in)
-        self._note_submitting_tasks(scheduler)
+        note_submitting_task(scheduler, self._note_submitting_task)
         control_admission(scheduler, self.settings.mend)
         protect_shared_work(scheduler)
         keep_home(scheduler, self._region_of)
@@ -123,15 +132,9 @@ class PlacementPlugin(SchedulerPlugin):
     async def _answer_drain(self, region: str, workers: Workers) -> dict[str, Any]:
         return await drain_on_scheduler(self.scheduler, region, workers)
 
-    def _note_submitting_tasks(self, scheduler: Scheduler) -> None:
+    def _note_submitting_task(self, key: Key | None) -> None:
         """Remember which task submits a graph: Dask does not say so to plugins."""
-        create = scheduler._create_taskstate_from_graph
-
-        def create_noting(**values: Any) -> dict[str, float]:
-            self._submitting = values["submitting_task"]
-            return create(**values)
-
-        scheduler._create_taskstate_from_graph = create_noting  # type: ignore[method-assign]
+        self._submitting = key
 
     # ---- at submission ----------------------------------------------------------------------------------------
 
@@ -179,7 +182,7 @@ class PlacementPlugin(SchedulerPlugin):
             if len(reads | pins) > 1:
                 message = describe_mixture(key, reads | pins)
                 computation.problems.append(message)
-                ts.run_spec = Task(key, _refuse, message)
+                respecify(ts, Task(key, _refuse, message))
             nodes[key] = Node(reads, pins, needs[key], users[key], getattr(ts.run_spec, "region", None))
         for key, home in decide(nodes, wanted, self._decided.get).items():
             self._decided[key] = home
@@ -225,9 +228,9 @@ class PlacementPlugin(SchedulerPlugin):
 
     def _assign(self, ts: TaskState, region: str) -> None:
         kept = {k: v for k, v in (ts.resource_restrictions or {}).items() if not k.startswith(POOL_PREFIX)}
-        ts.resource_restrictions = {**kept, pool_name(region): 0} if kept else self._restrictions[region]
+        require(ts, {**kept, pool_name(region): 0} if kept else self._restrictions[region])
         # `allow_other_workers` would send the task to a worker of any pool, and stealing would carry it on from there.
-        ts.loose_restrictions = False
+        refuse_other_workers(ts)
         if is_barrier(ts.key):
             self._shuffles.bind(ts, region)
 

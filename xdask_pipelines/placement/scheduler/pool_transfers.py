@@ -13,11 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import distributed.scheduler
 from distributed import Scheduler
 from distributed.active_memory_manager import ReduceReplicas, RetireWorker, Suggestion, SuggestionGenerator
-from distributed.scheduler import TaskState, WorkerState
 
+from xdask_pipelines.placement.dask_internals.result_copies import acquire_by, retire_by, send_for, thin_out_by
+from xdask_pipelines.placement.dask_internals.scheduler_requests import handle
+from xdask_pipelines.placement.dask_internals.task_states import TaskState, WorkerState
 from xdask_pipelines.placement.scheduler.backlog import pool_of
 from xdask_pipelines.topology.names import POOL_PREFIX
 
@@ -32,14 +33,11 @@ def keep_home(scheduler: Scheduler, region_of: Callable[[TaskState], str | None]
     region_of
         Region that a task is bound to.
     """
-    distributed.scheduler.RetireWorker = _RetireWithinPool  # type: ignore[attr-defined]
-    memory = scheduler.extensions["amm"]
-    for policy in [p for p in memory.policies if type(p) is ReduceReplicas]:
-        memory.policies.remove(policy)
-        memory.add_policy(_ReduceReplicasAbroad(region_of))
-    scheduler.handlers["rebalance"] = _within_pools(scheduler, scheduler.rebalance)
-    scheduler.handlers["replicate"] = _within_pools(scheduler, scheduler.replicate)
-    scheduler.request_acquire_replicas = _from_the_pool(scheduler)  # type: ignore[method-assign]
+    retire_by(_RetireWithinPool)
+    thin_out_by(scheduler, _ReduceReplicasAbroad(region_of))
+    handle(scheduler, "rebalance", _within_pools(scheduler, scheduler.rebalance))
+    handle(scheduler, "replicate", _within_pools(scheduler, scheduler.replicate))
+    acquire_by(scheduler, _from_the_pool(scheduler))
 
 
 class _RetireWithinPool(RetireWorker):
@@ -156,8 +154,7 @@ def _from_the_pool(scheduler: Scheduler) -> Callable[..., None]:
             near = [ws.address for ws in ts.who_has or () if pool_of(ws) == pool]
             who_has[key] = near or [ws.address for ws in ts.who_has or ()]
             nbytes[key] = ts.nbytes
-        message = {"op": "acquire-replicas", "who_has": who_has, "nbytes": nbytes, "stimulus_id": stimulus_id}
-        scheduler.stream_comms[addr].send(message)
+        send_for(scheduler, addr, who_has, nbytes, stimulus_id)
 
     return request
 

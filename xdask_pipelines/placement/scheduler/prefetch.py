@@ -16,7 +16,9 @@ from time import monotonic
 
 from dask.typing import Key
 from distributed import Scheduler
-from distributed.scheduler import TaskState, WorkerState
+
+from xdask_pipelines.placement.dask_internals.result_copies import acquire
+from xdask_pipelines.placement.dask_internals.task_states import TaskState, WorkerState
 
 #: Most that lies in a pool's memory ahead of its use.
 MAX_BYTES = 64_000_000
@@ -57,7 +59,7 @@ class Prefetch:
             return
         beside = Counter({ws: dep.get_nbytes() for dep in user.dependencies for ws in dep.who_has or () if ws in pool})
         best = min(pool, key=lambda ws: (-beside[ws], ws.nbytes, ws.address))
-        scheduler.request_acquire_replicas(best.address, [ts.key], stimulus_id=f"xdask-prefetch-{monotonic()}")
+        acquire(scheduler, best.address, [ts.key], f"xdask-prefetch-{monotonic()}")
         self._of_key[ts.key] = [*sent, (region, nbytes)]
         self._ahead[region] += nbytes
 

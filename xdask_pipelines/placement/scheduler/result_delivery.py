@@ -11,8 +11,11 @@ from typing import Any
 
 from dask.typing import Key
 from distributed import Scheduler, Worker, WorkerPlugin
-from distributed.protocol.serialize import Serialized, serialize
-from distributed.scheduler import TaskState
+
+from xdask_pipelines.placement.dask_internals.result_copies import packed
+from xdask_pipelines.placement.dask_internals.scheduler_requests import answer, handle, handler
+from xdask_pipelines.placement.dask_internals.task_states import TaskState, annotate
+from xdask_pipelines.placement.dask_internals.worker_hooks import result_of, tell
 
 #: Largest result that goes ahead, and most results of one computation: they are the scheduler's to keep meanwhile.
 MAX_BYTES = 1_000_000
@@ -32,17 +35,17 @@ class Deliveries:
 
     def start(self, scheduler: Scheduler) -> None:
         """Let clients say what they will gather, and gather what is here from here."""
-        gather = scheduler.handlers["gather"]
+        gather = handler(scheduler, "gather")
 
         async def gather_here_first(keys: Collection[Key], serializers: list[str] | None = None) -> Any:
             here = {key: self._here.pop(key) for key in keys if key in self._here}
             if len(here) == len(keys):
                 return {"status": "OK", "data": here}
-            answer = await gather(keys=[key for key in keys if key not in here], serializers=serializers)
-            return {**answer, "data": {**here, **answer["data"]}} if answer["status"] == "OK" else answer
+            found = await gather(keys=[key for key in keys if key not in here], serializers=serializers)
+            return {**found, "data": {**here, **found["data"]}} if found["status"] == "OK" else found
 
-        scheduler.handlers["gather"] = gather_here_first
-        scheduler.handlers["xdask_expect"] = self._expect
+        handle(scheduler, "gather", gather_here_first)
+        answer(scheduler, "expect", self._expect)
 
     def mark(self, client: str, outputs: frozenset[Key], tasks: Iterable[TaskState]) -> None:
         """Ask the workers of a new computation to send its results, if its client will gather them."""
@@ -51,7 +54,7 @@ class Deliveries:
         self._expected.discard((client, outputs))
         for ts in tasks:
             if ts.key in outputs:
-                ts.annotations = {**(ts.annotations or {}), _ANNOTATION: True}
+                annotate(ts, {**(ts.annotations or {}), _ANNOTATION: True})
 
     def keep(self, key: Key, data: Any) -> None:
         """A result came from a worker."""
@@ -88,12 +91,7 @@ class Deliver(WorkerPlugin):
         """Called for each change of a task's state."""
         if finish != "memory" or start not in ("executing", "long-running"):
             return
-        ts = self._worker.state.tasks[key]
-        if (ts.annotations or {}).get(_ANNOTATION) and (nbytes := ts.nbytes or 0) <= MAX_BYTES:
-            # Collections as one: a header for each item does not say whether all could be serialized, and distributed
-            # (2026.8.0) cannot pass such a header of a dict on.
-            header, frames = serialize(self._worker.data[key], on_error="message", iterate_collection=False)
-            # If it could not be serialized, who asks for it is told: here it would end the worker's connection.
-            if header["serializer"] != "error":
-                message = {"key": key, "nbytes": nbytes, "data": Serialized(header, frames)}
-                self._worker.batched_send({"op": "xdask-delivered", **message})
+        annotations, nbytes, read = result_of(self._worker, key)
+        # If it cannot be serialized, who asks for it is told: here it would end the worker's connection.
+        if annotations.get(_ANNOTATION) and nbytes <= MAX_BYTES and (data := packed(read())) is not None:
+            tell(self._worker, "delivered", key=key, nbytes=nbytes, data=data)

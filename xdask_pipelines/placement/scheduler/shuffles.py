@@ -14,9 +14,9 @@ from collections.abc import Callable, Collection
 
 from dask.typing import Key
 from distributed import Scheduler
-from distributed.scheduler import TaskState
 
-from xdask_pipelines.placement.protection.waiting_tasks import resume
+from xdask_pipelines.placement.dask_internals.scheduling import resume
+from xdask_pipelines.placement.dask_internals.task_states import TaskState, restrict
 
 #: An address that no worker has: what is restricted to it waits.
 NOBODY = "no-worker://yet"
@@ -74,12 +74,12 @@ class Shuffles:
 
     def _restrict(self, barrier: TaskState, region: str) -> None:
         addresses = set(self._addresses(region))
-        barrier.worker_restrictions = addresses or {NOBODY}
+        restrict(barrier, addresses or {NOBODY})
         for transfer in barrier.dependencies:
             if addresses and transfer.key in self._waiting:
                 del self._waiting[transfer.key]
-                transfer.worker_restrictions = None
+                restrict(transfer, None)
                 self._ready.append(transfer.key)
             elif not addresses:
                 self._waiting[transfer.key] = region
-                transfer.worker_restrictions = {NOBODY}
+                restrict(transfer, {NOBODY})

@@ -17,9 +17,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from distributed import Worker, get_worker
-from distributed.utils import thread_state  # type: ignore[attr-defined]
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.worker_hooks import key_of_thread, run_inside, tell_from_any_thread
 from xdask_pipelines.placement.worker.guard_libraries import guard_libraries
 from xdask_pipelines.topology.names import POOL_PREFIX, pool_name
 
@@ -84,7 +84,7 @@ def at_home(region: str) -> Iterator[Ledger]:
     finally:
         _gate.reset(token)
         if ledger.nbytes:
-            _tell(worker, "xdask-read", region=region, nbytes=ledger.nbytes)
+            tell_from_any_thread(worker, "read", key=key_of_thread(), region=region, nbytes=ledger.nbytes)
 
 
 def region_path(key: str) -> Path:
@@ -121,7 +121,8 @@ def install(worker: Worker, roots: tuple[Path, ...]) -> None:
     global _guarded_roots, _worker
     first = not _guarded_roots
     _worker = worker
-    _refuse_to_blame(worker)
+    # No computation is to blame for what `Client.run` does on a worker.
+    run_inside(worker, _blaming_nobody)
     _guarded_roots = tuple(sorted({name + os.sep for r in roots for name in folders_of(r)}))
     if first and _guarded_roots:
         sys.addaudithook(_audit)
@@ -138,18 +139,13 @@ def folders_of(root: Path) -> Iterator[str]:
         return
 
 
-def _refuse_to_blame(worker: Worker) -> None:
-    """Let no computation be blamed for what `Client.run` does on a worker, which belongs to none."""
-    run = worker.handlers["run"]
-
-    async def run_out_of_band(comm: Any, function: Any, **options: Any) -> Any:
-        token = _out_of_band.set(True)
-        try:
-            return await run(comm, function, **options)
-        finally:
-            _out_of_band.reset(token)
-
-    worker.handlers["run"] = run_out_of_band
+@contextmanager
+def _blaming_nobody() -> Iterator[None]:
+    token = _out_of_band.set(True)
+    try:
+        yield
+    finally:
+        _out_of_band.reset(token)
 
 
 def check(path: Any) -> None:
@@ -189,14 +185,8 @@ def _refuse(deed: str) -> None:
     )
     if _worker is not None and not _out_of_band.get():
         # Libraries that guess at formats (xarray's engines) swallow what opening raises: tell the scheduler too.
-        _tell(_worker, "xdask-violation", problem=problem)
+        tell_from_any_thread(_worker, "violation", key=key_of_thread(), problem=problem)
     raise PlacementError(problem)
-
-
-def _tell(worker: Worker, op: str, **values: Any) -> None:
-    """Send the scheduler a message about the task that runs in this thread (None: a library's own thread)."""
-    message = {"op": op, "key": getattr(thread_state, "key", None), **values}
-    worker.loop.add_callback(worker.batched_send, message)
 
 
 #: Audit events of Python that touch files, and which of their arguments are paths.

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, cast
@@ -15,6 +16,7 @@ from typing import Any, cast
 from distributed import Worker
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.worker_hooks import change_resources_by, say_on_joining
 from xdask_pipelines.placement.versions import own_versions
 from xdask_pipelines.placement.worker.guard import RESULTS_VARIABLE, ROOT_VARIABLE
 from xdask_pipelines.topology.names import POOL_PREFIX
@@ -34,10 +36,11 @@ def introduce(worker: Worker) -> None:
     worker
         A worker that has not joined yet.
     """
-    worker.startup_information[INTRODUCTION] = lambda _: introduction()
-    worker.handlers[INTRODUCTION] = introduction
-    set_resources = worker.set_resources
+    say_on_joining(worker, INTRODUCTION, introduction)
+    change_resources_by(worker, partial(_changing_others, worker))
 
+
+def _changing_others(worker: Worker, set_resources: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
     async def set_others(**resources: float) -> None:
         if pools := sorted(name for name in resources if name.startswith(POOL_PREFIX)):
             raise PlacementError(
@@ -47,7 +50,7 @@ def introduce(worker: Worker) -> None:
             )
         await set_resources(**resources)
 
-    worker.set_resources = set_others  # type: ignore[method-assign]
+    return set_others
 
 
 def introduction() -> dict[str, Any]:

@@ -1,0 +1,90 @@
+"""What a scheduler does with tasks that Dask offers no way to ask for.
+
+Belongs here: transitions, and who is told of them first. Does not belong here: changes of single tasks (task_states),
+copies of results (result_copies).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from time import monotonic
+from typing import Any
+
+from dask.typing import Key
+from distributed import Scheduler
+from distributed.core import Status
+from distributed.diagnostics.plugin import SchedulerPlugin
+from distributed.protocol.pickle import dumps
+from distributed.scheduler import KilledWorker, TaskState, WorkerState
+
+from xdask_pipelines.placement.dask_internals.scheduler_requests import tell_worker
+
+__all__ = ["KilledWorker"]
+
+_NO_WORKER = "no-worker"
+
+
+def without_worker(scheduler: Scheduler) -> list[TaskState]:
+    """Tasks that could run, and that no worker may run."""
+    return list(scheduler.unrunnable)
+
+
+def fail(scheduler: Scheduler, ts: TaskState, error: Exception) -> None:
+    """Fail a task for which there is no worker, and all that need it."""
+    if ts.state != _NO_WORKER:
+        return  # failing another task took this one along
+    stimulus = f"xdask-no-worker-{monotonic()}"
+    recommendations = scheduler.transition(ts.key, "erred", exception=dumps(error), cause=ts.key, stimulus_id=stimulus)
+    scheduler.transitions(recommendations, stimulus_id=stimulus)
+
+
+def resume(scheduler: Scheduler, keys: Iterable[Key]) -> None:
+    """Send tasks to workers whose restrictions changed; those that still find none stay."""
+    ready = {key: "processing" for key in keys if (ts := scheduler.tasks.get(key)) and ts.state == _NO_WORKER}
+    if ready:
+        scheduler.transitions(ready, stimulus_id=f"xdask-no-worker-{monotonic()}")  # type: ignore[arg-type]
+
+
+def expected_seconds(scheduler: Scheduler, ts: TaskState) -> float:
+    """How long a task will run, by those of its kind that ran; Dask's guess if none did."""
+    return float(scheduler._get_prefix_duration(ts.prefix))
+
+
+def be_first(scheduler: Scheduler, name: str, plugin: SchedulerPlugin) -> None:
+    """Let a plugin hear of everything before the others do."""
+    scheduler.plugins = {name: plugin, **scheduler.plugins}
+
+
+def note_submitting_task(scheduler: Scheduler, note: Callable[[Key | None], None]) -> None:
+    """Call a function before each graph is taken in, with the key of the task that submits it (None: a client does)."""
+    create = scheduler._create_taskstate_from_graph
+
+    def create_noting(**values: Any) -> dict[str, float]:
+        note(values["submitting_task"])
+        return create(**values)
+
+    scheduler._create_taskstate_from_graph = create_noting  # type: ignore[method-assign]
+
+
+# ---- workers that leave -----------------------------------------------------------------------------------------------
+
+
+def close_gracefully(scheduler: Scheduler, ws: WorkerState) -> None:
+    """Give a worker no more tasks, as `Scheduler.retire_workers` does: at once here, and told to the worker."""
+    _set_status(scheduler, ws, Status.closing_gracefully)
+
+
+def reopen(scheduler: Scheduler, ws: WorkerState) -> None:
+    """Give a worker tasks again."""
+    _set_status(scheduler, ws, Status.running)
+
+
+def _set_status(scheduler: Scheduler, ws: WorkerState, status: Status) -> None:
+    stimulus = f"xdask-drain-{monotonic()}"
+    scheduler.handle_worker_status_change(status, ws, stimulus)
+    tell_worker(scheduler, ws.address, "worker-status-change", status=status.name, stimulus_id=stimulus)
+
+
+def hand_over(scheduler: Scheduler, ts: TaskState, giver: WorkerState, taker: WorkerState) -> None:
+    """Ask a worker to give a task to another; it refuses if it has begun."""
+    scheduler.extensions["stealing"].move_task_request(ts, giver, taker)

@@ -1,0 +1,15 @@
+"""Numbers with units, for people.
+
+Belongs here: how they are written. Does not belong here: what they count.
+"""
+
+from __future__ import annotations
+
+
+def format_bytes(nbytes: float) -> str:
+    """Bytes for people, in decimal units: ``7.7 MB``."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if nbytes < 999.5 or unit == "TB":
+            break
+        nbytes /= 1000
+    return f"{nbytes:.0f} {unit}" if unit == "B" or nbytes >= 99.5 else f"{nbytes:.1f} {unit}"
