@@ -126,9 +126,9 @@ def test_table_has_a_row_for_each_region_and_their_sum() -> None:
     html = table({EAST: Load(2, 4, 9, 3, 1, 1000), "<b>odd": Load(1, 1)}, {EAST: 2048, "gone": 1024})
     rows = [re.findall(r"<td[^>]*>(?:<span.*?</span>&nbsp;)?(.*?)</td>", row) for row in html.split("<tr>")[2:]]
     assert rows == [
-        [EAST, "2", "4", "3", "6", "1", "1,000", "2.00 kiB"],
+        [EAST, "2", "4", "3", "6", "1", "1,000", "2.0 kB"],
         ["&lt;b&gt;odd", "1", "1", "0", "0", "0", "0", "0 B"],
-        ["<b>all Regions</b>", "3", "5", "3", "6", "1", "1,000", "3.00 kiB"],
+        ["<b>all Regions</b>", "3", "5", "3", "6", "1", "1,000", "3.1 kB"],
     ]
     assert "<td" in table({}, {})
 

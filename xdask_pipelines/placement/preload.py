@@ -12,6 +12,7 @@ from distributed import Nanny, Scheduler, Worker
 from tornado.ioloop import PeriodicCallback
 
 from xdask_pipelines.placement.dashboard.dashboard_access import guard_dashboard
+from xdask_pipelines.placement.dask_internals.checks import check_scheduler, check_worker
 from xdask_pipelines.placement.dask_internals.http_server import has_dashboard
 from xdask_pipelines.placement.protection.worker_liveness import give_up_frozen, seldom_heartbeats
 from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin
@@ -36,6 +37,7 @@ async def dask_setup(server: Scheduler | Worker | Nanny) -> None:
 
 async def _set_up(server: Scheduler | Worker | Nanny) -> None:
     if isinstance(server, Scheduler):
+        check_scheduler(server)
         settings = Settings.from_environment()
         plugin = PlacementPlugin(settings)
         server.add_plugin(plugin)
@@ -53,6 +55,7 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
             server.periodic_callbacks["owner"] = _end_with(settings.owner, server)
             server.start_periodic_callbacks()
     elif isinstance(server, Worker):
+        check_worker(server)
         report_transfers(server)
         await server.plugin_add(Deliver())
         install(server, guarded_roots())

@@ -6,6 +6,7 @@ Belongs here: what layers say of themselves that Dask does not document. Does no
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -57,6 +58,13 @@ def block_inputs(values: Mapping[tuple[int, ...], Any], numblocks: Sequence[int]
     return BlockwiseDepDict(dict(values), numblocks=tuple(numblocks))
 
 
+def annotated(layer: Layer, annotations: Mapping[str, Any]) -> Layer:
+    """A copy of a layer with more annotations."""
+    copied = copy.copy(layer)
+    copied.annotations = {**(layer.annotations or {}), **annotations}
+    return copied
+
+
 def is_shuffle(layer: Layer) -> bool:
     """Whether a layer is a P2P rechunk, each block of which may need each block of its input."""
     return isinstance(layer, P2PRechunkLayer)
@@ -87,7 +95,7 @@ def reduction_step(function: Any) -> Literal["mean", "moment"] | None:
     return "mean" if function is mean_chunk else "moment" if function is moment_chunk else None
 
 
-def call(layer: Blockwise, values: Collection[Any]) -> Any:
+def apply_function(layer: Blockwise, values: Collection[Any]) -> Any:
     """What the function of a blockwise layer returns for values of its arguments."""
     return layer.task({blockwise_token(i): value for i, value in enumerate(values)})
 

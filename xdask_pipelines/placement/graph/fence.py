@@ -10,7 +10,6 @@ that differ.
 
 from __future__ import annotations
 
-import copy
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -19,7 +18,13 @@ import numpy as np
 from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
-from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph, flatten, fuse_blocks, in_order
+from xdask_pipelines.placement.dask_internals.graph_layers import (
+    HighLevelGraph,
+    annotated,
+    flatten,
+    fuse_blocks,
+    in_order,
+)
 from xdask_pipelines.placement.dask_internals.task_specs import (
     Alias,
     DataNode,
@@ -135,10 +140,7 @@ def _home_labels(graph: HighLevelGraph) -> dict[str, str]:
 
 def _labelled(graph: HighLevelGraph, labels: Mapping[str, str]) -> HighLevelGraph:
     """Annotate each layer with its label: Dask fuses no layers whose annotations differ."""
-    layers = {}
-    for name, layer in graph.layers.items():
-        layers[name] = copy.copy(layer)
-        layers[name].annotations = {**(layer.annotations or {}), _LABEL: labels[name]}
+    layers = {name: annotated(layer, {_LABEL: labels[name]}) for name, layer in graph.layers.items()}
     return HighLevelGraph(layers, graph.dependencies)
 
 

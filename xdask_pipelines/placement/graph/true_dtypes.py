@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from xdask_pipelines.placement.dask_internals.graph_layers import Blockwise, Layer, call, function_of
+from xdask_pipelines.placement.dask_internals.graph_layers import Blockwise, Layer, apply_function, function_of
 
 #: Whose functions are called: quick, and without effects. A user's own function is not called for a prediction.
 _LIBRARIES = frozenset({"xarray", "numpy", "dask", "operator", "_operator", "scipy"})
@@ -91,7 +91,7 @@ def _called(
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
-            result = call(layer, values)
+            result = apply_function(layer, values)
     except Exception:  # a function that such arrays do not suit: what the graph states is all that is known
         return ()
     results = result if isinstance(result, tuple) else (result,)
