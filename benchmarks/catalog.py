@@ -25,7 +25,7 @@ _NAMES = ("dataset", "region", "layout", "format", "variable", "year", "month")
 
 def _build(store: str) -> Callable[[Path], Callable[[], Any]]:
     def way(folder: Path) -> Callable[[], Any]:
-        from xdask_pipelines.catalog import open_catalog
+        from xdask_pipelines.catalog import Change, open_catalog
 
         entries, name = million.parsed(million.objects(MANY)), secrets.token_hex(6)
         base = (folder / "made" / store).read_text()
@@ -33,7 +33,7 @@ def _build(store: str) -> Callable[[Path], Callable[[], Any]]:
 
         def run() -> int:
             catalog = open_catalog(url)
-            catalog.apply(entries, dataset=DATASET, region=REGION, expected_entries=MANY)
+            catalog.commit(Change(entries, dataset=DATASET, region=REGION, expected_entries=MANY))
             return int(catalog.count())
 
         return run

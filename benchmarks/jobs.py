@@ -146,7 +146,7 @@ ENTRIES = 100_000
 def _prepare_catalog(folder: Path) -> None:
     import csv
 
-    from xdask_pipelines.catalog import Entry, open_catalog
+    from xdask_pipelines.catalog import Change, Entry, open_catalog
 
     rows = [
         {"source_id": f"M{i % 50}", "member_id": f"r{i // 50 % 100}i1p1f1", "experiment_id": f"ssp{i // 5_000}"}
@@ -166,7 +166,7 @@ def _prepare_catalog(folder: Path) -> None:
     ]
     catalog = open_catalog(f"sqlite://{folder / 'catalog.sqlite'}")
     for start in range(0, ENTRIES, 20_000):
-        catalog.apply(entries[start : start + 20_000])
+        catalog.commit(Change(entries[start : start + 20_000]))
     with (folder / "esm.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, ["source_id", "member_id", "experiment_id", "path"])
         writer.writeheader()

@@ -126,7 +126,7 @@ def _remove(indices: str) -> None:
 
 
 def _fill(address: Path, listed: list[Any], stored: Callable[[], int]) -> None:
-    from xdask_pipelines.catalog import ManifestChange, open_catalog
+    from xdask_pipelines.catalog import Change, ManifestChange, open_catalog
     from xdask_pipelines.catalog.layouts import fingerprint
 
     store, seconds = open_catalog(address.read_text()), 0.0
@@ -135,7 +135,7 @@ def _fill(address: Path, listed: list[Any], stored: Callable[[], int]) -> None:
         some = listed[start : start + _CHUNK]
         entries = parsed(some)
         before = perf_counter()
-        store.apply(entries, manifest=ManifestChange(put=some), **place)
+        store.commit(Change(entries, manifest=ManifestChange(put=some), **place))
         seconds += perf_counter() - before
     print(
         f"  {address.name}: {ENTRIES:,} entries and their manifest in {seconds:.0f} s, {ENTRIES / seconds:,.0f}/s, "

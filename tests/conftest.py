@@ -21,7 +21,7 @@ from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster, worker
 from recorder import Recorder, is_others
 from s3_server import S3Server, s3_server
 
-from xdask_pipelines.catalog import Catalog, open_catalog
+from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.placement import local_regions
 from xdask_pipelines.resources.search_node import SearchNode
 
@@ -149,6 +149,8 @@ def catalog(address: str) -> Catalog:
 def filled(catalog: Catalog) -> Catalog:
     """A year of two ERA5 variables, and two members of two experiments."""
     months = [f"2011-{m:02}" for m in range(1, 13)]
-    catalog.apply([era5(month, variable) for month in months for variable in ("air_temperature", "air_pressure")])
-    catalog.apply([cmip6(m, x) for m in ("r1i1p1f1", "r2i1p1f1") for x in ("ssp245", "ssp585")])
+    catalog.commit(
+        Change([era5(month, variable) for month in months for variable in ("air_temperature", "air_pressure")])
+    )
+    catalog.commit(Change([cmip6(m, x) for m in ("r1i1p1f1", "r2i1p1f1") for x in ("ssp245", "ssp585")]))
     return catalog

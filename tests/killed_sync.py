@@ -13,7 +13,7 @@ from typing import Any
 import boto3
 from distributed import Client
 
-import xdask_pipelines.access.sync as module
+import xdask_pipelines.access.sync_place as module
 from xdask_pipelines.access.mount import MountAtHome
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.lustre.fsx import FsxLustre
@@ -41,12 +41,12 @@ def main(scheduler: str, regions: str, catalog_url: str, fsx_url: str, step: str
     with Client(scheduler) as client:
         run = partial(compute, client)
         lustre = FsxLustre(lambda region: fsx, MountAtHome(run, on_lustre=True), poll_seconds=0)
-        module._list = dying("listed", module._list)
+        module.listed = dying("listed", module.listed)
         module.read_headers = dying("described", module.read_headers)
         module.commit_sync = dying("committing", module.commit_sync)
         for thing, name, then in ((catalog, "lease", "leased"), (lustre, "forget", "removed")):
             object.__setattr__(thing, name, dying(then, getattr(thing, name)))
-        module.sync(topology, catalog, run, lustre, "era5", "us-east-1")
+        module.sync_place(topology, catalog, run, lustre, "era5", "us-east-1")
 
 
 if __name__ == "__main__":

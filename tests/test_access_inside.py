@@ -26,7 +26,7 @@ from xdask_pipelines.access.collect import collect
 from xdask_pipelines.access.describing.raw import Unusable
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.inside import Place
-from xdask_pipelines.access.sync import Asked, describe_at_home
+from xdask_pipelines.access.site_calls import Asked, describe_at_home
 from xdask_pipelines.access.write import write_here
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sync import commit_sync

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from catalog_helpers import ERA5_PLACE, era5, stored
 
-from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
+from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
 from xdask_pipelines.catalog.opensearch import opensearch_head, opensearch_index, opensearch_node
 from xdask_pipelines.catalog.opensearch.opensearch_index import Documents
@@ -35,15 +35,17 @@ ASKED: dict[str, Ask] = {
 
 def _first(catalog: Catalog) -> None:
     old = [era5(m, etag="old", attributes={"tag": "old"}) for m in MONTHS]
-    catalog.apply(old, manifest=ManifestChange(put=[stored(f"era5-pds/{i:02}") for i in range(12)]), **ERA5_PLACE)
-    catalog.apply([], [old[0].id])
+    catalog.commit(
+        Change(old, manifest=ManifestChange(put=[stored(f"era5-pds/{i:02}") for i in range(12)]), **ERA5_PLACE)
+    )
+    catalog.commit(Change([], [old[0].id]))
 
 
 def _second(catalog: Catalog) -> None:
     """All entries again, one of them lost before, and the whole manifest."""
     new = [era5(m, etag="new", attributes={"tag": "new", "more": "x"}) for m in MONTHS]
     manifest = ManifestChange(put=[stored(f"era5-pds/{i:02}", 99) for i in range(12)])
-    catalog.apply(new, [], manifest=manifest, **ERA5_PLACE)
+    catalog.commit(Change(new, [], manifest=manifest, **ERA5_PLACE))
 
 
 def _both(address: str, ask: Ask) -> tuple[Any, Any]:
@@ -222,7 +224,7 @@ def test_digests_of_a_manifest_are_of_its_generation_or_refused(store: str, requ
     _first(catalog)
     held, again = catalog.manifest(**ERA5_PLACE), catalog.manifest(**ERA5_PLACE)
     assert len(held.digests) == 11
-    catalog.apply([era5("2011-01", region="us-west-2")])
+    catalog.commit(Change([era5("2011-01", region="us-west-2")]))
     assert again.digests == held.digests, "another place does not matter"
     late = catalog.manifest(**ERA5_PLACE)
     _second(catalog)

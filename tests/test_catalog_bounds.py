@@ -12,7 +12,7 @@ import pytest
 from catalog_helpers import ERA5_PLACE, era5, stored
 from proxy import Proxy, proxied
 
-from xdask_pipelines.catalog import ManifestChange, copy_catalog, open_catalog
+from xdask_pipelines.catalog import Change, ManifestChange, copy_catalog, open_catalog
 from xdask_pipelines.catalog.manifest.columns import Listing
 from xdask_pipelines.catalog.manifest.pieces import PIECE_BYTES, changed
 from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
@@ -66,12 +66,12 @@ def test_a_thousand_entries_of_200_kb_are_committed_and_found(address: str, sear
         proxy.sizes = sizes
         catalog = open_catalog(address.replace(search_node, proxy.url))
         entries = _large(1_000, 200_000)
-        catalog.apply(entries, manifest=ManifestChange(put=[stored(e.key) for e in entries]), **ERA5_PLACE)
+        catalog.commit(Change(entries, manifest=ManifestChange(put=[stored(e.key) for e in entries]), **ERA5_PLACE))
         found = catalog.search()
         assert [(e.key, e.header) for e in found] == [(e.key, e.header) for e in entries]
         assert len(catalog.search(limit=700)) == 700
-        catalog.apply([era5("2011-07", key=e.key, etag="new") for e in entries[:500]], **ERA5_PLACE)
-        catalog.apply([], [e.id for e in entries[500:]])
+        catalog.commit(Change([era5("2011-07", key=e.key, etag="new") for e in entries[:500]], **ERA5_PLACE))
+        catalog.commit(Change([], [e.id for e in entries[500:]]))
         assert catalog.count() == 500
         assert len(catalog.tombstones(**ERA5_PLACE)) == 500
     assert max(sent for _, sent, _ in sizes) < 10 * 2**20
@@ -102,9 +102,9 @@ def test_a_migration_copies_so_many_documents_at_once_as_fit(
     catalog = open_catalog(address)
     entries = _large(100, 400_000)
     objects = ManifestChange(put=[stored(e.key) for e in entries])
-    catalog.apply(entries, manifest=objects, **ERA5_PLACE)
+    catalog.commit(Change(entries, manifest=objects, **ERA5_PLACE))
     small = [era5("2011-07", dataset="small", key=f"k/{i:04}") for i in range(2_500)]
-    catalog.apply(small)
+    catalog.commit(Change(small))
     monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", 4)
     assert catalog.migrate()
     assert sorted((r["created"], r["batches"]) for r in copying) == [(1, 1), (100, 6), (2_500, 3)]
@@ -124,7 +124,7 @@ def test_large_entries_of_a_version_that_did_not_measure_are_migrated_and_copied
         before.setattr(Prepared, "of", lambda identity, document, of=Prepared.of: of(identity, _without_size(document)))
         catalog = open_catalog(address)
         entries = _large(100, 200_000)
-        catalog.apply(entries, **ERA5_PLACE)
+        catalog.commit(Change(entries, **ERA5_PLACE))
     assert catalog.migrate()
     assert [(r["created"], r["batches"]) for r in copying] == [(100, 13)]
     assert [e.header for e in catalog.search()] == [e.header for e in entries]
@@ -143,7 +143,7 @@ def test_facets_with_many_values_are_counted_apart(address: str, monkeypatch: py
     monkeypatch.setattr(opensearch, "_ALL_VALUES", 40)
     catalog = open_catalog(address)
     entries = [era5("2011-07", key=f"k/{i:02}", facets={"odd": str(i % 2), "own": f"{i:02}"}) for i in range(30)]
-    catalog.apply(entries)
+    catalog.commit(Change(entries))
     found = catalog.facets("odd", "own", "region")
     assert found["odd"] == {"0": 15, "1": 15}
     assert found["own"] == {f"{i:02}": 1 for i in range(30)}
@@ -186,9 +186,9 @@ def test_answers_that_no_node_gives_are_named_and_are_no_empty_catalog(
 ) -> None:
     with proxied(search_node) as proxy:
         catalog = open_catalog(address.replace(search_node, proxy.url))
-        catalog.apply([era5("2011-01")])
+        catalog.commit(Change([era5("2011-01")]))
         arm(proxy)
-        for ask in (catalog.count, catalog.search, lambda: catalog.apply([era5("2011-02")])):
+        for ask in (catalog.count, catalog.search, lambda: catalog.commit(Change([era5("2011-02")]))):
             with pytest.raises(CatalogError, match=words):
                 ask()
         proxy.fault = lambda method, path, number: None
@@ -207,8 +207,8 @@ def test_a_commit_whose_requests_are_answered_by_others_is_no_commit(address: st
             if path in asked and method != "GET" and next(answered) % 3 == 0
             else None
         )
-        catalog.apply([era5("2011-01")], expected_entries=1, **ERA5_PLACE)
-        catalog.apply([era5("2011-02")], [era5("2011-01").id], expected_entries=1, **ERA5_PLACE)
+        catalog.commit(Change([era5("2011-01")], expected_entries=1, **ERA5_PLACE))
+        catalog.commit(Change([era5("2011-02")], [era5("2011-01").id], expected_entries=1, **ERA5_PLACE))
         assert [e.key for e in catalog.search()] == [era5("2011-02").key]
         assert next(answered) > 0
 
@@ -217,7 +217,7 @@ def test_a_commit_whose_requests_are_answered_by_others_is_no_commit(address: st
 def test_an_answer_without_some_shards_is_no_answer(address: str, search_node: str) -> None:
     with proxied(search_node) as proxy:
         catalog = open_catalog(address.replace(search_node, proxy.url))
-        catalog.apply([era5("2011-01"), era5("2011-01", region="us-west-2")])
+        catalog.commit(Change([era5("2011-01"), era5("2011-01", region="us-west-2")]))
 
         def partial(content: bytes) -> bytes:
             answer = json.loads(content)
@@ -241,7 +241,7 @@ def test_a_node_that_is_starting_is_waited_for_and_an_address_without_one_is_not
     with proxied(search_node) as proxy:
         proxy.fault = lambda method, path, number: 503 if number < 9 else None
         catalog = open_catalog(address.replace(search_node, proxy.url))
-        catalog.apply([era5("2011-01")])
+        catalog.commit(Change([era5("2011-01")]))
         assert len(proxy.seen) > 9
     with pytest.raises(CatalogError, match=r"does not answer .*, after 0 s of retries"):
         open_catalog("opensearch+http://127.0.0.1:9/xdask").count()

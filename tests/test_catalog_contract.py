@@ -7,7 +7,7 @@ import pytest
 from catalog_helpers import ERA5_PLACE as ERA5
 from catalog_helpers import cmip6, era5, keys
 
-from xdask_pipelines.catalog import Catalog
+from xdask_pipelines.catalog import Catalog, Change
 from xdask_pipelines.catalog.catalog import Box
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries
@@ -90,7 +90,7 @@ def test_a_search_by_times_is_refused_with_the_right_word(filled: Catalog):
 
 def test_odd_calendars_and_far_years_are_found_by_time(catalog: Catalog):
     far, early, fixed = era5("12000-02"), era5("0001-01"), era5("2011-01", "orog", time_start=None, time_end=None)
-    catalog.apply([far, early, fixed])
+    catalog.commit(Change([far, early, fixed]))
     assert keys(catalog.search(time="12000-02-30")) == [far.key]
     assert keys(catalog.search(time=("0001", "0002"))) == [early.key]
     assert catalog.count(time=("0001", "12000")) == 2, "data without time overlap no time"
@@ -111,7 +111,7 @@ def test_facets_count_values_under_a_filter(filled: Catalog):
 
 
 def test_attributes_can_be_searched_and_are_named_as_such(catalog: Catalog):
-    catalog.apply([era5("2011-07", attributes={"run_id": "abc", "license": "CC-BY-4.0"})])
+    catalog.commit(Change([era5("2011-07", attributes={"run_id": "abc", "license": "CC-BY-4.0"})]))
     assert catalog.count(run_id="abc") == 1
     assert catalog.names()["run_id"] == "attribute"
     assert catalog.names()["month"] == "facet"
@@ -125,7 +125,7 @@ def test_attributes_can_be_searched_and_are_named_as_such(catalog: Catalog):
 )
 def test_odd_names_go_in_and_come_out_unchanged(catalog: Catalog, odd: str):
     entry = era5("2011-07", key=f"era5-pds/{odd}/x.nc", facets={"odd": odd}, attributes={odd: odd}, part=odd)
-    catalog.apply([entry])
+    catalog.commit(Change([entry]))
     assert catalog.search(odd=odd)[0].key == entry.key
     assert catalog.count(key=entry.key, part=odd, **{odd: odd}) == 1
     assert catalog.facets("odd") == {"odd": {odd: 1}}
@@ -133,7 +133,7 @@ def test_odd_names_go_in_and_come_out_unchanged(catalog: Catalog, odd: str):
 
 def test_what_comes_out_is_what_went_in_with_its_generation(catalog: Catalog):
     entry = era5("2011-07", header={"dims": {"time": 744}}, attributes={"run_id": "r"}, excerpt=True)
-    generation = catalog.apply([entry])
+    generation = catalog.commit(Change([entry]))
     (found,) = catalog.search()
     assert found.generation == generation
     assert found.header == {"dims": {"time": 744}}
@@ -156,7 +156,9 @@ PLACES = {
 @pytest.fixture
 def placed(catalog: Catalog) -> Catalog:
     """One entry for each place, and one that lies nowhere."""
-    catalog.apply([*(era5("2011-07", name, extent=box) for name, box in PLACES.items()), era5("2011-07", "nowhere")])
+    catalog.commit(
+        Change([*(era5("2011-07", name, extent=box) for name, box in PLACES.items()), era5("2011-07", "nowhere")])
+    )
     return catalog
 
 
@@ -197,10 +199,10 @@ def test_data_without_extent_lie_in_no_box_and_a_box_narrows_as_other_names_do(p
 
 def test_an_extent_comes_from_the_header_and_goes_with_it(placed: Catalog):
     (found,) = placed.search(variable="station")
-    placed.apply([found.with_header({"extent": [100, 0, 110, 10]})])
+    placed.commit(Change([found.with_header({"extent": [100, 0, 110, 10]})]))
     assert placed.count(variable="station", bbox=(13, 52, 14, 53)) == 0
     assert placed.count(variable="station", bbox=(100, 0, 101, 1)) == 1
-    placed.apply([], [found.id])
+    placed.commit(Change([], [found.id]))
     assert placed.count(bbox=(100, 0, 101, 1)) == 1, "the globe alone"
 
 
@@ -218,7 +220,7 @@ def test_a_box_that_is_none_is_refused(catalog: Catalog, bbox: object):
 
 
 def test_the_latest_version_wins_and_superseded_ones_stay_searchable(catalog: Catalog):
-    catalog.apply([cmip6(version="v20190815"), cmip6(version="v20200101"), cmip6(version="v9")])
+    catalog.commit(Change([cmip6(version="v20190815"), cmip6(version="v20200101"), cmip6(version="v9")]))
     assert [entry.version for entry in catalog.search()] == ["v20200101"]
     assert catalog.count(superseded=True) == 3
     assert catalog.facets("version") == {"version": {"v20200101": 1}}
@@ -228,25 +230,27 @@ def test_the_latest_version_wins_and_superseded_ones_stay_searchable(catalog: Ca
 
 
 def test_when_the_latest_version_goes_the_one_before_is_current_again(catalog: Catalog):
-    catalog.apply([cmip6(version="v1"), cmip6(version="v2")])
-    catalog.apply([], [cmip6(version="v2").id])
+    catalog.commit(Change([cmip6(version="v1"), cmip6(version="v2")]))
+    catalog.commit(Change([], [cmip6(version="v2").id]))
     assert [entry.version for entry in catalog.search()] == ["v1"]
-    catalog.apply([cmip6(version="v3")])
+    catalog.commit(Change([cmip6(version="v3")]))
     assert [entry.version for entry in catalog.search()] == ["v3"]
-    catalog.apply([], [cmip6(version="v1").id])
+    catalog.commit(Change([], [cmip6(version="v1").id]))
     assert catalog.count(superseded=True) == 1
-    catalog.apply([cmip6(version="v0")])
+    catalog.commit(Change([cmip6(version="v0")]))
     assert [entry.version for entry in catalog.search()] == ["v3"], "a row used again carries no old flag"
 
 
 def test_versions_of_different_things_do_not_supersede_each_other(catalog: Catalog):
-    catalog.apply([cmip6("r1i1p1f1", version="v1"), cmip6("r2i1p1f1", version="v2")])
-    catalog.apply([cmip6("r1i1p1f1", version="v2", region="us-east-1"), cmip6("r1i1p1f1", version="v5", part="2011")])
+    catalog.commit(Change([cmip6("r1i1p1f1", version="v1"), cmip6("r2i1p1f1", version="v2")]))
+    catalog.commit(
+        Change([cmip6("r1i1p1f1", version="v2", region="us-east-1"), cmip6("r1i1p1f1", version="v5", part="2011")])
+    )
     assert catalog.count() == 4
 
 
 def test_the_same_version_twice_is_ambiguous_and_neither_is_preferred(catalog: Catalog):
-    catalog.apply([cmip6(), cmip6(key="cmip6/elsewhere/v20190815")])
+    catalog.commit(Change([cmip6(), cmip6(key="cmip6/elsewhere/v20190815")]))
     assert catalog.count() == 2
     with pytest.raises(AmbiguousEntries, match="Name one value of key: cmip6/Sc"):
         catalog.resolve(dataset="cmip6")
@@ -254,14 +258,14 @@ def test_the_same_version_twice_is_ambiguous_and_neither_is_preferred(catalog: C
 
 def test_an_entry_whose_version_changes_is_judged_anew(catalog: Catalog):
     first, second = cmip6(version="v1", key="a"), cmip6(version="v2", key="b")
-    catalog.apply([first, second])
-    catalog.apply([cmip6(version="v3", key="a")])
+    catalog.commit(Change([first, second]))
+    catalog.commit(Change([cmip6(version="v3", key="a")]))
     assert keys(catalog.search()) == ["a"]
-    catalog.apply([cmip6(version="", key="a")])
+    catalog.commit(Change([cmip6(version="", key="a")]))
     assert keys(catalog.search()) == ["a", "b"], "without a version nothing supersedes it"
-    catalog.apply([cmip6(version="v1", key="a")])
+    catalog.commit(Change([cmip6(version="v1", key="a")]))
     assert keys(catalog.search()) == ["b"]
-    catalog.apply([cmip6(version="", key="a")])
+    catalog.commit(Change([cmip6(version="", key="a")]))
     assert keys(catalog.search()) == ["a", "b"], "and no flag stays behind"
 
 
@@ -328,7 +332,9 @@ def test_a_request_that_fits_several_is_refused_with_what_would_settle_it(filled
 
 def test_replicas_in_several_regions_count_as_one_the_nearest(filled: Catalog):
     asked = {"dataset": "era5", "variable": "air_temperature", "times": ["2011-01", "2011-02"]}
-    filled.apply([era5("2011-01", region="us-west-2", key="other/path.nc"), era5("2011-01", region="eu-west-1")])
+    filled.commit(
+        Change([era5("2011-01", region="us-west-2", key="other/path.nc"), era5("2011-01", region="eu-west-1")])
+    )
     with pytest.raises(
         AmbiguousEntries, match=r"held in eu-west-1 and us-east-1 and us-west-2; they are replicas.*near: the"
     ):
@@ -359,7 +365,7 @@ def test_replicas_in_several_regions_count_as_one_the_nearest(filled: Catalog):
     ],
 )
 def test_what_differs_in_more_than_region_and_path_is_no_replica(filled: Catalog, other: dict):
-    filled.apply([era5("2011-01", **other)])
+    filled.commit(Change([era5("2011-01", **other)]))
     with pytest.raises(AmbiguousEntries, match="Name one value of"):
         filled.resolve(
             dataset="era5", variable="air_temperature", each={"month": ["01"]}, near=["us-west-2", "us-east-1"]
@@ -367,20 +373,20 @@ def test_what_differs_in_more_than_region_and_path_is_no_replica(filled: Catalog
 
 
 def test_two_entries_in_one_region_stay_ambiguous_beside_a_replica(filled: Catalog):
-    filled.apply([era5("2011-01", key="elsewhere.nc"), era5("2011-01", region="us-west-2")])
+    filled.commit(Change([era5("2011-01", key="elsewhere.nc"), era5("2011-01", region="us-west-2")]))
     with pytest.raises(AmbiguousEntries, match="fits 3 entries"):
         filled.resolve(dataset="era5", variable="air_temperature", times=["2011-01"], near=["us-west-2"])
 
 
 def test_one_store_that_covers_several_periods_is_given_once(catalog: Catalog):
-    catalog.apply([cmip6().with_header({"time_range": [20150101000000, 21010101000000]})])
+    catalog.commit(Change([cmip6().with_header({"time_range": [20150101000000, 21010101000000]})]))
     assert len(catalog.resolve(dataset="cmip6", times=["2098-01", "2098-02"])) == 1
     with pytest.raises(MissingEntries, match="time=2101-01"):
         catalog.resolve(dataset="cmip6", times=["2100-12", "2101-01"])
 
 
 def test_data_without_time_do_not_cover_any(catalog: Catalog):
-    catalog.apply([cmip6()])
+    catalog.commit(Change([cmip6()]))
     with pytest.raises(MissingEntries, match="without a known time"):
         catalog.resolve(dataset="cmip6", times=["2098"])
 
@@ -421,7 +427,9 @@ TEMPERATURE = {"dataset": "era5", "variable": "air_temperature"}
 
 def test_an_entry_must_cover_the_whole_period_and_not_a_part_of_it(catalog: Catalog):
     half = era5("2011-01", time_end=20110116000000)
-    catalog.apply([half, era5("2011-02"), cmip6().with_header({"time_range": [20150116000000, 21001216000000]})])
+    catalog.commit(
+        Change([half, era5("2011-02"), cmip6().with_header({"time_range": [20150116000000, 21001216000000]})])
+    )
     for period in ("2011-01", "2011", "2010-12", "2011-01-16", "2011-01-15T12", "2010"):
         found = [e.key for e in catalog.search(time=period, **TEMPERATURE)]
         if period == "2011-01-15T12":
@@ -450,7 +458,7 @@ def test_a_range_is_all_of_it_in_the_order_of_time(filled: Catalog):
 
 
 def test_a_hole_in_a_range_is_refused_with_its_name(filled: Catalog):
-    filled.apply(removals=[era5(month).id for month in ("2011-03", "2011-06", "2011-07")])
+    filled.commit(Change(removals=[era5(month).id for month in ("2011-03", "2011-06", "2011-07")]))
     for asked in (("2011-01", "2011-12"), ("2010-11", "2012")):
         with pytest.raises(MissingEntries) as caught:
             filled.resolve(time=asked, **TEMPERATURE)
@@ -467,15 +475,15 @@ def test_each_part_of_a_range_is_there_once(filled: Catalog):
     with pytest.raises(AmbiguousEntries, match="Name one value of variable: air_pressure, air_temperature") as caught:
         filled.resolve(dataset="era5", time="2011")
     assert "month:" not in str(caught.value), "the month is what a range goes over"
-    filled.apply([era5("2011-02", key="quarter.nc", time_end=20110501000000)])
+    filled.commit(Change([era5("2011-02", key="quarter.nc", time_end=20110501000000)]))
     with pytest.raises(AmbiguousEntries, match=r"time=2011 fits 12 entries|time=2011 fits 2 entries"):
         filled.resolve(time="2011", **TEMPERATURE)
     assert len(filled.resolve(time=("2011-05", "2011-12"), **TEMPERATURE)) == 8, "an overlap elsewhere is no matter"
 
 
 def test_parts_of_different_series_make_no_range(filled: Catalog):
-    filled.apply(removals=[era5(f"2011-{m:02}", "air_pressure").id for m in range(1, 7)])
-    filled.apply(removals=[era5(f"2011-{m:02}").id for m in range(7, 13)])
+    filled.commit(Change(removals=[era5(f"2011-{m:02}", "air_pressure").id for m in range(1, 7)]))
+    filled.commit(Change(removals=[era5(f"2011-{m:02}").id for m in range(7, 13)]))
     with pytest.raises(AmbiguousEntries, match="Name one value of variable"):
         filled.resolve(dataset="era5", time="2011")
 
@@ -483,14 +491,14 @@ def test_parts_of_different_series_make_no_range(filled: Catalog):
 def test_each_value_gets_the_whole_range(filled: Catalog):
     both = filled.resolve(dataset="era5", each={"variable": ["air_pressure", "air_temperature"]}, time="2011")
     assert [e.variable for e in both] == 12 * ["air_pressure"] + 12 * ["air_temperature"]
-    filled.apply(removals=[era5("2011-07").id])
+    filled.commit(Change(removals=[era5("2011-07").id]))
     with pytest.raises(MissingEntries) as caught:
         filled.resolve(dataset="era5", each={"variable": ["air_pressure", "air_temperature"]}, time="2011")
     assert caught.value.missing == ("dataset=era5 variable=air_temperature time=2011-07",)
 
 
 def test_parts_of_a_range_may_have_replicas(filled: Catalog):
-    filled.apply([era5("2011-02", region="us-west-2")])
+    filled.commit(Change([era5("2011-02", region="us-west-2")]))
     near = filled.resolve(time=("2011-01", "2011-03"), near=["us-west-2", "us-east-1"], **TEMPERATURE)
     assert [e.region for e in near] == ["us-east-1", "us-west-2", "us-east-1"]
 
@@ -511,7 +519,7 @@ def test_days_follow_one_another_over_the_end_of_february_as_their_calendar_says
         start, end = time_range(day)
         facets = {"year": day[:4], "month": day[5:7], "day": day[8:]}
         made = era5(day[:7], key=day, time_start=start, time_end=end, facets=facets)
-        catalog.apply([made.with_header(header)])
+        catalog.commit(Change([made.with_header(header)]))
     found = []
     for year in ("2011", "2012"):
         try:
@@ -529,7 +537,7 @@ def test_how_to_join_what_several_entries_hold_is_said_as_it_is_typed(filled: Ca
     assert len(filled.resolve(time=literal_eval(remedy), **TEMPERATURE)) == 12
     with pytest.raises(MissingEntries, match="several together do: write time='2011' to join them"):
         filled.resolve(times=["2011"], **TEMPERATURE)
-    filled.apply(removals=[era5("2011-07").id])
+    filled.commit(Change(removals=[era5("2011-07").id]))
     with pytest.raises(AmbiguousEntries) as caught:
         filled.resolve(**TEMPERATURE)
     assert "write time=" not in str(caught.value), "there is a hole"

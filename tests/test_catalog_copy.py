@@ -13,7 +13,7 @@ import pytest
 from catalog_helpers import cmip6, era5, stored
 from click.testing import CliRunner
 
-from xdask_pipelines.catalog import Catalog, ManifestChange, copy_catalog, open_catalog
+from xdask_pipelines.catalog import Catalog, Change, ManifestChange, copy_catalog, open_catalog
 from xdask_pipelines.cli import main
 from xdask_pipelines.errors import CatalogError, StaleWriter
 
@@ -44,12 +44,14 @@ def fill(catalog: Catalog) -> None:
     described = months[0].with_header({"time_range": [20110101000000, 20110201000000], "extent": [0.0, -90, 10, 90]})
     objects = [stored(e.key, size=i + 1) for i, e in enumerate(months)]
     place = dict(zip(("dataset", "region"), ERA5, strict=True))
-    catalog.apply([described, *months[1:]], **place, manifest=ManifestChange(put=objects), holdings="first")
-    catalog.apply([cmip6(version=v) for v in ("v20190101", "v20200101")])
-    catalog.apply(removals=[months[5].id], **place, manifest=ManifestChange(drop=[months[5].key]), holdings="second")
+    catalog.commit(Change([described, *months[1:]], **place, manifest=ManifestChange(put=objects), holdings="first"))
+    catalog.commit(Change([cmip6(version=v) for v in ("v20190101", "v20200101")]))
+    catalog.commit(
+        Change(removals=[months[5].id], **place, manifest=ManifestChange(drop=[months[5].key]), holdings="second")
+    )
     gone = era5("2011-01", dataset="gone", region="eu-west-1")
-    catalog.apply([gone])
-    catalog.apply(removals=[gone.id])
+    catalog.commit(Change([gone]))
+    catalog.commit(Change(removals=[gone.id]))
 
 
 def everything(catalog: Catalog) -> object:
@@ -84,14 +86,14 @@ def test_a_copy_answers_as_its_source_does(addresses: tuple[str, str]):
     assert "2 of 3: era5 in us-east-1: 5 entries of 5 files, generation 3" in said
     newest = max(source.generation(*place) for place in (ERA5, CMIP6, ("gone", "eu-west-1")))
     with pytest.raises(StaleWriter):
-        target.apply([era5("2012-01")], dataset="era5", region="us-east-1", base_generation=newest)
-    number = target.apply(
-        [era5("2012-01")], dataset="era5", region="us-east-1", base_generation=source.generation(*ERA5)
+        target.commit(Change([era5("2012-01")], dataset="era5", region="us-east-1", base_generation=newest))
+    number = target.commit(
+        Change([era5("2012-01")], dataset="era5", region="us-east-1", base_generation=source.generation(*ERA5))
     )
     assert number > newest, "the next commit has a higher generation than all before"
-    target.apply([cmip6(version="v20210101")])
+    target.commit(Change([cmip6(version="v20210101")]))
     assert [e.version for e in target.search(dataset="cmip6")] == ["v20210101"]
-    assert target.apply([era5("2011-06")]) > number, "what was removed can come back"
+    assert target.commit(Change([era5("2011-06")])) > number, "what was removed can come back"
     assert target.tombstones(*ERA5) == []
 
 
@@ -101,7 +103,7 @@ def test_a_store_that_holds_something_is_refused_and_stays_as_it_is(addresses: t
     with pytest.raises(CatalogError, match="to copy from holds nothing"):
         copy_catalog(*addresses)
     fill(source)
-    target.apply([era5("1999-01")])
+    target.commit(Change([era5("1999-01")]))
     before = everything(target)
     with pytest.raises(
         CatalogError, match=r"to copy to is not empty: it holds era5 in us-east-1\. Nothing was written"
@@ -140,7 +142,7 @@ def test_a_source_that_changes_meanwhile_stops_the_copy(addresses: tuple[str, st
 
     def tell(line: str) -> None:
         if line.startswith("3 of 3"):
-            source.apply([era5("2012-01")])
+            source.commit(Change([era5("2012-01")]))
 
     with pytest.raises(CatalogError, match=r"changed while it was copied: era5 in us-east-1\. Nothing was written"):
         copy_catalog(*addresses, tell)

@@ -8,7 +8,7 @@ from catalog_helpers import ERA5, era5, plan, stored, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.catalog import Change, open_catalog
 from xdask_pipelines.catalog.layouts import Holding, fingerprint
 from xdask_pipelines.catalog.manifest.differences import _of_everything, _of_what_changed, differences
 from xdask_pipelines.catalog.manifest.listing import StoredObject
@@ -159,5 +159,5 @@ def test_a_catalog_of_a_version_before_is_read_and_becomes_one_of_this_version(t
     assert (made.unchanged, made.redescribed) == (12, version == 1)
     commit_sync(old, made, {})
     assert plan_sync([(ERA5, objects)], old.manifest(**PLACE)).nothing_to_do
-    old.apply([era5("2012-01")], **PLACE)
+    old.commit(Change([era5("2012-01")], **PLACE))
     assert old.manifest(**PLACE).written_entries == 13

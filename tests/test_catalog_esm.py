@@ -17,9 +17,9 @@ from catalog_helpers import era5
 from netcdf_files import field, times, written
 from places import EAST, WEST, Cluster
 
-from xdask_pipelines.access.sync import sync
+from xdask_pipelines.access.sync_place import sync_place
 from xdask_pipelines.assets.published import publish_datasets
-from xdask_pipelines.catalog import Catalog, open_catalog
+from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.catalog.export.esm import publish
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.placement import compute
@@ -68,7 +68,7 @@ def place(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     topology = Topology.load(folder / "regions.yaml")
     catalog, run = open_catalog(topology.catalog_url), partial(compute, running.client)
     for dataset, region in topology.places:
-        sync(topology, catalog, run, lustre_of(topology)(run), dataset, region)
+        sync_place(topology, catalog, run, lustre_of(topology)(run), dataset, region)
     yield topology, catalog
     for region in (EAST, WEST):
         shutil.rmtree(running.data[region] / folder.name)
@@ -147,7 +147,7 @@ def test_a_dataset_that_intake_cannot_open_keeps_no_other_from_being_published(t
     topology = Topology.load(tmp_path / "regions.yaml")
     catalog = open_catalog(topology.catalog_url)
     forecast = {"layout": "grib", "format": "grib", "facets": {"file": "a.grib"}, "key": "forecasts/a.grib"}
-    catalog.apply([era5("2011-01", dataset="hours"), era5("2011-01", dataset="forecasts", **forecast)])
+    catalog.commit(Change([era5("2011-01", dataset="hours"), era5("2011-01", dataset="forecasts", **forecast)]))
     assert {name: count for name, (_, count) in publish_datasets(topology, catalog).items()} == {"hours": 1}
 
 

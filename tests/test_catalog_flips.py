@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from catalog_helpers import ERA5, ERA5_PLACE, cmip6, era5, stored
 
-from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
+from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.catalog.sqlite.sqlite_seals import SEALED
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 from xdask_pipelines.errors import CatalogError, MissingEntries
@@ -33,8 +33,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     commit_sync(catalog, plan_sync([(ERA5, OBJECTS)], catalog.manifest(**ERA5_PLACE)), {})
     members = [f"r{i}i1p1f1" for i in range(1, 31)]
     extent = (-180, -90, 180, 90)
-    catalog.apply([cmip6(m, version=v, extent=extent) for m in members for v in ("v20190101", "v20200101")])
-    catalog.apply([], [cmip6("r30i1p1f1", version="v20190101").id])
+    catalog.commit(Change([cmip6(m, version=v, extent=extent) for m in members for v in ("v20190101", "v20200101")]))
+    catalog.commit(Change([], [cmip6("r30i1p1f1", version="v20190101").id]))
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     db.close()
@@ -132,7 +132,7 @@ def test_a_sound_file_needs_no_repair_and_one_that_is_not_there_is_not_made(made
 
 def test_an_error_names_the_entry_that_is_damaged(tmp_path: Path) -> None:
     catalog = open_catalog(f"sqlite://{tmp_path}/c.sqlite")
-    catalog.apply([era5("2011-01"), era5("2011-02")], manifest=ManifestChange(put=[stored("a")]), **ERA5_PLACE)
+    catalog.commit(Change([era5("2011-01"), era5("2011-02")], manifest=ManifestChange(put=[stored("a")]), **ERA5_PLACE))
     with sqlite3.connect(tmp_path / "c.sqlite") as db:
         db.execute("UPDATE entries SET document = replace(document, '100', '900') WHERE key LIKE '%/02/%'")
     db.close()
@@ -147,8 +147,8 @@ def test_an_error_names_the_entry_that_is_damaged(tmp_path: Path) -> None:
 def test_commits_count_on_from_the_places_where_the_counter_was_damaged(tmp_path: Path) -> None:
     catalog = open_catalog(f"sqlite://{tmp_path}/c.sqlite")
     for month in ("2011-01", "2011-02", "2011-03"):
-        catalog.apply([era5(month)])
+        catalog.commit(Change([era5(month)]))
     with sqlite3.connect(tmp_path / "c.sqlite") as db:
         db.execute("UPDATE counter SET generation = 1")
     db.close()
-    assert catalog.apply([era5("2011-04")]) == 4
+    assert catalog.commit(Change([era5("2011-04")])) == 4

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 import pytest
 from catalog_helpers import ERA5, ERA5_PLACE, cmip6, era5, keys, stored
 
-from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
+from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.catalog.opensearch.opensearch_head import SCHEMA_VERSION
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 from xdask_pipelines.errors import CatalogError
@@ -33,13 +33,13 @@ def _vanish(address: str, entry_id: str) -> None:
 
 def test_a_lost_entry_is_noticed_by_the_next_sync_and_brought_back(catalog: Catalog, address: str) -> None:
     commit_sync(catalog, plan_sync([(ERA5, OBJECTS)], catalog.manifest(**ERA5_PLACE)), {})
-    catalog.apply([cmip6()])
+    catalog.commit(Change([cmip6()]))
     before = catalog.search()
     assert plan_sync([(ERA5, OBJECTS)], catalog.manifest(**ERA5_PLACE)).nothing_to_do
     _vanish(address, before[5].id)
     held = catalog.manifest(**ERA5_PLACE)
     assert (held.entries, held.written_entries, held.lost_entries) == (11, 12, True)
-    catalog.apply([cmip6("r2i1p1f1")])
+    catalog.commit(Change([cmip6("r2i1p1f1")]))
     assert catalog.manifest(**ERA5_PLACE).lost_entries, "commits to other places do not hide it"
     assert not catalog.manifest("cmip6", "us-west-2").lost_entries
     lease = catalog.lease(owner="sync", **ERA5_PLACE)
@@ -78,10 +78,12 @@ def test_a_lost_piece_of_a_manifest_is_found_by_the_next_sync(catalog: Catalog, 
             catalog.manifest(**ERA5_PLACE)
         catalog.repair()
     else:
-        catalog.apply(
-            [era5("2012-01", key="by-hand", etag="x")], manifest=ManifestChange(put=[stored("x")]), **ERA5_PLACE
+        catalog.commit(
+            Change([era5("2012-01", key="by-hand", etag="x")], manifest=ManifestChange(put=[stored("x")]), **ERA5_PLACE)
         )
-        catalog.apply([], [era5("2012-01", key="by-hand").id], manifest=ManifestChange(drop=["x"]), **ERA5_PLACE)
+        catalog.commit(
+            Change([], [era5("2012-01", key="by-hand").id], manifest=ManifestChange(drop=["x"]), **ERA5_PLACE)
+        )
         assert catalog.manifest(**ERA5_PLACE).lost_objects, "other commits do not hide it"
     plan = plan_sync([(ERA5, OBJECTS[1:])], catalog.manifest(**ERA5_PLACE))
     assert (plan.removed, plan.added) == ((before[0].id,), ())
@@ -97,7 +99,7 @@ def test_a_full_sync_describes_and_writes_every_entry_again(catalog: Catalog) ->
     commit_sync(catalog, plan_sync([(ERA5, OBJECTS)], catalog.manifest(**ERA5_PLACE)), {})
     found = catalog.search()
     wrong = [e.with_header({"attrs": {}, "extent": [0, 0, 1, 1]}) for e in found[:3]]
-    catalog.apply(wrong)  # as damage that only the data can tell
+    catalog.commit(Change(wrong))  # as damage that only the data can tell
     assert plan_sync([(ERA5, OBJECTS)], catalog.manifest(**ERA5_PLACE)).nothing_to_do
     plan = plan_sync([(ERA5, OBJECTS)], catalog.manifest(**ERA5_PLACE), full=True)
     assert (len(plan.changed), plan.added, plan.removed, plan.unchanged) == (12, (), (), 0)
@@ -112,22 +114,22 @@ def test_entries_are_counted_through_all_that_changes_them(catalog: Catalog) -> 
         assert not held.lost_entries
         return held.written_entries
 
-    catalog.apply([era5("2011-01"), era5("2011-02"), cmip6()])
+    catalog.commit(Change([era5("2011-01"), era5("2011-02"), cmip6()]))
     assert (counted("era5", "us-east-1"), counted("cmip6", "us-west-2")) == (2, 1)
-    catalog.apply([era5("2011-01", etag="new"), era5("2011-03")], [cmip6().id])
+    catalog.commit(Change([era5("2011-01", etag="new"), era5("2011-03")], [cmip6().id]))
     assert (counted("era5", "us-east-1"), counted("cmip6", "us-west-2")) == (3, 0)
     with pytest.raises(CatalogError):
-        catalog.apply([era5("2011-04")], expected_entries=9, **ERA5_PLACE)
+        catalog.commit(Change([era5("2011-04")], expected_entries=9, **ERA5_PLACE))
     assert counted("era5", "us-east-1") == 3
-    catalog.apply([], [era5("2011-03").id], expected_entries=2, **ERA5_PLACE)
-    catalog.apply([cmip6()])
+    catalog.commit(Change([], [era5("2011-03").id], expected_entries=2, **ERA5_PLACE))
+    catalog.commit(Change([cmip6()]))
     assert (counted("era5", "us-east-1"), counted("cmip6", "us-west-2")) == (2, 1)
 
 
 def test_a_row_that_is_lost_from_a_file_is_never_left_out_in_silence(tmp_path: Path) -> None:
     address = f"sqlite://{tmp_path}/c.sqlite"
     catalog = open_catalog(address)
-    catalog.apply([era5("2011-01"), era5("2011-02")])
+    catalog.commit(Change([era5("2011-01"), era5("2011-02")]))
     _vanish(address, era5("2011-01").id)
     with pytest.raises(CatalogError, match="the table of entries in its file is not what was written"):
         catalog.search()

@@ -16,7 +16,7 @@ import pytest
 from catalog_helpers import era5, stored
 from click.testing import CliRunner
 
-from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
+from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
 from xdask_pipelines.catalog.opensearch import opensearch_head, opensearch_migrate, opensearch_node
 from xdask_pipelines.catalog.opensearch.opensearch_index import Documents
@@ -39,9 +39,11 @@ def address(node_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def _fill(catalog: Catalog) -> None:
-    catalog.apply([era5("2011-01"), era5("2011-02")], manifest=ManifestChange(put=[stored("a"), stored("b")]), **ERA5)
-    catalog.apply([era5("2011-01", region="us-west-2", extent=(0, 0, 10, 10))])
-    catalog.apply([era5("2011-03")], [era5("2011-01").id], manifest=ManifestChange(drop=["a"]), **ERA5)
+    catalog.commit(
+        Change([era5("2011-01"), era5("2011-02")], manifest=ManifestChange(put=[stored("a"), stored("b")]), **ERA5)
+    )
+    catalog.commit(Change([era5("2011-01", region="us-west-2", extent=(0, 0, 10, 10))]))
+    catalog.commit(Change([era5("2011-03")], [era5("2011-01").id], manifest=ManifestChange(drop=["a"]), **ERA5))
 
 
 def _state(catalog: Catalog) -> object:
@@ -101,7 +103,11 @@ def test_an_older_catalog_is_refused_until_it_is_migrated_and_a_newer_one_always
     before = _state(catalog)
     assert not catalog.migrate(), "it is of this version"
     monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NEXT)
-    for ask in (catalog.count, lambda: catalog.apply([era5("2011-05")]), lambda: catalog.lease(owner="me", **ERA5)):
+    for ask in (
+        catalog.count,
+        lambda: catalog.commit(Change([era5("2011-05")])),
+        lambda: catalog.lease(owner="me", **ERA5),
+    ):
         with pytest.raises(
             CatalogError, match=r"mapping of version 3, and this code needs 4\. Run `xdask catalog migrate`"
         ):
@@ -110,9 +116,9 @@ def test_an_older_catalog_is_refused_until_it_is_migrated_and_a_newer_one_always
     assert catalog.migrate(said.append)
     assert "us-east-1: 6 documents copied" in said
     assert _state(catalog) == before
-    assert catalog.apply([era5("2011-05")], base_generation=3, **ERA5) == 5, "the migration took a number"
+    assert catalog.commit(Change([era5("2011-05")], base_generation=3, **ERA5)) == 5, "the migration took a number"
     monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NOW)
-    for ask in (catalog.count, catalog.migrate, lambda: catalog.apply([era5("2011-05")])):
+    for ask in (catalog.count, catalog.migrate, lambda: catalog.commit(Change([era5("2011-05")]))):
         with pytest.raises(CatalogError, match="mapping of version 4, and this code knows 3"):
             ask()
 
@@ -142,7 +148,7 @@ def test_a_migration_that_is_killed_anywhere_changes_nothing_and_a_rerun_ends_it
     """Each turn migrates the same catalog to one version more."""
     monkeypatch.setattr(opensearch_migrate, "_LOOK_SECONDS", 0.02)
     catalog = open_catalog(address)
-    catalog.apply([era5("2011-01"), era5("2011-02")], manifest=ManifestChange(put=[stored("a")]), **ERA5)
+    catalog.commit(Change([era5("2011-01"), era5("2011-02")], manifest=ManifestChange(put=[stored("a")]), **ERA5))
     before = _state(catalog)
     deaths = turned = 0
     for request in range(200):
@@ -227,20 +233,20 @@ def test_a_catalog_whose_head_or_index_was_deleted_says_so_and_is_not_empty(addr
     catalog = open_catalog(address)
     _fill(catalog)
     _ask(address, "DELETE", "{name}-3-us-west-2")
-    for ask in (catalog.count, catalog.search, lambda: catalog.apply([era5("2011-09", region="us-west-2")])):
+    for ask in (catalog.count, catalog.search, lambda: catalog.commit(Change([era5("2011-09", region="us-west-2")]))):
         with pytest.raises(
             CatalogError, match=r"has lost an index: .*us-west-2.* Restore it from a snapshot; or delete"
         ):
             ask()
     assert len(_indices(address)) == 2, "none was made in silence"
     _ask(address, "DELETE", "{name}-head")
-    for ask in (catalog.count, lambda: catalog.apply([era5("2011-09")])):
+    for ask in (catalog.count, lambda: catalog.commit(Change([era5("2011-09")]))):
         with pytest.raises(
             CatalogError, match=r"has lost its head, the index t\w+-head.* or delete t\w+-3-us-east-1 too"
         ):
             ask()
     _ask(address, "DELETE", "{name}-3-us-east-1")
-    assert catalog.apply([era5("2011-09")]) == 1
+    assert catalog.commit(Change([era5("2011-09")])) == 1
 
 
 # --- what dead writers leave -----------------------------------------------------------------------------------------
@@ -261,15 +267,15 @@ def test_what_aborted_commits_left_is_removed_and_what_they_ended_in_vain_stays(
 ) -> None:
     monkeypatch.setattr(opensearch, "_PURGE", 2)
     catalog = open_catalog(address)
-    catalog.apply([era5(f"2011-{m:02}") for m in range(1, 7)])
+    catalog.commit(Change([era5(f"2011-{m:02}") for m in range(1, 7)]))
     changes = [era5("2011-01", etag="new"), era5("2013-01")]
     with pytest.raises(CatalogError, match="would hold"):
-        catalog.apply(changes, [era5("2011-02").id], expected_entries=99, **ERA5)
+        catalog.commit(Change(changes, [era5("2011-02").id], expected_entries=99, **ERA5))
     assert 2 in {begun for _, begun, _ in _left(catalog)}
     assert 2 in {ended for _, _, ended in _left(catalog)}, "the dead commit seems to have ended entries"
     store = _store(catalog)
     for i in range(3):
-        catalog.apply([era5(f"2011-{m:02}", etag=f"v{i}") for m in (3, 4, 5)])
+        catalog.commit(Change([era5(f"2011-{m:02}", etag=f"v{i}") for m in (3, 4, 5)]))
         assert catalog.count() == 6
     deadline = monotonic() + 20
     while any(begun == 2 for _, begun, _ in _left(catalog)) and monotonic() < deadline:

@@ -12,7 +12,7 @@ from botocore.credentials import Credentials
 from catalog_helpers import era5, stored
 from proxy import proxied
 
-from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
+from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
 from xdask_pipelines.catalog.opensearch import opensearch_head, opensearch_node
 from xdask_pipelines.catalog.opensearch.opensearch_node import Address
@@ -79,7 +79,7 @@ def test_the_node_without_users_that_compose_starts_is_bound_to_loopback() -> No
 def _first(catalog: Catalog) -> int:
     manifest = ManifestChange(put=[stored(f"era5-pds/{i}") for i in range(5)])
     entries = [*(era5(f"2011-{m:02}") for m in range(1, 13)), era5("2012-01", version="v1")]
-    return catalog.apply(entries, manifest=manifest, **ERA5)
+    return catalog.commit(Change(entries, manifest=manifest, **ERA5))
 
 
 def _second(catalog: Catalog) -> int:
@@ -87,8 +87,16 @@ def _second(catalog: Catalog) -> int:
     manifest = ManifestChange(put=[stored("era5-pds/9"), stored("era5-pds/1", 99)], drop=["era5-pds/0"])
     entries = [era5("2011-02", etag="new"), era5("2013-01"), era5("2012-01", version="v2", key="era5-pds/v2")]
     lease = catalog.lease(owner="sync", **ERA5)
-    return catalog.apply(
-        entries, [era5("2011-01").id], manifest=manifest, lease=lease, expected_entries=14, base_generation=1, **ERA5
+    return catalog.commit(
+        Change(
+            entries,
+            [era5("2011-01").id],
+            manifest=manifest,
+            lease=lease,
+            expected_entries=14,
+            base_generation=1,
+            **ERA5,
+        )
     )
 
 
@@ -148,7 +156,7 @@ def test_a_writer_that_slept_too_long_can_write_no_more_and_nobody_sees_what_it_
     store = catalog._backend
     assert isinstance(store, opensearch.OpenSearchBackend)
     head, sleeper = store._heads.begin()
-    catalog.apply([era5("2014-01")])  # waits in vain for a sign of life, and takes over
+    catalog.commit(Change([era5("2014-01")]))  # waits in vain for a sign of life, and takes over
     writer = opensearch.Writer(opensearch.Documents(store._node, head), head, sleeper.number)
     edit = writer.write(opensearch.Change(upserts=(era5("2015-01"), era5("2011-05", etag="sleeper"))))
     before = _state(catalog)
@@ -156,7 +164,7 @@ def test_a_writer_that_slept_too_long_can_write_no_more_and_nobody_sees_what_it_
         store._heads.finish(sleeper, edit)
     assert _state(catalog) == before
     assert catalog.count(year="2015") == 0
-    catalog.apply([era5("2016-01"), era5("2011-05", etag="later")])
+    catalog.commit(Change([era5("2016-01"), era5("2011-05", etag="later")]))
     assert catalog.count(year="2015") == 0
     assert [e.etag for e in catalog.search(year="2011", month="05")] == ["later"]
 
@@ -166,7 +174,7 @@ def test_what_has_ended_is_removed_and_nobody_misses_it(address: str, monkeypatc
     monkeypatch.setattr(opensearch, "_PURGE", 3)
     catalog = open_catalog(address)
     for i in range(10):
-        catalog.apply([era5(f"2011-{m:02}", etag=str(i)) for m in (1, 2, 3)])
+        catalog.commit(Change([era5(f"2011-{m:02}", etag=str(i)) for m in (1, 2, 3)]))
         assert {e.etag for e in catalog.search()} == {str(i)}
         assert catalog.count() == 3
 
@@ -210,9 +218,9 @@ def test_one_refused_document_of_many_refuses_the_commit_by_name(address: str) -
     bad = era5("2011-07", key="era5-pds/bad.nc", attributes={"note": "x" * 40_000})
     many = [era5("2011-07", key=f"era5-pds/{i}.nc") for i in range(499)]
     with pytest.raises(CatalogError, match=r"refuses era5 us-east-1:era5-pds/bad.nc: .*immense term"):
-        catalog.apply([*many, bad])
+        catalog.commit(Change([*many, bad]))
     assert catalog.count() == 0
-    catalog.apply(many)
+    catalog.commit(Change(many))
     assert catalog.count() == 499
 
 

@@ -15,7 +15,7 @@ from catalog_helpers import ERA5_PLACE, era5
 from places import eventually
 from proxy import Proxy, proxied
 
-from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.catalog import Change, open_catalog
 from xdask_pipelines.catalog.opensearch import opensearch_index, opensearch_node
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.resources.search_node import SearchNode
@@ -49,12 +49,12 @@ def test_commits_and_searches_outlast_a_node_that_is_killed_and_started_again(
     with proxied(node.up()) as proxy:
         catalog = open_catalog(f"{proxy.url}/xdask")
         before = [era5("2011-07", key=f"k/{i:05}", etag="old") for i in range(NUMBER)]
-        catalog.apply(before, expected_entries=NUMBER, **ERA5_PLACE)
+        catalog.commit(Change(before, expected_entries=NUMBER, **ERA5_PLACE))
         found: list[object] = []
 
         def commit() -> None:
             new = [era5("2011-07", key=f"k/{i:05}", etag="new") for i in range(1, NUMBER + 1)]
-            found.append(catalog.apply(new, [before[0].id], expected_entries=NUMBER, **ERA5_PLACE))
+            found.append(catalog.commit(Change(new, [before[0].id], expected_entries=NUMBER, **ERA5_PLACE)))
 
         def search() -> None:
             found.append({e.etag for e in catalog.search()})
@@ -76,7 +76,7 @@ def test_a_node_that_does_not_come_back_is_reported(node: SearchNode, monkeypatc
     monkeypatch.setattr(opensearch_node, "PATIENCE_SECONDS", 3.0)
     with proxied(node.up()) as proxy:
         catalog = open_catalog(f"{proxy.url}/xdask")
-        catalog.apply([era5("2011-01")])
+        catalog.commit(Change([era5("2011-01")]))
         node.down()
         with pytest.raises(CatalogError, match=r"does not answer .*, after \d+ s of retries. Is it running"):
-            catalog.apply([era5("2011-02")])
+            catalog.commit(Change([era5("2011-02")]))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from catalog_helpers import CMIP6, ERA5, plan, stored, write
 
-from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
+from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.catalog.layouts import Holding
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 from xdask_pipelines.errors import CatalogError, StaleWriter, SuspiciousPlan
@@ -213,7 +213,7 @@ def test_a_file_that_became_unreadable_leaves_the_catalog(catalog: Catalog, root
 
 
 def test_a_manifest_change_alone_is_a_commit(catalog: Catalog):
-    assert catalog.apply(manifest=ManifestChange(put=[stored("a")]), **PLACE) == 1
+    assert catalog.commit(Change(manifest=ManifestChange(put=[stored("a")]), **PLACE)) == 1
     assert list(catalog.manifest(**PLACE).objects) == [stored("a")]
 
 

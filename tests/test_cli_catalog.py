@@ -8,7 +8,7 @@ import pytest
 from catalog_helpers import cmip6, era5
 from click.testing import CliRunner, Result
 
-from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.catalog import Change, open_catalog
 from xdask_pipelines.cli import main
 from xdask_pipelines.topology import Topology
 
@@ -28,16 +28,18 @@ def topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Topology:
     (tmp_path / "regions.yaml").write_text(REGIONS)
     monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "regions.yaml"))
     made = Topology.load(tmp_path / "regions.yaml")
-    open_catalog(made.catalog_url).apply(
-        era5(
-            f"2011-0{month}",
-            "tas",
-            dataset="obs",
-            layout="generic",
-            key=ODD if month == 3 else f"obs/HadOBS/2011/tas_20110{month}.nc",
-            facets={"model": "HadOBS", "member": "one", "variable": "tas", "year": "2011", "month": f"0{month}"},
+    open_catalog(made.catalog_url).commit(
+        Change(
+            era5(
+                f"2011-0{month}",
+                "tas",
+                dataset="obs",
+                layout="generic",
+                key=ODD if month == 3 else f"obs/HadOBS/2011/tas_20110{month}.nc",
+                facets={"model": "HadOBS", "member": "one", "variable": "tas", "year": "2011", "month": f"0{month}"},
+            )
+            for month in (1, 2, 3)
         )
-        for month in (1, 2, 3)
     )
     return made
 
@@ -54,7 +56,9 @@ def test_a_facet_of_an_own_pattern_is_a_filter_by_its_own_name():
 
 
 def test_where_no_entry_has_such_a_facet_experiment_means_experiment_id(topology: Topology):
-    open_catalog(topology.catalog_url).apply([cmip6(member) for member in ("r1i1p1f1", "r2i1p1f1", "r3i1p1f1")])
+    open_catalog(topology.catalog_url).commit(
+        Change([cmip6(member) for member in ("r1i1p1f1", "r2i1p1f1", "r3i1p1f1")])
+    )
     assert "3 entries" in run("catalog", "search", "--experiment", "ssp245").output
     assert "1 entries" in run("catalog", "search", "--experiment=ssp245", "--member_id", "r2i1p1f1").output
     assert "6 entries" in run("catalog", "search", "--dataset", "cmip6", "--dataset", "obs").output
@@ -93,7 +97,9 @@ def test_an_entry_is_one_line_whatever_its_name():
 
 def test_boxes_and_older_versions_are_filters_too(topology: Topology):
     held = open_catalog(topology.catalog_url)
-    held.apply([cmip6(version="v20190815"), cmip6(version="v20200210"), era5("2012-01", extent=(-10, 35, 30, 70))])
+    held.commit(
+        Change([cmip6(version="v20190815"), cmip6(version="v20200210"), era5("2012-01", extent=(-10, 35, 30, 70))])
+    )
     assert "1 entries" in run("catalog", "search", "--bbox", "-5", "40", "0", "45").output
     assert "0 entries" in run("catalog", "search", "--bbox", "100", "40", "110", "45").output
     assert "south not above north" in str(run("catalog", "facets", "--bbox", "0", "45", "10", "40").output)

@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from places import EAST, WEST, Cluster
 
 from xdask_pipelines.access import leases, open_entries
-from xdask_pipelines.access.sync import sync
+from xdask_pipelines.access.sync_place import sync_place
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sources.pangeo import COLUMNS
 from xdask_pipelines.cli import main
@@ -64,7 +64,7 @@ def topology(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 def synced(topology: Topology, cluster: Cluster) -> Catalog:
     catalog, run = open_catalog(topology.catalog_url), partial(compute, cluster.client)
     for dataset, region in topology.places:
-        sync(topology, catalog, run, lustre_of(topology)(run), dataset, region)
+        sync_place(topology, catalog, run, lustre_of(topology)(run), dataset, region)
     return catalog
 
 

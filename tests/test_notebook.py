@@ -12,6 +12,7 @@ from catalog_helpers import cmip6, era5
 from xdask_pipelines import open_project
 from xdask_pipelines.access.describing.validation import Claim
 from xdask_pipelines.access.header import describe
+from xdask_pipelines.catalog import Change
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import (
     AccessError,
@@ -50,7 +51,7 @@ def test_a_project_is_found_here_or_named(folder: Path, monkeypatch: pytest.Monk
 
 def test_what_is_opened_is_exactly_what_is_asked_for(folder: Path):
     project = open_project()
-    project.catalog.apply([cmip6("r1i1p1f1"), cmip6("r2i1p1f1"), era5("2011-01")])
+    project.catalog.commit(Change([cmip6("r1i1p1f1"), cmip6("r2i1p1f1"), era5("2011-01")]))
     with pytest.raises(AmbiguousEntries, match=r"Name one value of member_id: r1i1p1f1, r2i1p1f1$"):
         project.open(dataset="cmip6", experiment_id="ssp245")
     with pytest.raises(MissingEntries, match="time=2011-02"):
@@ -74,7 +75,7 @@ def store(project: Project, years: range, *, bounds: bool = False, annual: bool 
     path = project.topology.root / f"{years.start}{bounds}{annual}.zarr"
     made.to_zarr(path, mode="w", zarr_format=2, consolidated=True)
     key = f"{years.start}{changes.get('region', '')}"
-    project.catalog.apply([cmip6(key=key, **changes).with_header(describe(path, "zarr2"))])
+    project.catalog.commit(Change([cmip6(key=key, **changes).with_header(describe(path, "zarr2"))]))
 
 
 @pytest.mark.parametrize("bounds", [False, True])
@@ -119,7 +120,7 @@ def test_parts_of_a_range_are_opened_in_the_one_region_that_holds_all(folder: Pa
 
 def test_of_replicas_the_one_is_opened_from_which_results_are_cheapest_to_send(folder: Path):
     project = open_project()
-    project.catalog.apply([era5("2011-01"), era5("2011-01", region="ap-southeast-2")])
+    project.catalog.commit(Change([era5("2011-01"), era5("2011-01", region="ap-southeast-2")]))
     text = (folder / "regions.yaml").read_text().replace("us-west-2", "ap-southeast-2")
     (folder / "regions.yaml").write_text(text)
     with pytest.raises(AccessError, match="of us-east-1:"):  # 0.02 USD a GB against 0.098
@@ -144,7 +145,7 @@ def _file(project: Project, month: int, *, bounds: bool) -> None:
     made.to_netcdf(path)
     claim = Claim(period=time_range(f"2011-{month:02}"))
     header = describe(path, "netcdf4", claim=claim)
-    project.catalog.apply([era5(f"2011-{month:02}", size_bytes=path.stat().st_size).with_header(header)])
+    project.catalog.commit(Change([era5(f"2011-{month:02}", size_bytes=path.stat().st_size).with_header(header)]))
 
 
 @pytest.mark.parametrize("bounds", [False, True])

@@ -12,7 +12,7 @@ import pytest
 from catalog_helpers import era5
 from click.testing import CliRunner
 
-from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.catalog import Change, open_catalog
 from xdask_pipelines.catalog.export.stac import link_to
 from xdask_pipelines.cli import main
 from xdask_pipelines.errors import AmbiguousEntries, MissingEntries
@@ -69,10 +69,12 @@ def topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Topology:
     (tmp_path / "regions.yaml").write_text(REGIONS)
     monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "regions.yaml"))
     made = Topology.load(tmp_path / "regions.yaml")
-    open_catalog(made.catalog_url).apply(
-        era5("2011-01", dataset="obs", key=f"obs/{i}{value}", part=value, facets={"model": value})
-        for i, value in enumerate(ODD)
-        if value
+    open_catalog(made.catalog_url).commit(
+        Change(
+            era5("2011-01", dataset="obs", key=f"obs/{i}{value}", part=value, facets={"model": value})
+            for i, value in enumerate(ODD)
+            if value
+        )
     )
     return made
 

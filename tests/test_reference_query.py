@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 from catalog_helpers import cmip6, era5
 
-from xdask_pipelines.catalog import Catalog, Entry
+from xdask_pipelines.catalog import Catalog, Change, Entry
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import AmbiguousEntries, MissingEntries
 
@@ -27,7 +27,7 @@ HELD = [
 @pytest.fixture
 def held(catalog: Catalog) -> Catalog:
     """A year of two variables; a later month of one of them; three members of a model."""
-    catalog.apply(HELD)
+    catalog.commit(Change(HELD))
     return catalog
 
 
@@ -52,7 +52,7 @@ def test_a_month_that_is_missing_is_another_month_to_one_and_an_error_with_its_n
 
 
 def test_a_gap_in_a_year_is_filled_by_one_and_named_by_the_other(held: Catalog):
-    held.apply(removals=[era5("2011-07").id])
+    held.commit(Change(removals=[era5("2011-07").id]))
     asked = {"dataset": "era5", "variable": "air_temperature"}
     months = [f"2011-{month:02}" for month in range(1, 13)]
     answers = [nearest_hit(held, month, **asked).facets["month"] for month in months]

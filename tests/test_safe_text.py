@@ -15,9 +15,9 @@ from click.testing import CliRunner
 from markdown_it import MarkdownIt
 
 from xdask_pipelines import checks
-from xdask_pipelines.access.sync import Synced
+from xdask_pipelines.access.sync_place import Synced
 from xdask_pipelines.assets.datasets import synced
-from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.catalog import Change, open_catalog
 from xdask_pipelines.catalog.layouts import Quarantined
 from xdask_pipelines.cli import main
 from xdask_pipelines.climate.drawing.plots import draw
@@ -86,8 +86,8 @@ def test_commands_print_keys_and_facets_as_text(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "regions.yaml").write_text((Path(__file__).parents[1] / "regions.yaml").read_text())
     monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "regions.yaml"))
     key = "era5-pds/\x1b[2J\x9b\u202e/x.nc"
-    open_catalog(f"sqlite://{tmp_path}/var/catalog.sqlite").apply(
-        [era5("2011-01", key=key, facets={"model": "m\x1b[5m"})]
+    open_catalog(f"sqlite://{tmp_path}/var/catalog.sqlite").commit(
+        Change([era5("2011-01", key=key, facets={"model": "m\x1b[5m"})])
     )
     for command in ("search", "facets"):
         done = CliRunner().invoke(main, ["catalog", command, "--dataset", "era5", *options])

@@ -22,7 +22,7 @@ from s3_server import S3Server
 
 from xdask_pipelines.access import leases
 from xdask_pipelines.access.mount import MountAtHome
-from xdask_pipelines.access.sync import Synced, sync
+from xdask_pipelines.access.sync_place import Synced, plan_place, sync_place
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sync import SyncPlan
 from xdask_pipelines.errors import CatalogError, StaleWriter, SuspiciousPlan, XdaskError
@@ -69,7 +69,9 @@ class Aws:
         return self.lustre.import_changes(EAST, mount.mount, mount.source, self.said.append)
 
     def sync(self, **options: Any) -> Synced:
-        done = sync(self.topology, self.catalog, partial(compute, self.client), self.lustre, "era5", EAST, **options)
+        done = sync_place(
+            self.topology, self.catalog, partial(compute, self.client), self.lustre, "era5", EAST, **options
+        )
         assert isinstance(done, Synced)
         return done
 
@@ -317,7 +319,7 @@ def test_an_emptied_bucket_is_refused_until_a_person_accepts_the_plan(aws: Aws, 
 
 def test_a_dry_run_changes_nothing_and_shows_the_plan(aws: Aws, months: dict[str, Path]):
     aws.put(next(iter(months)), next(iter(months.values())))
-    plan = sync(aws.topology, aws.catalog, partial(compute, aws.client), aws.lustre, "era5", EAST, dry_run=True)
+    plan = plan_place(aws.topology, aws.catalog, partial(compute, aws.client), "era5", EAST).plan
     assert isinstance(plan, SyncPlan)
     assert plan.summary()["added"] == 1
     assert aws.catalog.generation("era5", EAST) == 0
@@ -372,7 +374,7 @@ def test_a_sync_killed_at_a_step_and_run_again_ends_as_a_clean_one(
     assert (again.counts["added"], again.counts["removed"]) == (1, 1)
 
     clean = open_catalog(f"sqlite://{tmp_path}/clean.sqlite")
-    sync(aws.topology, clean, partial(compute, aws.client), aws.lustre, "era5", EAST)
+    sync_place(aws.topology, clean, partial(compute, aws.client), aws.lustre, "era5", EAST)
     ours, theirs = aws.catalog.manifest("era5", EAST), clean.manifest("era5", EAST)
     assert list(ours.objects) == list(theirs.objects)
     assert (ours.digests, ours.holdings) == (theirs.digests, theirs.holdings)

@@ -23,7 +23,7 @@ import xarray as xr
 from xdask_pipelines.assets.plain import Analysis
 from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.assets.source import digest
-from xdask_pipelines.catalog import Entry
+from xdask_pipelines.catalog import Change, Entry
 from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.climate.means import is_partial
 from xdask_pipelines.placement import Evidence
@@ -72,7 +72,7 @@ def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
             }
             own = [e for e in entries if e.part in refused and e.attributes.get("run_id") == context.run.run_id]
             if own:
-                results.catalog.apply(removals=[e.id for e in own])
+                results.catalog.commit(Change(removals=[e.id for e in own]))
                 named = ", ".join(f"{made.name}[{e.part}]" if e.part else made.name for e in own)
                 context.log.warning(f"withdrawn: {named} of this run; what was there before stays current")
         for name in NAMES:

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from xdask_pipelines.access.sync import Synced, sync
+from xdask_pipelines.access.sync_place import Synced, plan_place, sync_place
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.catalog.sync import SyncPlan
 from xdask_pipelines.lustre.imports import ImportReport
@@ -99,21 +99,14 @@ def _catalog_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefin
         lustre: dg.ResourceParam[LustreWith],
     ) -> Iterator[dg.MaterializeResult[Any]]:
         with explained(), lent(pools, [region], context.log.info) as compute:
-            done = sync(
-                topology,
-                catalog,
-                compute,
-                lustre(compute),
-                name,
-                region,
-                accept=config.accept or None,
-                dry_run=config.dry_run,
-                tell=context.log.info,
-            )
-        if isinstance(done, SyncPlan):
-            context.log.info("a dry run: nothing was changed, and nothing is materialized")
-            context.log_event(planned(done))
-            return
+            accept = config.accept or None
+            if config.dry_run:
+                place = plan_place(topology, catalog, compute, name, region, accept=accept)
+                context.log.info("a dry run: nothing was changed, and nothing is materialized")
+                context.log_event(planned(place.plan))
+                return
+            tell = context.log.info
+            done = sync_place(topology, catalog, compute, lustre(compute), name, region, accept=accept, tell=tell)
         context.log.info(", ".join(f"{n} {k}" for k, n in done.counts.items()))
         for bad in done.quarantined[:_FEW]:
             context.log.warning(one_line(f"not catalogued: {bad.key}: {bad.reason}"))

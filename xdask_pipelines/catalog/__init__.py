@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from xdask_pipelines.catalog.backend import Backend, Lease, ManifestChange
+from xdask_pipelines.catalog.backend import Backend, Change, Lease, ManifestChange
 from xdask_pipelines.catalog.catalog import Catalog
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.sqlite.sqlite_backend import SqliteBackend
@@ -17,7 +17,7 @@ from xdask_pipelines.errors import CatalogError
 if TYPE_CHECKING:
     from xdask_pipelines.catalog.transfer import Digests
 
-__all__ = ["Catalog", "Entry", "Lease", "ManifestChange", "copy_catalog", "open_catalog"]
+__all__ = ["Catalog", "Change", "Entry", "Lease", "ManifestChange", "copy_catalog", "open_catalog"]
 
 _SQLITE = "sqlite://"
 

@@ -7,7 +7,7 @@ offered to users (catalog.py). Every implementation passes the same contract tes
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from functools import cached_property
 from typing import Protocol
 
@@ -51,12 +51,31 @@ class Lease:
     token: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Change:
-    """One atomic commit. See :meth:`xdask_pipelines.catalog.catalog.Catalog.apply`."""
+    """One atomic commit: entries to write, others to remove.
+
+    Attributes
+    ----------
+    upserts, removals
+        Entries to write or to replace by id; ids to remove. They are kept as tuples.
+    dataset, region
+        The one place that this commit is about; needed for all that follows, and then other entries are refused.
+    manifest
+        How the place's manifest changes.
+    holdings
+        Fingerprint of the mounts' descriptions that the commit is made from; the one before holds on, if None.
+    base_generation
+        Generation of the place that the commit builds on.
+    lease
+        Lease of the place; the commit ends it.
+    expected_entries
+        How many entries, superseded ones too, the place must hold after the commit.
+    """
 
     upserts: Sequence[Entry] = ()
     removals: Sequence[str] = ()
+    _: KW_ONLY
     dataset: str | None = None
     region: str | None = None
     manifest: ManifestChange | None = None
@@ -64,6 +83,10 @@ class Change:
     base_generation: int | None = None
     lease: Lease | None = None
     expected_entries: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "upserts", tuple(self.upserts))
+        object.__setattr__(self, "removals", tuple(self.removals))
 
 
 @dataclass(frozen=True, kw_only=True)

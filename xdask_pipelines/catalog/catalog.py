@@ -1,4 +1,4 @@
-"""The catalog as its users see it: search, facets, resolve, apply.
+"""The catalog as its users see it: search, facets, resolve, commit.
 
 Belongs here: what one may ask, and of whom. Does not belong here: how questions are read (query), how entries are stored
 (backends), or how they are found out (layouts, sync).
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, ManifestChange, Tombstone
+from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, Tombstone
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.preconditions import check_words
 from xdask_pipelines.catalog.query import Box, Wanted, asked
@@ -197,37 +197,13 @@ class Catalog:
 
         return placed_datastore(self.search(superseded=superseded, limit=None, time=time, bbox=None, **query))
 
-    def apply(
-        self,
-        upserts: Iterable[Entry] = (),
-        removals: Iterable[str] = (),
-        *,
-        dataset: str | None = None,
-        region: str | None = None,
-        manifest: ManifestChange | None = None,
-        holdings: str | None = None,
-        base_generation: int | None = None,
-        lease: Lease | None = None,
-        expected_entries: int | None = None,
-    ) -> int:
-        """Write entries and remove others (by id) in one atomic commit.
+    def commit(self, change: Change) -> int:
+        """Write entries and remove others in one atomic commit.
 
         Parameters
         ----------
-        upserts, removals
-            Entries to write or to replace by id; ids to remove.
-        dataset, region
-            The one place that this commit is about; needed for all that follows, and then other entries are refused.
-        manifest
-            How the place's manifest changes.
-        holdings
-            Fingerprint of the mounts' descriptions that the commit is made from; the one before holds on, if None.
-        base_generation
-            Generation of the place that the commit builds on.
-        lease
-            Lease of the place; the commit ends it.
-        expected_entries
-            How many entries, superseded ones too, the place must hold after the commit.
+        change
+            What to write and to remove, and what must hold for it.
 
         Returns
         -------
@@ -242,20 +218,10 @@ class Catalog:
         CatalogError
             Something else does not hold. Nothing was written.
         """
-        change = Change(
-            upserts=tuple(upserts),
-            removals=tuple(removals),
-            dataset=dataset,
-            region=region,
-            manifest=manifest,
-            holdings=holdings,
-            base_generation=base_generation,
-            lease=lease,
-            expected_entries=expected_entries,
-        )
         check_words(change)
         if not (change.upserts or change.removals or change.manifest):
-            return 0 if dataset is None or region is None else self.generation(dataset, region)
+            place = (change.dataset, change.region)
+            return 0 if None in place else self.generation(str(place[0]), str(place[1]))
         return self._backend.commit(change)
 
     def generation(self, dataset: str, region: str) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from xdask_pipelines.catalog.backend import Committed, Lease, ManifestChange
+from xdask_pipelines.catalog.backend import Change, Committed, Lease, ManifestChange
 from xdask_pipelines.catalog.catalog import Catalog
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.layouts import Holding, Quarantined
@@ -216,16 +216,18 @@ def commit_sync(
         if lease is not None:
             catalog.release(lease)
         return plan.base_generation
-    return catalog.apply(
-        upserts,
-        [*plan.removed, *(entry.id for entry in lost)],
-        dataset=plan.dataset,
-        region=plan.region,
-        manifest=manifest,
-        holdings=plan.found.holdings,
-        base_generation=plan.base_generation,
-        lease=lease,
-        expected_entries=plan.unchanged + len(upserts),
+    return catalog.commit(
+        Change(
+            upserts,
+            [*plan.removed, *(entry.id for entry in lost)],
+            dataset=plan.dataset,
+            region=plan.region,
+            manifest=manifest,
+            holdings=plan.found.holdings,
+            base_generation=plan.base_generation,
+            lease=lease,
+            expected_entries=plan.unchanged + len(upserts),
+        )
     )
 
 

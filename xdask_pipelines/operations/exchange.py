@@ -15,9 +15,10 @@ from typing import Any
 from xdask_pipelines.access.leases import held
 from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.access.remote import Compute
-from xdask_pipelines.access.sync import holding_of, read_headers
+from xdask_pipelines.access.site_calls import read_headers
+from xdask_pipelines.access.sync_place import holding_of
 from xdask_pipelines.assets.published import address_of
-from xdask_pipelines.catalog import Catalog, Entry, open_catalog
+from xdask_pipelines.catalog import Catalog, Change, Entry, open_catalog
 from xdask_pipelines.catalog.export.stac import export_stac, link_to
 from xdask_pipelines.catalog.sources.pangeo import read_pangeo
 from xdask_pipelines.errors import CatalogError
@@ -98,8 +99,8 @@ def import_table(topology: Topology, path: Path, tell: Tell = lambda line: None)
             tell(f"{name} in {region}: {len(new)} new entries, {len(its) - len(new)} known")
             if new:
                 # No description: the next sync looks at everything, as there are entries without objects behind them.
-                catalog.apply(
-                    new, dataset=name, region=region, holdings="", base_generation=base.generation, lease=lease
+                catalog.commit(
+                    Change(new, dataset=name, region=region, holdings="", base_generation=base.generation, lease=lease)
                 )
         imported[f"{name}/{region}"], known[f"{name}/{region}"] = len(new), len(its) - len(new)
     refused = {reason: asdict(rows) for reason, rows in sorted(table.refused.items())}
@@ -168,7 +169,7 @@ def _describe(
         headers, rejected, _ = read_headers(wanted, region, mounts, compute)
         new = [_with_header(entry, headers[entry.id]) for entry in wanted if entry.id in headers]
         if new:
-            catalog.apply(new, dataset=name, region=region, base_generation=lease.generation, lease=lease)
+            catalog.commit(Change(new, dataset=name, region=region, base_generation=lease.generation, lease=lease))
     return len(new), {str(entry): rejected[entry.id] for entry in wanted if entry.id in rejected}
 
 

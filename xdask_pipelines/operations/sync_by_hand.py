@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from xdask_pipelines.access.remote import Compute
-from xdask_pipelines.access.sync import Synced, sync
+from xdask_pipelines.access.sync_place import Synced, plan_place, sync_place
 from xdask_pipelines.assets.datasets import imported, planned, synced
-from xdask_pipelines.catalog import Catalog, ManifestChange, open_catalog
+from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.errors import CatalogError, TopologyError, XdaskError
 from xdask_pipelines.lustre import Lustre, Residency
 from xdask_pipelines.operations.sync_history import Record, recording
@@ -59,9 +59,14 @@ def sync_datasets(
             lustre = lustre_of(topology)(compute)
             for name, region in places:
                 try:
-                    done.append(
-                        _synced(topology, catalog, compute, lustre, name, region, accept, full, dry_run, tell, record)
-                    )
+                    if dry_run:
+                        done.append(_planned(topology, catalog, compute, name, region, accept, full, record))
+                    else:
+                        _import(topology, lustre, name, region, tell, record)
+                        found = sync_place(
+                            *(topology, catalog, compute, lustre, name, region), accept=accept, full=full, tell=tell
+                        )
+                        done.append(_recorded(catalog, found, record))
                 except XdaskError as error:  # of this place alone: others need not wait for its mending
                     done.append(
                         {"dataset": name, "region": region, "error": type(error).__name__, "message": str(error)}
@@ -85,39 +90,50 @@ def _repair(catalog: Catalog, tell: Callable[[str], None]) -> None:
         )
 
 
-def _synced(
+def _import(
+    topology: Topology, lustre: Lustre, name: str, region: str, tell: Callable[[str], None], record: Record
+) -> None:
+    """Bring the mounts of a dataset up to date with their buckets, where there are any."""
+    if topology.profile != "local":
+        mounts = topology.mounts(name, region)
+        record(imported(name, region, [lustre.import_changes(region, m.mount, m.source, tell) for m in mounts]))
+
+
+def _recorded(catalog: Catalog, done: Synced, record: Record) -> dict[str, Any]:
+    record(synced(catalog, done))
+    return {
+        "dataset": done.dataset,
+        "region": done.region,
+        "counts": dict(done.counts),
+        "quarantined": {q.key: q.reason for q in done.quarantined},
+        "warnings": list(done.warnings),
+        "generation": done.generation,
+        "as_of": done.as_of.isoformat() if done.as_of else None,
+    }
+
+
+def _planned(
     topology: Topology,
     catalog: Catalog,
     compute: Compute,
-    lustre: Lustre,
     name: str,
     region: str,
     accept: str | None,
     full: bool,
-    dry_run: bool,
-    tell: Callable[[str], None],
     record: Record,
 ) -> dict[str, Any]:
-    if not dry_run and topology.profile != "local":
-        mounts = topology.mounts(name, region)
-        record(imported(name, region, [lustre.import_changes(region, m.mount, m.source, tell) for m in mounts]))
-    done = sync(topology, catalog, compute, lustre, name, region, accept=accept, full=full, dry_run=dry_run, tell=tell)
-    record(synced(catalog, done) if isinstance(done, Synced) else planned(done))
-    document: dict[str, Any] = {
+    plan = plan_place(topology, catalog, compute, name, region, accept=accept, full=full).plan
+    record(planned(plan))
+    its = {e.id: e.key for e in catalog.search(dataset=name, region=region, superseded=True)} if plan.removed else {}
+    return {
         "dataset": name,
         "region": region,
-        "counts": dict(done.counts if isinstance(done, Synced) else done.summary()),
-        "quarantined": {q.key: q.reason for q in done.quarantined},
-    }
-    if isinstance(done, Synced):
-        document["warnings"] = list(done.warnings)
-        return document | {"generation": done.generation, "as_of": done.as_of.isoformat() if done.as_of else None}
-    its = {e.id: e.key for e in catalog.search(dataset=name, region=region, superseded=True)} if done.removed else {}
-    return document | {
-        "plan": done.digest,
-        "added": [e.key for e in done.added],
-        "changed": [e.key for e in done.changed],
-        "removed": [its[identity] for identity in done.removed],
+        "counts": plan.summary(),
+        "quarantined": {q.key: q.reason for q in plan.quarantined},
+        "plan": plan.digest,
+        "added": [e.key for e in plan.added],
+        "changed": [e.key for e in plan.changed],
+        "removed": [its[identity] for identity in plan.removed],
     }
 
 
@@ -193,12 +209,14 @@ def forget_dataset(topology: Topology, name: str) -> dict[str, int]:
         )
     for region in gone:
         base = catalog.manifest(name, region)
-        catalog.apply(
-            removals=list(base.digests),
-            dataset=name,
-            region=region,
-            manifest=ManifestChange(drop=[o.key for o in base.objects]),
-            base_generation=base.generation,
-            expected_entries=0,
+        catalog.commit(
+            Change(
+                removals=list(base.digests),
+                dataset=name,
+                region=region,
+                manifest=ManifestChange(drop=[o.key for o in base.objects]),
+                base_generation=base.generation,
+                expected_entries=0,
+            )
         )
     return gone

@@ -18,7 +18,7 @@ import xarray as xr
 from xdask_pipelines.access import open_entries, written_lazily
 from xdask_pipelines.access.header import select_step
 from xdask_pipelines.access.write import Written, open_here, write_here
-from xdask_pipelines.catalog import Catalog, Entry
+from xdask_pipelines.catalog import Catalog, Change, Entry
 from xdask_pipelines.catalog.entry import version_order
 from xdask_pipelines.climate import dequantise, quantise
 from xdask_pipelines.climate.axes import PARTITION
@@ -120,7 +120,7 @@ class Results:
             written = write_here(here, self.topology.results_folder(prepared.region) / prepared.key, prepared.key)
             picture, no_picture = picture_of(preview(_unstacked(here)))
         entries = self._entries(label, prepared, written, list(parts))
-        self.catalog.apply(upserts=entries)
+        self.catalog.commit(Change(upserts=entries))
         return Kept(tuple(entries), picture, no_picture, evidence)
 
     def prepare(

@@ -1,0 +1,263 @@
+"""The sync of one dataset in one Region: list at home, compare, read new headers at home, commit.
+
+Belongs here: the order of the steps and who does each. Does not belong here: plans, guard rails, commits (catalog), what
+workers do (site_calls).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from xdask_pipelines.access.doubts import doubts
+from xdask_pipelines.access.leases import held
+from xdask_pipelines.access.remote import Compute
+from xdask_pipelines.access.site_calls import check_mounted, listed, read_headers
+from xdask_pipelines.catalog import Catalog, Entry, Lease
+from xdask_pipelines.catalog.layouts import Holding, Quarantined
+from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.sources.bucket import Bucket
+from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
+from xdask_pipelines.lustre import Lustre, Tell
+from xdask_pipelines.placement import Evidence
+from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology.stanzas import Dataset
+
+
+@dataclass(frozen=True)
+class Synced:
+    """What a sync did.
+
+    Attributes
+    ----------
+    dataset, region
+        Of what.
+    generation
+        Of the catalog afterwards.
+    counts
+        Entries that the commit added, changed and removed, those that stayed, what is quarantined, and bytes of all that was
+        to be read. A changed entry that cannot be read is removed and quarantined.
+    quarantined
+        What is not catalogued, with reasons; unreadable files among them.
+    warnings
+        What may change results without an error; see :mod:`xdask_pipelines.access.doubts`.
+    objects, size_bytes, digest
+        Files listed, their size, and a digest of the state of the mount.
+    evidence
+        Where listing and headers were read.
+    as_of
+        Time of the oldest inventory that stood for a listing; None if all was listed now.
+    """
+
+    dataset: str
+    region: str
+    generation: int
+    counts: Mapping[str, int]
+    quarantined: tuple[Quarantined, ...]
+    warnings: tuple[str, ...]
+    objects: int
+    size_bytes: int
+    digest: str
+    evidence: Evidence
+    as_of: datetime | None = None
+
+
+@dataclass(frozen=True)
+class PlacePlan:
+    """What a sync of one dataset in one Region would do, and what it was planned from.
+
+    Attributes
+    ----------
+    plan
+        The difference to the last commit.
+    holdings
+        Mounts of the dataset in the Region.
+    listed
+        Objects of each mount.
+    as_of
+        Time of the oldest inventory that stood for a listing; None if all was listed now.
+    from_buckets
+        Whether buckets say what there is, so that the mounts have to follow.
+    evidence
+        Where was listed.
+    """
+
+    plan: SyncPlan
+    holdings: tuple[Holding, ...]
+    listed: tuple[Packed, ...]
+    as_of: datetime | None
+    from_buckets: bool
+    evidence: Evidence
+
+
+def sync_place(
+    topology: Topology,
+    catalog: Catalog,
+    compute: Compute,
+    lustre: Lustre,
+    dataset: str,
+    region: str,
+    *,
+    accept: str | None = None,
+    full: bool = False,
+    tell: Tell = lambda line: None,
+) -> Synced:
+    """Make the catalog say of one dataset in one Region what is true.
+
+    Parameters
+    ----------
+    topology, catalog
+        Where the mounts are, what is known.
+    compute
+        Runs lazy calls in the pools.
+    lustre
+        Removes from the mounts what is gone from the buckets.
+    dataset, region
+        What to sync.
+    accept
+        Digest of a suspicious plan that a person has looked at.
+    full
+        Read the headers of all entries and write all of them again, so that what the catalog lost or damaged is replaced.
+    tell
+        Is told what is waited for.
+
+    Raises
+    ------
+    SuspiciousPlan
+        See `catalog.sync.plan_sync`.
+    CatalogError, PlacementError
+        If the mount cannot be listed, or another sync has the lease; nothing is changed then.
+    """
+    with held(catalog, dataset, region, tell) as lease:
+        _mend(catalog, dataset, region, tell)
+        place = plan_place(topology, catalog, compute, dataset, region, accept=accept, full=full)
+        return commit_place(place, catalog, compute, lustre, lease, accept=accept)
+
+
+def plan_place(
+    topology: Topology,
+    catalog: Catalog,
+    compute: Compute,
+    dataset: str,
+    region: str,
+    *,
+    accept: str | None = None,
+    full: bool = False,
+) -> PlacePlan:
+    """List one dataset in one Region, and compare it with its last commit; nothing is changed.
+
+    Parameters are those of `sync_place`, and so are errors.
+    """
+    mounts = topology.mounts(dataset, region)
+    holdings = tuple(holding_of(region, mount) for mount in mounts)
+    buckets = [_bucket(topology, region, mount) for mount in mounts]
+    committed = catalog.manifest(dataset, region)
+    found, as_of, evidence = listed(holdings, buckets, region, committed.objects, compute)
+    plan = plan_sync(zip(holdings, found, strict=True), committed, full=full, accept=accept)
+    return PlacePlan(plan, holdings, tuple(found), as_of, any(buckets), evidence)
+
+
+def commit_place(
+    place: PlacePlan,
+    catalog: Catalog,
+    compute: Compute,
+    lustre: Lustre,
+    lease: Lease,
+    *,
+    accept: str | None = None,
+) -> Synced:
+    """Carry out a plan: remove from the mounts what is gone, read new headers, write all in one commit.
+
+    Parameters
+    ----------
+    place
+        The plan.
+    catalog, compute, lustre, accept
+        As for `sync_place`.
+    lease
+        Lease of the place, taken before the plan was made; it ends here.
+    """
+    plan, mounts = place.plan, [holding.mount for holding in place.holdings]
+    if place.from_buckets and not plan.nothing_to_do:
+        check_mounted(plan.region, mounts, compute)
+    # Before the commit: a sync that is killed here finds the same again. A chunk that stayed would be read as data.
+    lustre.forget(plan.region, plan.gone)
+    headers, rejected, header_evidence = read_headers(plan.to_describe, plan.region, mounts, compute)
+    generation = commit_sync(catalog, plan, headers, rejected=rejected, lease=lease, accept=accept)
+    unreadable = [Quarantined(e.key, rejected[e.id]) for e in plan.to_describe if e.id in rejected]
+    quarantined = tuple(sorted([*plan.quarantined, *unreadable]))
+    return Synced(
+        dataset=plan.dataset,
+        region=plan.region,
+        generation=generation,
+        counts={
+            **plan.summary(),
+            "added": sum(e.id not in rejected for e in plan.added),
+            "changed": sum(e.id not in rejected for e in plan.changed),
+            "removed": len(plan.removed) + sum(e.id in rejected for e in plan.changed),
+            "quarantined": len(quarantined),
+        },
+        quarantined=quarantined,
+        warnings=(
+            *_header_warnings(plan.to_describe, headers),
+            *doubts(plan, catalog, place.holdings, quarantined),
+        ),
+        objects=sum(map(len, place.listed)),
+        size_bytes=sum(group.size_bytes for group in place.listed),
+        digest=_digest(plan.found.state, *sorted(rejected)),
+        as_of=place.as_of,
+        evidence=Evidence.total([place.evidence, header_evidence]),
+    )
+
+
+def _mend(catalog: Catalog, dataset: str, region: str, tell: Tell) -> None:
+    """Repair a catalog that lost something of a place; what it lost is found missing by the sync that follows."""
+    committed = catalog.manifest(dataset, region)
+    if committed.lost_entries:
+        tell(
+            f"{dataset} in {region}: the catalog holds {committed.entries:,} entries where the last commit left "
+            f"{committed.written_entries:,}. All files are compared with it, and what is missing is added"
+        )
+        catalog.repair()
+    elif committed.lost_objects:
+        tell(
+            f"{dataset} in {region}: a part of the manifest is missing from the catalog. All files are compared with "
+            "the entries, and the manifest is completed"
+        )
+
+
+def _header_warnings(entries: Sequence[Entry], headers: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """What is wrong with entries that can be used all the same, in part."""
+    for entry in entries:
+        for text in headers.get(entry.id, {}).get("warnings", ()):
+            yield f"{entry.key}: {text}"
+
+
+def holding_of(region: str, mount: Dataset) -> Holding:
+    """A mount of the topology as the catalog's layouts know it."""
+    said = {"license": mount.license, "attribution": mount.attribution}
+    return Holding(
+        dataset=mount.name,
+        region=region,
+        layout=mount.layout,
+        mount=mount.mount,
+        excerpt=mount.excerpt,
+        attributes={name: text for name, text in said.items() if text},
+        exclude=frozenset(mount.exclude),
+        pattern=mount.pattern or "",
+        variable=mount.variable or "",
+    )
+
+
+def _bucket(topology: Topology, region: str, mount: Dataset) -> Bucket | None:
+    """The bucket that says what there is; None where the mount itself does."""
+    if topology.profile == "local" or mount.source is None:
+        return None
+    return Bucket(url=mount.source, region=region, anonymous=mount.anonymous, inventory=mount.inventory or "")
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.blake2b("\n".join(texts).encode(), digest_size=16).hexdigest()
