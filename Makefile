@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PYTEST_RUN ?= pytest
 
-.PHONY: demo ui test damage browser wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan clean
+.PHONY: demo ui test damage browser wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan contract clean
 
 demo: $(READY)  ## The main job on the data in data/, with two Regions on this machine
 	$(BIN)/xdask demo
@@ -39,6 +39,14 @@ coverage: $(READY)  ## Share of lines that the tests run, of all but browser, da
 
 opensearch-test: $(READY)  ## The catalog's tests on a real node; XDASK_OPENSEARCH_URL names another one
 	$(BIN)/python -m $(PYTEST_RUN) -m opensearch tests
+
+contract: $(READY)  ## The wall around Dask, on each release of Dask that pyproject.toml allows
+	$(BIN)/python -m $(PYTEST_RUN) tests/contract
+	for lock in tests/contract/releases/*.lock; do \
+	    folder=var/releases/$$(basename $$lock .lock); \
+	    $(BIN)/python -m pip install --quiet --no-deps --require-hashes --upgrade --target $$folder --requirement $$lock \
+	        && PYTHONPATH=$$folder $(BIN)/python -m $(PYTEST_RUN) tests/contract || exit 1; \
+	done
 
 lint: $(READY)  ## Style and types
 	$(BIN)/ruff check .
