@@ -88,7 +88,7 @@ def test_facets_that_are_printed_can_be_typed_again_as_filters() -> None:
         quoted = in_shell(value)
         assert f"{quoted} (1)" in line
         found = CliRunner().invoke(main, ["catalog", "search", f"--model={_typed(quoted)}"]).output
-        assert found.splitlines()[-1] == "1 entries", value
+        assert found.splitlines()[-1] == "1 entry", value
         assert len(found.splitlines()) == 2
         assert found.replace("\n", "").isprintable()
 

@@ -194,7 +194,7 @@ def test_a_full_sync_repairs_a_damaged_catalog_and_reads_what_was_lost_again(sit
     said: list[str] = []
     (done,) = site.sync(full=True, tell=said.append)
     assert (done["counts"]["added"], done["counts"]["changed"]) == (1, 1)
-    assert "the catalog was damaged, and is repaired: 1 entries of hours in us-east-1 were lost" in said
+    assert "the catalog was damaged, and is repaired: 1 entry of hours in us-east-1 lost" in said
     assert {e.key: e.header for e in catalog.search(dataset="hours")} == before
     assert site.freshness("january_of_hours") is StaleStatus.FRESH, "the data are the same"
 
@@ -209,7 +209,7 @@ def test_a_sync_brings_back_an_entry_that_was_lost_and_says_so(site: Site):
     said: list[str] = []
     (done,) = site.sync(tell=said.append)
     assert (done["counts"]["added"], done["counts"]["unchanged"]) == (1, 1)
-    assert any("holds 1 entries where the last commit left 2. All files are compared" in line for line in said)
+    assert any("holds 1 entry where the last commit left 2. All files are compared" in line for line in said)
     assert open_catalog(site.topology.catalog_url).resolve(dataset="hours", month="01")
     (again,) = site.sync()
     assert (again["counts"]["added"], again["counts"]["unchanged"]) == (0, 2)

@@ -23,6 +23,7 @@ from xdask_pipelines.catalog.sources.bucket import Bucket
 from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
 from xdask_pipelines.lustre import Lustre, Tell
 from xdask_pipelines.placement import Evidence
+from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.stanzas import Dataset
 
@@ -218,7 +219,7 @@ def _mend(catalog: Catalog, dataset: str, region: str, tell: Tell) -> None:
     committed = catalog.manifest(dataset, region)
     if committed.lost_entries:
         tell(
-            f"{dataset} in {region}: the catalog holds {committed.entries:,} entries where the last commit left "
+            f"{dataset} in {region}: the catalog holds {counted(committed.entries, 'entry', 'entries')} where the last commit left "
             f"{committed.written_entries:,}. All files are compared with it, and what is missing is added"
         )
         catalog.repair()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from xdask_pipelines.cli import catalog, exchange, jobs, lustre, machine
+from xdask_pipelines.cli import catalog, exchange, jobs, lustre, machine, show
 from xdask_pipelines.cli.common import Group
 
 
@@ -18,6 +18,7 @@ from xdask_pipelines.cli.common import Group
 @click.option(
     "--topology", type=click.Path(dir_okay=False, path_type=Path), help="Topology file; default ./regions.yaml."
 )
+@click.version_option(package_name="xdask_pipelines", message="xdask %(version)s")
 def main(topology: Path | None) -> None:
     """Compute where the climate data lives."""
     if topology:
@@ -28,6 +29,7 @@ for _command in (
     jobs.demo,
     jobs.plan,
     jobs.run_one,
+    jobs.list_assets,
     machine.pools,
     machine.certs,
     machine.opensearch,
@@ -40,3 +42,4 @@ for _command in (
     main.add_command(_command)
 for _part in (exchange.catalog_export, exchange.catalog_import, exchange.catalog_copy, exchange.catalog_describe):
     catalog.catalog.add_command(_part)
+catalog.catalog.add_command(show.catalog_show)

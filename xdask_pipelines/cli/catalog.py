@@ -16,6 +16,7 @@ import click
 from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
 from xdask_pipelines.system.quoting import in_shell
 from xdask_pipelines.system.safe_text import one_line
+from xdask_pipelines.system.units import counted
 
 _SHOWN = 20
 _SHORT = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
@@ -143,7 +144,7 @@ def catalog_forget(dataset: str, as_json: bool) -> None:
     from xdask_pipelines.operations.sync_by_hand import forget_dataset
 
     gone = forget_dataset(topology(), dataset)
-    lines = [f"{dataset} in {region}: {n} entries removed" for region, n in gone.items()]
+    lines = [f"{dataset} in {region}: {counted(n, 'entry', 'entries')} removed" for region, n in gone.items()]
     give(as_json, gone, lambda: echo("\n".join(lines)))
 
 
@@ -177,7 +178,9 @@ def catalog_search(ctx: click.Context, /, limit: int, as_json: bool, **given: An
                 + (f"  [{one_line(e.part)}]" if e.part else "")
             )
         more = ", more may match: raise --limit" if len(found) == limit else ""
-        echo(f"{len(found)} entries{more}" + ("" if found or more else f". {held.instead(**query)}"))
+        echo(
+            f"{counted(len(found), 'entry', 'entries')}{more}" + ("" if found or more else f". {held.instead(**query)}")
+        )
 
     give(as_json, documents, show)
 

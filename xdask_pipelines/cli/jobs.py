@@ -128,6 +128,24 @@ def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as
     give(as_json, document, show)
 
 
+@click.command("list")
+@JSON
+def list_assets(as_json: bool) -> None:
+    """List assets: their state, the Regions that made them, and what they are."""
+    from xdask_pipelines.operations.asset_list import listed_assets
+
+    found = listed_assets(topology())
+
+    def show() -> None:
+        width = max((len(each["asset"]) for each in found), default=0)
+        for each in found:
+            when = each["made"][:16].replace("T", " ") if each["made"] else "never made"
+            regions = ", ".join(each["regions"]) or "-"
+            echo(f"{each['asset']:{width}}  {when:16}  {regions:22}  {each['description']}".rstrip())
+
+    give(as_json, found, show)
+
+
 @click.command()
 @click.argument("asset")
 @_PARTITIONS

@@ -19,6 +19,7 @@ from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import LAYOUT
+from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology import Topology
 
 
@@ -83,7 +84,7 @@ def _repair(catalog: Catalog, tell: Callable[[str], None]) -> None:
     lost = catalog.repair()
     for (dataset, region), number in sorted(lost.items()):
         where = f"of {dataset} in {region}" if dataset else "of datasets or Regions that are not known any more"
-        tell(f"the catalog was damaged, and is repaired: {number:,} entries {where} were lost")
+        tell(f"the catalog was damaged, and is repaired: {counted(number, 'entry', 'entries')} {where} lost")
     if lost:
         tell(
             "entries of files are made again now, if all datasets are synced; results that are lost are computed again"

@@ -13,3 +13,8 @@ def format_bytes(nbytes: float) -> str:
             break
         nbytes /= 1000
     return f"{nbytes:.0f} {unit}" if unit == "B" or nbytes >= 99.5 else f"{nbytes:.1f} {unit}"
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """A number with its word: "1 entry", "2 entries"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

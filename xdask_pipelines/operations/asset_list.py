@@ -1,0 +1,46 @@
+"""Assets of a project, as a list: their state, and where they were made.
+
+Belongs here: reading definitions and history. Does not belong here: words for people (cli).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from xdask_pipelines.build import assemble
+from xdask_pipelines.operations.project import instance
+from xdask_pipelines.topology import Topology
+
+
+def listed_assets(topology: Topology) -> list[dict[str, Any]]:
+    """All assets of a project, in the order of their names.
+
+    Returns
+    -------
+    For each asset: ``asset``, ``group``, the first line of its ``description``, when it was last ``made`` (ISO 8601 in UTC,
+    None if never), and the ``regions`` in which its tasks ran then.
+    """
+    definitions = assemble(topology).definitions
+    found = []
+    with instance(topology) as history:
+        for asset in definitions.resolve_all_asset_specs():
+            event = history.get_latest_materialization_event(asset.key)
+            made = event.asset_materialization if event else None
+            values = {k: v.value for k, v in made.metadata.items()} if made else {}
+            when = datetime.fromtimestamp(event.timestamp, UTC).isoformat() if event else None
+            found.append(
+                {
+                    "asset": asset.key.to_user_string(),
+                    "group": asset.group_name,
+                    "description": (asset.description or "").strip().split("\n")[0],
+                    "made": when,
+                    "regions": sorted(_evidence(values).get("tasks_by_region", {})),
+                }
+            )
+    return sorted(found, key=lambda each: str(each["asset"]))
+
+
+def _evidence(values: dict[str, Any]) -> dict[str, Any]:
+    found = values.get("evidence")
+    return found if isinstance(found, dict) else {}
