@@ -34,6 +34,7 @@ from xdask_pipelines.placement.empty_pools import EmptyPools
 from xdask_pipelines.placement.fence import know_what_is_held
 from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.keep_home import keep_home
+from xdask_pipelines.placement.keywords import check_keywords
 from xdask_pipelines.placement.ledger import Ledger
 from xdask_pipelines.placement.prefetch import Prefetch
 from xdask_pipelines.placement.settings import Settings
@@ -109,6 +110,7 @@ class PlacementPlugin(SchedulerPlugin):
         scheduler.plugins = {NAME: self, **scheduler.plugins}
         know_what_is_held(self._held_in)
         self._note_submitting_tasks(scheduler)
+        check_keywords(scheduler)
         control_admission(scheduler, self.settings.mend)
         protect_shared_work(scheduler)
         keep_home(scheduler, self._region_of)
