@@ -40,7 +40,7 @@ from xdask_pipelines.placement.prefetch import Prefetch
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.placement.shared_use import protect_shared_work
 from xdask_pipelines.placement.shuffles import Shuffles
-from xdask_pipelines.placement.suspicious_tasks import suspect_only_running_tasks
+from xdask_pipelines.placement.survival import survive_runs
 from xdask_pipelines.placement.totals import WAITING
 from xdask_pipelines.placement.turns import Turns
 from xdask_pipelines.placement.unsatisfiable import Unsatisfiable
@@ -114,7 +114,7 @@ class PlacementPlugin(SchedulerPlugin):
         check_keywords(scheduler)
         control_admission(scheduler, self.settings.mend)
         protect_shared_work(scheduler)
-        suspect_only_running_tasks(scheduler)
+        survive_runs(scheduler, "run_function")
         keep_home(scheduler, self._region_of)
         self.ledger.start(scheduler)
         control_plugins(scheduler)

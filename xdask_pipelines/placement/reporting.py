@@ -11,9 +11,12 @@ from typing import Any
 from distributed import Worker
 from distributed.shuffle._core import ShuffleRun, barrier_key
 
+from xdask_pipelines.placement.survival import survive
+
 
 def report_transfers(worker: Worker) -> None:
     """Make a worker tell the scheduler of every transfer: task results, and the pieces of P2P shuffles."""
+    survive(worker)  # what a worker has not told when it ends is lost
     worker.transfer_incoming_log = _ReportingLog(worker, worker.transfer_incoming_log)
     give = worker.handlers["get_data"]
 
