@@ -19,7 +19,7 @@ from distributed.protocol.pickle import loads
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.deliveries import Deliver
-from xdask_pipelines.placement.shared_use import refuse_while_others_compute
+from xdask_pipelines.placement.shared_use import refuse_while_others_compute, refuse_while_others_hold_results
 from xdask_pipelines.placement.uploads import Uploads
 
 _Handler = Callable[..., Awaitable[Any]]
@@ -102,7 +102,7 @@ def _without_restart(scheduler: Scheduler, register: _Handler) -> _Handler:
     async def register_nanny_plugin(comm: Any, plugin: bytes, name: str, idempotent: bool) -> Any:
         loaded = _loaded(plugin)
         if not isinstance(loaded, NannyPlugin) or getattr(loaded, "restart", False):
-            refuse_while_others_compute(
+            refuse_while_others_hold_results(
                 scheduler,
                 f"The plugin {name!r} may restart the workers of others",
                 "Register it with `restart = False` if it is needed by new workers only, or wait. Your own tasks can set "

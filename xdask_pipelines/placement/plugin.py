@@ -34,11 +34,13 @@ from xdask_pipelines.placement.empty_pools import EmptyPools
 from xdask_pipelines.placement.fence import know_what_is_held
 from xdask_pipelines.placement.homes import describe_mixture, marks
 from xdask_pipelines.placement.keep_home import keep_home
+from xdask_pipelines.placement.keywords import check_keywords
 from xdask_pipelines.placement.ledger import Ledger
 from xdask_pipelines.placement.prefetch import Prefetch
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.placement.shared_use import protect_shared_work
 from xdask_pipelines.placement.shuffles import Shuffles
+from xdask_pipelines.placement.survival import survive_runs
 from xdask_pipelines.placement.totals import WAITING
 from xdask_pipelines.placement.turns import Turns
 from xdask_pipelines.placement.unsatisfiable import Unsatisfiable
@@ -109,8 +111,10 @@ class PlacementPlugin(SchedulerPlugin):
         scheduler.plugins = {NAME: self, **scheduler.plugins}
         know_what_is_held(self._held_in)
         self._note_submitting_tasks(scheduler)
+        check_keywords(scheduler)
         control_admission(scheduler, self.settings.mend)
         protect_shared_work(scheduler)
+        survive_runs(scheduler, "run_function")
         keep_home(scheduler, self._region_of)
         self.ledger.start(scheduler)
         control_plugins(scheduler)

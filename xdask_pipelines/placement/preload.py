@@ -19,6 +19,7 @@ from xdask_pipelines.placement.introduction import introduce
 from xdask_pipelines.placement.plugin import PlacementPlugin
 from xdask_pipelines.placement.reporting import report_transfers
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.placement.survival import survive
 
 logger = logging.getLogger("xdask.placement")
 _LOOK_MILLISECONDS = 1000.0
@@ -54,6 +55,7 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
         await server.plugin_add(Deliver())
         install(server, guarded_roots())
         introduce(server)
+        survive(server)
 
 
 def _end_with(owner: int, server: Scheduler) -> PeriodicCallback:
