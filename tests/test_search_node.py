@@ -9,6 +9,7 @@ import ssl
 import stat
 import threading
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -233,13 +234,14 @@ def test_what_compose_starts_has_the_settings_of_the_trial_node_and_is_bound_to_
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_a_node_without_access_control_is_found(tmp_path: Path, scheme: str) -> None:
-    from http.server import BaseHTTPRequestHandler, HTTPServer
+def test_a_node_without_access_control_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setenv(f"{scheme}_proxy", "http://127.0.0.1:9")
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
             self.end_headers()
+            self.wfile.write(b'{"cluster_name": "theirs", "version": {"number": "3.4.0"}}')
 
         def log_message(self, *args: object) -> None:
             return

@@ -179,16 +179,16 @@ def _refusal(error: OpenSearchException) -> ssl.SSLError | None:
 
 def _tls_in_words(at: Address, error: ssl.SSLError) -> str:
     ours = "`xdask opensearch up` prints the address of its node"
+    expired = (
+        "If it has expired, renew it as it was made: `xdask opensearch up`, or `xdask certs` and a restart of the node."
+    )
     if isinstance(error, ssl.SSLCertVerificationError):
         shows = f"The catalog at {at} shows a certificate that nothing here trusts ({error.verify_message})."
         if at.certs is None:
             return (
                 f"{shows} Name its authority with ?ca=FILE, or with ?certs=FOLDER if it wants a certificate too: {ours}"
             )
-        return (
-            f"{shows} If it has expired, `xdask opensearch up` renews it. Otherwise another node than that of {at.certs} "
-            f"is at this address: {ours}"
-        )
+        return f"{shows} {expired} Otherwise another node than that of {at.certs} is at this address: {ours}"
     if "ALERT" not in (error.reason or ""):
         return f"The catalog at {at} does not speak TLS ({error.reason}). If it is on this machine, write opensearch+http://"
     if at.certs is None:
@@ -197,8 +197,8 @@ def _tls_in_words(at: Address, error: ssl.SSLError) -> str:
             f"?certs=FOLDER: {ours}"
         )
     return (
-        f"The catalog at {at} refuses the certificate in {at.certs} ({error.reason}). If it has expired, `xdask opensearch "
-        f"up` renews it. Otherwise name the folder of this node: {ours}"
+        f"The catalog at {at} refuses the certificate in {at.certs} ({error.reason}). {expired} Otherwise name the folder "
+        f"of this node: {ours}"
     )
 
 

@@ -22,6 +22,8 @@ from time import monotonic, sleep
 from typing import Any
 from urllib.parse import quote
 
+import psutil
+
 from xdask_pipelines.catalog.opensearch_address import Address
 from xdask_pipelines.errors import CatalogError, XdaskError
 from xdask_pipelines.placement.certificates import Certificates, make_certificates
@@ -113,7 +115,7 @@ class SearchNode:
     def endpoint(self) -> str | None:
         """Host and port of the process that was started, whether it answers or not; None if it does not run."""
         state = self._read_state()
-        return f"{LOOPBACK}:{state['port']}" if _is_ours(state.get("pid", 0)) else None
+        return f"{LOOPBACK}:{state['port']}" if self._is_ours(state.get("pid")) else None
 
     def _start(self, tell: Tell) -> str:
         refuse_newer(self._base)
@@ -143,12 +145,19 @@ class SearchNode:
 
     def _stop(self) -> bool:
         state = self._read_state()
-        ours = _is_ours(state.get("pid", 0))
+        ours = self._is_ours(state.get("pid"))
         if ours:
             stop_processes([state["pid"]])
         if state:  # the port is kept, so that addresses hold over restarts
             self._state.write_text(json.dumps({"port": state["port"]}))
         return ours
+
+    def _is_ours(self, pid: int | None) -> bool:
+        """Whether a process is this node: ids are used again."""
+        try:
+            return pid is not None and str(self._base) in psutil.Process(pid).cmdline()
+        except psutil.Error:
+            return False
 
     def _make_certificates(self) -> Certificates:
         try:
@@ -177,7 +186,7 @@ class SearchNode:
 
     @property
     def _base(self) -> Path:
-        return self.folder / "node"
+        return self.folder.absolute() / "node"
 
     @property
     def _state(self) -> Path:
@@ -203,13 +212,26 @@ def open_to_all(endpoint: str) -> bool:
     """Whether a node answers clients that show nothing: each who reaches ``host:port`` may read and change all of it."""
     anybody = ssl.create_default_context()
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
-    for scheme in ("http", "https"):
-        try:
-            with urllib.request.urlopen(f"{scheme}://{endpoint}/", timeout=2, context=anybody):
-                return True
-        except (OSError, http.client.HTTPException):
-            continue
-    return False
+    return any("cluster_name" in _get(f"{scheme}://{endpoint}/", anybody) for scheme in ("http", "https"))
+
+
+def _answers(address: str) -> bool:
+    at = Address.parse(address)
+    try:
+        health = _get(f"{at.server}/_cluster/health", at.context())
+    except CatalogError:
+        return False
+    return health.get("cluster_name") == "xdask" and health.get("status") != "red"
+
+
+def _get(url: str, context: ssl.SSLContext) -> dict[str, Any]:
+    """JSON object that a node answers, whatever proxy the environment names; empty if there is none."""
+    handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    try:
+        with urllib.request.build_opener(*handlers).open(url, timeout=2) as answer:
+            return dict(json.load(answer))
+    except (OSError, ValueError, TypeError, http.client.HTTPException):
+        return {}
 
 
 def _java() -> Path:
@@ -227,21 +249,3 @@ def _free_ports(first: int | None) -> Iterator[int]:
         if port_problem(port) is None:
             yield port
     raise XdaskError(f"No port from {_PORTS[0]} to {_PORTS[-1]} of loopback is free.")
-
-
-def _answers(address: str) -> bool:
-    at = Address.parse(address)
-    try:
-        with urllib.request.urlopen(f"{at.server}/_cluster/health", timeout=2, context=at.context()) as answer:
-            health = json.load(answer)
-    except (OSError, ValueError, http.client.HTTPException, CatalogError):
-        return False
-    return bool(health.get("cluster_name") == "xdask" and health.get("status") != "red")
-
-
-def _is_ours(pid: int) -> bool:
-    """Whether a process is a node: ids are used again."""
-    try:
-        return b"OpenSearchRunner" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
