@@ -29,14 +29,28 @@ def asked(
     Raises
     ------
     CatalogError
-        A value is not text, a time no period, a box no box.
+        A name or value is not text, a time no period, a box no box.
     """
     if "times" in query:
         raise refuse_times(query["times"])
     terms = {name: _values(name, wanted) for name, wanted in query.items()}
+    refuse_unwritable(terms)
     box = None if bbox is None else extent_of(bbox, "bbox")
     span = None if time is None else range_of(time)
     return Query(terms=terms, time=span, bbox=box, superseded=superseded or "version" in terms, limit=limit)
+
+
+def refuse_unwritable(terms: Mapping[str, Iterable[str]]) -> None:
+    """Raise `CatalogError` for names and values that UTF-8 cannot write, as arguments of a shell in another encoding."""
+    for name, values in terms.items():
+        for text in (name, *values):
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise CatalogError(
+                    f"{name} = {text!r} holds bytes that are no UTF-8, and no entry has such a name or value; write it as "
+                    f"the catalog shows it"
+                ) from None
 
 
 def _values(name: str, wanted: Wanted) -> tuple[str, ...]:
