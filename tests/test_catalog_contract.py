@@ -72,13 +72,14 @@ def test_a_value_that_is_no_text_is_refused(filled: Catalog):
         filled.search(limit=-1)
 
 
-def test_what_utf_8_cannot_write_is_refused_at_once(filled: Catalog):
-    """As the shell gives an argument in another encoding."""
-    odd = "ann\udce9e"
+@pytest.mark.parametrize("odd", ["ann\udce9e", "2011\0", "2011\0x"])
+def test_what_is_no_text_of_an_entry_is_refused_at_once(filled: Catalog, odd: str):
+    """A shell gives arguments in another encoding with lone surrogates; SQLite ends a text at U+0000."""
     asks: list[Callable[[], object]] = [
         lambda: filled.search(year=odd),
         lambda: filled.count(year=["2011", odd]),
         lambda: filled.search(**{odd: "2011"}),
+        lambda: filled.count(key=f"era5-pds/2011/07/data/air_temperature.nc{odd}"),
         lambda: filled.facets(odd),
         lambda: filled.facets("year", month=odd),
         lambda: filled.resolve(dataset=odd),
@@ -86,7 +87,7 @@ def test_what_utf_8_cannot_write_is_refused_at_once(filled: Catalog):
         lambda: filled.instead(year=odd),
     ]
     for ask in asks:
-        with pytest.raises(CatalogError, match=r"holds bytes that are no UTF-8, and no entry has"):
+        with pytest.raises(CatalogError, match=r"holds what is no UTF-8 text, and no entry has"):
             ask()
 
 
@@ -144,6 +145,8 @@ def test_a_name_that_is_an_attribute_here_and_a_facet_there_is_a_facet_in_whiche
     catalog.apply([era5("2011-02", facets={"model": "HadGEM3"})])
     assert catalog.names()["model"] == "facet"
     assert catalog.facets()["model"] == {"HadGEM3": 2}
+    catalog.apply([era5("2011-03", "result", attributes={"grid": "gn"}), era5("2011-04", facets={"grid": "gn"})])
+    assert catalog.facets()["grid"] == {"gn": 2}, "in one commit, too"
 
 
 @pytest.mark.parametrize(

@@ -41,16 +41,22 @@ def asked(
 
 
 def refuse_unwritable(terms: Mapping[str, Iterable[str]]) -> None:
-    """Raise `CatalogError` for names and values that UTF-8 cannot write, as arguments of a shell in another encoding."""
+    """Raise `CatalogError` for names and values that no entry can have: U+0000, and bytes that are no UTF-8."""
     for name, values in terms.items():
         for text in (name, *values):
-            try:
-                text.encode()
-            except UnicodeEncodeError:
+            if "\0" in text or not _is_utf_8(text):
                 raise CatalogError(
-                    f"{name} = {text!r} holds bytes that are no UTF-8, and no entry has such a name or value; write it as "
+                    f"{name} = {text!r} holds what is no UTF-8 text, and no entry has such a name or value; write it as "
                     f"the catalog shows it"
-                ) from None
+                )
+
+
+def _is_utf_8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _values(name: str, wanted: Wanted) -> tuple[str, ...]:

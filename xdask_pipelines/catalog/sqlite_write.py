@@ -198,7 +198,6 @@ class Writer:
             if found[1] == "attribute":
                 self._attributes.add(term)
         if term in self._attributes and name in entry.facets:
-            checked(self._db, "terms", "term = ?", (term,))
             self._db.execute("UPDATE terms SET kind = 'facet' WHERE term = ?", (term,))
             reseal(self._db, "terms", "term = ?", (term,))
             self._attributes.remove(term)
