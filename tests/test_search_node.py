@@ -8,6 +8,7 @@ import socket
 import ssl
 import stat
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,7 +19,7 @@ from catalog_helpers import era5
 from click.testing import CliRunner
 from node_requests import ask
 
-from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.catalog import open_catalog, opensearch_node
 from xdask_pipelines.catalog.opensearch_address import Address
 from xdask_pipelines.cli import main
 from xdask_pipelines.errors import CatalogError, XdaskError
@@ -202,6 +203,27 @@ def test_a_node_that_speaks_no_tls_is_named() -> None:
         with pytest.raises(CatalogError, match=r"does not speak TLS .*write opensearch\+http://"):
             open_catalog(f"opensearch+https://127.0.0.1:{server.getsockname()[1]}/x").count()
         thread.join()
+
+
+def test_a_node_that_ends_amid_a_handshake_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opensearch_node, "FIRST_PATIENCE_SECONDS", 0.3)
+    accepted = 0
+
+    def accept(server: socket.socket) -> None:
+        nonlocal accepted
+        with suppress(OSError):
+            while True:
+                asked, _ = server.accept()
+                asked.recv(65_536)
+                accepted += 1
+                asked.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=accept, args=(server,), daemon=True).start()
+        with pytest.raises(CatalogError, match=r"does not answer .*EOF.*, after \d+ s of retries"):
+            open_catalog(f"opensearch+https://127.0.0.1:{server.getsockname()[1]}/x").count()
+        server.shutdown(socket.SHUT_RDWR)
+    assert accepted > 1
 
 
 def test_data_of_a_newer_version_are_refused_by_name_and_stay(tmp_path: Path) -> None:
