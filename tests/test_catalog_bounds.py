@@ -202,6 +202,20 @@ def test_answers_that_no_node_gives_are_named_and_are_no_empty_catalog(
 
 
 @pytest.mark.opensearch
+@pytest.mark.parametrize("lost", [b'"_source"', b'"sort"'])
+def test_hits_without_what_was_asked_for_are_no_answer(address: str, search_node: str, lost: bytes) -> None:
+    with proxied(search_node) as proxy:
+        catalog = open_catalog(proxy.to(address))
+        catalog.apply([era5("2011-01")], manifest=ManifestChange(put=[stored("x")]), **ERA5_PLACE)
+        proxy.fault = lambda method, path, number: (
+            (lambda content: content.replace(lost, b'"other"')) if "/_search" in path else None
+        )
+        for ask in (catalog.search, lambda: catalog.manifest(**ERA5_PLACE), lambda: catalog.apply([era5("2011-01")])):
+            with pytest.raises(CatalogError, match=r"gives an answer that is not OpenSearch's: .*hits without"):
+                ask()
+
+
+@pytest.mark.opensearch
 @pytest.mark.parametrize("path", ["/_bulk", "/_doc/head", "/_create/head", "/_refresh", "/_search", "/_count"])
 def test_a_commit_whose_requests_are_answered_by_others_is_no_commit(address: str, search_node: str, path: str) -> None:
     """They answer, with what looks like success, once in three times, and do not pass the request on."""

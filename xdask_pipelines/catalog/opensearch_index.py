@@ -228,7 +228,11 @@ def portions(sizes: Iterable[int]) -> Iterator[int]:
 
 def _search(client: OpenSearch, index: str, body: Document) -> Answer:
     answer = whole(client.search(index=index, body=body, params={"allow_partial_search_results": "false"}))
-    return {"aggregations": {}, **answer, "hits": {"hits": answer["hits"]["hits"]}}
+    hits = answer["hits"]["hits"]
+    needed = {name for name in ("_source", "sort") if body.get(name)}
+    if not all(needed <= hit.keys() for hit in hits):
+        raise ValueError(f"hits without {' or '.join(sorted(needed))}")
+    return {"aggregations": {}, **answer, "hits": {"hits": hits}}
 
 
 def _bulk(client: OpenSearch, body: bytes, number: int) -> list[Answer]:
