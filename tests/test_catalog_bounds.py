@@ -202,6 +202,34 @@ def test_answers_that_no_node_gives_are_named_and_are_no_empty_catalog(
 
 
 @pytest.mark.opensearch
+@pytest.mark.parametrize("lost", [b'"aggregations"', b'"buckets"'])
+def test_an_answer_without_the_counts_that_were_asked_for_is_no_answer(
+    address: str, search_node: str, lost: bytes
+) -> None:
+    with proxied(search_node) as proxy:
+        catalog = open_catalog(proxy.to(address))
+        catalog.apply([era5("2011-01")])
+        proxy.fault = lambda method, path, number: (
+            (lambda content: content.replace(lost, b'"other"')) if "/_search" in path else None
+        )
+        for ask in (catalog.names, catalog.facets, lambda: catalog.facets("key"), lambda: catalog.facets("year")):
+            with pytest.raises(CatalogError, match=r"gives an answer that is not OpenSearch's: .*no counts of"):
+                ask()
+
+
+@pytest.mark.opensearch
+def test_an_entry_whose_document_is_gone_is_an_error_that_says_what_to_do(address: str, search_node: str) -> None:
+    with proxied(search_node) as proxy:
+        catalog = open_catalog(proxy.to(address))
+        catalog.apply([era5("2011-01")])
+        proxy.fault = lambda method, path, number: (
+            (lambda content: content.replace(b'"document"', b'"other"')) if "/_search" in path else None
+        )
+        with pytest.raises(CatalogError, match=r"Not an entry.*Run `xdask sync --full`"):
+            catalog.search()
+
+
+@pytest.mark.opensearch
 @pytest.mark.parametrize("lost", [b'"_source"', b'"sort"'])
 def test_hits_without_what_was_asked_for_are_no_answer(address: str, search_node: str, lost: bytes) -> None:
     with proxied(search_node) as proxy:
