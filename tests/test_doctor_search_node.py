@@ -43,6 +43,16 @@ def test_a_node_that_answers_anybody_is_reported(monkeypatch: pytest.MonkeyPatch
     assert [said.partition(":9")[2][:3] for state, said in _found() if state == "note"] == [opened[-3:]]
 
 
+def test_what_is_wrong_with_a_node_is_not_mended_as_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    regions = (Path(__file__).parents[1] / "regions.yaml").read_text()
+    (tmp_path / "regions.yaml").write_text(f"{regions}\ncatalog: opensearch+https://{NAMED}/xdask?certs=var/none\n")
+    monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "regions.yaml"))
+    done = CliRunner().invoke(main, ["doctor", "--json"])
+    (found,) = (f for f in json.loads(done.stdout)["findings"] if f["about"] == "catalog")
+    assert f"{tmp_path}/var/none/ca.pem cannot be read" in found["said"]
+    assert found["mend"].startswith("Do what the message says")
+
+
 def test_certificates_of_a_node_are_looked_at(project: Path) -> None:
     ((state, said),) = _found()
     assert (state, "valid until" in said) == ("ok", True)

@@ -160,6 +160,8 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
                 mend = (
                     "Run `xdask sync --full`, which repairs a damaged file. If that fails, move the file away and run "
                     "`xdask sync`: the catalog is made anew from the folders, without results."
+                    if topology.catalog_url.startswith("sqlite:")
+                    else "Do what the message says; all else that needs the catalog fails until then."
                 )
                 yield Finding("catalog", "problem", str(error), mend)
                 return

@@ -76,7 +76,7 @@ class OpenSearchBackend:
 
         def read(head: Head, documents: Documents) -> list[Entry]:
             found = documents.found(matching(head, query), SORTING, ["document", "generation"], query.limit)
-            return [Entry.from_json(d.get("document", ""), generation=d.get("generation", 0)) for d in found]
+            return [Entry.from_json(d.get("document") or "", generation=d.get("generation", 0)) for d in found]
 
         return self._reading(read)
 

@@ -78,7 +78,7 @@ def opensearch() -> None:
 @opensearch.command("up")
 @JSON
 def opensearch_up(as_json: bool) -> None:
-    """Put the node together (once), start it, wait until it answers this project, and nobody else."""
+    """Start the node, put together at the first time; it answers this project alone."""
     from xdask_pipelines.resources.search_node import SearchNode
     from xdask_pipelines.resources.var import writable
 
