@@ -244,6 +244,22 @@ def test_hits_without_what_was_asked_for_are_no_answer(address: str, search_node
 
 
 @pytest.mark.opensearch
+def test_documents_of_which_nobody_knows_whether_they_were_written_are_no_commit(
+    address: str, search_node: str
+) -> None:
+    with proxied(search_node) as proxy:
+        catalog = open_catalog(proxy.to(address))
+        proxy.fault = lambda method, path, number: (
+            (lambda content: content.replace(b'"status"', b'"other"')) if path.startswith("/_bulk") else None
+        )
+        with pytest.raises(
+            CatalogError, match=r"gives an answer that is not OpenSearch's: JSON without what was asked"
+        ):
+            catalog.apply([era5("2011-01")])
+        assert catalog.count() == 0
+
+
+@pytest.mark.opensearch
 @pytest.mark.parametrize("path", ["/_bulk", "/_doc/head", "/_create/head", "/_refresh", "/_search", "/_count"])
 def test_a_commit_whose_requests_are_answered_by_others_is_no_commit(address: str, search_node: str, path: str) -> None:
     """They answer, with what looks like success, once in three times, and do not pass the request on."""

@@ -242,7 +242,7 @@ def _search(client: OpenSearch, index: str, body: Document) -> Answer:
 def _bulk(client: OpenSearch, body: bytes, number: int) -> list[Answer]:
     """What became of each document."""
     answer = client.bulk(body=body, params={"filter_path": "items.*.status,items.*.error"})
-    items = [item["index"] for item in answer["items"]]
+    items = [{**item["index"], "status": int(item["index"]["status"])} for item in answer["items"]]
     if len(items) != number:
         raise ValueError(f"{len(items)} answers to {number} documents")
     return items
