@@ -35,7 +35,11 @@ from xdask_pipelines.resources.search_node_jars import PLUGIN, jars
 
 Tell = Callable[[str], None]
 _PORTS = range(9201, 9300)
-_START_SECONDS = 120.0
+#: Six to ten on an idle laptop; with ten processes waiting for its two cores, more than 120 were seen.
+_START_SECONDS = 240.0
+#: A node that is busy is not taken for one that is dead, and started again.
+_ANSWER_SECONDS = 10.0
+_LOOK_SECONDS = 2.0
 #: What the catalog needs beside the core: HTTP, reindexing, geometry. The analysers of all languages need another JRE.
 _MODULES = (
     "org.opensearch.transport.Netty4ModulePlugin",
@@ -212,23 +216,25 @@ def open_to_all(endpoint: str) -> bool:
     """Whether a node answers clients that show nothing: each who reaches ``host:port`` may read and change all of it."""
     anybody = ssl.create_default_context()
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
-    return any("cluster_name" in _get(f"{scheme}://{endpoint}/", anybody) for scheme in ("http", "https"))
+    return any(
+        "cluster_name" in _get(f"{scheme}://{endpoint}/", anybody, _LOOK_SECONDS) for scheme in ("http", "https")
+    )
 
 
 def _answers(address: str) -> bool:
     at = Address.parse(address)
     try:
-        health = _get(f"{at.server}/_cluster/health", at.context())
+        health = _get(f"{at.server}/_cluster/health", at.context(), _ANSWER_SECONDS)
     except CatalogError:
         return False
     return health.get("cluster_name") == "xdask" and health.get("status") != "red"
 
 
-def _get(url: str, context: ssl.SSLContext) -> dict[str, Any]:
+def _get(url: str, context: ssl.SSLContext, seconds: float) -> dict[str, Any]:
     """JSON object that a node answers, whatever proxy the environment names; empty if there is none."""
     handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
     try:
-        with urllib.request.build_opener(*handlers).open(url, timeout=2) as answer:
+        with urllib.request.build_opener(*handlers).open(url, timeout=seconds) as answer:
             return dict(json.load(answer))
     except (OSError, ValueError, TypeError, http.client.HTTPException):
         return {}
