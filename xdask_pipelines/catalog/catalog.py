@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from xdask_pipelines.catalog.asked import Box, Wanted, asked
+from xdask_pipelines.catalog.asked import Box, Wanted, asked, refuse_unwritable
 from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, ManifestChange, Tombstone
 from xdask_pipelines.catalog.claims import check_words
 from xdask_pipelines.catalog.entry import Entry
@@ -95,6 +95,7 @@ class Catalog:
             for name, kind in self._backend.names().items()
             if kind == "facet" or name in ("dataset", "region", "variable")
         )
+        refuse_unwritable(dict.fromkeys(names, ()))
         found = self._backend.facets(wanted, asked(query, superseded=superseded, time=time, bbox=bbox))
         if not all(found.values()):
             self._refuse_unknown([*names, *query])
