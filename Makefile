@@ -24,7 +24,7 @@ browser: $(READY)  ## Tests in headless Chromium (Debian: apt-get install chromi
 wan: $(READY)  ## Placement over a network of namespaces: bytes, outages (root, Linux, /dev/net/tun, iproute2)
 	$(BIN)/python -m $(PYTEST_RUN) -m wan tests/wan
 
-opensearch: $(READY)  ## A real OpenSearch node on loopback (Debian: apt-get install maven)
+opensearch: $(READY)  ## A real OpenSearch node on loopback, for this project alone (Debian: apt-get install maven)
 	$(BIN)/xdask opensearch up
 
 opensearch-stop: $(READY)  ## Stop it; what it holds stays
@@ -37,7 +37,7 @@ coverage: $(READY)  ## Share of lines that the tests run, of all but browser, da
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=90
 
-opensearch-test: $(READY)  ## The catalog's tests on a real node; XDASK_OPENSEARCH_URL names another one
+opensearch-test: $(READY)  ## The catalog's tests on a real node; XDASK_OPENSEARCH_URL is the address of a catalog on another one
 	$(BIN)/python -m $(PYTEST_RUN) -m opensearch tests
 
 contract: $(READY)  ## The wall around Dask, on each release of Dask that pyproject.toml allows

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from benchmarks import million
 from benchmarks.million import DATASET, ENTRIES, REGION, three
@@ -29,7 +30,8 @@ def _build(store: str) -> Callable[[Path], Callable[[], Any]]:
 
         entries, name = million.parsed(million.objects(MANY)), secrets.token_hex(6)
         base = (folder / "made" / store).read_text()
-        url = f"{base}{name}" if store == "opensearch" else f"sqlite://{folder / name}.sqlite"
+        another = million.named(base, f"{urlsplit(base).path[1:]}{name}")  # removed with the first
+        url = another if store == "opensearch" else f"sqlite://{folder / name}.sqlite"
 
         def run() -> int:
             catalog = open_catalog(url)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import atexit
 import hashlib
-import json
 import secrets
 import tempfile
 from collections.abc import Callable, Collection, Iterator
@@ -16,7 +15,7 @@ from itertools import islice, product
 from pathlib import Path
 from time import perf_counter
 from typing import Any
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
 
 ENTRIES = 1_000_080
 REGION, DATASET = "us-east-1", "era5"
@@ -92,10 +91,9 @@ def prepare(folder: Path) -> Collection[str]:
         _fill(made / "sqlite", listed, lambda: (made / "catalog.sqlite").stat().st_size)
         if node := _node():
             name = f"bench-{secrets.token_hex(6)}"
-            (made / "opensearch").write_text(f"{node}/{name}")
-            indices = f"{node.removeprefix('opensearch+')}/{name}*"
-            atexit.register(_remove, indices)
-            _fill(made / "opensearch", listed, lambda: _stored(indices))
+            (made / "opensearch").write_text(named(node, name))
+            atexit.register(_remove, node, name)
+            _fill(made / "opensearch", listed, lambda: _stored(node, name))
         table(listed).to_parquet(made / "table.parquet")
         print(f"  table: {(made / 'table.parquet').stat().st_size / 1e9:.2f} GB", flush=True)
         (made / "listing.parquet").write_bytes(Listing.of(listed).packed())
@@ -104,7 +102,7 @@ def prepare(folder: Path) -> Collection[str]:
 
 
 def _node() -> str | None:
-    """Beginning of addresses on a real node; None, with the reason told, if there can be none."""
+    """Address of a catalog on a real node; None, with the reason told, if there can be none."""
     from xdask_pipelines.errors import XdaskError
     from xdask_pipelines.resources.search_node import SearchNode
 
@@ -115,14 +113,25 @@ def _node() -> str | None:
         return None
 
 
-def _stored(indices: str) -> int:
-    with urlopen(f"{indices}/_stats/store", timeout=60) as answer:
-        return int(json.load(answer)["_all"]["primaries"]["store"]["size_in_bytes"])
+def named(address: str, name: str) -> str:
+    """Address of the catalog of another name on the same node."""
+    return urlsplit(address)._replace(path=f"/{name}").geturl()
 
 
-def _remove(indices: str) -> None:
+def _stored(address: str, name: str) -> int:
+    from xdask_pipelines.catalog.opensearch.opensearch_address import Address
+    from xdask_pipelines.catalog.opensearch.opensearch_node import Node
+
+    answer = Node(Address.parse(address)).ask(lambda node: node.indices.stats(index=f"{name}*", metric="store"))
+    return int(answer["_all"]["primaries"]["store"]["size_in_bytes"])
+
+
+def _remove(address: str, name: str) -> None:
     """Give the node its room back."""
-    urlopen(Request(indices, method="DELETE"), timeout=60).close()
+    from xdask_pipelines.catalog.opensearch.opensearch_address import Address
+    from xdask_pipelines.catalog.opensearch.opensearch_node import Node
+
+    Node(Address.parse(address)).ask(lambda node: node.indices.delete(index=f"{name}*"))
 
 
 def _fill(address: Path, listed: list[Any], stored: Callable[[], int]) -> None:

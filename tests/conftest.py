@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, chdir
 from pathlib import Path
 from time import monotonic, sleep
-from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
 from catalog_helpers import cmip6, era5
 from distributed import Client, Scheduler
 from hostile_process import HostileProcess
+from node_requests import ask, named
 from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster, worker_ids
 from recorder import Recorder, is_others
 from s3_server import S3Server, s3_server
@@ -24,6 +24,7 @@ from s3_server import S3Server, s3_server
 from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.placement import local_regions
 from xdask_pipelines.resources.search_node import SearchNode
+from xdask_pipelines.topology import absolute_address
 
 # Processes that tests start import helpers by name, as this one does.
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
@@ -111,14 +112,28 @@ def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str
 
 @pytest.fixture(scope="session")
 def search_node() -> Iterator[str]:
-    """Address of a real OpenSearch node: the one that is named, or one that is started here."""
-    if named := os.environ.get("XDASK_OPENSEARCH_URL"):
-        yield named
+    """Address of a catalog on a real OpenSearch node: the one that is named, or one that is started here."""
+    if address := os.environ.get("XDASK_OPENSEARCH_URL"):
+        yield absolute_address(address, Path(__file__).parents[1])
         return
     node = SearchNode(Path(__file__).parents[1] / "var" / "opensearch")
-    was_up = node.url() is not None
+    was_up = node.address() is not None
     yield node.up(print)
     if not was_up:
+        node.down()
+
+
+@pytest.fixture
+def own_node(tmp_path: Path) -> Iterator[SearchNode]:
+    """A node of one test alone, not started yet, with the jars that the other one has."""
+    jars = Path(__file__).parents[1] / "var" / "opensearch" / "jars"
+    node = SearchNode(tmp_path / "node of our own")
+    node.folder.mkdir()
+    if jars.is_dir():
+        (node.folder / "jars").symlink_to(jars)
+    try:
+        yield node
+    finally:
         node.down()
 
 
@@ -127,9 +142,8 @@ def node_address(search_node: str) -> Iterator[str]:
     """Of a catalog on the node that does not exist yet. Afterwards it is removed, with all whose names begin with its name:
     a node takes a thousand indices."""
     name = f"t{secrets.token_hex(8)}"
-    yield f"{search_node}/{name}"
-    request = Request(f"{search_node.removeprefix('opensearch+')}/{name}*", method="DELETE")
-    urlopen(request, timeout=60).close()
+    yield named(search_node, name)
+    ask(search_node, "DELETE", f"/{name}*")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("opensearch", marks=pytest.mark.opensearch)])

@@ -5,12 +5,12 @@ Belongs here: standing between client and node. Does not belong here: any test.
 
 from __future__ import annotations
 
-import http.client
 import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import ClassVar
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from node_requests import connection, name_of
 
 #: What to do with a request, told by its method, path and number: answer this status instead, lose the answer of the
 #: node ("lose"), change the answer's content (a function), answer in its place (status, content and its type), or pass it
@@ -39,12 +40,16 @@ class Proxy:
     node: str = ""
     refused: list[str] = field(default_factory=list)
 
+    def to(self, address: str) -> str:
+        """Address of a catalog on the node, through the proxy."""
+        return f"{self.url}/{name_of(address)}"
+
 
 @contextmanager
 def proxied(
     node: str, *, certificate: Path | None = None, signed_with: Credentials | None = None, region: str = "eu-west-2"
 ) -> Iterator[Proxy]:
-    """Run a proxy before the node at an address such as ``opensearch+http://127.0.0.1:9201``, or an S3 server.
+    """Run a proxy before the node of a catalog's address, or before an S3 server.
 
     An S3 server sees all headers, as it checks signatures by itself.
     """
@@ -72,12 +77,11 @@ def proxied(
             if isinstance(fault, tuple):
                 self._answer(*fault)
                 return
-            behind = urlsplit(state.node.removeprefix("opensearch+"))
-            connection = http.client.HTTPConnection(behind.hostname or "", behind.port or 9200, timeout=60)
             kept = {k: v for k, v in self.headers.items() if passed_on is None or k.lower() in passed_on}
             try:
-                connection.request(self.command, self.path, body or None, kept)
-                answer = connection.getresponse()
+                behind = _behind(state.node)
+                behind.request(self.command, self.path, body or None, kept)
+                answer = behind.getresponse()
                 content = answer.read()
             except OSError:  # as of a node that is restarted
                 self.close_connection = True
@@ -85,7 +89,7 @@ def proxied(
                 return
             state.sizes.append((self.path, len(body), len(content)))
             self.wanted = {k: v for k, v in answer.getheaders() if k.lower().startswith("x-amz-")}
-            connection.close()
+            behind.close()
             if fault == "lose":
                 self.close_connection = True
                 self.connection.close()
@@ -142,3 +146,10 @@ def proxied(
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def _behind(node: str) -> HTTPConnection:
+    if node.startswith("opensearch+"):
+        return connection(node)
+    parts = urlsplit(node)
+    return HTTPConnection(parts.hostname or "", parts.port, timeout=60)

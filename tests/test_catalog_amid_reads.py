@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from catalog_helpers import ERA5_PLACE, era5, stored
+from node_requests import another
 
 from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
@@ -50,7 +51,7 @@ def _second(catalog: Catalog) -> None:
 
 def _both(address: str, ask: Ask) -> tuple[Any, Any]:
     """Answers before and after."""
-    catalog = open_catalog(f"{address}-clean" if "opensearch" in address else f"{address}.clean")
+    catalog = open_catalog(another(address, "clean") if "opensearch" in address else f"{address}.clean")
     _first(catalog)
     before = ask(catalog)
     _second(catalog)

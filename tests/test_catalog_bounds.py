@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from catalog_helpers import ERA5_PLACE, era5, stored
+from node_requests import another
 from proxy import Proxy, proxied
 
 from xdask_pipelines.catalog import Change, ManifestChange, copy_catalog, open_catalog
@@ -64,7 +65,7 @@ def test_a_thousand_entries_of_200_kb_are_committed_and_found(address: str, sear
     sizes: list[tuple[str, int, int]] = []
     with proxied(search_node) as proxy:
         proxy.sizes = sizes
-        catalog = open_catalog(address.replace(search_node, proxy.url))
+        catalog = open_catalog(proxy.to(address))
         entries = _large(1_000, 200_000)
         catalog.commit(Change(entries, manifest=ManifestChange(put=[stored(e.key) for e in entries]), **ERA5_PLACE))
         found = catalog.search()
@@ -130,7 +131,7 @@ def test_large_entries_of_a_version_that_did_not_measure_are_migrated_and_copied
     assert [e.header for e in catalog.search()] == [e.header for e in entries]
     copied = copy_catalog(address, f"sqlite://{tmp_path}/c.sqlite")
     assert [held.entries for held in copied.values()] == [100]
-    back = copy_catalog(f"sqlite://{tmp_path}/c.sqlite", f"{address}-back")
+    back = copy_catalog(f"sqlite://{tmp_path}/c.sqlite", another(address, "back"))
     assert back == copied
 
 
@@ -185,7 +186,7 @@ def test_answers_that_no_node_gives_are_named_and_are_no_empty_catalog(
     address: str, search_node: str, arm: Callable[[Proxy], None], words: str
 ) -> None:
     with proxied(search_node) as proxy:
-        catalog = open_catalog(address.replace(search_node, proxy.url))
+        catalog = open_catalog(proxy.to(address))
         catalog.commit(Change([era5("2011-01")]))
         arm(proxy)
         for ask in (catalog.count, catalog.search, lambda: catalog.commit(Change([era5("2011-02")]))):
@@ -196,11 +197,73 @@ def test_answers_that_no_node_gives_are_named_and_are_no_empty_catalog(
 
 
 @pytest.mark.opensearch
+@pytest.mark.parametrize("lost", [b'"aggregations"', b'"buckets"'])
+def test_an_answer_without_the_counts_that_were_asked_for_is_no_answer(
+    address: str, search_node: str, lost: bytes
+) -> None:
+    with proxied(search_node) as proxy:
+        catalog = open_catalog(proxy.to(address))
+        catalog.commit(Change([era5("2011-01")]))
+        proxy.fault = lambda method, path, number: (
+            (lambda content: content.replace(lost, b'"other"')) if "/_search" in path else None
+        )
+        for ask in (catalog.names, catalog.facets, lambda: catalog.facets("key"), lambda: catalog.facets("year")):
+            with pytest.raises(CatalogError, match=r"gives an answer that is not OpenSearch's: .*no counts of"):
+                ask()
+
+
+@pytest.mark.opensearch
+def test_an_entry_whose_document_is_gone_is_an_error_that_says_what_to_do(address: str, search_node: str) -> None:
+    with proxied(search_node) as proxy:
+        catalog = open_catalog(proxy.to(address))
+        catalog.commit(Change([era5("2011-01")]))
+        proxy.fault = lambda method, path, number: (
+            (lambda content: content.replace(b'"document"', b'"other"')) if "/_search" in path else None
+        )
+        with pytest.raises(CatalogError, match=r"Not an entry.*Run `xdask sync --full`"):
+            catalog.search()
+
+
+@pytest.mark.opensearch
+@pytest.mark.parametrize("lost", [b'"_source"', b'"sort"'])
+def test_hits_without_what_was_asked_for_are_no_answer(address: str, search_node: str, lost: bytes) -> None:
+    with proxied(search_node) as proxy:
+        catalog = open_catalog(proxy.to(address))
+        catalog.commit(Change([era5("2011-01")], manifest=ManifestChange(put=[stored("x")]), **ERA5_PLACE))
+        proxy.fault = lambda method, path, number: (
+            (lambda content: content.replace(lost, b'"other"')) if "/_search" in path else None
+        )
+        for ask in (
+            catalog.search,
+            lambda: catalog.manifest(**ERA5_PLACE),
+            lambda: catalog.commit(Change([era5("2011-01")])),
+        ):
+            with pytest.raises(CatalogError, match=r"gives an answer that is not OpenSearch's: .*hits without"):
+                ask()
+
+
+@pytest.mark.opensearch
+def test_documents_of_which_nobody_knows_whether_they_were_written_are_no_commit(
+    address: str, search_node: str
+) -> None:
+    with proxied(search_node) as proxy:
+        catalog = open_catalog(proxy.to(address))
+        proxy.fault = lambda method, path, number: (
+            (lambda content: content.replace(b'"status"', b'"other"')) if path.startswith("/_bulk") else None
+        )
+        with pytest.raises(
+            CatalogError, match=r"gives an answer that is not OpenSearch's: JSON without what was asked"
+        ):
+            catalog.commit(Change([era5("2011-01")]))
+        assert catalog.count() == 0
+
+
+@pytest.mark.opensearch
 @pytest.mark.parametrize("path", ["/_bulk", "/_doc/head", "/_create/head", "/_refresh", "/_search", "/_count"])
 def test_a_commit_whose_requests_are_answered_by_others_is_no_commit(address: str, search_node: str, path: str) -> None:
     """They answer, with what looks like success, once in three times, and do not pass the request on."""
     with proxied(search_node) as proxy:
-        catalog = open_catalog(address.replace(search_node, proxy.url))
+        catalog = open_catalog(proxy.to(address))
         answered = iter(range(1_000))
         proxy.fault = lambda method, asked, number: (
             (200, b'{"errors": false, "acknowledged": true}', "application/json")
@@ -216,7 +279,7 @@ def test_a_commit_whose_requests_are_answered_by_others_is_no_commit(address: st
 @pytest.mark.opensearch
 def test_an_answer_without_some_shards_is_no_answer(address: str, search_node: str) -> None:
     with proxied(search_node) as proxy:
-        catalog = open_catalog(address.replace(search_node, proxy.url))
+        catalog = open_catalog(proxy.to(address))
         catalog.commit(Change([era5("2011-01"), era5("2011-01", region="us-west-2")]))
 
         def partial(content: bytes) -> bytes:
@@ -240,7 +303,7 @@ def test_a_node_that_is_starting_is_waited_for_and_an_address_without_one_is_not
     monkeypatch.setattr(opensearch_node, "PATIENCE_SECONDS", 30.0)
     with proxied(search_node) as proxy:
         proxy.fault = lambda method, path, number: 503 if number < 9 else None
-        catalog = open_catalog(address.replace(search_node, proxy.url))
+        catalog = open_catalog(proxy.to(address))
         catalog.commit(Change([era5("2011-01")]))
         assert len(proxy.seen) > 9
     with pytest.raises(CatalogError, match=r"does not answer .*, after 0 s of retries"):

@@ -1,6 +1,7 @@
 """What every store of the catalog must answer; the fixtures run each test on each store."""
 
 from ast import literal_eval
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,25 @@ def test_a_value_that_is_no_text_is_refused(filled: Catalog):
         filled.search(limit=-1)
 
 
+@pytest.mark.parametrize("odd", ["ann\udce9e", "2011\0", "2011\0x"])
+def test_what_is_no_text_of_an_entry_is_refused_at_once(filled: Catalog, odd: str):
+    """A shell gives arguments in another encoding with lone surrogates; SQLite ends a text at U+0000."""
+    asks: list[Callable[[], object]] = [
+        lambda: filled.search(year=odd),
+        lambda: filled.count(year=["2011", odd]),
+        lambda: filled.search(**{odd: "2011"}),
+        lambda: filled.count(key=f"era5-pds/2011/07/data/air_temperature.nc{odd}"),
+        lambda: filled.facets(odd),
+        lambda: filled.facets("year", month=odd),
+        lambda: filled.resolve(dataset=odd),
+        lambda: filled.resolve(dataset="era5", each={"year": ["2011", odd]}),
+        lambda: filled.instead(year=odd),
+    ]
+    for ask in asks:
+        with pytest.raises(CatalogError, match=r"holds what is no UTF-8 text, and no entry has"):
+            ask()
+
+
 def test_time_finds_what_overlaps_both_periods_included(filled: Catalog):
     assert filled.count(dataset="era5", time=("2011-03", "2011-05")) == 6
     assert filled.count(time="2011-03-31T23") == 2
@@ -117,6 +137,18 @@ def test_attributes_can_be_searched_and_are_named_as_such(catalog: Catalog):
     assert catalog.names()["month"] == "facet"
     assert catalog.names()["region"] == "field"
     assert "run_id" not in catalog.facets()
+
+
+def test_a_name_that_is_an_attribute_here_and_a_facet_there_is_a_facet_in_whichever_order(catalog: Catalog):
+    catalog.commit(Change([era5("2011-01", "result", attributes={"model": "HadGEM3"})]))
+    assert catalog.names()["model"] == "attribute"
+    catalog.commit(Change([era5("2011-02", facets={"model": "HadGEM3"})]))
+    assert catalog.names()["model"] == "facet"
+    assert catalog.facets()["model"] == {"HadGEM3": 2}
+    catalog.commit(
+        Change([era5("2011-03", "result", attributes={"grid": "gn"}), era5("2011-04", facets={"grid": "gn"})])
+    )
+    assert catalog.facets()["grid"] == {"gn": 2}, "in one commit, too"
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from catalog_helpers import cmip6, era5, stored
 from click.testing import CliRunner
+from node_requests import another
 
 from xdask_pipelines.catalog import Catalog, Change, ManifestChange, copy_catalog, open_catalog
 from xdask_pipelines.cli import main
@@ -34,7 +35,7 @@ def addresses(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]
         if kind == "sqlite":
             made.append(f"sqlite://{tmp_path}/{i} of two%?.sqlite")
         else:
-            made.append(f"{request.getfixturevalue('node_address')}-{len(made)}")
+            made.append(another(request.getfixturevalue("node_address"), str(i)))
     return made[0], made[1]
 
 

@@ -6,10 +6,10 @@ import json
 import sqlite3
 from pathlib import Path
 from urllib.parse import quote
-from urllib.request import Request, urlopen
 
 import pytest
 from catalog_helpers import ERA5, ERA5_PLACE, cmip6, era5, keys, stored
+from node_requests import ask, name_of
 
 from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.catalog.opensearch.opensearch_head import SCHEMA_VERSION
@@ -26,9 +26,7 @@ def _vanish(address: str, entry_id: str) -> None:
             db.execute("DELETE FROM entries WHERE id = ?", (entry_id,))
         db.close()
         return
-    node, name = address.removeprefix("opensearch+").rsplit("/", 1)
-    url = f"{node}/{name}-{SCHEMA_VERSION}-us-east-1/_doc/{quote(entry_id)}-1?refresh=true"
-    urlopen(Request(url, method="DELETE"), timeout=30).close()
+    ask(address, "DELETE", f"/{name_of(address)}-{SCHEMA_VERSION}-us-east-1/_doc/{quote(entry_id)}-1?refresh=true")
 
 
 def test_a_lost_entry_is_noticed_by_the_next_sync_and_brought_back(catalog: Catalog, address: str) -> None:
@@ -61,10 +59,8 @@ def _vanish_manifest(address: str) -> None:
             db.execute("DELETE FROM manifest")
         db.close()
         return
-    node, name = address.removeprefix("opensearch+").rsplit("/", 1)
-    url = f"{node}/{name}-{SCHEMA_VERSION}-us-east-1/_delete_by_query?refresh=true"
-    body = json.dumps({"query": {"term": {"kind": "manifest"}}}).encode()
-    urlopen(Request(url, body, {"Content-Type": "application/json"}, method="POST"), timeout=30).close()
+    path = f"/{name_of(address)}-{SCHEMA_VERSION}-us-east-1/_delete_by_query?refresh=true"
+    ask(address, "POST", path, json.dumps({"query": {"term": {"kind": "manifest"}}}))
 
 
 def test_a_lost_piece_of_a_manifest_is_found_by_the_next_sync(catalog: Catalog, address: str) -> None:
@@ -142,10 +138,9 @@ def test_a_document_that_was_damaged_on_a_node_is_named_and_written_again_by_a_f
     catalog = open_catalog(node_address)
     commit_sync(catalog, plan_sync([(ERA5, OBJECTS)], catalog.manifest(**ERA5_PLACE)), {})
     before = keys(catalog.search())
-    node, name = node_address.removeprefix("opensearch+").rsplit("/", 1)
-    url = f"{node}/{name}-{SCHEMA_VERSION}-us-east-1/_update/{era5('2011-05', key=before[4]).id}-1?refresh=true"
-    body = json.dumps({"doc": {"document": '{"dataset": "era5", "reg'}}).encode()
-    urlopen(Request(url, body, {"Content-Type": "application/json"}, method="POST"), timeout=30).close()
+    index, damaged = f"{name_of(node_address)}-{SCHEMA_VERSION}-us-east-1", era5("2011-05", key=before[4]).id
+    body = json.dumps({"doc": {"document": '{"dataset": "era5", "reg'}})
+    ask(node_address, "POST", f"/{index}/_update/{damaged}-1?refresh=true", body)
     with pytest.raises(CatalogError, match=r"Not an entry.*Run `xdask sync --full`"):
         catalog.search()
     plan = plan_sync([(ERA5, OBJECTS)], catalog.manifest(**ERA5_PLACE), full=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -10,11 +9,11 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 from unittest.mock import patch
-from urllib.request import Request, urlopen
 
 import pytest
 from catalog_helpers import era5, stored
 from click.testing import CliRunner
+from node_requests import ask, name_of
 
 from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
@@ -53,14 +52,8 @@ def _state(catalog: Catalog) -> object:
     return entries, stones, list(kept.objects), kept.digests, kept.generation, catalog.facets(), catalog.names()
 
 
-def _ask(address: str, method: str, path: str) -> Any:
-    node, name = address.removeprefix("opensearch+").rsplit("/", 1)
-    with urlopen(Request(f"{node}/{path.format(name=name)}", method=method), timeout=30) as answer:
-        return json.load(answer)
-
-
 def _indices(address: str) -> list[str]:
-    return sorted(_ask(address, "GET", "{name}-*/_settings"))
+    return sorted(ask(address, "GET", f"/{name_of(address)}-*/_settings"))
 
 
 def _store(catalog: Catalog) -> opensearch.OpenSearchBackend:
@@ -103,7 +96,7 @@ def test_an_older_catalog_is_refused_until_it_is_migrated_and_a_newer_one_always
     before = _state(catalog)
     assert not catalog.migrate(), "it is of this version"
     monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NEXT)
-    for ask in (
+    for act in (
         catalog.count,
         lambda: catalog.commit(Change([era5("2011-05")])),
         lambda: catalog.lease(owner="me", **ERA5),
@@ -111,16 +104,16 @@ def test_an_older_catalog_is_refused_until_it_is_migrated_and_a_newer_one_always
         with pytest.raises(
             CatalogError, match=r"mapping of version 3, and this code needs 4\. Run `xdask catalog migrate`"
         ):
-            ask()
+            act()
     said: list[str] = []
     assert catalog.migrate(said.append)
     assert "us-east-1: 6 documents copied" in said
     assert _state(catalog) == before
     assert catalog.commit(Change([era5("2011-05")], base_generation=3, **ERA5)) == 5, "the migration took a number"
     monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NOW)
-    for ask in (catalog.count, catalog.migrate, lambda: catalog.commit(Change([era5("2011-05")]))):
+    for act in (catalog.count, catalog.migrate, lambda: catalog.commit(Change([era5("2011-05")]))):
         with pytest.raises(CatalogError, match="mapping of version 4, and this code knows 3"):
-            ask()
+            act()
 
 
 def test_the_command_that_the_error_names_migrates(
@@ -232,20 +225,20 @@ def test_a_reader_whose_indices_go_while_it_reads_asks_again(address: str, monke
 def test_a_catalog_whose_head_or_index_was_deleted_says_so_and_is_not_empty(address: str) -> None:
     catalog = open_catalog(address)
     _fill(catalog)
-    _ask(address, "DELETE", "{name}-3-us-west-2")
-    for ask in (catalog.count, catalog.search, lambda: catalog.commit(Change([era5("2011-09", region="us-west-2")]))):
+    ask(address, "DELETE", f"/{name_of(address)}-3-us-west-2")
+    for act in (catalog.count, catalog.search, lambda: catalog.commit(Change([era5("2011-09", region="us-west-2")]))):
         with pytest.raises(
             CatalogError, match=r"has lost an index: .*us-west-2.* Restore it from a snapshot; or delete"
         ):
-            ask()
+            act()
     assert len(_indices(address)) == 2, "none was made in silence"
-    _ask(address, "DELETE", "{name}-head")
-    for ask in (catalog.count, lambda: catalog.commit(Change([era5("2011-09")]))):
+    ask(address, "DELETE", f"/{name_of(address)}-head")
+    for act in (catalog.count, lambda: catalog.commit(Change([era5("2011-09")]))):
         with pytest.raises(
             CatalogError, match=r"has lost its head, the index t\w+-head.* or delete t\w+-3-us-east-1 too"
         ):
-            ask()
-    _ask(address, "DELETE", "{name}-3-us-east-1")
+            act()
+    ask(address, "DELETE", f"/{name_of(address)}-3-us-east-1")
     assert catalog.commit(Change([era5("2011-09")])) == 1
 
 

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 from time import sleep
 
 import pytest
@@ -24,17 +22,6 @@ pytestmark = pytest.mark.opensearch
 NUMBER = 6_000
 
 
-@pytest.fixture
-def node(search_node: str, tmp_path: Path) -> Iterator[SearchNode]:
-    """A node of our own, with the jars that the other one has."""
-    (tmp_path / "jars").symlink_to(Path(__file__).parents[1] / "var" / "opensearch" / "jars")
-    own = SearchNode(tmp_path)
-    try:
-        yield own
-    finally:
-        own.down()
-
-
 def _restart(node: SearchNode, proxy: Proxy) -> None:
     """As a power cut would, and not at once."""
     os.killpg(json.loads((node.folder / "node.json").read_text())["pid"], signal.SIGKILL)
@@ -43,11 +30,11 @@ def _restart(node: SearchNode, proxy: Proxy) -> None:
 
 
 def test_commits_and_searches_outlast_a_node_that_is_killed_and_started_again(
-    node: SearchNode, monkeypatch: pytest.MonkeyPatch
+    own_node: SearchNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opensearch_index, "PAGE", 1_000)
-    with proxied(node.up()) as proxy:
-        catalog = open_catalog(f"{proxy.url}/xdask")
+    with proxied(own_node.up()) as proxy:
+        catalog = open_catalog(proxy.to(proxy.node))
         before = [era5("2011-07", key=f"k/{i:05}", etag="old") for i in range(NUMBER)]
         catalog.commit(Change(before, expected_entries=NUMBER, **ERA5_PLACE))
         found: list[object] = []
@@ -64,7 +51,7 @@ def test_commits_and_searches_outlast_a_node_that_is_killed_and_started_again(
             thread = threading.Thread(target=act)
             thread.start()
             assert eventually(lambda p=path, n=sent + number: len([s for _, s in proxy.seen if p in s]) >= n)
-            _restart(node, proxy)
+            _restart(own_node, proxy)
             thread.join(120)
             assert not thread.is_alive()
         assert found == [2, {"new"}]
@@ -72,11 +59,11 @@ def test_commits_and_searches_outlast_a_node_that_is_killed_and_started_again(
         assert [t.key for t in catalog.tombstones(**ERA5_PLACE)] == ["k/00000"]
 
 
-def test_a_node_that_does_not_come_back_is_reported(node: SearchNode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_node_that_does_not_come_back_is_reported(own_node: SearchNode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(opensearch_node, "PATIENCE_SECONDS", 3.0)
-    with proxied(node.up()) as proxy:
-        catalog = open_catalog(f"{proxy.url}/xdask")
+    with proxied(own_node.up()) as proxy:
+        catalog = open_catalog(proxy.to(proxy.node))
         catalog.commit(Change([era5("2011-01")]))
-        node.down()
+        own_node.down()
         with pytest.raises(CatalogError, match=r"does not answer .*, after \d+ s of retries. Is it running"):
             catalog.commit(Change([era5("2011-02")]))

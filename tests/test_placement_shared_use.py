@@ -13,10 +13,11 @@ from zipfile import ZipFile
 
 import dask.array as da
 import pytest
-from distributed import Client, NannyPlugin, WorkerPlugin, futures_of
+from distributed import Client, NannyPlugin, WorkerPlugin, futures_of, wait
 from distributed.diagnostics.plugin import Environ, PipInstall, UploadDirectory, UploadFile
 from places import EAST, WEST, Cluster, array, eventually, until, worker_ids
 
+from xdask_pipelines.errors import LostComputation
 from xdask_pipelines.placement import PlacementError, compute
 from xdask_pipelines.placement.local.cluster import Pool, start
 from xdask_pipelines.placement.settings import Settings
@@ -82,6 +83,40 @@ def test_what_restarts_or_retires_the_workers_of_others_is_refused_while_they_co
         neighbour.register_plugin(Quiet(), name="a-quiet-one")
         neighbour.unregister_worker_plugin("a-quiet-one", nanny=True)
     assert worker_ids(cluster.client) == cluster.first_workers
+
+
+@pytest.mark.alone
+def test_what_loses_results_that_a_client_holds_is_refused_and_names_the_client(
+    cluster: Cluster, neighbour: Client
+) -> None:
+    held = cluster.client.persist(array(EAST, (8,), 2, 81))
+    wait(held)
+    attempts: list[Callable[[], Any]] = [
+        neighbour.restart,
+        lambda: neighbour.restart_workers(addresses(neighbour, EAST)),
+        lambda: neighbour.register_plugin(Environ({"A": "1"})),
+        neighbour.shutdown,
+    ]
+    for attempt in attempts:
+        with pytest.raises(PlacementError, match=rf"results are held by {cluster.client.id} \(4\)"):
+            attempt()
+    assert compute(cluster.client, held.sum())[0] == (array(EAST, (8,), 2, 81).compute(scheduler="sync").sum(),)
+    assert worker_ids(cluster.client) == cluster.first_workers
+
+
+def test_a_client_whose_shutdown_was_refused_is_told_to_connect_again_and_closes(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    address = cluster.client.scheduler.address  # type: ignore[union-attr]
+    with computing(cluster.client, tmp_path / "go"):
+        with Client(address, set_as_default=False) as leaving:
+            with pytest.raises(PlacementError, match=r"close it, and connect again"):
+                leaving.shutdown()
+            with pytest.raises(LostComputation, match="not connected: it was closed"):
+                compute(leaving, array(EAST, (8,), 2, 82).sum())
+        assert leaving.status == "closed"
+        with Client(address, set_as_default=False) as again:
+            assert compute(again, array(WEST, (8,), 2, 83).sum())[1].misplaced_tasks == 0
 
 
 @pytest.mark.alone

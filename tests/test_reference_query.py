@@ -6,12 +6,11 @@ The first is what a fuzzy or nearest query with ``size: 1`` does. It lives in th
 from __future__ import annotations
 
 import json
-from typing import Any
-from urllib.request import Request, urlopen
 from uuid import uuid4
 
 import pytest
 from catalog_helpers import cmip6, era5
+from node_requests import ask
 
 from xdask_pipelines.catalog import Catalog, Change, Entry
 from xdask_pipelines.catalog.times import time_range
@@ -75,17 +74,12 @@ def test_a_member_that_is_not_named_is_chosen_by_one_and_asked_for_by_the_other(
 
 @pytest.mark.opensearch
 def test_a_fuzzy_query_answers_with_another_variable_or_another_century(search_node: str):
-    index = f"{search_node.removeprefix('opensearch+')}/likeness-{uuid4().hex}"
-
-    def ask(path: str, body: str | None = None, method: str = "POST") -> Any:
-        kind = "application/x-ndjson" if "_bulk" in path else "application/json"
-        request = Request(index + path, body and body.encode(), {"Content-Type": kind}, method=method)
-        with urlopen(request) as answer:
-            return json.load(answer)
+    index = f"/likeness-{uuid4().hex}"
 
     def likest(words: str) -> str:
         query = {"multi_match": {"query": words, "fields": ["key", "variable"], "fuzziness": "AUTO"}}
-        (hit,) = ask("/_search", json.dumps({"size": 1, "query": query}))["hits"]["hits"]
+        body = json.dumps({"size": 1, "query": query})
+        (hit,) = ask(search_node, "POST", f"{index}/_search", body)["hits"]["hits"]
         return str(hit["_source"]["key"])
 
     lines = [
@@ -95,11 +89,11 @@ def test_a_fuzzy_query_answers_with_another_variable_or_another_century(search_n
         for line in ({"index": {}}, {"key": e.key, "variable": e.variable})
     ]
     try:
-        ask("/_bulk?refresh=true", "\n".join(lines) + "\n")
+        ask(search_node, "POST", f"{index}/_bulk?refresh=true", "\n".join(lines) + "\n")
         assert likest("2015/07/data/air_temperature.nc") == "era5-pds/2011/07/data/air_temperature.nc", (
             "2011 is like 2015"
         )
         assert likest("1850/01/data/air_temperature.nc") == "era5-pds/2011/01/data/air_temperature.nc"
         assert likest("2011/07/data/sea_surface_temperature.nc").startswith("era5-pds/2011/07/data/air_")
     finally:
-        ask("", method="DELETE")
+        ask(search_node, "DELETE", index)

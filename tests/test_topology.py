@@ -70,6 +70,9 @@ def test_derived_names_are_defined_once(topology: Topology, tmp_path: Path):
     assert topology.catalog_url == f"sqlite://{tmp_path}/var/catalog.sqlite"
     named = topology.model_copy(update={"catalog": "opensearch+https://search.example.org/xdask"})
     assert named.catalog_url == "opensearch+https://search.example.org/xdask"
+    node = "opensearch+https://127.0.0.1:9201/xdask?certs="
+    for written, found in (("var/c%20d", f"{tmp_path}/var/c%20d"), ("/etc/c", "/etc/c"), ("", "")):
+        assert topology.model_copy(update={"catalog": node + written}).catalog_url == node + found
     assert topology.parameter_name("us-east-1", "scheduler-address") == "/xdask/us-east-1/scheduler-address"
     assert topology.cluster_name("eu-west-2") == "xdask-eu-west-2"
     assert topology.index_name("us-east-1") == "xdask-entries-us-east-1"

@@ -14,7 +14,7 @@ from distributed import Client, Scheduler, Worker, get_client
 from distributed.active_memory_manager import ReduceReplicas, RetireWorker
 from distributed.diagnostics.plugin import NannyPlugin, SchedulerPlugin
 
-from xdask_pipelines.placement.dask_internals import result_copies, scheduling, task_states
+from xdask_pipelines.placement.dask_internals import result_copies, scheduling, task_states, wire
 from xdask_pipelines.placement.dask_internals import scheduler_requests as requests
 from xdask_pipelines.placement.dask_internals.task_specs import Task
 
@@ -300,6 +300,62 @@ def test_note_submitting_task_names_the_parent(on_dask: OnDask) -> None:
         assert noted == [None, "parent"]
 
     on_dask(body)
+
+
+def test_check_submissions_replaces_keywords_and_refuses(on_dask: OnDask) -> None:
+    async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
+        def check(
+            *, dsk: Any, user_priority: Any, annotations_by_type: Any, global_annotations: Any, **_: Any
+        ) -> dict[str, Any]:
+            if "bad" in dsk:
+                raise ValueError("refused by name")
+            assert {**annotations_by_type, **(global_annotations or {})}["retries"] in (3, {"good": 3})
+            return {"user_priority": 7}
+
+        scheduling.check_submissions(scheduler, check)
+        good = client.submit(increase, 1, key="good", retries=3)
+        assert await good == 2
+        assert scheduler.tasks["good"].priority[0] == -7
+        with pytest.raises(ValueError, match="refused by name"):
+            await client.submit(increase, 1, key="bad")
+        assert "bad" not in scheduler.tasks
+
+    on_dask(body)
+
+
+def test_report_to_own_client_alone(on_dask: OnDask) -> None:
+    async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
+        scheduling.report_to_own_client(scheduler)
+
+        def check(*, client: str, **_: Any) -> dict[str, Any]:
+            if client != first:
+                raise ValueError("refused by name")
+            return {}
+
+        first = client.id
+        scheduling.check_submissions(scheduler, check)
+        shared = client.submit(_wait_for, "shared", key="shared")
+        await until(lambda: "shared" in scheduler.tasks)
+        async with Client(scheduler.address, asynchronous=True, set_as_default=False) as other:
+            with pytest.raises(ValueError, match="refused by name"):
+                await other.submit(_wait_for, "shared", key="shared")
+        GATES["shared"].set()
+        assert await shared is None
+
+    on_dask(body)
+
+
+def test_seconds_of_what_dask_reads() -> None:
+    assert scheduling.seconds_of("100 ms") == 0.1
+    assert scheduling.seconds_of(2) == 2.0
+    with pytest.raises((TypeError, ValueError, KeyError)):
+        scheduling.seconds_of("soon")
+
+
+def test_travelled_values_arrive_or_raise() -> None:
+    assert wire.travelled({"GPU": 1, "list": (1, 2.5, "x")}) == {"GPU": 1, "list": (1, 2.5, "x")}
+    with pytest.raises(Exception, match=r".+"):
+        wire.travelled({3: 1})
 
 
 # ---- workers that leave, copies of results ----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Any
 
 import dask.array as da
 import distributed.scheduler
+import distributed.worker
 import numpy as np
 import pytest
 from bokeh.document import Document
@@ -26,8 +27,8 @@ from xdask_pipelines.placement.dask_internals import (
     dashboards,
     http_server,
     liveness,
-    pickles,
     scheduler_requests,
+    wire,
     worker_hooks,
 )
 
@@ -116,6 +117,117 @@ INSIDE: list[str] = []
 
 def _note() -> None:
     INSIDE.append("run")
+
+
+# ---- what would end a process -----------------------------------------------------------------------------------------
+
+
+def _exit() -> None:
+    raise SystemExit(3)
+
+
+class _Leaves:
+    def leave(self) -> None:
+        raise SystemExit(3)
+
+
+def _named(error: BaseException) -> Exception:
+    return RuntimeError(f"instead of {error!r}")
+
+
+def test_run_tasks_by_us(on_dask: OnDask, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("_run_task_simple", "_run_task_async"):
+        monkeypatch.setattr(distributed.worker, name, getattr(distributed.worker, name))
+
+    def contain(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        def call(data: Any) -> Any:
+            try:
+                return task(data)
+            except SystemExit as error:
+                raise _named(error) from error
+
+        return call
+
+    def contain_in_loop(task: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        async def call(data: Any) -> Any:
+            try:
+                return await task(data)
+            except SystemExit as error:
+                raise _named(error) from error
+
+        return call
+
+    async def leave() -> None:
+        raise SystemExit(4)
+
+    worker_hooks.run_tasks_by(contain, contain_in_loop)
+
+    async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
+        for function in (_exit, leave):
+            with pytest.raises(RuntimeError, match="instead of SystemExit"):
+                await client.submit(function)
+
+    on_dask(body)
+
+
+def test_actors_by_us(on_dask: OnDask) -> None:
+    async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
+        worker_hooks.actors_by(a, _named)
+        future = client.submit(_Leaves, key="leaves", actor=True, workers=["a"])
+        await until(lambda: "leaves" in a.state.actors)
+        answer = await a.handlers["actor_execute"](actor="leaves", function="leave", args=(), kwargs={})
+        assert answer["status"] == "error"
+        assert str(answer["exception"].data).startswith("instead of SystemExit")
+        future.release()
+
+    on_dask(body)
+
+
+def test_runs_by_us(on_dask: OnDask) -> None:
+    async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
+        worker_hooks.runs_by(a, _named)
+        worker_hooks.runs_by(scheduler, _named)
+        with pytest.raises(RuntimeError, match="instead of SystemExit"):
+            await client.run(_exit, workers=[a.address])
+        with pytest.raises(RuntimeError, match="instead of SystemExit"):
+            await client.run_on_scheduler(_exit)
+
+    on_dask(body)
+
+
+def test_leave_nanny_running(on_dask: OnDask) -> None:
+    async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
+        closed: list[dict[str, Any]] = []
+
+        async def close(**options: Any) -> None:
+            closed.append(options)
+
+        worker_hooks.leave_nanny_running(a)
+        close_truly, a.close = a.close, close  # type: ignore[method-assign, assignment]
+        reading, writing = await _connected()
+        task = asyncio.create_task(a.handle_scheduler(writing))
+        await reading.close()
+        await asyncio.wait({task}, timeout=5)
+        a.close = close_truly  # type: ignore[method-assign]
+        assert closed
+        assert closed[0]["nanny"] is False
+
+    on_dask(body)
+
+
+async def _connected() -> tuple[Any, Any]:
+    """Both ends of a connection."""
+    from distributed.comm import connect, listen
+
+    ends: asyncio.Queue[Any] = asyncio.Queue()
+
+    async def accept(comm: Any) -> None:
+        await ends.put(comm)
+        await asyncio.sleep(10)
+
+    listener = await listen("inproc://", accept)
+    one = await connect(listener.contact_address)
+    return one, await ends.get()
 
 
 # ---- transfers --------------------------------------------------------------------------------------------------------
@@ -236,7 +348,7 @@ def test_without_version_warnings() -> None:
 
 
 def test_dumps_and_loads() -> None:
-    assert pickles.loads(pickles.dumps(increase))(1) == 2
+    assert wire.loads(wire.dumps(increase))(1) == 2
 
 
 def increase(x: int) -> int:
@@ -277,7 +389,7 @@ def test_pages_and_rules_of_the_dashboard() -> None:
             web = AsyncHTTPClient()
             page = await web.fetch(f"http://{host}:{port}/own")
             assert b"own" in page.body
-            assert drawn == ["drawn"]
+            assert drawn[0] == "drawn"
             answer = await web.fetch(f"http://{host}:{port}/refused", raise_error=False)
             assert answer.code == 403
 

@@ -219,8 +219,8 @@ def _mend(catalog: Catalog, dataset: str, region: str, tell: Tell) -> None:
     committed = catalog.manifest(dataset, region)
     if committed.lost_entries:
         tell(
-            f"{dataset} in {region}: the catalog holds {counted(committed.entries, 'entry', 'entries')} where the last commit left "
-            f"{committed.written_entries:,}. All files are compared with it, and what is missing is added"
+            f"{dataset} in {region}: the catalog holds {counted(committed.entries, 'entry', 'entries')} where the last "
+            f"commit left {committed.written_entries:,}. All files are compared with it, and what is missing is added"
         )
         catalog.repair()
     elif committed.lost_objects:

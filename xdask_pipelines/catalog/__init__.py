@@ -30,8 +30,9 @@ def open_catalog(url: str) -> Catalog:
     url
         ``sqlite:///absolute/path/catalog.sqlite``; the path is taken as it is, without percent-encoding. Or
         ``opensearch+https://host:9200/name`` of an OpenSearch node or domain, where ``name`` begins the names of all
-        indices; ``?aws_region=REGION`` signs requests, ``?ca=FILE`` names an authority to trust. What does not
-        exist yet is an empty catalog, and is made by the first write.
+        indices; ``?aws_region=REGION`` signs requests, ``?ca=FILE`` names an authority to trust, ``?certs=FOLDER`` an
+        authority, a certificate and its key, as ``xdask opensearch up`` prints it. What does not exist yet is an empty
+        catalog, and is made by the first write.
 
     Raises
     ------

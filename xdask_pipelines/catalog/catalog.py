@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, Tombstone
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.preconditions import check_words
-from xdask_pipelines.catalog.query import Box, Wanted, asked
+from xdask_pipelines.catalog.query import Box, Wanted, asked, refuse_unwritable
 from xdask_pipelines.catalog.resolve import nearest, resolve, what_there_is
 from xdask_pipelines.catalog.series import Replicas
 from xdask_pipelines.catalog.times import Time
@@ -95,6 +95,7 @@ class Catalog:
             for name, kind in self._backend.names().items()
             if kind == "facet" or name in ("dataset", "region", "variable")
         )
+        refuse_unwritable(dict.fromkeys(names, ()))
         found = self._backend.facets(wanted, asked(query, superseded=superseded, time=time, bbox=bbox))
         if not all(found.values()):
             self._refuse_unknown([*names, *query])

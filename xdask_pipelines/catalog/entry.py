@@ -125,8 +125,11 @@ class Entry:
                         f"a facet cannot be named {name!r}: U+001F ends a name in the catalog; rename it"
                     )
                 texts += (name, value)
+        joined = "".join(texts)
+        if "\0" in joined:
+            raise self._refusal(f"U+0000 is in {next(t for t in texts if chr(0) in t)!r}, which SQLite ends a text at")
         try:
-            "".join(texts).encode()
+            joined.encode()
         except UnicodeEncodeError as error:
             where = f"{self.dataset}/{self.region}/{self.key}"
             raise CatalogError(f"Entry {where!a} holds text that UTF-8 cannot write: {error}") from error

@@ -29,14 +29,34 @@ def asked(
     Raises
     ------
     CatalogError
-        A value is not text, a time no period, a box no box.
+        A name or value is not text, a time no period, a box no box.
     """
     if "times" in query:
         raise refuse_times(query["times"])
     terms = {name: _values(name, wanted) for name, wanted in query.items()}
+    refuse_unwritable(terms)
     box = None if bbox is None else extent_of(bbox, "bbox")
     span = None if time is None else range_of(time)
     return Query(terms=terms, time=span, bbox=box, superseded=superseded or "version" in terms, limit=limit)
+
+
+def refuse_unwritable(terms: Mapping[str, Iterable[str]]) -> None:
+    """Raise `CatalogError` for names and values that no entry can have: U+0000, and bytes that are no UTF-8."""
+    for name, values in terms.items():
+        for text in (name, *values):
+            if "\0" in text or not _is_utf_8(text):
+                raise CatalogError(
+                    f"{name} = {text!r} holds what is no UTF-8 text, and no entry has such a name or value; write it as "
+                    f"the catalog shows it"
+                )
+
+
+def _is_utf_8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _values(name: str, wanted: Wanted) -> tuple[str, ...]:

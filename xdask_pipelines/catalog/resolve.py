@@ -10,6 +10,7 @@ from itertools import product
 
 from xdask_pipelines.catalog.backend import Backend, Query
 from xdask_pipelines.catalog.entry import FIELDS, Entry
+from xdask_pipelines.catalog.query import refuse_unwritable
 from xdask_pipelines.catalog.series import (
     TIME_FACETS,
     Joined,
@@ -40,6 +41,7 @@ def resolve(
     """
     _check(fixed, time, times, each)
     terms = {**{name: (value,) for name, value in fixed.items()}, **{n: tuple(values) for n, values in each.items()}}
+    refuse_unwritable(terms)
     periods = [(text, *time_range(text)) for text in times] if times is not None else [None]
     whole = range_of(time) if time is not None else None
     spans = [whole] if whole else [period[1:] for period in periods if period is not None]

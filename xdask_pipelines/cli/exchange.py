@@ -89,7 +89,11 @@ def catalog_copy(source: str, target: str, as_json: bool) -> None:
 
 
 def _address(word: str) -> str:
-    return word if "://" in word else f"sqlite://{Path(word).expanduser().absolute()}"
+    from xdask_pipelines.topology import absolute_address, project_folder
+
+    if "://" in word:
+        return absolute_address(word, project_folder() or Path.cwd())
+    return f"sqlite://{Path(word).expanduser().absolute()}"
 
 
 @click.command("describe", cls=Facets)

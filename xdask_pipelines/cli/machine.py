@@ -78,12 +78,17 @@ def opensearch() -> None:
 @opensearch.command("up")
 @JSON
 def opensearch_up(as_json: bool) -> None:
-    """Put the node together (once), start it, wait until it answers."""
+    """Start the node, put together at the first time; it answers this project alone."""
     from xdask_pipelines.resources.search_node import SearchNode
     from xdask_pipelines.resources.var import writable
 
-    url = SearchNode(writable(topology(), "opensearch")).up(tell(as_json))
-    give(as_json, {"url": url}, lambda: echo(f"catalogs are at {url}/NAME"))
+    address = SearchNode(writable(topology(), "opensearch")).up(tell(as_json))
+
+    def show() -> None:
+        echo("To use it, write into regions.yaml:")
+        echo(f"catalog: {address}")
+
+    give(as_json, {"catalog": address}, show)
 
 
 @opensearch.command("down")

@@ -160,6 +160,8 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
                 mend = (
                     "Run `xdask sync --full`, which repairs a damaged file. If that fails, move the file away and run "
                     "`xdask sync`: the catalog is made anew from the folders, without results."
+                    if topology.catalog_url.startswith("sqlite:")
+                    else "Do what the message says; all else that needs the catalog fails until then."
                 )
                 yield Finding("catalog", "problem", str(error), mend)
                 return
@@ -194,12 +196,20 @@ def _changed(root: Path, mounts: Iterable[str], known: dict[str, tuple[int, int]
 
 
 def _search_node(topology: Topology) -> Iterator[Finding]:
-    from xdask_pipelines.resources.search_node import SearchNode
+    from xdask_pipelines.catalog.opensearch.opensearch_address import Address
+    from xdask_pipelines.resources.search_node import SearchNode, open_to_all
 
-    if url := SearchNode(topology.var / "opensearch").url():
-        said = f"{url} has no access control: each user of this machine can read, change and delete all catalogs on it"
-        what = "Where others use this machine: `xdask opensearch down`, and a catalog in SQLite or on a domain with a login."
-        yield Finding("opensearch", "note", said, what)
+    node = SearchNode(topology.var / "opensearch")
+    endpoints = [node.endpoint] if node.endpoint else []
+    if topology.catalog_url.startswith("opensearch+"):
+        endpoints.append(Address.parse(topology.catalog_url).endpoint)
+    for endpoint in dict.fromkeys(endpoints):
+        if open_to_all(endpoint):
+            said = f"{endpoint} asks for no certificate and no login: each who reaches it may change all catalogs on it"
+            what = "Use a node that `xdask opensearch up` started (after `xdask opensearch down`), or a domain with a login."
+            yield Finding("opensearch", "note", said, what)
+        elif endpoint == node.endpoint:
+            yield from _validity("opensearch", node.certificates, "`xdask opensearch up`, which starts the node again.")
 
 
 def _code(topology: Topology) -> Iterator[Finding]:
@@ -244,7 +254,6 @@ def _last(history: Any, *key: str) -> float | None:
 
 def _certificates(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.placement.local import tls
-    from xdask_pipelines.placement.local.certificates import expires_soon, expiry
 
     folder = topology.certificates
     if not tls.has_certificates(folder):
@@ -252,17 +261,27 @@ def _certificates(topology: Topology) -> Iterator[Finding]:
         mend = f"Where others use this machine: `{tls.MEND}`, then restart the pools (`xdask pools down`, `xdask pools up`)."
         yield Finding("certs", "note", said, mend)
         return
-    mend = f"`{tls.MEND}`, then restart the pools: `xdask pools down`, `xdask pools up`."
+    yield from _validity(
+        "certs", folder, f"`{tls.MEND}`, then restart the pools: `xdask pools down`, `xdask pools up`."
+    )
+
+
+def _validity(about: str, folder: Path, mend: str) -> Iterator[Finding]:
+    """Whether a folder's certificates are valid, and its keys private."""
+    from xdask_pipelines.placement.local.certificates import AUTHORITY_KEY, expires_soon, expiry
+    from xdask_pipelines.placement.local.tls import NODE_KEY
+
     until = expiry(folder)
-    if (folder / tls.NODE_KEY).stat().st_mode & 0o077:
-        yield Finding("certs", "problem", f"{folder / tls.NODE_KEY} can be read by other users", mend)
+    for key in (folder / NODE_KEY, folder / AUTHORITY_KEY):
+        if key.exists() and key.stat().st_mode & 0o077:
+            yield Finding(about, "problem", f"{key} can be read by other users", mend)
     said = f"{folder}: valid until {until:%Y-%m-%d %H:%M} UTC"
     if until <= datetime.now(UTC):
-        yield Finding("certs", "problem", f"{folder}: expired on {until:%Y-%m-%d %H:%M} UTC", mend)
+        yield Finding(about, "problem", f"{folder}: expired on {until:%Y-%m-%d %H:%M} UTC", mend)
     elif expires_soon(until):
-        yield Finding("certs", "note", said, mend)
+        yield Finding(about, "note", said, mend)
     else:
-        yield Finding("certs", "ok", said)
+        yield Finding(about, "ok", said)
 
 
 def _pools(topology: Topology) -> Iterator[Finding]:

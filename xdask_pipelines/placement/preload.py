@@ -14,6 +14,7 @@ from tornado.ioloop import PeriodicCallback
 from xdask_pipelines.placement.dashboard.dashboard_access import guard_dashboard
 from xdask_pipelines.placement.dask_internals.checks import check_scheduler, check_worker
 from xdask_pipelines.placement.dask_internals.http_server import has_dashboard
+from xdask_pipelines.placement.protection.survival import survive
 from xdask_pipelines.placement.protection.worker_liveness import give_up_frozen, seldom_heartbeats
 from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin
 from xdask_pipelines.placement.scheduler.result_delivery import Deliver
@@ -60,6 +61,7 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
         await server.plugin_add(Deliver())
         install(server, guarded_roots())
         introduce(server)
+        survive(server)
 
 
 def _end_with(owner: int, server: Scheduler) -> PeriodicCallback:

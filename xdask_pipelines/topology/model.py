@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import quote, unquote_plus
 
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
@@ -171,7 +172,9 @@ class Topology(Stanza):
     @property
     def catalog_url(self) -> str:
         """Address of the catalog, for ``catalog.open_catalog``: the one that is named, or a file in `var`."""
-        return self.catalog or f"sqlite://{(self.var / 'catalog.sqlite').as_posix()}"
+        if self.catalog is None:
+            return f"sqlite://{(self.var / 'catalog.sqlite').as_posix()}"
+        return absolute_address(self.catalog, self.root) if "?" in self.catalog else self.catalog
 
     @property
     def places(self) -> tuple[tuple[str, str], ...]:
@@ -287,6 +290,15 @@ def find_topology() -> Topology:
             f"the file's path as --topology or XDASK_TOPOLOGY"
         )
     return Topology.load(path)
+
+
+def absolute_address(catalog: str, folder: Path) -> str:
+    """Address of a catalog in which relative paths, behind ``?certs=`` and ``?ca=``, are taken from a folder."""
+
+    def absolute(found: re.Match[str]) -> str:
+        return f"{found[1]}={quote(str(folder / unquote_plus(found[2])))}"
+
+    return re.sub(r"(?<=[?&])(certs|ca)=([^&#]+)", absolute, catalog) if catalog.startswith("opensearch+") else catalog
 
 
 def certificates_folder(root: Path) -> Path:

@@ -16,11 +16,12 @@ from typing import TypeVar
 from xdask_pipelines.catalog.backend import Change, Committed, Contents, Lease, Query, Tombstone
 from xdask_pipelines.catalog.entry import FIELDS, Entry
 from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.opensearch.opensearch_address import Address
 from xdask_pipelines.catalog.opensearch.opensearch_fill import fill
 from xdask_pipelines.catalog.opensearch.opensearch_head import Head, HeadDocument
 from xdask_pipelines.catalog.opensearch.opensearch_index import Documents
 from xdask_pipelines.catalog.opensearch.opensearch_migrate import migrate
-from xdask_pipelines.catalog.opensearch.opensearch_node import Address, Node
+from xdask_pipelines.catalog.opensearch.opensearch_node import Node
 from xdask_pipelines.catalog.opensearch.opensearch_query import (
     SORTING,
     counts_of,
@@ -75,7 +76,7 @@ class OpenSearchBackend:
 
         def read(head: Head, documents: Documents) -> list[Entry]:
             found = documents.found(matching(head, query), SORTING, ["document", "generation"], query.limit)
-            return [Entry.from_json(d["document"], generation=d["generation"]) for d in found]
+            return [Entry.from_json(d.get("document") or "", generation=d.get("generation", 0)) for d in found]
 
         return self._reading(read)
 

@@ -132,7 +132,7 @@ class Documents:
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
             hits = self._page({**body, "_source": False, "docvalue_fields": ["bytes"]}, size, after)
-            yield from portions(hit.get("fields", {}).get("bytes", [_UNKNOWN_BYTES])[0] for hit in hits)
+            yield from portions((hit.get("fields") or {}).get("bytes", [_UNKNOWN_BYTES])[0] for hit in hits)
             if len(hits) < size:
                 return
             after, left = hits[-1]["sort"], None if left is None else left - size
@@ -228,13 +228,21 @@ def portions(sizes: Iterable[int]) -> Iterator[int]:
 
 def _search(client: OpenSearch, index: str, body: Document) -> Answer:
     answer = whole(client.search(index=index, body=body, params={"allow_partial_search_results": "false"}))
-    return {"aggregations": {}, **answer, "hits": {"hits": answer["hits"]["hits"]}}
+    hits = answer["hits"]["hits"]
+    counts = answer.get("aggregations", {})
+    for name in ("_source", "sort"):
+        if body.get(name) and any(hit.get(name) is None for hit in hits):
+            raise ValueError(f"hits without {name}")
+    for name in body.get("aggs", ()):
+        if counts.get(name, {}).get("buckets") is None:
+            raise ValueError(f"no counts of {name}")
+    return {"aggregations": counts, "hits": {"hits": hits}}
 
 
 def _bulk(client: OpenSearch, body: bytes, number: int) -> list[Answer]:
     """What became of each document."""
     answer = client.bulk(body=body, params={"filter_path": "items.*.status,items.*.error"})
-    items = [item["index"] for item in answer["items"]]
+    items = [{**item["index"], "status": int(item["index"]["status"])} for item in answer["items"]]
     if len(items) != number:
         raise ValueError(f"{len(items)} answers to {number} documents")
     return items

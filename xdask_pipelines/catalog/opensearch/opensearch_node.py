@@ -1,6 +1,7 @@
-"""One OpenSearch node or domain: its address, requests that are tried again, and its errors in words.
+"""One OpenSearch node or domain: requests that are tried again, and its errors in words.
 
-Belongs here: connections and what can go wrong with them. Does not belong here: any meaning of its documents.
+Belongs here: connections and what can go wrong with them. Does not belong here: where it is and as whom it is asked
+(opensearch_address), any meaning of its documents.
 """
 
 from __future__ import annotations
@@ -8,18 +9,17 @@ from __future__ import annotations
 import logging
 import os
 import random
-import re
+import ssl
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, TypeVar
-from urllib.parse import parse_qs, urlsplit
 
 from opensearchpy import OpenSearch, Urllib3AWSV4SignerAuth
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError, TransportError
 
+from xdask_pipelines.catalog.opensearch.opensearch_address import Address
 from xdask_pipelines.catalog.opensearch.opensearch_answers import (
     CheckedConnection,
     GarbledAnswer,
@@ -29,8 +29,6 @@ from xdask_pipelines.catalog.opensearch.opensearch_answers import (
 from xdask_pipelines.errors import CatalogError
 
 T = TypeVar("T")
-SCHEMES = ("opensearch+http://", "opensearch+https://")
-EXAMPLE = "opensearch+https://host:9200/xdask"
 #: What a node answers while it is overloaded or restarts: it may answer the same request later.
 PASSING = frozenset({429, 502, 503, 504})
 #: How long requests are tried again: where no node has answered yet, as a wrong address should be reported soon; and where
@@ -42,73 +40,6 @@ _TIMEOUT_SECONDS = 60.0
 #: Of one request or answer, unless a single document is larger. Small instances of AWS domains take 10 MiB, a node takes
 #: 100 MB, and holds each request several times in a heap that may be 1 GB.
 MAX_BODY_BYTES = 8_000_000
-
-
-@dataclass(frozen=True)
-class Address:
-    """Where a catalog lies: ``opensearch+https://host:port/name``.
-
-    Parameters
-    ----------
-    secure
-        Whether TLS is spoken. Without, only loopback is accepted.
-    host, port
-        Of the node, or of the domain's end point.
-    name
-        Prefix of the names of all indices.
-    aws_region
-        Sign requests with SigV4 for a domain in this Region; None: do not sign.
-    ca
-        File with the certificate of the authority to trust; None: those of the system.
-    """
-
-    secure: bool
-    host: str
-    port: int
-    name: str
-    aws_region: str | None = None
-    ca: str | None = None
-
-    @classmethod
-    def parse(cls, url: str) -> Address:
-        """Read an address.
-
-        Raises
-        ------
-        CatalogError
-            It is not one, holds a password, or would send documents unencrypted to another machine.
-        """
-        try:
-            parts = urlsplit(url.removeprefix("opensearch+"))
-            host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 9200)
-            options = parse_qs(parts.query, strict_parsing=bool(parts.query))
-        except ValueError as error:
-            raise CatalogError(f"{url!r} is not a catalog address ({error}); write {EXAMPLE}") from error
-        if parts.username or parts.password:
-            raise CatalogError(
-                f"The address of the catalog at {host} holds a name or password, which would end up in logs. Leave it "
-                f"out: requests are signed with AWS credentials if the address ends in ?aws_region=REGION"
-            )
-        name = parts.path.strip("/")
-        if not host or not re.fullmatch(r"[a-z][a-z0-9-]{0,60}", name) or set(options) - {"aws_region", "ca"}:
-            raise CatalogError(
-                f"{url!r} is not a catalog address; write {EXAMPLE} (the name in lower-case letters, digits and "
-                f"hyphens), with ?aws_region=REGION to sign requests and ?ca=FILE to trust an authority"
-            )
-        secure = parts.scheme == "https"
-        if not secure and host not in ("127.0.0.1", "localhost", "::1"):
-            raise CatalogError(
-                f"{url!r} would send documents unencrypted to another machine; write opensearch+https://"
-            )
-        return cls(secure, host, port, name, *(options.get(o, [None])[0] for o in ("aws_region", "ca")))
-
-    @property
-    def server(self) -> str:
-        """URL of the node, as other programs take it."""
-        return f"http{'s' if self.secure else ''}://{self.host}:{self.port}"
-
-    def __str__(self) -> str:
-        return f"opensearch+{self.server}/{self.name}"
 
 
 class Node:
@@ -156,6 +87,8 @@ class Node:
                     raise Conflict(str(error.status_code)) from error
                 stranger = not self._has_answered and isinstance(error, (NoConnection, GarbledAnswer))
                 patience = FIRST_PATIENCE_SECONDS if stranger or self._gave_up else PATIENCE_SECONDS
+                if _refusal(error):
+                    self._client = None  # the files of certificates may be others by the next request
                 if not _passes(error):
                     raise CatalogError(self._in_words(error, time.monotonic() - began)) from error
                 if time.monotonic() - began > patience:
@@ -183,8 +116,7 @@ class Node:
                     hosts=[{"host": at.host, "port": at.port}],
                     http_auth=_signer(at.aws_region) if at.aws_region else None,
                     use_ssl=at.secure,
-                    verify_certs=True,
-                    ca_certs=at.ca,
+                    ssl_context=at.context() if at.secure else None,
                     connection_class=CheckedConnection,
                     serializer=JsonObjects(),
                     pool_maxsize=8,
@@ -196,26 +128,24 @@ class Node:
             return self._client
 
     def _in_words(self, error: OpenSearchException, seconds: float) -> str:
-        if isinstance(error, SSLError):
-            return (
-                f"The catalog at {self.address} shows a certificate that nothing here trusts ({error.error}). Name its "
-                f"authority with ?ca=FILE at the end of the address"
-            )
+        if refusal := _refusal(error):
+            return _tls_in_words(self.address, refusal)
         if isinstance(error, NoConnection):
             return (
                 f"The catalog at {self.address} does not answer ({error.error}), after {seconds:.0f} s of retries. Is it "
-                f"running, and does the network let this machine reach it? Locally: make opensearch"
+                f"running, and does the network let this machine reach it? On this machine `xdask opensearch up` starts a "
+                f"node and prints its address, for `catalog:` in regions.yaml"
             )
         if isinstance(error, GarbledAnswer):
             return (
                 f"The catalog at {self.address} gives an answer that is not OpenSearch's: {error}. A proxy or another "
-                f"service answers in its place, or cuts answers short. Look at what `curl {self.address.server}` gives; "
+                f"service answers in its place, or cuts answers short. Look at what `{self.address.curl}` gives; "
                 f"correct `catalog:` in regions.yaml or that proxy, then try again"
             )
         if isinstance(error, PartialAnswer):
             return (
                 f"The catalog at {self.address} does not answer whole, after {seconds:.0f} s of retries: {error}. Look at "
-                f"`curl {self.address.server}/_cluster/health`: wait while it is red, or restore the index from a snapshot"
+                f"`{self.address.curl}/_cluster/health`: wait while it is red, or restore the index from a snapshot"
             )
         if isinstance(error, TransportError) and error.status_code == 413:
             return (
@@ -244,8 +174,41 @@ def pause(i: int, first: float | None = None) -> None:
     time.sleep(min(5.0, (first or _FIRST_WAIT_SECONDS) * 2**i) * random.uniform(0.5, 1.5))
 
 
+def _refusal(error: OpenSearchException) -> ssl.SSLError | None:
+    """What is wrong with TLS between a node and this process, other than that the node ended amid a handshake."""
+    info: Any = error.info if isinstance(error, SSLError) else None
+    cause = next(iter(getattr(info, "args", ())), None)
+    ended = isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
+    return cause if isinstance(cause, ssl.SSLError) and not ended else None
+
+
+def _tls_in_words(at: Address, error: ssl.SSLError) -> str:
+    ours = "`xdask opensearch up` prints the address of its node"
+    expired = (
+        "If it has expired, renew it as it was made: `xdask opensearch up`, or `xdask certs` and a restart of the node."
+    )
+    if isinstance(error, ssl.SSLCertVerificationError):
+        shows = f"The catalog at {at} shows a certificate that nothing here trusts ({error.verify_message})."
+        if at.certs is None:
+            return (
+                f"{shows} Name its authority with ?ca=FILE, or with ?certs=FOLDER if it wants a certificate too: {ours}"
+            )
+        return f"{shows} {expired} Otherwise another node than that of {at.certs} is at this address: {ours}"
+    if "ALERT" not in (error.reason or ""):
+        return f"The catalog at {at} does not speak TLS ({error.reason}). If it is on this machine, write opensearch+http://"
+    if at.certs is None:
+        return (
+            f"The catalog at {at} refuses clients without a certificate ({error.reason}). End its address with "
+            f"?certs=FOLDER: {ours}"
+        )
+    return (
+        f"The catalog at {at} refuses the certificate in {at.certs} ({error.reason}). {expired} Otherwise name the folder "
+        f"of this node: {ours}"
+    )
+
+
 def _passes(error: OpenSearchException) -> bool:
-    if isinstance(error, SSLError):
+    if _refusal(error):
         return False
     if isinstance(error, TransportError) and not isinstance(error, NoConnection):
         return error.status_code in PASSING

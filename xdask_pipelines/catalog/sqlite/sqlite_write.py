@@ -42,6 +42,7 @@ class Writer:
         self._generation = generation
         self._as_they_are = as_they_are
         self._terms: dict[tuple[str, str], int] = {}
+        self._attributes: set[int] = set()  # numbers of terms that no entry has as a facet
         self._looked_through: set[str] = set()
         self._values: Counter[str] = Counter()
         self._put: defaultdict[int, list[int]] = defaultdict(list)
@@ -182,16 +183,24 @@ class Writer:
     def _term(self, entry: Entry, name: str, value: str) -> int:
         term = self._terms.get((name, value))
         if term is None:
-            found = self._db.execute("SELECT term FROM terms WHERE name = ? AND value = ?", (name, value)).fetchone()
+            found = self._db.execute(
+                "SELECT term, kind FROM terms WHERE name = ? AND value = ?", (name, value)
+            ).fetchone()
             if found is None:
                 if name not in self._looked_through:  # it might be there, and its index be damaged
                     terms_of(self._db, name, [value])
                     self._looked_through.add(name)
                 kind = "field" if name in FIELDS else "facet" if name in entry.facets else "attribute" if name else ""
-                added = "INSERT INTO terms (kind, name, value) VALUES (?, ?, ?) RETURNING term"
+                added = "INSERT INTO terms (kind, name, value) VALUES (?, ?, ?) RETURNING term, kind"
                 found = self._db.execute(added, (kind, name, value)).fetchone()
                 self._values[name] += 1
             term = self._terms[name, value] = int(found[0])
+            if found[1] == "attribute":
+                self._attributes.add(term)
+        if term in self._attributes and name in entry.facets:
+            self._db.execute("UPDATE terms SET kind = 'facet' WHERE term = ?", (term,))
+            reseal(self._db, "terms", "term = ?", (term,))
+            self._attributes.remove(term)
         return term
 
     def _write_bits(self) -> None:

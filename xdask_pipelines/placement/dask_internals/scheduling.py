@@ -6,11 +6,12 @@ copies of results (result_copies).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from time import monotonic
 from typing import Any
 
 from dask.typing import Key
+from dask.utils import parse_timedelta
 from distributed import Scheduler
 from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -64,6 +65,47 @@ def note_submitting_task(scheduler: Scheduler, note: Callable[[Key | None], None
         return create(**values)
 
     scheduler._create_taskstate_from_graph = create_noting  # type: ignore[method-assign]
+
+
+def check_submissions(scheduler: Scheduler, check: Callable[..., Mapping[str, Any]]) -> None:
+    """Call a function before each graph is taken in; what it gives replaces keywords, what it raises refuses the graph.
+
+    It is given all keywords of Dask's own function: ``dsk``, ``annotations_by_type``, ``user_priority`` and others.
+    """
+    create = scheduler._create_taskstate_from_graph
+
+    def create_checked(**values: Any) -> dict[str, float]:
+        return create(**{**values, **check(**values)})
+
+    scheduler._create_taskstate_from_graph = create_checked  # type: ignore[method-assign]
+
+
+def report_to_own_client(scheduler: Scheduler) -> None:
+    """Tell of a submission that failed its own client alone.
+
+    Dask tells all who want a key of it, though the task itself goes on.
+    """
+    report = scheduler.report
+
+    def report_own(message: dict[str, Any], ts: TaskState | None = None, client: str | None = None) -> None:
+        task = scheduler.tasks.get(message["key"]) if client and message["op"] == "task-erred" else None
+        if task is None or task.state == "erred":
+            report(message, ts, client)
+        elif (comm := scheduler.client_comms.get(str(client))) is not None:
+            comm.send(message)
+
+    scheduler.report = report_own  # type: ignore[method-assign, assignment]
+
+
+def seconds_of(value: Any) -> float:
+    """A time as Dask reads it, such as ``"100 ms"``, in seconds.
+
+    Raises
+    ------
+    TypeError, ValueError, KeyError
+        If it is none.
+    """
+    return float(parse_timedelta(value) or 0.0)
 
 
 # ---- workers that leave -----------------------------------------------------------------------------------------------

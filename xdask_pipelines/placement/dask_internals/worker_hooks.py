@@ -10,8 +10,11 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
+import distributed.worker
 from dask.typing import Key
-from distributed import Worker
+from distributed import Scheduler, Worker
+from distributed.core import error_message
+from distributed.protocol.serialize import Serialize
 from distributed.shuffle._core import ShuffleRun, barrier_key
 from distributed.utils import thread_state  # type: ignore[attr-defined]
 
@@ -58,6 +61,69 @@ def run_inside(worker: Worker, context: Callable[[], AbstractContextManager[Any]
             return await run(comm, function, **options)
 
     worker.handlers["run"] = run_inside_context
+
+
+# ---- what would end a process -----------------------------------------------------------------------------------------
+
+#: Exceptions that end a process, and what is reported in their place.
+_EXITS = (SystemExit, KeyboardInterrupt)
+Instead = Callable[[BaseException], Exception]
+
+
+def run_tasks_by(
+    contain: Callable[[Callable[[Any], Any]], Callable[[Any], Any]],
+    contain_in_loop: Callable[[Callable[[Any], Awaitable[Any]]], Callable[[Any], Awaitable[Any]]],
+) -> None:
+    """Let workers of this process run what functions make of their tasks; of coroutines the second one."""
+    run, run_in_loop = distributed.worker._run_task_simple, distributed.worker._run_task_async
+
+    def run_contained(task: Any, data: Any, time_delay: float) -> Any:
+        return run(contain(task), data, time_delay)  # type: ignore[arg-type]
+
+    async def run_in_loop_contained(task: Any, data: Any, time_delay: float) -> Any:
+        return await run_in_loop(contain_in_loop(task), data, time_delay)  # type: ignore[arg-type]
+
+    distributed.worker._run_task_simple = run_contained
+    distributed.worker._run_task_async = run_in_loop_contained
+
+
+def actors_by(worker: Worker, instead: Instead) -> None:
+    """Report another error where the method of an actor raises what would end the worker."""
+    execute = worker.handlers["actor_execute"]
+
+    async def execute_contained(actor: Any = None, function: Any = None, args: Any = (), kwargs: Any = None) -> Any:
+        try:
+            return await execute(actor=actor, function=function, args=args, kwargs=kwargs)
+        except _EXITS as error:
+            return {"status": "error", "exception": Serialize(instead(error))}
+
+    worker.handlers["actor_execute"] = execute_contained
+
+
+def runs_by(server: Worker | Scheduler, instead: Instead) -> None:
+    """Report another error where what `Client.run` or `Client.run_on_scheduler` asks for would end the process."""
+    name = "run" if isinstance(server, Worker) else "run_function"
+    run = server.handlers[name]
+
+    async def run_contained(comm: Any, *given: Any, **options: Any) -> Any:
+        try:
+            return await run(comm, *given, **options)
+        except _EXITS as error:
+            return error_message(instead(error))
+
+    server.handlers[name] = run_contained
+
+
+def leave_nanny_running(worker: Worker) -> None:
+    """Let the nanny start a worker again whose connection to the scheduler broke; Dask ends both."""
+
+    async def handle_scheduler(comm: Any) -> None:
+        try:
+            await worker.handle_stream(comm)
+        finally:
+            await worker.close(nanny=False, reason="xdask-scheduler-connection-broken")
+
+    worker.handle_scheduler = handle_scheduler  # type: ignore[method-assign]
 
 
 # ---- transfers --------------------------------------------------------------------------------------------------------

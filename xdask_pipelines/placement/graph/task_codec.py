@@ -10,7 +10,6 @@ import lzma
 import zlib
 from typing import Any
 
-from xdask_pipelines.placement.dask_internals.pickles import dumps, loads
 from xdask_pipelines.placement.dask_internals.task_specs import (
     GraphNode,
     Task,
@@ -21,6 +20,7 @@ from xdask_pipelines.placement.dask_internals.task_specs import (
     state_of,
     with_state,
 )
+from xdask_pipelines.placement.dask_internals.wire import dumps, loads
 
 #: What nearly every pickled task says somewhere: zlib refers to it instead of saying it again.
 _WORDS = (

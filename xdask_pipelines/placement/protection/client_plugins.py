@@ -17,9 +17,12 @@ from distributed import NannyPlugin, Scheduler
 from distributed.diagnostics.plugin import InstallPlugin, SchedulerUploadFile, UploadFile
 
 from xdask_pipelines.errors import PlacementError
-from xdask_pipelines.placement.dask_internals.pickles import loads
 from xdask_pipelines.placement.dask_internals.scheduler_requests import AsyncHandler, handle, handle_nanny_plugins
-from xdask_pipelines.placement.protection.shared_use import refuse_while_others_compute
+from xdask_pipelines.placement.dask_internals.wire import loads
+from xdask_pipelines.placement.protection.shared_use import (
+    refuse_while_others_compute,
+    refuse_while_others_hold_results,
+)
 from xdask_pipelines.placement.protection.uploads import Uploads
 from xdask_pipelines.placement.scheduler.result_delivery import Deliver
 
@@ -100,7 +103,7 @@ def _without_restart(scheduler: Scheduler, register: AsyncHandler) -> AsyncHandl
     async def register_nanny_plugin(comm: Any, plugin: bytes, name: str, idempotent: bool) -> Any:
         loaded = _loaded(plugin)
         if not isinstance(loaded, NannyPlugin) or getattr(loaded, "restart", False):
-            refuse_while_others_compute(
+            refuse_while_others_hold_results(
                 scheduler,
                 f"The plugin {name!r} may restart the workers of others",
                 "Register it with `restart = False` if it is needed by new workers only, or wait. Your own tasks can set "

@@ -21,13 +21,18 @@ from xdask_pipelines.placement.dask_internals.task_states import WorkerState
 from xdask_pipelines.placement.scheduler.backlog import pool_of
 from xdask_pipelines.topology.names import pool_name
 
+_SHOWN = 3
 _ENDED = frozenset({"memory", "erred", "released", "forgotten"})
 
 
 def protect_shared_work(scheduler: Scheduler) -> None:
     """Refuse what would lose the work of other clients of a scheduler."""
-    for name in ("restart", "restart_workers", "terminate"):
-        handle(scheduler, name, _unshared(scheduler, handler(scheduler, name), name))
+    for name, after in {
+        "restart": "",
+        "restart_workers": "",
+        "terminate": " A client that asked for a shutdown takes no more work: close it, and connect again to go on.",
+    }.items():
+        handle(scheduler, name, _unshared(scheduler, handler(scheduler, name), name, after))
     handle(scheduler, "retire_workers", _retiring(scheduler))
     handle_cancel(scheduler, partial(_cancelling, scheduler))
 
@@ -53,14 +58,37 @@ def refuse_while_others_compute(scheduler: Scheduler, deed: str, instead: str) -
         )
 
 
-def _unshared(scheduler: Scheduler, answer: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """Restart or end a scheduler, unless several clients are connected and tasks run."""
+def refuse_while_others_hold_results(scheduler: Scheduler, deed: str, instead: str) -> None:
+    """Raise `PlacementError` if several clients are connected and any of them computes or holds results.
+
+    Parameters
+    ----------
+    scheduler, deed, instead
+        As in `refuse_while_others_compute`.
+    """
+    refuse_while_others_compute(scheduler, deed, instead)
+    held = {
+        name: number
+        for name, client in scheduler.clients.items()
+        if (number := sum(ts.state == "memory" for ts in client.wants_what))
+    }
+    if held and len(scheduler.client_comms) > 1:
+        holders = ", ".join(f"{name} ({number})" for name, number in sorted(held.items())[:_SHOWN])
+        more = f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else ""
+        raise PlacementError(
+            f"{deed}: {len(scheduler.client_comms)} clients are connected, and results are held by {holders}{more}. Yours "
+            f"are those of `client.id`: release them first. {instead}"
+        )
+
+
+def _unshared(scheduler: Scheduler, answer: Callable[..., Any], name: str, after: str) -> Callable[..., Any]:
+    """Restart or end a scheduler, unless several clients are connected, and tasks run or results are held."""
 
     async def handled(**options: Any) -> Any:
-        refuse_while_others_compute(
+        refuse_while_others_hold_results(
             scheduler,
             f"{name!r} would lose the work of others",
-            "Cancel your own futures instead, or wait; an operator stops the pools with `xdask pools down`.",
+            f"Cancel your own futures instead, or wait; an operator stops the pools with `xdask pools down`.{after}",
         )
         return await answer(**options)
 

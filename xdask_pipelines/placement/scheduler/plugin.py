@@ -38,7 +38,9 @@ from xdask_pipelines.placement.graph.placement_rules import Home, Node, cheapest
 from xdask_pipelines.placement.protection.admission import control_admission
 from xdask_pipelines.placement.protection.client_plugins import control_plugins
 from xdask_pipelines.placement.protection.empty_pools import EmptyPools
+from xdask_pipelines.placement.protection.keywords import check_keywords
 from xdask_pipelines.placement.protection.shared_use import protect_shared_work
+from xdask_pipelines.placement.protection.survival import survive_runs
 from xdask_pipelines.placement.protection.unsatisfiable import Unsatisfiable
 from xdask_pipelines.placement.scheduler import backlog
 from xdask_pipelines.placement.scheduler.computation import Computation, LastTurns
@@ -118,8 +120,10 @@ class PlacementPlugin(SchedulerPlugin):
         be_first(scheduler, NAME, self)
         know_what_is_held(self._held_in)
         note_submitting_task(scheduler, self._note_submitting_task)
+        check_keywords(scheduler)
         control_admission(scheduler, self.settings.mend)
         protect_shared_work(scheduler)
+        survive_runs(scheduler)
         keep_home(scheduler, self._region_of)
         self.ledger.start(scheduler)
         control_plugins(scheduler)

@@ -1,0 +1,63 @@
+"""The data of a trial node of OpenSearch: which version wrote them, and whether this project's version may read them.
+
+Belongs here: looking before a node starts, for it would end without a word. Does not belong here: starting it (search_node).
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.resources.search_node_jars import JAR_LIST
+
+Version = tuple[int, int, int]
+#: In OpenSearch's numbers of versions, to tell them from Elasticsearch's (org.opensearch.Version).
+_MASK = 0x08000000
+
+
+def refuse_newer(base: Path) -> None:
+    """Refuse data that a newer version of OpenSearch wrote; it reads those of older ones, and takes them over.
+
+    Parameters
+    ----------
+    base
+        Folder of the node's data, configuration and logs, which may not exist yet.
+
+    Raises
+    ------
+    XdaskError
+        Names both versions, and what to do.
+    """
+    wrote, reads = _written_by(base), _version()
+    if wrote and wrote > reads:
+        raise XdaskError(
+            f"{base} holds catalogs that OpenSearch {_text(wrote)} wrote, and this version of the project runs OpenSearch "
+            f"{_text(reads)}, which cannot read them. Nothing was changed. Move the folder away and start the node again: "
+            f"`xdask sync` makes a catalog again from the data. To keep the results too, first copy the catalog to a file "
+            f"(`xdask catalog copy`) with the version of the project that wrote it, and copy it back afterwards."
+        )
+
+
+def _version() -> Version:
+    """Version of OpenSearch that is started."""
+    found = re.search(r" opensearch-(\d+)\.(\d+)\.(\d+)\.jar$", JAR_LIST.read_text(), re.MULTILINE)
+    assert found is not None, "the core has one jar of that name"
+    return int(found[1]), int(found[2]), int(found[3])
+
+
+def _written_by(base: Path) -> Version | None:
+    """Version in the last commit of the node's own state; None if there is no data yet."""
+    commits = base.glob("node_1/data/nodes/0/_state/segments_*")
+    numbers = [
+        int(n) ^ _MASK for path in commits for n in re.findall(rb"node_version.(\d+)", path.read_bytes(), re.DOTALL)
+    ]
+    if not numbers:
+        return None
+    major, rest = divmod(max(numbers), 1_000_000)
+    minor, patch = divmod(rest, 10_000)
+    return major, minor, patch // 100
+
+
+def _text(version: Version) -> str:
+    return ".".join(map(str, version))
