@@ -27,9 +27,11 @@ from xdask_pipelines.errors import PlacementError
 _SCHEDULER_METHODS = {
     "_create_taskstate_from_graph": ("submitting_task",),
     "_get_prefix_duration": ("prefix",),
+    "_task_to_msg": ("ts",),
     "add_worker": ("comm", "address", "resources", "extra"),
     "check_worker_ttl": (),
     "handle_worker_status_change": ("status", "worker", "stimulus_id"),
+    "report": ("msg", "ts", "client"),
     "request_acquire_replicas": ("addr", "keys", "stimulus_id"),
     "stimulus_cancel": ("keys", "client", "force", "reason", "msg"),
     "transition": ("key", "finish", "stimulus_id"),

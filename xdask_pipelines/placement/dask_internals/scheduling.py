@@ -16,6 +16,7 @@ from distributed import Scheduler
 from distributed.core import Status
 from distributed.diagnostics.plugin import SchedulerPlugin
 from distributed.protocol.pickle import dumps
+from distributed.protocol.serialize import ToPickle
 from distributed.scheduler import KilledWorker, TaskState, WorkerState
 
 from xdask_pipelines.placement.dask_internals.scheduler_requests import tell_worker
@@ -78,6 +79,23 @@ def check_submissions(scheduler: Scheduler, check: Callable[..., Mapping[str, An
         return create(**{**values, **check(**values)})
 
     scheduler._create_taskstate_from_graph = create_checked  # type: ignore[method-assign]
+
+
+def send_tasks_by(scheduler: Scheduler, pack: Callable[[Any, Key | None], Any]) -> None:
+    """Send each task as a function packs it: ``pack(task, key)``, and its annotations: ``pack(annotations, None)``.
+
+    What it returns is pickled, and unpickled on the worker, where it must become a task, or a dictionary.
+    """
+    message_of = scheduler._task_to_msg
+
+    def packed_message(ts: TaskState) -> dict[str, Any]:
+        message = message_of(ts)
+        message["run_spec"] = ToPickle(pack(ts.run_spec, ts.key))
+        if ts.annotations:
+            message["annotations"] = ToPickle(pack(ts.annotations, None))
+        return message
+
+    scheduler._task_to_msg = packed_message  # type: ignore[method-assign]
 
 
 def report_to_own_client(scheduler: Scheduler) -> None:

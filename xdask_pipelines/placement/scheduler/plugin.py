@@ -41,6 +41,7 @@ from xdask_pipelines.placement.protection.empty_pools import EmptyPools
 from xdask_pipelines.placement.protection.keywords import check_keywords
 from xdask_pipelines.placement.protection.shared_use import protect_shared_work
 from xdask_pipelines.placement.protection.survival import survive_runs
+from xdask_pipelines.placement.protection.task_messages import send_tasks_safely
 from xdask_pipelines.placement.protection.unsatisfiable import Unsatisfiable
 from xdask_pipelines.placement.scheduler import backlog
 from xdask_pipelines.placement.scheduler.computation import Computation, LastTurns
@@ -124,6 +125,7 @@ class PlacementPlugin(SchedulerPlugin):
         control_admission(scheduler, self.settings.mend)
         protect_shared_work(scheduler)
         survive_runs(scheduler)
+        send_tasks_safely(scheduler)
         keep_home(scheduler, self._region_of)
         self.ledger.start(scheduler)
         control_plugins(scheduler)

@@ -1,0 +1,87 @@
+"""Messages that carry tasks to workers: a task that cannot travel fails alone and by name.
+
+Belongs here: the task and the annotations inside such a message. Does not belong here: keywords of a submission (keywords),
+what a task raises (survival), results of tasks.
+
+Distributed (2026.8.0) sends tasks over one connection a worker. An object that fails to pickle on the scheduler, or to
+unpickle on the worker, ends that connection: one argument of a module that workers do not have cost a pool each of its
+workers, for good.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dask.typing import Key
+from distributed import Scheduler
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.scheduling import send_tasks_by
+from xdask_pipelines.placement.dask_internals.task_specs import Task
+from xdask_pipelines.placement.dask_internals.wire import dumps
+
+
+def send_tasks_safely(scheduler: Scheduler) -> None:
+    """Make a scheduler send each task such that nothing in it ends the connection to its worker.
+
+    Parameters
+    ----------
+    scheduler
+        The scheduler.
+    """
+    send_tasks_by(scheduler, _packed)
+
+
+class _Packed:
+    """What is pickled already, and unpickles to the value itself, or to what stands in its place."""
+
+    def __init__(self, key: Key | None, data: bytes, buffers: Sequence[pickle.PickleBuffer]) -> None:
+        self._content = (key, data, *buffers)
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return unpacked, self._content
+
+
+def _packed(value: Any, key: Key | None) -> Any:
+    buffers: list[pickle.PickleBuffer] = []
+    try:
+        return _Packed(key, dumps(value, buffer_callback=buffers.append), buffers)
+    except Exception as error:
+        return _in_its_place(key, "pickled on the scheduler", error)
+
+
+def unpacked(key: Key | None, data: bytes, *buffers: Any) -> Any:
+    """Unpickle a task, or annotations, on a worker.
+
+    Parameters
+    ----------
+    key
+        Key of the task; None for annotations.
+    data, *buffers
+        The pickle, and its buffers.
+
+    Returns
+    -------
+    The value. If it cannot be unpickled: a task that fails by name, or no annotations.
+    """
+    try:
+        return pickle.loads(data, buffers=buffers)
+    except Exception as error:
+        return _in_its_place(key, "unpickled on its worker", error)
+
+
+def _in_its_place(key: Key | None, deed: str, error: Exception) -> Any:
+    if key is None:
+        return {}
+    return Task(
+        key,
+        _refuse,
+        f"Task {str(key)!r} cannot be {deed}: {error!r}. Give the task what it needs to make the object, and make the "
+        "object inside the task.",
+    )
+
+
+def _refuse(message: str) -> None:
+    raise PlacementError(message)
