@@ -79,6 +79,7 @@ class Ledger:
 
     async def _answer_report(self, client: str, keys: Iterable[Key], delivered: bool) -> dict[str, Any] | None:
         """Report of the newest computation of a client with these outputs, which ends it."""
+        self.deliveries.expect_no_more(client, keys)
         found = self.computations.find(client, keys)
         if found is None:
             return None

@@ -56,6 +56,10 @@ class Deliveries:
             if ts.key in outputs:
                 annotate(ts, {**(ts.annotations or {}), _ANNOTATION: True})
 
+    def expect_no_more(self, client: str, outputs: Iterable[Key]) -> None:
+        """A computation has ended, perhaps before any of its tasks existed."""
+        self._expected.discard((client, frozenset(outputs)))
+
     def keep(self, key: Key, data: Any) -> None:
         """A result came from a worker."""
         self._here[key] = data
