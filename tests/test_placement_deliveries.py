@@ -16,7 +16,7 @@ from distributed import Scheduler, Worker, wait
 from places import EAST, WEST, Cluster, array, eventually
 from recorder import HOSTILE, is_others
 
-from xdask_pipelines.placement import compute, pin
+from xdask_pipelines.placement import PlacementError, compute, pin
 from xdask_pipelines.placement.scheduler import result_delivery as deliveries
 
 
@@ -44,6 +44,12 @@ def test_only_few_and_small_results_go_ahead(cluster: Cluster, nbytes: int, bloc
     assert evidence.bytes_across == {f"{EAST}->eu-west-2": nbytes}
     assert cluster.recorder.times_asked() - before == asked
     assert client.run_on_scheduler(_kept) == (0, 0)
+
+
+def test_a_refused_submission_leaves_nothing_that_is_expected(cluster: Cluster) -> None:
+    with pytest.raises(PlacementError, match="tasks"):
+        compute(cluster.client, array(EAST, (40,), 1, 71).sum(), max_tasks=3)
+    assert cluster.client.run_on_scheduler(_kept) == (0, 0)
 
 
 def test_some_results_go_ahead_and_others_are_asked_for(cluster: Cluster) -> None:
