@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Empty, Queue
-from threading import Thread
+from threading import Lock, Thread
 from time import monotonic
 from typing import Any
 
@@ -80,6 +80,13 @@ class Poisoned:
 
     def __reduce__(self) -> Any:
         return fail, ()
+
+
+class ALockOnArrival:
+    """Unpickles to what cannot be pickled again."""
+
+    def __reduce__(self) -> Any:
+        return Lock, ()
 
 
 def fail_unpicklably() -> None:
@@ -215,6 +222,12 @@ class Hostile:
 
     def act_an_argument_that_breaks_where_it_arrives(self, token: str, region: str) -> Iterator[Owed]:
         yield Owed("", self.client.submit(str, Poisoned(), key=f"{NAME}-{token}"), errors=(Exception,))
+
+    def act_what_would_end_a_worker(self, token: str, region: str) -> Iterator[Owed]:
+        yield Owed("", self.client.submit(sys.exit, key=f"{NAME}-{token}"), errors=(RuntimeError,))
+        yield Owed("", self.client.submit(str, ALockOnArrival(), key=f"{NAME}-{token}-b"), errors=(PlacementError,))
+        future = self.client.compute(lazy(region, token).sum(), priority=2**70)
+        yield Owed("", future, errors=(PlacementError,))
 
     def act_work_inside_tasks(self, token: str, region: str) -> Iterator[Owed]:
         yield Owed("", self.client.submit(nested, token, key=f"{NAME}-{token}", workers=self.workers(region)), 3)
