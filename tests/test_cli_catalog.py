@@ -1,4 +1,4 @@
-"""What people type to see what there is: any facet is a filter, and who finds nothing is told what there is."""
+"""Commands that show the catalog and the assets: any facet is a filter, and an empty answer says what could be asked."""
 
 from __future__ import annotations
 

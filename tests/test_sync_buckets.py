@@ -69,11 +69,8 @@ class Aws:
         return self.lustre.import_changes(EAST, mount.mount, mount.source, self.said.append)
 
     def sync(self, **options: Any) -> Synced:
-        done = sync_place(
-            self.topology, self.catalog, partial(compute, self.client), self.lustre, "era5", EAST, **options
-        )
-        assert isinstance(done, Synced)
-        return done
+        run = partial(compute, self.client)
+        return sync_place(self.topology, self.catalog, run, self.lustre, "era5", EAST, **options)
 
 
 @pytest.fixture(scope="session")

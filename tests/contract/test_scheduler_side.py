@@ -13,20 +13,13 @@ import pytest
 from distributed import Client, Scheduler, Worker, get_client
 from distributed.active_memory_manager import ReduceReplicas, RetireWorker
 from distributed.diagnostics.plugin import NannyPlugin, SchedulerPlugin
+from patience import until
 
 from xdask_pipelines.placement.dask_internals import result_copies, scheduling, task_states, wire
 from xdask_pipelines.placement.dask_internals import scheduler_requests as requests
 from xdask_pipelines.placement.dask_internals.task_specs import Task
 
 OnDask = Callable[[Any], None]
-
-
-async def until(check: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if check():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen in 5 s")
 
 
 def increase(x: int) -> int:

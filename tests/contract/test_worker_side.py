@@ -1,9 +1,8 @@
-"""What the wall watches on workers is told when it happens, and what it looks for at the start is there."""
+"""What happens on workers is told while it happens, and what the wall relies on is there when they start."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,31 +15,24 @@ import pytest
 from bokeh.document import Document
 from distributed import Client, Scheduler, Worker, get_worker
 from distributed.shuffle._core import ShuffleRun
+from patience import until
 from tornado.httpclient import AsyncHTTPClient
 from tornado.routing import Matcher, Rule
 from tornado.web import RequestHandler
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.dask_internals import (
-    checks,
     connections,
     dashboards,
     http_server,
     liveness,
     scheduler_requests,
+    startup_checks,
     wire,
     worker_hooks,
 )
 
 OnDask = Callable[[Any], None]
-
-
-async def until(check: Callable[[], bool]) -> None:
-    for _ in range(500):
-        if check():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it did not happen in 5 s")
 
 
 # ---- talking ----------------------------------------------------------------------------------------------------------
@@ -401,8 +393,8 @@ def test_pages_and_rules_of_the_dashboard() -> None:
 
 def test_check_scheduler_and_check_worker_pass_on_this_version(on_dask: OnDask) -> None:
     async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
-        checks.check_scheduler(scheduler)
-        checks.check_worker(a)
+        startup_checks.check_scheduler(scheduler)
+        startup_checks.check_worker(a)
 
     on_dask(body)
 
@@ -434,12 +426,5 @@ def test_what_dask_lacks_is_named_with_its_version(
 
 
 def _check_both(scheduler: Scheduler, worker: Worker) -> None:
-    checks.check_scheduler(scheduler)
-    checks.check_worker(worker)
-
-
-def test_a_log_of_transfers_is_a_deque_of_dictionaries(on_dask: OnDask) -> None:
-    async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
-        assert isinstance(a.transfer_incoming_log, deque)
-
-    on_dask(body)
+    startup_checks.check_scheduler(scheduler)
+    startup_checks.check_worker(worker)

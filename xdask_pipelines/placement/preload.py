@@ -12,8 +12,8 @@ from distributed import Nanny, Scheduler, Worker
 from tornado.ioloop import PeriodicCallback
 
 from xdask_pipelines.placement.dashboard.dashboard_access import guard_dashboard
-from xdask_pipelines.placement.dask_internals.checks import check_scheduler, check_worker
 from xdask_pipelines.placement.dask_internals.http_server import has_dashboard
+from xdask_pipelines.placement.dask_internals.startup_checks import check_scheduler, check_worker
 from xdask_pipelines.placement.protection.survival import survive
 from xdask_pipelines.placement.protection.worker_liveness import give_up_frozen, seldom_heartbeats
 from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin

@@ -121,20 +121,20 @@ class Address:
             ca = self.ca or Connection.default_ca_certs()
             _readable(self, ca, "Correct ?ca=FILE in its address")
             return self._trusting(ca)
-        mend = (
+        remedy = (
             "Correct ?certs=FOLDER in its address (`catalog:` in regions.yaml): `xdask opensearch up` prints the address of "
             "its node, whose files only the user who started it may read"
         )
         folder = Path(self.certs)
         for name in (_AUTHORITY, _CERTIFICATE, _KEY):
-            _readable(self, str(folder / name), mend)
+            _readable(self, str(folder / name), remedy)
         context = self._trusting(str(folder / _AUTHORITY))
         try:
             context.load_cert_chain(folder / _CERTIFICATE, folder / _KEY)
         except ssl.SSLError as error:
             raise CatalogError(
                 f"The catalog at {self} cannot be asked: {_CERTIFICATE} and {_KEY} in {folder} are not a certificate and "
-                f"its key ({error.reason}). {mend}"
+                f"its key ({error.reason}). {remedy}"
             ) from error
         return context
 
@@ -151,11 +151,11 @@ class Address:
         return f"opensearch+{self.server}/{self.name}"
 
 
-def _readable(address: Address, file: str | None, mend: str) -> None:
+def _readable(address: Address, file: str | None, remedy: str) -> None:
     try:
         if file is not None:
             Path(file).open("rb").close()
     except OSError as error:
         raise CatalogError(
-            f"The catalog at {address} cannot be asked: {file} cannot be read ({error.strerror}). {mend}"
+            f"The catalog at {address} cannot be asked: {file} cannot be read ({error.strerror}). {remedy}"
         ) from error
