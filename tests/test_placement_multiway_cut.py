@@ -56,6 +56,32 @@ def test_it_is_the_least_of_all_assignments(price: np.ndarray) -> None:
     check()
 
 
+@pytest.mark.parametrize("price", [EVEN, UNEVEN], ids=["even", "uneven"])
+def test_a_region_that_makes_nothing_may_compute_too(price: np.ndarray) -> None:
+    wide = np.pad(price, (0, 1), constant_values=1.5)
+    wide[3, 3] = 0
+
+    @settings(max_examples=60, deadline=None)
+    @given(graphs())
+    def check(graph: tuple[int, dict[int, int], list[Net]]) -> None:
+        nodes, fixed, nets = graph
+        fixed = {**fixed, nodes: 3}
+        nets = [*nets, Net(nodes - 1, (nodes,), 20)]
+        found = least_cut(nodes + 1, fixed, nets, wide, [3])
+        ranges = [[fixed[node]] if node in fixed else [*range(4)] for node in range(nodes + 1)]
+        assert cost(found, nets, wide) == pytest.approx(
+            min(cost(list(where), nets, wide) for where in product(*ranges)), rel=1e-4
+        )
+
+    check()
+
+
+def test_ties_go_to_the_region_named_first() -> None:
+    nets = [Net(0, (2,), 5), Net(1, (2,), 5), Net(2, (3,), 5)]
+    assert least_cut(4, {0: 0, 1: 1, 3: 2}, nets, EVEN) == [0, 1, 0, 2]
+    assert least_cut(4, {0: 0, 1: 1, 3: 2}, nets, EVEN, [2]) == [0, 1, 2, 2]
+
+
 def test_where_the_programme_is_too_large_it_is_at_most_twice_the_least(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multiway_cut, "MAX_VARIABLES", 0)
 

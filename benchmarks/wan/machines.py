@@ -76,7 +76,9 @@ class Machines:
     ) -> None:
         """Start one worker in a Region; it sees no folder of data but that of the Region ``sees``."""
         hidden = " ".join(str(self.root / r) for r in WORKERS if r != sees)
-        environment = {"HIDDEN": hidden, "XDASK_REGION_DATA": str(self.root / region)} if placed else {"HIDDEN": hidden}
+        environment = {"HIDDEN": hidden}
+        if placed and sees:
+            environment["XDASK_REGION_DATA"] = str(self.root / sees)
         words = ["worker", address, "--host", self.addresses[region], "--nthreads", str(threads), "--no-dashboard"]
         words += [
             "--resources",

@@ -38,8 +38,10 @@ def smallest_cut(
     regions: Sequence[str] = (*WORKERS, CLIENT),
     client: str = CLIENT,
     price: Callable[[str, str], float] = lambda src, dst: float(src != dst),
+    *,
+    client_computes: bool = False,
 ) -> float:
-    """Bytes that must cross at least, the result's way to the client included; the client's Region computes nothing.
+    """Bytes that must cross at least, the result's way to the client included.
 
     Parameters
     ----------
@@ -53,6 +55,8 @@ def smallest_cut(
         The client's Region.
     price
         Cost of a byte between two Regions, 0 within one; by default all cost 1.
+    client_computes
+        Whether anything may be computed in the client's Region.
     """
     graph = whole.__dask_graph__()
     layer_of = {key: name for name, layer in graph.layers.items() for key in layer}
@@ -62,7 +66,9 @@ def smallest_cut(
     layers = [*graph.layers, "client"]
     edges = [(u, v) for v, before in graph.dependencies.items() for u in before]
     edges += [(layer_of[outputs[0]], "client")]
-    return _least({n: seen.bytes[n] for n in layers}, edges, {**home, "client": client}, regions, price)
+    return _least(
+        {n: seen.bytes[n] for n in layers}, edges, {**home, "client": client}, regions, price, client_computes
+    )
 
 
 def _least(
@@ -71,6 +77,7 @@ def _least(
     fixed: Mapping[str, str],
     regions: Sequence[str],
     price: Callable[[str, str], float],
+    client_computes: bool,
 ) -> float:
     """Minimise the cost of sending each layer to each Region that needs it, over all assignments."""
     number = {name: i for i, name in enumerate(size)}
@@ -109,7 +116,7 @@ def _least(
         for s, src in enumerate(regions):
             for r, dst in enumerate(regions):
                 cost[sent(name, s, r)] = nbytes * price(src, dst)
-        most[at(name, width - 1)] = name == "client"
+        most[at(name, width - 1)] = name == "client" or client_computes
     for name, region in fixed.items():
         if name in number:
             least[at(name, list(regions).index(region))] = 1

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from threading import Event
 from typing import Any
 
+import dask
 import numpy as np
 import pytest
 from distributed import Client, Scheduler, Worker, get_client
@@ -349,6 +350,24 @@ def test_send_tasks_by_us(on_dask: OnDask) -> None:
         scheduling.send_tasks_by(scheduler, pack)
         assert await client.submit(increase, 1, key="x", retries=2) == 42
         assert packed == ["x", None]
+
+    on_dask(body)
+
+
+def test_name_holders_by_us_and_get_over_holders_that_are_none(on_dask: OnDask) -> None:
+    async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
+        named: list[Any] = []
+        holders = {"x": [a.address], "y": ["tcp://127.0.0.1:1"]}
+
+        def name(ts: Any, who_has: Any) -> dict[Any, Any]:
+            named.append((ts.key, ts.processing_on.address, dict(who_has)))
+            return {key: holders[key] for key in who_has}
+
+        scheduling.name_holders_by(scheduler, name)
+        x, y = (client.submit(int, 4, key=key, workers=["a"]) for key in "xy")
+        with dask.config.set({"distributed.comm.timeouts.connect": "100ms", "distributed.comm.retry.count": 0}):
+            assert await client.submit(lambda x, y: x + y, x, y, key="z", workers=["b"]) == 8
+        assert named[-1] == ("z", b.address, {"x": (a.address,), "y": (a.address,)})
 
     on_dask(body)
 

@@ -19,8 +19,10 @@ from xdask_pipelines.placement.protection.worker_liveness import give_up_frozen,
 from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin
 from xdask_pipelines.placement.scheduler.result_delivery import Deliver
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.placement.worker.arrivals import expect_arrivals
 from xdask_pipelines.placement.worker.guard import guarded_roots, install
 from xdask_pipelines.placement.worker.introduction import introduce
+from xdask_pipelines.placement.worker.relays import relay
 from xdask_pipelines.placement.worker.transfer_reports import report_transfers
 
 logger = logging.getLogger("xdask.placement")
@@ -58,6 +60,8 @@ async def _set_up(server: Scheduler | Worker | Nanny) -> None:
     elif isinstance(server, Worker):
         check_worker(server)
         report_transfers(server)
+        expect_arrivals(server)
+        relay(server)
         await server.plugin_add(Deliver())
         install(server, guarded_roots())
         introduce(server)

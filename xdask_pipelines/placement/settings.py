@@ -47,7 +47,7 @@ class Link:
 
 @dataclass(frozen=True)
 class Rates:
-    """One Region's pool in figures; the client's Region has none.
+    """One Region's pool in figures; the client's Region has one if its ``threads`` are not 0.
 
     Attributes
     ----------
@@ -132,6 +132,11 @@ class Settings:
     def price(self, src: str, dst: str) -> float:
         """Cost of one byte from ``src`` to ``dst`` in USD, waiting included; 0 within a Region."""
         return 0.0 if src == dst else self.link(src, dst).price
+
+    @property
+    def client_pool(self) -> bool:
+        """Whether a pool stands in the client's Region, which may join small results there."""
+        return self.rates(self.client_region).threads > 0
 
     def rates(self, region: str) -> Rates:
         """Figures of a Region's pool."""

@@ -57,7 +57,8 @@ class Status:
 def settings_of(topology: Topology) -> Settings:
     """What placement must know of a topology: links, prices, pools at their largest, factors of energy and CO2e."""
     pairs = [(a, b) for a in topology.regions for b in topology.regions if a != b]
-    pools = {topology.client.region: Rates(co2e_kg_per_kwh=co2e_kg_per_kwh(topology.client.region))}
+    client = topology.client
+    pools = {client.region: Rates(client.threads, co2e_kg_per_kwh=co2e_kg_per_kwh(client.region))}
     for worker in topology.workers:
         pool, processes = worker.pool, worker.pool.max_workers * worker.pool.processes
         pools[worker.region] = Rates(
@@ -118,7 +119,7 @@ class Pools:
         if now.up:
             return now
         running = self._running() if now.address else None
-        if running is None or not running.pids.keys() >= set(self.topology.worker_regions):
+        if running is None or not running.pids.keys() >= {pool.region for pool in self._pools()}:
             running = None
             self.down()
         writable(self.topology, "pools")
@@ -179,7 +180,7 @@ class Pools:
                 f"The scheduler at {running.address} does not answer ({error}). `xdask pools down`, then `{MEND}`."
             )
             return Status("", "", {}, (problem,))
-        empty = [r for r in self.topology.worker_regions if not workers.get(r)]
+        empty = [pool.region for pool in self._pools() if not workers.get(pool.region)]
         problems = tuple(
             f"The pool of {r} has no worker. `{MEND}` starts it and leaves the others; its log is {self.folder / r}.log."
             for r in empty
@@ -224,7 +225,9 @@ class Pools:
     def _pools(self) -> list[Pool]:
         regions = self.topology.worker_regions
         threads = max(1, (os.cpu_count() or 1) // len(regions))
-        return [Pool(r, 1, threads, self.topology.data_folder(r), self.topology.results_folder(r)) for r in regions]
+        joining = [Pool(client.region, 1, client.threads)] if (client := self.topology.client).threads else []
+        pools = [Pool(r, 1, threads, self.topology.data_folder(r), self.topology.results_folder(r)) for r in regions]
+        return [*pools, *joining]
 
     def settings(self) -> Settings:
         """What the scheduler, and a plan, must know: the topology's links and prices, and the pools on this machine."""

@@ -124,10 +124,14 @@ class Stanza(BaseModel):
 
 
 class Client(Stanza):
-    """The client Region: scheduler, catalog, Dagster and notebooks; it holds no data."""
+    """The client Region: scheduler, catalog, Dagster and notebooks; it holds no data.
+
+    ``threads`` are those of a worker beside the scheduler, which joins small results of several Regions.
+    """
 
     region: Region
     cidr: _Cidr
+    threads: Annotated[int, Field(ge=0)] = 0
 
 
 class Pool(Stanza):

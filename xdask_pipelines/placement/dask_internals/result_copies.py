@@ -56,3 +56,8 @@ def packed(value: Any) -> Serialized | None:
     """
     header, frames = serialize(value, on_error="message", iterate_collection=False)
     return None if header["serializer"] == "error" else Serialized(header, frames)
+
+
+def parts_of(data: Any) -> tuple[dict[str, Any], Sequence[Any]] | None:
+    """Header and frames of a result that `packed` made; None of anything else that a worker sent."""
+    return (data.header, data.frames) if isinstance(data, Serialized) else None

@@ -40,7 +40,7 @@ def hear(scheduler: Scheduler, topic: str, function: Handler) -> None:
 
 
 def tell_worker(scheduler: Scheduler, address: str, op: str, **values: Any) -> None:
-    """Send a worker a message of Dask's own."""
+    """Send a worker a message: of Dask's own, or one that `worker_hooks.hear_scheduler` lets it hear."""
     scheduler.stream_comms[address].send({"op": op, **values})
 
 

@@ -6,7 +6,7 @@ copies of results (result_copies).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import monotonic
 from typing import Any
 
@@ -96,6 +96,20 @@ def send_tasks_by(scheduler: Scheduler, pack: Callable[[Any, Key | None], Any]) 
         return message
 
     scheduler._task_to_msg = packed_message  # type: ignore[method-assign]
+
+
+def name_holders_by(
+    scheduler: Scheduler, name: Callable[[TaskState, Mapping[Key, Sequence[str]]], Mapping[Key, Sequence[str]]]
+) -> None:
+    """Tell workers that get their inputs from whom a function says: ``name(ts, holders)``, addresses by key."""
+    message_of = scheduler._task_to_msg
+
+    def message_with_holders(ts: TaskState) -> dict[str, Any]:
+        message = message_of(ts)
+        message["who_has"] = name(ts, message["who_has"])
+        return message
+
+    scheduler._task_to_msg = message_with_holders  # type: ignore[method-assign]
 
 
 def report_to_own_client(scheduler: Scheduler) -> None:

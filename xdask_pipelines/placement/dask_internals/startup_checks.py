@@ -108,13 +108,15 @@ def _missing_in_worker(worker: Worker) -> Iterator[str]:
     writer = getattr(Worker, "_update_metrics_received_data", None)
     if not isinstance(log, deque) or "transfer_incoming_log" not in _names(writer):
         yield "Worker.transfer_incoming_log, to which received data are added"
+    gathered_by = ("worker", "to_gather", "total_nbytes", "stimulus_id")
+    yield from _lacking("Worker.gather_dep", getattr(Worker, "gather_dep", None), gathered_by)
     yield from _lacking("Worker.batched_send", getattr(Worker, "batched_send", None), ("msg",))
     yield from (f"the request {name!r}" for name in ("get_data", "run") if name not in worker.handlers)
     yield from _lacking("Worker.get_data", getattr(Worker, "get_data", None), ("comm", "keys", "who", "serializers"))
     yield from _lacking("ShuffleRun.send", getattr(ShuffleRun, "send", None), ("address", "shards"))
     yield from _lacking("Worker.set_resources", getattr(Worker, "set_resources", None), ())
-    if not isinstance(getattr(worker, "startup_information", None), dict):
-        yield "Worker.startup_information"
+    tables = ("startup_information", "stream_handlers")
+    yield from (f"Worker.{name}" for name in tables if not isinstance(getattr(worker, name, None), dict))
     yield from (f"WorkerState.{name}" for name in ("tasks", "total_resources") if not hasattr(worker.state, name))
 
 

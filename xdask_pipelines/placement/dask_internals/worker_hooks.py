@@ -1,11 +1,11 @@
 """What a worker does, told while it happens.
 
-Belongs here: watching transfers, and talking to the scheduler. Does not belong here: what is made of it (worker).
+Belongs here: talking to the scheduler, and what would end a process. Does not belong here: results that it gets and gives
+(transfers), what is made of it (worker).
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -15,12 +15,7 @@ from dask.typing import Key
 from distributed import Scheduler, Worker
 from distributed.core import error_message
 from distributed.protocol.serialize import Serialize
-from distributed.shuffle._core import ShuffleRun, barrier_key
 from distributed.utils import thread_state  # type: ignore[attr-defined]
-
-#: Called with keys and their bytes, and the address of the other worker.
-Transferred = Callable[[list[tuple[Key, int]], str], None]
-
 
 # ---- talking ----------------------------------------------------------------------------------------------------------
 
@@ -33,6 +28,11 @@ def tell(worker: Worker, topic: str, **values: Any) -> None:
 def tell_from_any_thread(worker: Worker, topic: str, **values: Any) -> None:
     """Send the scheduler a message."""
     worker.loop.add_callback(worker.batched_send, {"op": f"xdask-{topic}", **values})
+
+
+def hear_scheduler(worker: Worker, topic: str, function: Callable[..., None]) -> None:
+    """Call a function for each message of the scheduler on a topic, with its values, in the order they were sent."""
+    worker.stream_handlers[f"xdask-{topic}"] = function
 
 
 def key_of_thread() -> Key | None:
@@ -124,85 +124,3 @@ def leave_nanny_running(worker: Worker) -> None:
             await worker.close(nanny=False, reason="xdask-scheduler-connection-broken")
 
     worker.handle_scheduler = handle_scheduler  # type: ignore[method-assign]
-
-
-# ---- transfers --------------------------------------------------------------------------------------------------------
-
-
-def result_of(worker: Worker, key: Key) -> tuple[dict[str, Any], int, Callable[[], Any]]:
-    """Annotations of a task whose result a worker holds, bytes of the result, and what gets it, perhaps from disk."""
-    ts = worker.state.tasks[key]
-    return ts.annotations or {}, ts.nbytes or 0, lambda: worker.data[key]
-
-
-def watch_received(worker: Worker, received: Transferred) -> None:
-    """Call a function when results have come from another worker."""
-    worker.transfer_incoming_log = _WatchedLog(worker.transfer_incoming_log, received)
-
-
-def watch_given(worker: Worker, given: Callable[[list[tuple[Key, int]]], None]) -> None:
-    """Call a function when results are about to go to a client.
-
-    The worker's own log knows of it only when the client has said that all arrived: one round trip over the WAN later, for
-    which each computation would wait before its evidence is whole.
-    """
-    give = worker.handlers["get_data"]
-
-    async def watched_give(comm: Any, keys: Any, who: str | None = None, serializers: Any = None) -> Any:
-        # Other workers say who they are, and tell what they received; who says nothing is the client.
-        return await give(comm if who else _WatchedComm(worker, comm, given), keys, who, serializers)
-
-    worker.handlers["get_data"] = watched_give
-
-
-def watch_shuffled(sent: Callable[[Key, str, int], None]) -> None:
-    """Call a function when a P2P shuffle of this process has sent a piece: its barrier's key, the receiver, bytes.
-
-    Shuffles send their pieces past the transfer logs.
-    """
-    send = ShuffleRun.send
-
-    async def watched_send(self: ShuffleRun[Any, Any], address: str, shards: Any) -> Any:
-        answer = await send(self, address, shards)
-        sent(barrier_key(self.id), address, _nbytes(shards))
-        return answer
-
-    ShuffleRun.send = watched_send  # type: ignore[method-assign]
-
-
-class _WatchedLog(deque[dict[str, Any]]):
-    """The worker's own log of what it received, bounded as before, which also tells."""
-
-    def __init__(self, log: deque[dict[str, Any]], received: Transferred) -> None:
-        super().__init__(log, log.maxlen)
-        self._received = received
-
-    def append(self, entry: dict[str, Any]) -> None:
-        super().append(entry)
-        self._received(list(entry["keys"].items()), entry["who"])
-
-
-class _WatchedComm:
-    """A connection to a client, which tells at once what goes over it."""
-
-    def __init__(self, worker: Worker, comm: Any, given: Callable[[list[tuple[Key, int]]], None]) -> None:
-        self._worker, self._comm, self._given = worker, comm, given
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._comm, name)
-
-    async def write(self, message: dict[str, Any], **options: Any) -> Any:
-        """Send a message."""
-        tasks = self._worker.state.tasks
-        if keys := [(key, tasks[key].nbytes or 0) for key in message.get("data", ())]:
-            self._given(keys)
-        return await self._comm.write(message, **options)
-
-
-def _nbytes(shards: Any) -> int:
-    """Bytes of the arrays or tables in nested lists, or of what was pickled."""
-    if isinstance(shards, (list, tuple)):
-        return sum(map(_nbytes, shards))
-    if isinstance(shards, bytes):
-        return len(shards)
-    return int(getattr(shards, "nbytes", 0))

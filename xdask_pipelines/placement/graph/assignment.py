@@ -113,7 +113,8 @@ def assign(
         return None
     homes = LayerHomes(graph, regions, held)
     network = Network(graph, homes, wanted, Sizes([graph]))
-    return Assignment(regions, network.solve(regions, settings), homes, network.pieces.kind, graph)
+    names = [*regions, *([] if settings.client_region in regions else [settings.client_region])]
+    return Assignment(names, network.solve(names, settings), homes, network.pieces.kind, graph)
 
 
 def _regions(graph: HighLevelGraph, held: Held) -> list[str]:

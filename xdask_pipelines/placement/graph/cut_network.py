@@ -24,6 +24,9 @@ from xdask_pipelines.placement.settings import Settings
 
 #: What is decided when inputs are in memory.
 UNDECIDED = -1
+#: Results up to this size, all together, may be joined by a pool in the client's Region: over a WAN they come side by side
+#: then. Larger ones would need its memory for what the client alone must hold.
+JOINED_BYTES = 10_000_000
 #: Pieces cost this much more than what they were cut from: where all of a block crosses, it crosses once and whole.
 _PIECEWISE = 1.001
 
@@ -72,14 +75,14 @@ class Network:
         if not kind.pieces or not self.guessed.isdisjoint(inputs):
             self.guessed.add(node)
 
-    def solve(self, regions: Sequence[str], settings: Settings) -> dict[Kind, int]:
-        """Number of the Region of each kind."""
-        names = [*regions, *([] if settings.client_region in regions else [settings.client_region])]
+    def solve(self, names: Sequence[str], settings: Settings) -> dict[Kind, int]:
+        """Number of the Region of each kind; ``names`` are all Regions, the client's among them."""
         price = np.array([[settings.price(a, b) for b in names] for a in names])
         client = len(self.numbers)
         nets = self._nets(client)
         fixed = {**self._fixed(nets), client: names.index(settings.client_region)}
-        found = least_cut(client + 1, fixed, nets, price)
+        first = [fixed[client]] if self._client_joins(settings) else []
+        found = least_cut(client + 1, fixed, nets, price, first)
         reached = self._reached(nets)
         # Where data of several Regions meet, some of unknown size, their real sizes decide.
         unsure = {user for net in nets if net.source in self.guessed for user in net.users}
@@ -87,6 +90,12 @@ class Network:
             kind: UNDECIDED if node not in reached or (node in unsure and kind.mask & (kind.mask - 1)) else found[node]
             for kind, node in self.numbers.items()
         }
+
+    def _client_joins(self, settings: Settings) -> bool:
+        """Whether the client's Region may compute: a pool stands there, and results are small."""
+        results = [node for kind, node in self.numbers.items() if kind.layer in self.wanted and not kind.pieces]
+        known = self.guessed.isdisjoint(results) and sum(self.nbytes[node] for node in results) <= JOINED_BYTES
+        return settings.client_pool and known
 
     def _nets(self, client: int) -> list[Net]:
         nets = []

@@ -36,7 +36,9 @@ class Net:
     nbytes: float
 
 
-def least_cut(nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], price: np.ndarray) -> list[int]:
+def least_cut(
+    nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], price: np.ndarray, first: Sequence[int] = ()
+) -> list[int]:
     """Assign nodes to Regions so that moving what they make costs least.
 
     Parameters
@@ -50,12 +52,15 @@ def least_cut(nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], price: 
     price
         Cost of a byte from Region `i` to Region `j`, of shape (Regions, Regions); 0 on the diagonal. Free nodes may be in
         any Region in which a fixed node is that makes something.
+    first
+        Regions in which free nodes may be besides; ties go to them.
 
     Returns
     -------
     Region of each node. Nodes that nothing binds to any Region are where ties go: to the first.
     """
-    allowed = sorted({fixed[net.source] for net in nets if net.source in fixed}) or [0]
+    makers = {fixed[net.source] for net in nets if net.source in fixed}
+    allowed = [*first, *sorted(makers - set(first))] or [0]
     scale = price[price > 0].min() if (price > 0).any() else 1.0
     price = price / scale
     even = bool(np.ptp(price[~np.eye(len(price), dtype=bool)]) < 1e-9) if len(price) > 1 else True

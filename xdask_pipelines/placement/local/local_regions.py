@@ -40,7 +40,7 @@ def local_regions(
     Parameters
     ----------
     regions
-        Worker Regions.
+        Worker Regions. The client's Region may be one of them: small results of several Regions are joined there then.
     processes, threads
         Worker processes for each Region, and threads in each.
     data, results
@@ -68,13 +68,20 @@ def local_regions(
         pools = [
             Pool(r, processes, threads, (data or {}).get(r), (results or {}).get(r), prefix=prefix(r)) for r in regions
         ]
-        owned = replace(settings or Settings(), owner=os.getpid())
+        owned = replace(_with_client_pool(settings or Settings(), regions, processes * threads), owner=os.getpid())
         running = start(pools, Path(folder), owned, certificates=certificates)
         try:
             with running.connect(START_SECONDS, set_as_default=True) as client:
                 yield client
         finally:
             running.stop()
+
+
+def _with_client_pool(settings: Settings, regions: Sequence[str], threads: int) -> Settings:
+    client = settings.client_region
+    if client not in regions or settings.client_pool:
+        return settings
+    return replace(settings, pools={**settings.pools, client: replace(settings.rates(client), threads=threads)})
 
 
 def _project_certificates() -> Path | None:

@@ -120,7 +120,7 @@ class _Run:
         self._scheduler_free = max(self._scheduler_free, ready) + DISPATCH_SECONDS
         way = self._rtt(client, region) / 2
         arrived = self._scheduler_free + way
-        arrived += max((self.brought(d, region, arrived) for d in step.needs if d in self.steps), default=0.0)
+        arrived += max((self._needed(d, region, arrived) for d in step.needs if d in self.steps), default=0.0)
         if region not in self._threads:
             self._threads[region] = [0.0] * max(1, self.settings.rates(region).threads)
         began = max(arrived, heappop(self._threads[region]))
@@ -148,6 +148,12 @@ class _Run:
         self._link_free[src, dst] = free
         return free - at + self._rtt(src, dst)
 
+    def _needed(self, key: Key, dst: str, at: float) -> float:
+        """Seconds until an input is here; a small one comes to the client's Region with the word that it is done."""
+        seconds, client = self.brought(key, dst, at), self.settings.client_region
+        ahead = seconds and dst == client and self.steps[key].nbytes <= MAX_BYTES
+        return seconds - self._rtt(self.steps[key].region or client, client) if ahead else seconds
+
     def delivered(self, key: Key, at: float, results: int) -> float:
         """Seconds until a result of so many is on the client; small ones come with the word that they are done."""
         step, client = self.steps[key], self.settings.client_region
@@ -156,10 +162,11 @@ class _Run:
         return seconds - self._rtt(step.region or client, client) if ahead else seconds
 
     def levels(self) -> dict[str, int]:
-        """Longest chain that ends in each Region."""
+        """Longest chain that ends in each Region but the client's, which is beside the scheduler."""
         found: dict[str, int] = {}
         for key, depth in self._depth.items():
-            if region := self.steps[key].region:
+            region = self.steps[key].region
+            if region and region != self.settings.client_region:
                 found[region] = max(found.get(region, 0), depth)
         return found
 

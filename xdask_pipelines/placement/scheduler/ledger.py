@@ -34,13 +34,17 @@ class Ledger:
         Client Region, and what reports need of Regions.
     region
         Region of a worker, told by its address.
+    addresses
+        Addresses of the workers of a Region.
     """
 
-    def __init__(self, settings: Settings, region: Callable[[str | None], str]) -> None:
+    def __init__(
+        self, settings: Settings, region: Callable[[str | None], str], addresses: Callable[[str], list[str]]
+    ) -> None:
         self.settings = settings
         self.computations = Computations()
         self.totals = Totals()
-        self.deliveries = Deliveries()
+        self.deliveries = Deliveries(lambda: addresses(settings.client_region))
         self._region = region
 
     def start(self, scheduler: Scheduler) -> None:
@@ -59,7 +63,7 @@ class Ledger:
 
     def left(self, key: Key, *, forgotten: bool) -> None:
         """A result is nowhere any more, or the task itself is forgotten."""
-        self.deliveries.forget(key)
+        self.deliveries.left(key, forgotten=forgotten)
         self.computations.lost(key)
         if forgotten:
             self.computations.forget(key)
@@ -177,8 +181,11 @@ class Ledger:
 
     def _on_delivered(self, key: Key, nbytes: int, data: Any, worker: str) -> None:
         """A small result came without having been asked for; it precedes the message that its task is done."""
-        self.deliveries.keep(key, data)
-        self._on_sent([(key, nbytes)], worker)
+        kept, receiver = self.deliveries.came(key, nbytes, data)
+        if receiver and not kept:
+            self._on_received([(key, nbytes)], worker, receiver)
+        else:
+            self._on_sent([(key, nbytes)], worker)
 
     def _on_shuffled(self, key: Key, peer: str, nbytes: int, worker: str) -> None:
         """A P2P shuffle, told by its barrier's key, sent a piece from ``worker`` to the worker ``peer``."""

@@ -45,11 +45,11 @@ from xdask_pipelines.placement.protection.task_messages import send_tasks_safely
 from xdask_pipelines.placement.protection.unsatisfiable import Unsatisfiable
 from xdask_pipelines.placement.scheduler import backlog
 from xdask_pipelines.placement.scheduler.computation import Computation, LastTurns
+from xdask_pipelines.placement.scheduler.crossings import Crossings
 from xdask_pipelines.placement.scheduler.draining import Workers, drain_on_scheduler
 from xdask_pipelines.placement.scheduler.fair_share import Turns
 from xdask_pipelines.placement.scheduler.ledger import Ledger
 from xdask_pipelines.placement.scheduler.pool_transfers import keep_home
-from xdask_pipelines.placement.scheduler.prefetch import Prefetch
 from xdask_pipelines.placement.scheduler.shuffles import Shuffles
 from xdask_pipelines.placement.scheduler.totals import WAITING
 from xdask_pipelines.placement.settings import Settings
@@ -97,15 +97,15 @@ class PlacementPlugin(SchedulerPlugin):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.client_region = settings.client_region
-        pooled = settings.pools.keys() - {settings.client_region}
+        pooled = settings.pools.keys() - ({settings.client_region} if not settings.client_pool else set())
         self.empty_pools = EmptyPools(settings.empty_pool_seconds, settings.mend, settings.scale_up_seconds, pooled)
-        self.ledger = Ledger(settings, self._region)
+        self.ledger = Ledger(settings, self._region, self._addresses)
         self._turns = Turns()
         self._decided: dict[Key, Home] = {}
         self._restrictions = _OnePool()
         self._submitting: Key | None = None
         self._shuffles = Shuffles(self._addresses)
-        self._prefetch = Prefetch(self._running)
+        self._crossings = Crossings(self._running)
         self.unsatisfiable = Unsatisfiable()
 
     async def start(self, scheduler: Scheduler) -> None:
@@ -127,6 +127,7 @@ class PlacementPlugin(SchedulerPlugin):
         survive_runs(scheduler)
         send_tasks_safely(scheduler)
         keep_home(scheduler, self._region_of)
+        self._crossings.start(scheduler)
         self.ledger.start(scheduler)
         control_plugins(scheduler)
 
@@ -194,6 +195,9 @@ class PlacementPlugin(SchedulerPlugin):
             self._decided[key] = home
             if home.region:
                 self._assign(tasks[key], home.region)
+                # Of several workers there, nobody knows yet which one will run it.
+                if home.region == self.client_region and len(self._addresses(home.region)) == 1:
+                    self._send_ahead(tasks[key])
             elif home.late:
                 self._bind_when_ready(tasks[key])
 
@@ -240,6 +244,12 @@ class PlacementPlugin(SchedulerPlugin):
         if is_barrier(ts.key):
             self._shuffles.bind(ts, region)
 
+    def _send_ahead(self, ts: TaskState) -> None:
+        """Let what a task of the client's Region needs of other Regions come with the word that it is done."""
+        for d in ts.dependencies:
+            if self._region_of(d) not in (None, self.client_region):
+                self.ledger.deliveries.mark_for_pool(d)
+
     # ---- late binding -----------------------------------------------------------------------------------------
 
     def _bind_when_ready(self, ts: TaskState) -> None:
@@ -273,14 +283,14 @@ class PlacementPlugin(SchedulerPlugin):
                 if home and home.late:
                     self._bind_when_ready(user)
                 elif home and home.region and home.region != here:
-                    self._prefetch.ready(self.scheduler, ts, user, home.region)
+                    self._crossings.ready(ts, user, home.region)
         elif finish == "forgotten":
             self._decided.pop(key, None)
             self._shuffles.forget(key)
         if finish in ("memory", "erred"):
             self.ledger.computations.finished(key)
         if start == "memory" or finish == "forgotten":
-            self._prefetch.left(key)
+            self._crossings.left(key)
             self.ledger.left(key, forgotten=finish == "forgotten")
 
     # ---- pools ------------------------------------------------------------------------------------------------
@@ -319,5 +329,5 @@ class PlacementPlugin(SchedulerPlugin):
         """Forget all: a restart drops tasks without telling."""
         self._decided.clear()
         self._shuffles.clear()
-        self._prefetch.clear()
+        self._crossings.clear()
         self.ledger.restart()

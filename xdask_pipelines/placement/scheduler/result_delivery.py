@@ -1,32 +1,44 @@
 """Small results go to the client's Region as soon as they are made, so that nobody there need ask: a round trip saved.
 
-Belongs here: which results go ahead, and keeping them on the scheduler until the client gathers. Does not belong here:
-results that are larger, which the client asks for as with plain Dask.
+Belongs here: which results go ahead, keeping them on the scheduler until the client gathers, and passing them on to the
+worker that stands beside it. Does not belong here: results that are larger, which are asked for as with plain Dask.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from dask.typing import Key
 from distributed import Scheduler, Worker, WorkerPlugin
 
-from xdask_pipelines.placement.dask_internals.result_copies import packed
-from xdask_pipelines.placement.dask_internals.scheduler_requests import answer, handle, handler
+from xdask_pipelines.placement.dask_internals.result_copies import packed, parts_of
+from xdask_pipelines.placement.dask_internals.scheduler_requests import answer, handle, handler, tell_worker
 from xdask_pipelines.placement.dask_internals.task_states import TaskState, annotate
-from xdask_pipelines.placement.dask_internals.worker_hooks import result_of, tell
+from xdask_pipelines.placement.dask_internals.transfers import result_of
+from xdask_pipelines.placement.dask_internals.worker_hooks import tell
 
 #: Largest result that goes ahead, and most results of one computation: they are the scheduler's to keep meanwhile.
 MAX_BYTES = 1_000_000
 MAX_RESULTS = 8
+#: Asks a worker to send a result ahead. A user may annotate tasks so too: who waits for it is known here alone.
 _ANNOTATION = "xdask_deliver"
 
 
 class Deliveries:
-    """Results on the scheduler that their client has not gathered yet."""
+    """Results on the scheduler that their client has not gathered yet, and those that its worker was sent.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    pool
+        Addresses of the workers of the client's Region.
+    """
+
+    def __init__(self, pool: Callable[[], Sequence[str]]) -> None:
+        self._pool = pool
+        self._for_client: set[Key] = set()
+        self._for_pool: set[Key] = set()
+        self._passed_on: dict[Key, str] = {}
         self._expected: set[tuple[str, frozenset[Key]]] = set()
         self._here: dict[Key, Any] = {}
 
@@ -35,6 +47,7 @@ class Deliveries:
 
     def start(self, scheduler: Scheduler) -> None:
         """Let clients say what they will gather, and gather what is here from here."""
+        self._scheduler = scheduler
         gather = handler(scheduler, "gather")
 
         async def gather_here_first(keys: Collection[Key], serializers: list[str] | None = None) -> Any:
@@ -54,19 +67,46 @@ class Deliveries:
         self._expected.discard((client, outputs))
         for ts in tasks:
             if ts.key in outputs:
-                annotate(ts, {**(ts.annotations or {}), _ANNOTATION: True})
+                self._send_ahead(ts, self._for_client)
+
+    def mark_for_pool(self, ts: TaskState) -> None:
+        """Ask the worker of a new task to send its result, which a task in the client's Region needs."""
+        self._send_ahead(ts, self._for_pool)
+
+    @staticmethod
+    def _send_ahead(ts: TaskState, receivers: set[Key]) -> None:
+        receivers.add(ts.key)
+        annotate(ts, {**(ts.annotations or {}), _ANNOTATION: True})
 
     def expect_no_more(self, client: str, outputs: Iterable[Key]) -> None:
         """A computation has ended, perhaps before any of its tasks existed."""
         self._expected.discard((client, frozenset(outputs)))
 
-    def keep(self, key: Key, data: Any) -> None:
-        """A result came from a worker."""
-        self._here[key] = data
+    def came(self, key: Key, nbytes: int, data: Any) -> tuple[bool, str | None]:
+        """A result came from a worker, and precedes the message that its task is done.
 
-    def forget(self, key: Key) -> None:
-        """A result is no longer wanted, or is lost and will be made again."""
+        Returns
+        -------
+        Whether it is kept for its client; the worker to which it was passed on, if any.
+        """
+        if kept := key in self._for_client:
+            self._here[key] = data
+        pool, parts = self._pool(), parts_of(data)
+        if key not in self._for_pool or len(pool) != 1 or parts is None:
+            return kept, None
+        tell_worker(self._scheduler, pool[0], "xdask-arrived", key=key, nbytes=nbytes, header=parts[0], frames=parts[1])
+        self._passed_on[key] = pool[0]
+        return kept, pool[0]
+
+    def left(self, key: Key, *, forgotten: bool) -> None:
+        """A result is lost and will be made again, or its task is forgotten."""
         self._here.pop(key, None)
+        if forgotten:
+            self._for_client.discard(key)
+            self._for_pool.discard(key)
+        # Another task may bear its key one day.
+        if (address := self._passed_on.pop(key, None)) in self._scheduler.stream_comms:
+            tell_worker(self._scheduler, str(address), "xdask-left", key=key)
 
     def drop_client(self, client: str) -> None:
         """A client left."""
@@ -74,8 +114,9 @@ class Deliveries:
 
     def clear(self) -> None:
         """Forget all."""
-        self._expected.clear()
-        self._here.clear()
+        for known in (self._expected, self._here, self._for_client, self._for_pool):
+            known.clear()
+        self._passed_on.clear()
 
     def _expect(self, client: str, keys: Iterable[Key]) -> None:
         if 0 < len(outputs := frozenset(keys)) <= MAX_RESULTS:

@@ -1,7 +1,7 @@
 """What a worker tells the scheduler of the data that it sent and received.
 
-Belongs here: one message for each transfer. Does not belong here: how transfers are noticed (worker_hooks), access to files
-(guard), the sums (ledger).
+Belongs here: one message for each transfer. Does not belong here: how transfers are noticed (dask_internals.transfers),
+access to files (guard), the sums (ledger).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 from dask.typing import Key
 from distributed import Worker
 
-from xdask_pipelines.placement.dask_internals.worker_hooks import tell, watch_given, watch_received, watch_shuffled
+from xdask_pipelines.placement.dask_internals.transfers import watch_given, watch_received, watch_shuffled
+from xdask_pipelines.placement.dask_internals.worker_hooks import tell
 
 
 def report_transfers(worker: Worker) -> None:

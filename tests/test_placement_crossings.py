@@ -1,0 +1,87 @@
+"""What several workers of a pool need from another Region crosses once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pytest
+from distributed import Client
+from places import CLIENT_REGION, EAST, SETTINGS, WEST
+
+from xdask_pipelines.placement import compute, local_regions, pin, plan
+
+TO_EAST, TO_CLIENT = f"{WEST}->{EAST}", f"{EAST}->{CLIENT_REGION}"
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Client]:
+    with local_regions([EAST, WEST], processes=3, settings=SETTINGS) as client:
+        yield client
+
+
+def hourly(region: str, steps: int, seed: int) -> da.Array:
+    def made(block_info: Any = None) -> np.ndarray:
+        location = block_info[None]["chunk-location"][0]
+        return np.random.default_rng([seed, location]).random(block_info[None]["chunk-shape"])
+
+    chunks = ((steps,) * 12, (50,), (60,))
+    return pin(da.map_blocks(made, chunks=chunks, dtype=float, meta=np.empty((0, 0, 0))), region)
+
+
+def test_a_climatology_crosses_once_to_a_pool_of_several_processes(client: Client) -> None:
+    lazy = ((hourly(EAST, 4, 1) - hourly(WEST, 1, 2).mean(0)) ** 2).mean(0)
+    (values,), evidence = compute(client, lazy)
+    np.testing.assert_allclose(values, lazy.compute(scheduler="sync"), rtol=1e-12)
+    assert evidence.bytes_across == plan(lazy, settings=SETTINGS).bytes_across == {TO_EAST: 24_000, TO_CLIENT: 24_000}
+
+
+def test_each_month_crosses_once_though_many_blocks_need_it(client: Client) -> None:
+    months = hourly(WEST, 1, 3)
+    hours = hourly(EAST, 12, 4)
+    lazy = (hours[:, None] * months[None]).max((0, 1))
+    (values,), evidence = compute(client, lazy)
+    np.testing.assert_allclose(values, lazy.compute(scheduler="sync"), rtol=1e-12)
+    assert evidence.bytes_across == plan(lazy, settings=SETTINGS).bytes_across
+    assert evidence.bytes_across[TO_EAST] == months.nbytes
+
+
+def test_what_a_second_computation_needs_again_does_not_cross_again(client: Client) -> None:
+    with client.as_current():
+        (mean,) = client.persist([hourly(WEST, 1, 5).mean(0)])
+    crossed = []
+    for seed in (6, 7):
+        lazy = (hourly(EAST, 2, seed) - mean).max(0)
+        (values,), evidence = compute(client, lazy)
+        fresh = (hourly(EAST, 2, seed) - hourly(WEST, 1, 5).mean(0)).max(0)
+        np.testing.assert_allclose(values, fresh.compute(scheduler="sync"), rtol=1e-12)
+        crossed.append(evidence.bytes_across.get(TO_EAST, 0))
+    assert crossed[0] == 24_000
+    assert crossed[1] <= 24_000
+
+
+def test_the_first_of_them_may_die(client: Client) -> None:
+    lazy = ((hourly(EAST, 4, 8) - hourly(WEST, 1, 9).mean(0)) ** 2).mean(0)
+
+    def forget_who_is_there(dask_scheduler: Any) -> None:
+        class Gone(dict[Any, Any]):
+            def setdefault(self, key: Any, default: Any = None) -> Any:
+                return {
+                    region: next(a for a, ws in dask_scheduler.workers.items() if f"pool-{region}" in ws.resources)
+                    for region in (EAST, WEST)
+                }
+
+        dask_scheduler.plugins["xdask-placement"]._crossings._first = Gone()
+
+    def remember(dask_scheduler: Any) -> None:
+        dask_scheduler.plugins["xdask-placement"]._crossings._first = {}
+
+    client.run_on_scheduler(forget_who_is_there)
+    try:
+        (values,), evidence = compute(client, lazy)
+    finally:
+        client.run_on_scheduler(remember)
+    np.testing.assert_allclose(values, lazy.compute(scheduler="sync"), rtol=1e-12)
+    assert set(evidence.tasks_by_region) == {EAST, WEST}

@@ -1,0 +1,61 @@
+"""Small results that came to a worker before it was told to get them.
+
+Belongs here: keeping them until then. Does not belong here: which results are sent ahead (scheduler.result_delivery).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from dask.typing import Key
+from distributed import Worker
+
+from xdask_pipelines.placement.dask_internals.transfers import look_here_first, unpacked
+from xdask_pipelines.placement.dask_internals.worker_hooks import hear_scheduler
+
+logger = logging.getLogger("xdask.placement")
+#: Most bytes kept: what came first goes first, and is got from where it was made.
+MAX_BYTES = 64_000_000
+
+
+class Arrivals:
+    """Results that came ahead, the oldest first."""
+
+    def __init__(self) -> None:
+        self._here: dict[Key, tuple[int, Any]] = {}
+        self._nbytes = 0
+
+    def arrived(self, key: Key, nbytes: int, header: dict[str, Any], frames: Sequence[Any]) -> None:
+        """Keep a result; what cannot be unpickled here fails by name where it is asked for."""
+        try:
+            value = unpacked(header, frames)
+        except Exception:
+            logger.exception("the result of %r came ahead and cannot be unpickled", key)
+            return
+        self.left(key)
+        self._here[key] = (nbytes, value)
+        self._nbytes += nbytes
+        while self._nbytes > MAX_BYTES:
+            self.left(next(iter(self._here)))
+
+    def left(self, key: Key) -> None:
+        """Drop a result that nobody needs any more."""
+        nbytes, _ = self._here.pop(key, (0, None))
+        self._nbytes -= nbytes
+
+    def take(self, keys: Iterable[Key]) -> dict[Key, Any]:
+        """Results that are here, which are the asker's from now on."""
+        found = {key: self._here[key][1] for key in keys if key in self._here}
+        for key in found:
+            self.left(key)
+        return found
+
+
+def expect_arrivals(worker: Worker) -> None:
+    """Let a worker take what its scheduler sends ahead."""
+    arrivals = Arrivals()
+    hear_scheduler(worker, "arrived", arrivals.arrived)
+    hear_scheduler(worker, "left", arrivals.left)
+    look_here_first(worker, arrivals.take)
