@@ -183,11 +183,11 @@ def test_the_version_is_that_of_the_package():
 def test_assets_are_listed_with_their_state(topology: Topology):
     with instance(topology) as history:
         evidence = {"evidence": {"tasks_by_region": {"us-east-1": 3}}}
-        history.report_runless_asset_event(dg.AssetMaterialization("climate_signal", metadata=evidence))
+        history.report_runless_asset_event(dg.AssetMaterialization("results_stores", metadata=evidence))
     found = {each["asset"]: each for each in json.loads(run("list", "--json").output)}
-    assert found["climate_signal"]["regions"] == ["us-east-1"]
-    assert found["climate_signal"]["made"]
-    assert found["model_bias"]["made"] is None
+    assert found["results_stores"]["regions"] == ["us-east-1"]
+    assert found["results_stores"]["made"]
+    assert found["published_catalogs"]["made"] is None
     assert found["obs/us-east-1/catalog"]["group"] == "datasets"
     lines = run("list").output.splitlines()
-    assert any(line.startswith("model_bias ") and "never made" in line for line in lines)
+    assert any(line.startswith("published_catalogs ") and "never made" in line for line in lines)

@@ -13,7 +13,7 @@ import dagster as dg
 
 from xdask_pipelines.assets import datasets, published, temperature, upkeep
 from xdask_pipelines.assets.analysis import analysis_of, following, register
-from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.checks import checks_of, closure_check
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.own_analyses.loadable import set_aside_unloadable
@@ -113,7 +113,7 @@ def assemble(
         Further assets, in addition to those of the folder ``analyses``.
     """
     resources = build_resources(topology, overrides)
-    built = [*temperature.temperature_assets(months_of(resources["catalog"], "era5")), *extra_assets]
+    built = [*_main_job(topology, resources["catalog"]), *extra_assets]
 
     def definitions(own: OwnAssets) -> dg.Definitions:
         return _definitions(topology, resources, built, own)
@@ -124,6 +124,15 @@ def assemble(
         set_aside_unloadable(own, {key.to_user_string() for key in taken}, definitions)
     register({key: own.analyses[key] for asset in own.assets for key in asset.keys if key in own.analyses})
     return Assembly(definitions(own), own)
+
+
+def _main_job(topology: Topology, catalog: Catalog) -> list[dg.AssetsDefinition]:
+    return [] if lacking(topology) else temperature.temperature_assets(months_of(catalog, "era5"))
+
+
+def lacking(topology: Topology) -> list[str]:
+    """Datasets of the main job, the temperature difference, that a project does not have: it has no such assets then."""
+    return sorted(temperature.DATASETS - set(topology.dataset_names))
 
 
 def _definitions(
@@ -142,7 +151,7 @@ def _definitions(
             *(asset for asset in made if analysis_of(asset) is None),
             *(asset for asset in own.assets if not any(key in own.analyses for key in asset.keys)),
         ],
-        asset_checks=[*map(checks_of, analyses), closure_check()],
+        asset_checks=[*map(checks_of, analyses), *([] if lacking(topology) else [closure_check()])],
         resources=resources,
         schedules=[nightly_sync(datasets.GROUP)],
         sensors=[new_months(analyses), failed_syncs(topology)],

@@ -14,6 +14,8 @@ from xdask_pipelines.assets.source import Source
 from xdask_pipelines.climate.axes import horizontal_names
 
 GROUP = "temperature"
+#: Datasets that the assets read.
+DATASETS = {"era5", "cmip6"}
 #: Possible near-surface air temperatures and differences of them, K, with room beyond what was ever measured.
 _ABSOLUTE, _DIFFERENCE = (170.0, 340.0), (-90.0, 90.0)
 

@@ -19,11 +19,12 @@ from xdask_pipelines.cli.common import JSON, echo, give, pairs, tell, topology
 @JSON
 def demo(experiment: str, as_json: bool) -> None:
     """Run the main job, the ERA5-CMIP6 temperature difference, on the data in data/."""
-    from xdask_pipelines.operations.demo import run_demo
+    from xdask_pipelines.operations.demo import refuse_other_projects, run_demo
     from xdask_pipelines.operations.progress import bars
     from xdask_pipelines.resources.pools import Pools
 
     where, say = topology(), tell(as_json)
+    refuse_other_projects(where)
     with bars() as watch:
         pools = Pools(where, watch)
         ours = not pools.status().up
@@ -59,7 +60,7 @@ def _print_report(report: Mapping[str, Any]) -> None:
     echo(f"bytes across Regions  {pairs(report['bytes_across'], 'B')}")
     echo(f"cost, energy          {in_words(report)}")
     echo(f"map                   {report['map']}")
-    echo("look at it all        make ui    (Dagster on http://127.0.0.1:3000)")
+    echo("look at it all        xdask ui   (Dagster on http://127.0.0.1:3000)")
 
 
 def _settings(words: tuple[str, ...]) -> dict[str, str]:

@@ -19,7 +19,8 @@ from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.assets.plain import Analysis
 from xdask_pipelines.assets.reuse import Due, due
-from xdask_pipelines.build import build_definitions
+from xdask_pipelines.build import build_definitions, lacking
+from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.project import instance, passed_checks, run_assets
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.pools import Pools
@@ -28,6 +29,21 @@ from xdask_pipelines.topology import Topology
 
 MAIN = "temperature_difference"
 Tell = Callable[[str], None]
+
+
+def refuse_other_projects(topology: Topology) -> None:
+    """Refuse a project without the datasets of the main job.
+
+    Raises
+    ------
+    XdaskError
+        Names them, and how to create a project that has them.
+    """
+    if missing := lacking(topology):
+        raise XdaskError(
+            f"This project has no dataset {' and no dataset '.join(missing)}, which the demo reads. Create a project "
+            "with the sample data: `xdask init FOLDER --sample`, and run `xdask demo` in its folder."
+        )
 
 
 def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lambda line: None) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def _versions() -> Iterator[Finding]:
     if _version("dask") != _version("distributed"):
         wrong.append("dask and distributed differ: they belong together")
     if wrong:
-        mend = "`pip install --require-hashes -r requirements.lock`, or `make clean` and `make demo`."
+        mend = "`pip install --require-hashes -r requirements.lock`, or in a clone `make clean` and `make demo`."
         yield Finding("versions", "problem", "; ".join(wrong), mend)
     else:
         yield Finding("versions", "ok", said)
@@ -166,7 +166,7 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
                 yield Finding("catalog", "problem", str(error), mend)
                 return
             if not committed.generation:
-                yield Finding("catalog", "note", f"{about}: never synced", f"{sync}, or `make demo`.")
+                yield Finding("catalog", "note", f"{about}: never synced", f"{sync}.")
                 continue
             said = f"{about}: {entries} entries, generation {committed.generation}"
             known = {o.key: (o.size_bytes, o.modified_ns) for o in committed.objects}
@@ -232,7 +232,7 @@ def _dagster(topology: Topology) -> Iterator[Finding]:
             "dagster", "note", f"DAGSTER_HOME is {set_}; xdask uses {home}", "Unset it for `dagster` commands."
         )
     if not (home / "history").exists():
-        yield Finding("dagster", "note", f"{home}: no history yet", "`make demo` makes one.")
+        yield Finding("dagster", "note", f"{home}: no history yet", "The first run creates it.")
         return
     with instance(topology) as history:
         syncs = [_last(history, *place, "catalog") for place in topology.places]

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from xdask_pipelines.resources.var import writable
 from xdask_pipelines.system.safe_text import from_markdown
 from xdask_pipelines.topology import Topology
 
-_SETTINGS = Path(__file__).parents[2] / "dagster.yaml"
+_SETTINGS = files("xdask_pipelines.templates") / "dagster.yaml"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 

@@ -87,6 +87,8 @@ def own_assets(root: Path, taken: Collection[dg.AssetKey] = ()) -> OwnAssets:
     own = OwnAssets()
     found: dict[dg.AssetKey, list[tuple[dg.AssetsDefinition, Path]]] = {}
     for path in sorted((root / FOLDER).glob("*.py")):
+        if path.name.startswith("test_") or path.name == "conftest.py":  # pytest's
+            continue
         file = path.relative_to(root)
         try:
             with registered_apart() as analyses:

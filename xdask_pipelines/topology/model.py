@@ -58,7 +58,12 @@ class Topology(Stanza):
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        problems = [*self._region_problems(), *self._dataset_problems(), *self._link_problems()]
+        problems = [
+            *self._region_problems(),
+            *self._network_problems(),
+            *self._dataset_problems(),
+            *self._link_problems(),
+        ]
         if self.catalog is not None and not re.match(r"sqlite:///|opensearch\+https?://", self.catalog):
             problems.append(
                 (
@@ -72,14 +77,14 @@ class Topology(Stanza):
         return self
 
     def _region_problems(self) -> Iterator[tuple[Location, str]]:
-        seen: list[tuple[str, str, str]] = [("client", self.client.region, self.client.cidr)]
+        seen: list[tuple[str, str, str | None]] = [("client", self.client.region, self.client.cidr)]
         home = region_partitions()[self.client.region]
         for i, worker in enumerate(self.workers):
             for where, region, cidr in seen:
                 if worker.region == region:
                     hint = "the client Region holds no data" if where == "client" else "put its datasets together"
                     yield ("workers", i, "region"), f"{region} is there twice, first as {where}; {hint}"
-                elif ipaddress.IPv4Network(worker.cidr).overlaps(ipaddress.IPv4Network(cidr)):
+                elif worker.cidr and cidr and ipaddress.IPv4Network(worker.cidr).overlaps(ipaddress.IPv4Network(cidr)):
                     yield (
                         ("workers", i, "cidr"),
                         f"{worker.cidr} of {worker.region} overlaps {cidr} of {region} ({where}); joined networks "
@@ -97,6 +102,18 @@ class Topology(Stanza):
                     f"{worker.pool.min_workers} is more than max_workers, {worker.pool.max_workers}; mend one of them",
                 )
             seen.append((f"workers[{i}]", worker.region, worker.cidr))
+
+    def _network_problems(self) -> Iterator[tuple[Location, str]]:
+        """On AWS, each Region needs a network."""
+        places: list[tuple[Location, Client | Worker]] = [(("client",), self.client)]
+        places += [(("workers", i), worker) for i, worker in enumerate(self.workers)]
+        for i, (where, stanza) in enumerate(places):
+            if self.profile == "aws" and stanza.cidr is None:
+                yield (
+                    where,
+                    f"{stanza.region} has no cidr, the addresses of its network on AWS; add one that no other Region has, "
+                    f"such as 10.{i}.0.0/16",
+                )
 
     def _dataset_problems(self) -> Iterator[tuple[Location, str]]:
         layouts: dict[str, tuple[str, str]] = {}

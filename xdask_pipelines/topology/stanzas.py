@@ -130,7 +130,7 @@ class Client(Stanza):
     """
 
     region: Region
-    cidr: _Cidr
+    cidr: _Cidr | None = None
     threads: Annotated[int, Field(ge=0)] = 0
 
 
@@ -217,7 +217,7 @@ class Worker(Stanza):
     """A worker Region: a pool beside the data it reads."""
 
     region: Region
-    cidr: _Cidr
+    cidr: _Cidr | None = None
     pool: Pool = Pool()
     lustre: Lustre = Lustre()
     datasets: Annotated[tuple[Dataset, ...], Field(strict=False)] = ()

@@ -1,0 +1,86 @@
+"""Creating a project: the files that a folder needs to be one.
+
+Belongs here: copying templates and the sample. Does not belong here: words for people (cli), what the files mean (topology).
+"""
+
+from __future__ import annotations
+
+import shutil
+from importlib.resources import files
+from pathlib import Path
+
+import xdask_pipelines
+from xdask_pipelines.errors import XdaskError
+
+_TEMPLATES = files("xdask_pipelines.templates")
+#: Files of every project, by the template that they are a copy of.
+_FILES = {
+    "gitignore": ".gitignore",
+    "README.md": "README.md",
+    "dagster.yaml": "dagster.yaml",
+    "workspace.yaml": "workspace.yaml",
+    "test_example.py": "analyses/test_example.py",
+}
+
+
+def create_project(folder: Path, *, sample: bool = False) -> list[Path]:
+    """Create a project in a folder.
+
+    Parameters
+    ----------
+    folder
+        Created if it does not exist; must be empty otherwise.
+    sample
+        Whether to copy the sample data (3 MB) with their Regions and datasets.
+
+    Returns
+    -------
+    Paths of the files and folders at the top of the project, sorted.
+
+    Raises
+    ------
+    XdaskError
+        If the folder is not empty, is a file, or cannot be written. Nothing is left of a project that is not complete.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise XdaskError(f"{folder} exists and is not an empty folder. Name a new folder.")
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        _write(partial, sample=sample)
+        if folder.exists():
+            folder.rmdir()
+        partial.replace(folder)
+    except OSError as error:
+        raise XdaskError(
+            f"{folder} cannot be written: {error}. Check its permissions and the free disk space."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return sorted(folder.iterdir())
+
+
+def _write(folder: Path, *, sample: bool) -> None:
+    (folder / "analyses").mkdir(parents=True)
+    for template, name in _FILES.items():
+        _copy(template, folder / name)
+    if sample:
+        source = sample_folder()
+        _copy("example_of_sample.py", folder / "analyses/example.py")
+        shutil.copyfile(source / "regions.yaml", folder / "regions.yaml")
+        shutil.copytree(source / "data", folder / "data")
+    else:
+        _copy("example.py", folder / "analyses/example.py")
+        _copy("regions.yaml", folder / "regions.yaml")
+        (folder / "data/us-east-1/my-data").mkdir(parents=True)
+
+
+def _copy(template: str, path: Path) -> None:
+    path.write_bytes((_TEMPLATES / template).read_bytes())
+
+
+def sample_folder() -> Path:
+    """Folder with ``data`` and ``regions.yaml`` of the sample: inside an installed package, else the checkout."""
+    package = Path(xdask_pipelines.__file__).parent
+    inside = package / "sample"
+    return inside if inside.exists() else package.parent

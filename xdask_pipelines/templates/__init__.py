@@ -1,0 +1,1 @@
+"""Files that `xdask init` writes into a new project."""
