@@ -257,7 +257,11 @@ REFUSALS = {
     "number in quotes": ("max_workers: 12", 'max_workers: "12"', "must be a whole number without quotes, not '12'"),
     "truth in words": ("excerpt: true", "excerpt: maybe", "must be true or false, not 'maybe'"),
     "text that is a number": ("name: era5", "name: 5", "must be text, not 5; put it in quotes"),
-    "missing key": ("        mount: era5-pds\n", "", "regions.yaml:7: workers[0].datasets[0].mount: is missing; add it"),
+    "missing key": (
+        "        mount: era5-pds\n",
+        "",
+        "regions.yaml:7: workers[0].datasets[0].mount: is missing; add it",
+    ),
     "a list where a mapping belongs": (
         "{instance_type: m5d.4xlarge, min_workers: 0, max_workers: 12}",
         "[1]",
