@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from xdask_pipelines.cli import catalog, exchange, jobs, lustre, machine, project, show
+from xdask_pipelines.cli import catalog, exchange, init, jobs, lustre, machine, show
 from xdask_pipelines.cli.common import Group
 
 
@@ -26,7 +26,7 @@ def main(topology: Path | None) -> None:
 
 
 for _command in (
-    project.init,
+    init.init,
     jobs.demo,
     jobs.plan,
     jobs.run_one,
