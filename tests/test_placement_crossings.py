@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
+from threading import Timer
 from typing import Any
 
 import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client
-from places import CLIENT_REGION, EAST, SETTINGS, WEST
+from places import CLIENT_REGION, EAST, SETTINGS, WEST, eventually, worker_ids
 
 from xdask_pipelines.placement import compute, local_regions, pin, plan
 
@@ -62,26 +65,35 @@ def test_what_a_second_computation_needs_again_does_not_cross_again(client: Clie
     assert crossed[1] <= 24_000
 
 
-def test_the_first_of_them_may_die(client: Client) -> None:
-    lazy = ((hourly(EAST, 4, 8) - hourly(WEST, 1, 9).mean(0)) ** 2).mean(0)
+def test_nobody_waits_for_a_worker_that_dropped_what_it_once_had(client: Client) -> None:
+    with client.as_current():
+        (mean,) = client.persist([hourly(WEST, 1, 10).mean(0)])
+    kept = []
+    for i in range(6):
+        with client.as_current():  # fills workers, so that other ones are chosen
+            kept.append(client.persist([pin(da.from_array(np.full((50, 60), 1.0 + i)), EAST) + 1]))
+        lazy = pin(da.from_array(np.full((50, 60), 20.0 + i)), EAST) - mean
+        (values,), _ = compute(client, lazy)
+        fresh = 20.0 + i - hourly(WEST, 1, 10).mean(0).compute(scheduler="sync")
+        np.testing.assert_allclose(values, fresh, rtol=1e-12)
+        client.amm.run_once()  # type: ignore[no-untyped-call]
 
-    def forget_who_is_there(dask_scheduler: Any) -> None:
-        class Gone(dict[Any, Any]):
-            def setdefault(self, key: Any, default: Any = None) -> Any:
-                return {
-                    region: next(a for a, ws in dask_scheduler.workers.items() if f"pool-{region}" in ws.resources)
-                    for region in (EAST, WEST)
-                }
+    def missed(dask_worker: Any) -> list[str]:
+        return [str(entry) for entry in dask_worker.state.log if "missing-dep" in map(str, entry)]
 
-        dask_scheduler.plugins["xdask-placement"]._crossings._first = Gone()
+    assert not any(client.run(missed).values())
 
-    def remember(dask_scheduler: Any) -> None:
-        dask_scheduler.plugins["xdask-placement"]._crossings._first = {}
 
-    client.run_on_scheduler(forget_who_is_there)
-    try:
-        (values,), evidence = compute(client, lazy)
-    finally:
-        client.run_on_scheduler(remember)
+@pytest.mark.parametrize("delay", [0.0, 0.05, 0.15, 0.4])
+def test_workers_may_die_while_others_wait_for_what_they_get(client: Client, delay: float) -> None:
+    lazy = ((hourly(EAST, 40, 8) - hourly(WEST, 1, 9).mean(0)) ** 2).mean(0)
+    pids = client.run(lambda dask_worker: (f"pool-{EAST}" in dask_worker.state.total_resources, os.getpid()))
+    in_east = [pid for own, pid in pids.values() if own]
+    assert len(in_east) == 3
+    kill = Timer(delay, lambda: [os.kill(pid, signal.SIGKILL) for pid in in_east[:2]])
+    kill.start()
+    (values,), evidence = compute(client, lazy)
+    kill.join()
     np.testing.assert_allclose(values, lazy.compute(scheduler="sync"), rtol=1e-12)
     assert set(evidence.tasks_by_region) == {EAST, WEST}
+    assert eventually(lambda: len(worker_ids(client)) == 6)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from time import monotonic
 
 from dask.typing import Key
@@ -25,6 +26,8 @@ from xdask_pipelines.placement.scheduler.backlog import pool_of
 
 #: Most that lies in a pool's memory ahead of its use.
 MAX_BYTES = 64_000_000
+#: Users of a result among which one is looked for that runs on a given worker: all of 10,000 would take too long.
+_LOOKED_AT = 64
 
 
 class Crossings:
@@ -66,7 +69,7 @@ class Crossings:
             return
         beside = Counter({ws: dep.get_nbytes() for dep in user.dependencies for ws in dep.who_has or () if ws in pool})
         best = min(pool, key=lambda ws: (-beside[ws], ws.nbytes, ws.address))
-        acquire(self._scheduler, best.address, [ts.key], f"xdask-prefetch-{monotonic()}")
+        self._acquire(ts, best)
         self._first.setdefault(ts.key, {})[region] = best.address
         self._ahead_of_key[ts.key] = [*sent, (region, nbytes)]
         self._ahead[region] += nbytes
@@ -99,10 +102,16 @@ class Crossings:
         if near := [other.address for other in held if pool_of(other) == region]:
             return near
         firsts = self._first.setdefault(ts.key, {})
-        first = firsts.get(region)
-        if first == ws.address:
+        first = self._scheduler.workers.get(firsts.get(region, ""))
+        if first is None or first not in self._scheduler.running:
+            firsts[region] = ws.address
             return ()
-        if first in self._scheduler.workers:
-            return [str(first)]
-        firsts[region] = ws.address
-        return ()
+        if first is ws:
+            return ()
+        if not any(user.processing_on is first for user in islice(ts.dependents, _LOOKED_AT)):
+            # It may have had the result for an earlier task, and dropped it since. If it is getting it, this does nothing.
+            self._acquire(ts, first)
+        return [first.address]
+
+    def _acquire(self, ts: TaskState, ws: WorkerState) -> None:
+        acquire(self._scheduler, ws.address, [ts.key], f"xdask-prefetch-{monotonic()}")
