@@ -74,9 +74,17 @@ def test_a_project_that_cannot_be_completed_leaves_nothing(tmp_path: Path, monke
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(new_project.shutil, "copytree", full)
-    with pytest.raises(XdaskError, match=r"No space left on device.*Check its permissions and the free disk space"):
-        create_project(tmp_path / "mine", sample=True)
-    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "empty").mkdir()
+    for folder in ("new/and/mine", "empty"):
+        with pytest.raises(XdaskError, match=r"No space left on device.*Check its permissions and the free disk space"):
+            create_project(tmp_path / folder, sample=True)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "empty"]
+
+
+def test_the_current_folder_can_become_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    create_project(Path())
+    assert "temperature_pattern" in assets(tmp_path)
 
 
 def test_the_sample_is_taken_from_an_installed_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

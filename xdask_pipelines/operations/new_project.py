@@ -42,22 +42,29 @@ def create_project(folder: Path, *, sample: bool = False) -> list[Path]:
     XdaskError
         If the folder is not empty, is a file, or cannot be written. Nothing is left of a project that is not complete.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise XdaskError(f"{folder} exists and is not an empty folder. Name a new folder.")
-    partial = folder.with_name(f".{folder.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        _write(partial, sample=sample)
-        if folder.exists():
-            folder.rmdir()
-        partial.replace(folder)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise XdaskError(f"{folder} exists and is not an empty folder. Name a new folder.")
+        created = next((p for p in [*reversed(folder.absolute().parents), folder.absolute()] if not p.exists()), None)
+        _write_whole(folder, created, sample=sample)
     except OSError as error:
         raise XdaskError(
             f"{folder} cannot be written: {error}. Check its permissions and the free disk space."
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     return sorted(folder.iterdir())
+
+
+def _write_whole(folder: Path, created: Path | None, *, sample: bool) -> None:
+    """Write all files, or leave nothing; ``created`` is the topmost folder that does not exist yet."""
+    partial = folder / ".partial"
+    try:
+        _write(partial, sample=sample)
+        for path in partial.iterdir():
+            path.rename(folder / path.name)
+        partial.rmdir()
+    except BaseException:
+        shutil.rmtree(created or partial, ignore_errors=True)
+        raise
 
 
 def _write(folder: Path, *, sample: bool) -> None:
