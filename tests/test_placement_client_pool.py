@@ -49,31 +49,31 @@ def asked_for(client: Client) -> list[Any]:
 
 def test_small_results_are_joined_where_they_are_wanted(client: Client) -> None:
     lazy = ensemble()
-    foretold, before = plan(lazy, settings=JOINING), asked_for(client)
+    predicted, before = plan(lazy, settings=JOINING), asked_for(client)
     (values,), evidence = compute(client, lazy)
     np.testing.assert_allclose(values, lazy.compute(scheduler="sync"), rtol=1e-15)
     assert evidence.tasks_by_region[CLIENT_REGION] == 1
-    assert evidence.tasks_by_region == foretold.tasks_by_region
-    assert evidence.bytes_across == foretold.bytes_across == {f"{r}->{CLIENT_REGION}": 800 for r in EVERYWHERE}
+    assert evidence.tasks_by_region == predicted.tasks_by_region
+    assert evidence.bytes_across == predicted.bytes_across == {f"{r}->{CLIENT_REGION}": 800 for r in EVERYWHERE}
     assert asked_for(client) == before, "they came unasked"
 
 
 def test_a_result_that_the_client_wants_too_crosses_once(client: Client) -> None:
     east = field(EAST).mean(0)
     lazy = [east, east - field(WEST).mean(0)]
-    foretold = plan(*lazy, settings=JOINING)
+    predicted = plan(*lazy, settings=JOINING)
     (mean, difference), evidence = compute(client, *lazy)
     np.testing.assert_allclose(mean - difference, field(WEST).mean(0).compute(scheduler="sync"), rtol=1e-12)
-    assert evidence.bytes_across == foretold.bytes_across == {f"{r}->{CLIENT_REGION}": 800 for r in (EAST, WEST)}
+    assert evidence.bytes_across == predicted.bytes_across == {f"{r}->{CLIENT_REGION}": 800 for r in (EAST, WEST)}
 
 
 def test_inputs_that_are_too_large_to_go_ahead_are_asked_for(client: Client) -> None:
     lazy = field(EAST, (4, 400, 400)).sum(0) - field(WEST, (4, 400, 400)).sum(0)
-    foretold, before = plan(lazy, settings=JOINING), asked_for(client)
+    predicted, before = plan(lazy, settings=JOINING), asked_for(client)
     (values,), evidence = compute(client, lazy)
     np.testing.assert_allclose(values, lazy.compute(scheduler="sync"), rtol=1e-12)
     assert evidence.tasks_by_region[CLIENT_REGION] == 1
-    assert evidence.bytes_across == foretold.bytes_across == {f"{r}->{CLIENT_REGION}": 1_280_000 for r in (EAST, WEST)}
+    assert evidence.bytes_across == predicted.bytes_across == {f"{r}->{CLIENT_REGION}": 1_280_000 for r in (EAST, WEST)}
     assert len(asked_for(client)) == len(before) + 2
 
 
@@ -87,10 +87,19 @@ def test_without_a_pool_there_nothing_runs_in_the_clients_region() -> None:
     assert CLIENT_REGION not in plan(ensemble(), settings=SETTINGS).tasks_by_region
 
 
+def test_nothing_waits_for_a_pool_there_that_has_no_worker() -> None:
+    with local_regions([EAST, WEST], settings=JOINING) as client:
+        lazy = field(EAST).mean(0) - field(WEST).mean(0)
+        (values,), evidence = compute(client, lazy)
+        np.testing.assert_allclose(values, lazy.compute(scheduler="sync"), rtol=1e-12)
+        assert evidence.tasks_by_region.keys() == {EAST, WEST}
+        assert evidence.bytes_across == {f"{WEST}->{EAST}": 800, f"{EAST}->{CLIENT_REGION}": 800}
+
+
 def test_what_crosses_less_elsewhere_is_joined_there() -> None:
-    foretold = plan((field(EAST, (8, 99, 99)).mean(0) * field(WEST).mean()).max(), settings=JOINING)
-    assert foretold.bytes_across.keys() == {f"{WEST}->{EAST}", f"{EAST}->{CLIENT_REGION}"}
-    assert sum(foretold.bytes_across.values()) < 1000
+    predicted = plan((field(EAST, (8, 99, 99)).mean(0) * field(WEST).mean()).max(), settings=JOINING)
+    assert predicted.bytes_across.keys() == {f"{WEST}->{EAST}", f"{EAST}->{CLIENT_REGION}"}
+    assert sum(predicted.bytes_across.values()) < 1000
 
 
 def test_of_several_workers_there_each_asks_for_what_it_needs() -> None:

@@ -130,7 +130,7 @@ class Ours(Way):
 
         self.known = Settings.from_dict(self.settings)
         self._one_cluster(WORKERS, self.known)
-        # What a person has too who joins by hand: a process beside the scheduler. It sees no data.
+        # A person who joins by hand has a process next to the scheduler, too. This one sees no data.
         self.machines.workers(self.clients["all"].scheduler.address, CLIENT, threads=THREADS, placed=True)
         self.clients["all"].wait_for_workers(len(WORKERS) + 1, timeout=90)
 

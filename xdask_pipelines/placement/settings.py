@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 SETTINGS_VARIABLE = "XDASK_PLACEMENT"
@@ -137,6 +137,11 @@ class Settings:
     def client_pool(self) -> bool:
         """Whether a pool stands in the client's Region, which may join small results there."""
         return self.rates(self.client_region).threads > 0
+
+    def without_client_pool(self) -> Settings:
+        """The same, with nothing that computes in the client's Region."""
+        rates = replace(self.rates(self.client_region), threads=0)
+        return replace(self, pools={**self.pools, self.client_region: rates})
 
     def rates(self, region: str) -> Rates:
         """Figures of a Region's pool."""

@@ -101,7 +101,7 @@ def send_tasks_by(scheduler: Scheduler, pack: Callable[[Any, Key | None], Any]) 
 def name_holders_by(
     scheduler: Scheduler, name: Callable[[TaskState, Mapping[Key, Sequence[str]]], Mapping[Key, Sequence[str]]]
 ) -> None:
-    """Tell workers that get their inputs from whom a function says: ``name(ts, holders)``, addresses by key."""
+    """Send each task with the holders of its inputs that a function names: ``name(ts, holders)``, addresses by key."""
     message_of = scheduler._task_to_msg
 
     def message_with_holders(ts: TaskState) -> dict[str, Any]:

@@ -11,7 +11,7 @@ that differ.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -84,6 +84,8 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, settings: Setti
     if not isinstance(graph, HighLevelGraph):
         graph = HighLevelGraph.from_collections(str(id(graph)), graph, dependencies=())
     known = settings or Settings.from_environment()
+    if known.client_pool and not _staffed(known.client_region):  # it saves a round trip: nothing must wait for it
+        known = known.without_client_pool()
     chosen = assign(graph, wanted, known, _held)
     labels = chosen.labels() if chosen else _home_labels(graph)
     layered = fuse_blocks(_labelled(graph, labels), ordered).cull(wanted)
@@ -103,10 +105,14 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, settings: Setti
 _held: Held = lambda key: None  # noqa: E731
 
 
-def know_what_is_held(held: Held) -> None:
-    """Let graphs that this process optimises use what earlier computations left in pools."""
-    global _held
-    _held = held
+#: ``_staffed(region)``: whether its pool has a worker now; where no scheduler is asked, pools are as the settings say.
+_staffed: Callable[[str], bool] = lambda region: True  # noqa: E731
+
+
+def know_the_pools(held: Held, staffed: Callable[[str], bool]) -> None:
+    """Let graphs that this process optimises use what earlier computations left in pools, and the pools that are there."""
+    global _held, _staffed
+    _held, _staffed = held, staffed
 
 
 def too_many_tasks(count: int, limit: int) -> PlacementError:

@@ -155,11 +155,9 @@ class _Run:
         return seconds - self._rtt(self.steps[key].region or client, client) if ahead else seconds
 
     def delivered(self, key: Key, at: float, results: int) -> float:
-        """Seconds until a result of so many is on the client; small ones come with the word that they are done."""
-        step, client = self.steps[key], self.settings.client_region
-        seconds = self.brought(key, client, at)
-        ahead = seconds and results <= MAX_RESULTS and step.nbytes <= MAX_BYTES
-        return seconds - self._rtt(step.region or client, client) if ahead else seconds
+        """Seconds until a result of so many is on the client; few small ones come with the word that they are done."""
+        bring = self._needed if results <= MAX_RESULTS else self.brought
+        return bring(key, self.settings.client_region, at)
 
     def levels(self) -> dict[str, int]:
         """Longest chain that ends in each Region but the client's, which is beside the scheduler."""

@@ -1,4 +1,4 @@
-"""A result crosses to another Region once, whoever needs it there, and as soon as it may.
+"""A result crosses to another Region once, however many workers need it there, and as soon as it is ready.
 
 Belongs here: which worker gets a result of another Region for its pool, when, and how many bytes a pool may hold ahead of
 their use. Does not belong here: where tasks run (assignment, placement_rules), how its mates get it (worker.relays).
@@ -87,7 +87,7 @@ class Crossings:
         self._first.clear()
 
     def _holders(self, ts: TaskState, who_has: Mapping[Key, Sequence[str]]) -> dict[Key, Sequence[str]]:
-        """From whom the worker that runs a task gets its inputs: from its own pool, once something is or will be there."""
+        """Addresses from which the worker of a task gets its inputs: those of its own pool if it has or awaits them."""
         ws = ts.processing_on
         region = pool_of(ws) if ws else None
         if ws is None or region is None:
@@ -95,7 +95,7 @@ class Crossings:
         return {d.key: self._holders_for(d, ws, region) or who_has[d.key] for d in ts.dependencies}
 
     def _holders_for(self, ts: TaskState, ws: WorkerState, region: str) -> Sequence[str]:
-        """Workers of a pool that have a result, or get it for their mates; none if this one is to get it abroad."""
+        """Workers of the pool that have a result or are fetching it; none if this worker is to fetch it itself."""
         held = ts.who_has or ()
         if ws in held:
             return ()

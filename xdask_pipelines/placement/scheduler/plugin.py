@@ -32,7 +32,7 @@ from xdask_pipelines.placement.dask_internals.task_states import (
     require,
     respecify,
 )
-from xdask_pipelines.placement.graph.fence import know_what_is_held
+from xdask_pipelines.placement.graph.fence import know_the_pools
 from xdask_pipelines.placement.graph.homes import describe_mixture, marks
 from xdask_pipelines.placement.graph.placement_rules import Home, Node, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.protection.admission import control_admission
@@ -97,7 +97,7 @@ class PlacementPlugin(SchedulerPlugin):
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.client_region = settings.client_region
-        pooled = settings.pools.keys() - ({settings.client_region} if not settings.client_pool else set())
+        pooled = settings.pools.keys() - (set() if settings.client_pool else {settings.client_region})
         self.empty_pools = EmptyPools(settings.empty_pool_seconds, settings.mend, settings.scale_up_seconds, pooled)
         self.ledger = Ledger(settings, self._region, self._addresses)
         self._turns = Turns()
@@ -119,7 +119,7 @@ class PlacementPlugin(SchedulerPlugin):
         watch.start()
         # Before those of Dask: when a worker leaves, a P2P shuffle restarts at once, and must find its pool as it is then.
         be_first(scheduler, NAME, self)
-        know_what_is_held(self._held_in)
+        know_the_pools(self._held_in, lambda region: bool(self._running(region)))
         note_submitting_task(scheduler, self._note_submitting_task)
         check_keywords(scheduler)
         control_admission(scheduler, self.settings.mend)
