@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
+import dask
+import distributed.client
 import pytest
 from distributed import Client, Scheduler, Worker
 
 Body = Callable[[Client, Scheduler, Worker, Worker], Awaitable[None]]
+
+
+@pytest.fixture(autouse=True)
+def no_default_client() -> Iterator[None]:
+    """Leave no default client behind: an actor that arrives in this process may make one, which xarray's locks would ask."""
+    before = dask.config.get("scheduler", None)
+    yield
+    dask.config.set(scheduler=before)
+    distributed.client._global_clients.clear()
 
 
 @pytest.fixture

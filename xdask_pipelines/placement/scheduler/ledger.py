@@ -36,16 +36,23 @@ class Ledger:
         Region of a worker, told by its address.
     addresses
         Addresses of the workers of a Region.
+    bound
+        Region to which a task is bound, if any.
     """
 
     def __init__(
-        self, settings: Settings, region: Callable[[str | None], str], addresses: Callable[[str], list[str]]
+        self,
+        settings: Settings,
+        region: Callable[[str | None], str],
+        addresses: Callable[[str], list[str]],
+        bound: Callable[[TaskState], str | None],
     ) -> None:
         self.settings = settings
         self.computations = Computations()
         self.totals = Totals()
         self.deliveries = Deliveries(lambda: addresses(settings.client_region))
         self._region = region
+        self._bound = bound
 
     def start(self, scheduler: Scheduler) -> None:
         """Listen to workers, answer clients."""
@@ -163,9 +170,17 @@ class Ledger:
         for key, nbytes in keys:
             self.totals.moved(src, dst, nbytes)
             ts = self.scheduler.tasks.get(key)
-            users = [u for u in ts.dependents if u.processing_on and u.processing_on.address == worker] if ts else []
-            owners = filter(None, (self.owner(k) for k in [*(u.key for u in users), key]))
+            owners = filter(None, (self.owner(k) for k in [*self._needed_by(ts, worker, dst), key]))
             self._crossed(next(owners, None), src, dst, nbytes)
+
+    def _needed_by(self, ts: TaskState | None, worker: str, region: str) -> list[Key]:
+        """Tasks for which a result came to a worker: those that it runs, else those that wait in its Region.
+
+        A worker may get a result before its Region's tasks are ready, or for other workers of its pool.
+        """
+        users = [u for u in ts.dependents if u.state != "memory"] if ts else []
+        here = [u.key for u in users if u.processing_on and u.processing_on.address == worker]
+        return here or [u.key for u in users if self._bound(u) == region]
 
     def _on_sent(self, keys: list[tuple[Key, int]], worker: str) -> None:
         """Data of ``keys`` are on their way from ``worker`` to a client."""

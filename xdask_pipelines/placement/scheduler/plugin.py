@@ -99,7 +99,7 @@ class PlacementPlugin(SchedulerPlugin):
         self.client_region = settings.client_region
         pooled = settings.pools.keys() - (set() if settings.client_pool else {settings.client_region})
         self.empty_pools = EmptyPools(settings.empty_pool_seconds, settings.mend, settings.scale_up_seconds, pooled)
-        self.ledger = Ledger(settings, self._region, self._addresses)
+        self.ledger = Ledger(settings, self._region, self._addresses, self._region_of)
         self._turns = Turns()
         self._decided: dict[Key, Home] = {}
         self._restrictions = _OnePool()
