@@ -90,10 +90,11 @@ def test_workers_may_die_while_others_wait_for_what_they_get(client: Client, del
     pids = client.run(lambda dask_worker: (f"pool-{EAST}" in dask_worker.state.total_resources, os.getpid()))
     in_east = [pid for own, pid in pids.values() if own]
     assert len(in_east) == 3
+    before = worker_ids(client)
     kill = Timer(delay, lambda: [os.kill(pid, signal.SIGKILL) for pid in in_east[:2]])
     kill.start()
     (values,), evidence = compute(client, lazy)
     kill.join()
     np.testing.assert_allclose(values, lazy.compute(scheduler="sync"), rtol=1e-12)
     assert set(evidence.tasks_by_region) == {EAST, WEST}
-    assert eventually(lambda: len(worker_ids(client)) == 6)
+    assert eventually(lambda: len(worker_ids(client) - before) == 2 and len(worker_ids(client)) == 6)
