@@ -84,6 +84,8 @@ def check_submissions(scheduler: Scheduler, check: Callable[..., Mapping[str, An
 def send_tasks_by(scheduler: Scheduler, pack: Callable[[Any, Key | None], Any]) -> None:
     """Send each task as a function packs it: ``pack(task, key)``, and its annotations: ``pack(annotations, None)``.
 
+    Annotations whose values are all true or false, such as our own, stay as they are: nothing in them can fail to travel.
+
     What it returns is pickled, and unpickled on the worker, where it must become a task, or a dictionary.
     """
     message_of = scheduler._task_to_msg
@@ -91,7 +93,9 @@ def send_tasks_by(scheduler: Scheduler, pack: Callable[[Any, Key | None], Any]) 
     def packed_message(ts: TaskState) -> dict[str, Any]:
         message = message_of(ts)
         message["run_spec"] = ToPickle(pack(ts.run_spec, ts.key))
-        if ts.annotations:
+        if all(type(key) is str and type(value) is bool for key, value in (ts.annotations or {}).items()):
+            message["annotations"] = dict(ts.annotations or {})
+        else:
             message["annotations"] = ToPickle(pack(ts.annotations, None))
         return message
 

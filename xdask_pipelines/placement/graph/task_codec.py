@@ -1,7 +1,7 @@
-"""Tasks that travel compressed: what is fused of many repeats the same names, and crosses a WAN to its worker.
+"""Tasks that travel compressed: each repeats names of keys and functions, and crosses a WAN to its worker.
 
-Belongs here: how a fused task is pickled. Does not belong here: fusing (fence). Dask's own compression leaves task
-specifications out.
+Belongs here: how pickles of tasks are compressed, and how a fused task is pickled. Does not belong here: fusing (fence),
+messages to workers (task_messages). Dask's own compression leaves task specifications out.
 """
 
 from __future__ import annotations
@@ -56,10 +56,27 @@ class Fused(Task):
     def __reduce__(self) -> tuple[Any, ...]:
         buffers: list[Any] = []
         state = dumps(state_of(self), buffer_callback=buffers.append)
-        if len(state) > _LONG:
-            return _arrived, (lzma.compress(state, lzma.FORMAT_RAW, filters=_LZMA), buffers, True)
-        packer = zlib.compressobj(wbits=-15, zdict=_WORDS)
-        return _arrived, (packer.compress(state) + packer.flush(), buffers)
+        return _arrived, (*compressed(state), buffers)
+
+
+def compressed(pickled: bytes) -> tuple[bytes, bool]:
+    """A pickle of a task, compressed, and whether it is a long one: both are needed to decompress it."""
+    if len(pickled) > _LONG:
+        return lzma.compress(pickled, lzma.FORMAT_RAW, filters=_LZMA), True
+    packer = zlib.compressobj(wbits=-15, zdict=_WORDS)
+    return packer.compress(pickled) + packer.flush(), False
+
+
+def decompressed(data: bytes, long: bool) -> bytes:
+    """A pickle as it was before `compressed`."""
+    if long:
+        return lzma.decompress(data, lzma.FORMAT_RAW, filters=_LZMA)
+    return zlib.decompressobj(wbits=-15, zdict=_WORDS).decompress(data)
+
+
+def plain(task: Any) -> Any:
+    """A fused task as an ordinary one, for whoever compresses it himself; anything else as it is."""
+    return with_state(Task, state_of(task)) if type(task) is Fused else task
 
 
 def compact(
@@ -82,9 +99,5 @@ def _same(x: Any) -> Any:
     return x
 
 
-def _arrived(state: bytes, buffers: list[Any], long: bool = False) -> Task:
-    if long:
-        unpacked = lzma.decompress(state, lzma.FORMAT_RAW, filters=_LZMA)
-    else:
-        unpacked = zlib.decompressobj(wbits=-15, zdict=_WORDS).decompress(state)
-    return with_state(Task, loads(unpacked, buffers=buffers))
+def _arrived(data: bytes, long: bool, buffers: list[Any]) -> Task:
+    return with_state(Task, loads(decompressed(data, long), buffers=buffers))

@@ -1,4 +1,4 @@
-"""Messages that carry tasks to workers: a task that cannot travel fails alone and by name.
+"""Messages that carry tasks to workers: small, and a task that cannot travel fails alone and by name.
 
 Belongs here: the task and the annotations inside such a message. Does not belong here: keywords of a submission (keywords),
 what a task raises (survival), results of tasks.
@@ -10,6 +10,7 @@ workers, for good.
 
 from __future__ import annotations
 
+import io
 import pickle
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.dask_internals.scheduling import send_tasks_by
 from xdask_pipelines.placement.dask_internals.task_specs import Task
 from xdask_pipelines.placement.dask_internals.wire import dumps
+from xdask_pipelines.placement.graph.task_codec import compressed, decompressed, plain
 
 
 def send_tasks_safely(scheduler: Scheduler) -> None:
@@ -37,8 +39,8 @@ def send_tasks_safely(scheduler: Scheduler) -> None:
 class _Packed:
     """What is pickled already, and unpickles to the value itself, or to what stands in its place."""
 
-    def __init__(self, key: Key | None, data: bytes, buffers: Sequence[pickle.PickleBuffer]) -> None:
-        self._content = (key, data, *buffers)
+    def __init__(self, pickled: bytes, buffers: Sequence[pickle.PickleBuffer]) -> None:
+        self._content = (*compressed(pickled), *buffers)
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
         return unpacked, self._content
@@ -47,27 +49,31 @@ class _Packed:
 def _packed(value: Any, key: Key | None) -> Any:
     buffers: list[pickle.PickleBuffer] = []
     try:
-        return _Packed(key, dumps(value, buffer_callback=buffers.append), buffers)
+        return _Packed(dumps(key) + dumps(plain(value), buffer_callback=buffers.append), buffers)
     except Exception as error:
         return _in_its_place(key, "pickled on the scheduler", error)
 
 
-def unpacked(key: Key | None, data: bytes, *buffers: Any) -> Any:
+def unpacked(data: bytes, long: bool, *buffers: Any) -> Any:
     """Unpickle a task, or annotations, on a worker.
 
     Parameters
     ----------
-    key
-        Key of the task; None for annotations.
-    data, *buffers
-        The pickle, and its buffers.
+    data
+        Two pickles, compressed together: the key of the task (None for annotations), and the value.
+    long
+        What `compressed` said of them.
+    *buffers
+        Buffers of the second pickle.
 
     Returns
     -------
     The value. If it cannot be unpickled: a task that fails by name, or no annotations.
     """
+    pickles = io.BytesIO(decompressed(data, long))
+    key = pickle.load(pickles)
     try:
-        return pickle.loads(data, buffers=buffers)
+        return pickle.load(pickles, buffers=buffers)
     except Exception as error:
         return _in_its_place(key, "unpickled on its worker", error)
 
