@@ -13,21 +13,23 @@ from time import monotonic, sleep
 from uuid import uuid4
 
 import pytest
-from catalog_helpers import cmip6, era5
 from distributed import Client, Scheduler
-from hostile_process import HostileProcess
-from node_requests import ask, named
-from places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster, worker_ids
-from recorder import Recorder, is_others
-from s3_server import S3Server, s3_server
 
+from tests.support.catalog_helpers import cmip6, era5
+from tests.support.hostile_process import HostileProcess
+from tests.support.node_requests import ask, named
+from tests.support.places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster, worker_ids
+from tests.support.recorder import Recorder, is_others
+from tests.support.s3_server import S3Server, s3_server
 from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.placement import local_regions
 from xdask_pipelines.resources.search_node import SearchNode
 from xdask_pipelines.topology import absolute_address
 
+REPO = Path(__file__).parents[1]
+PLACEMENT = REPO / "tests" / "placement"
 # Processes that tests start import helpers by name, as this one does.
-os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(REPO), os.environ.get("PYTHONPATH")]))
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +61,7 @@ def hostile(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Judge the hostile client after all others have run."""
-    items.sort(key=lambda item: item.path.name == "test_placement_hostile.py")
+    items.sort(key=lambda item: item.path == PLACEMENT / "test_hostile.py")
 
 
 @pytest.fixture
@@ -69,7 +71,7 @@ def cluster(running: Cluster, hostile: HostileProcess, request: pytest.FixtureRe
     Tests of placement have the hostile client beside them, but those marked ``alone``.
     """
     alone = request.node.get_closest_marker("alone") is not None
-    hostile.act(request.path.name.startswith("test_placement_") and not alone)
+    hostile.act(request.path.is_relative_to(PLACEMENT) and not alone)
     deadline = monotonic() + 5
     while running.client.run_on_scheduler(_count_tasks, alone) and monotonic() < deadline:
         gc.collect()  # a traceback that failed tests keep may hold futures
@@ -114,9 +116,9 @@ def bucket(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str
 def search_node() -> Iterator[str]:
     """Address of a catalog on a real OpenSearch node: the one that is named, or one that is started here."""
     if address := os.environ.get("XDASK_OPENSEARCH_URL"):
-        yield absolute_address(address, Path(__file__).parents[1])
+        yield absolute_address(address, REPO)
         return
-    node = SearchNode(Path(__file__).parents[1] / "var" / "opensearch")
+    node = SearchNode(REPO / "var" / "opensearch")
     was_up = node.address() is not None
     yield node.up(print)
     if not was_up:
@@ -126,7 +128,7 @@ def search_node() -> Iterator[str]:
 @pytest.fixture
 def own_node(tmp_path: Path) -> Iterator[SearchNode]:
     """A node of one test alone, not started yet, with the jars that the other one has."""
-    jars = Path(__file__).parents[1] / "var" / "opensearch" / "jars"
+    jars = REPO / "var" / "opensearch" / "jars"
     node = SearchNode(tmp_path / "node of our own")
     node.folder.mkdir()
     if jars.is_dir():

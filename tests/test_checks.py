@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from catalog_helpers import era5
 
+from tests.support.catalog_helpers import era5
 from xdask_pipelines.access.completeness import Steps
 from xdask_pipelines.assets import analysis
 from xdask_pipelines.assets.analysis import analysis_named

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from catalog_helpers import cmip6, era5
 
+from tests.support.catalog_helpers import cmip6, era5
 from xdask_pipelines import open_project
 from xdask_pipelines.access.describing.validation import Claim
 from xdask_pipelines.access.header import describe

@@ -12,9 +12,10 @@ from urllib.parse import quote, urlsplit
 
 import psutil
 import pytest
-from conftest import FOREIGN
-from live_ui import Ui, processes_of
 from playwright.sync_api import Error, Page
+
+from tests.browser.conftest import FOREIGN
+from tests.browser.live_ui import Ui, processes_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 

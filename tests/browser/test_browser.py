@@ -12,8 +12,9 @@ from urllib.parse import quote
 
 import pytest
 from distributed import Client
-from live_ui import XDASK, Ui, environment, processes_of, until
 from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.live_ui import XDASK, Ui, environment, processes_of, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 

@@ -12,10 +12,10 @@ import dask.array as da
 import numpy as np
 import pytest
 from dask.distributed import Client
-from live_ui import until
-from places import CENTRAL, CLIENT_REGION, EAST, WEST, Cluster
 from playwright.sync_api import Page, expect
 
+from tests.browser.live_ui import until
+from tests.support.places import CENTRAL, CLIENT_REGION, EAST, WEST, Cluster
 from xdask_pipelines.placement import Evidence, compute, pin
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]

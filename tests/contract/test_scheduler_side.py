@@ -14,8 +14,8 @@ import pytest
 from distributed import Client, Scheduler, Worker, get_client
 from distributed.active_memory_manager import ReduceReplicas, RetireWorker
 from distributed.diagnostics.plugin import NannyPlugin, SchedulerPlugin
-from patience import until
 
+from tests.contract.patience import until
 from xdask_pipelines.placement.dask_internals import result_copies, scheduling, task_states, wire
 from xdask_pipelines.placement.dask_internals import scheduler_requests as requests
 from xdask_pipelines.placement.dask_internals.task_specs import Task

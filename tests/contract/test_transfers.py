@@ -15,11 +15,11 @@ import pytest
 from bokeh.document import Document
 from distributed import Client, Scheduler, Worker
 from distributed.shuffle._core import ShuffleRun
-from patience import until
 from tornado.httpclient import AsyncHTTPClient
 from tornado.routing import Matcher, Rule
 from tornado.web import RequestHandler
 
+from tests.contract.patience import until
 from xdask_pipelines.placement.dask_internals import (
     connections,
     dashboards,

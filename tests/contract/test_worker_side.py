@@ -12,8 +12,8 @@ import distributed.worker
 import pytest
 from distributed import Client, Scheduler, Worker, get_worker
 from distributed.shuffle._core import ShuffleRun
-from patience import until
 
+from tests.contract.patience import until
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.dask_internals import (
     scheduler_requests,

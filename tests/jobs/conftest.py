@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 import pytest
-from lab import ANALYSES, Project, project_folder, write_own_layouts
 
+from tests.jobs.lab import ANALYSES, Project, project_folder, write_own_layouts
 from xdask_pipelines.operations.sync_by_hand import sync_datasets
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.synthetic import Fault, write_cmip6_member, write_era5_month

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import xarray as xr
-from grib_files import message, write_grib
 
+from tests.support.grib_files import message, write_grib
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import dask.array as da
 import pytest
 from click.testing import CliRunner
-from lab import REPO
 
+from tests.jobs.lab import REPO
 from xdask_pipelines.cli import main
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import pin

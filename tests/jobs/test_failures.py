@@ -16,9 +16,9 @@ from typing import Any
 import psutil
 import pytest
 from distributed import Client
-from lab import REPO
-from machines import machine
 
+from tests.jobs.lab import REPO
+from tests.support.machines import machine
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.topology import Topology
 

@@ -13,8 +13,8 @@ import dagster as dg
 import h5py
 import pytest
 import xarray as xr
-from lab import Project
 
+from tests.jobs.lab import Project
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.operations.demo import run_demo
 

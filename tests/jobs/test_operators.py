@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from lab import Project
 
+from tests.jobs.lab import Project
 from xdask_pipelines.cli import main
 from xdask_pipelines.lustre import Residency
 from xdask_pipelines.operations import planning

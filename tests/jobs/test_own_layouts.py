@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import xarray as xr
-from grib_files import decoded
-from lab import Project
 
+from tests.jobs.lab import Project
+from tests.support.grib_files import decoded
 from xdask_pipelines.access import open_entries
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.errors import MissingEntries

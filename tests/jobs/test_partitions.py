@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 import xarray as xr
-from lab import Project
 
+from tests.jobs.lab import Project
 from xdask_pipelines.assets.upkeep import collect_results
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.errors import XdaskError

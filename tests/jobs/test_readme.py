@@ -13,9 +13,9 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from lab import REPO, Project
 from matplotlib.collections import QuadMesh
 
+from tests.jobs.lab import REPO, Project
 from xdask_pipelines.climate import area_weighted_mean
 
 README = (REPO / "README.md").read_text()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 import pytest
-from lab import Project
 
+from tests.jobs.lab import Project
 from xdask_pipelines.assets.analysis import analysis_named
 from xdask_pipelines.assets.reuse import due
 from xdask_pipelines.catalog import open_catalog

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import dagster as dg
 import numpy as np
 import pytest
-from lab import Project
 from PIL import Image
 
+from tests.jobs.lab import Project
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.operations.planning import plan_asset
 from xdask_pipelines.operations.project import run_assets

@@ -14,8 +14,8 @@ import dask.array as da
 import numpy as np
 import pytest
 from distributed import Client
-from places import CENTRAL, EAST, WEST
 
+from tests.support.places import CENTRAL, EAST, WEST
 from xdask_pipelines.placement import PlacementError, compute, pin
 from xdask_pipelines.placement.local.cluster import Pool, start
 from xdask_pipelines.placement.protection.worker_liveness import give_up_frozen
