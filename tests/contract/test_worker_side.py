@@ -155,7 +155,7 @@ def test_actors_by_us(on_dask: OnDask) -> None:
     async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
         worker_hooks.actors_by(a, _named)
         future = client.submit(_Leaves, key="leaves", actor=True, workers=["a"])
-        await until(lambda: "leaves" in a.state.actors)
+        await until(lambda: a.state.actors.get("leaves") is not None)
         answer = await a.handlers["actor_execute"](actor="leaves", function="leave", args=(), kwargs={})
         assert answer["status"] == "error"
         assert str(answer["exception"].data).startswith("instead of SystemExit")
