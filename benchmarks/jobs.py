@@ -47,9 +47,9 @@ def _digest(total: np.ndarray) -> str:
 
 
 def _sum_ours(folder: Path) -> Callable[[], Any]:
-    from xdask_pipelines.access.blocks import read_file
     from xdask_pipelines.access.header import describe
     from xdask_pipelines.access.open import block_slices
+    from xdask_pipelines.access.read_block import read_file
 
     path = folder / MONTH
     variable = describe(path, "netcdf4")["variables"][VARIABLE]

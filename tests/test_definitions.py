@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
-import xdask_pipelines
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.checks import NAMES
 from xdask_pipelines.topology import Topology
@@ -74,40 +71,3 @@ def test_resources_can_be_overridden_by_name_and_no_other(topology: Topology) ->
     assert build_definitions(topology, {"pools": pools}).resources["pools"] is pools
     with pytest.raises(dg.DagsterInvalidDefinitionError, match=r"no such resource to override: pool$"):
         build_definitions(topology, {"pool": pools})
-
-
-def test_floors_import_downwards_only() -> None:
-    floors = [
-        {"system"},
-        {"errors"},
-        {"topology"},
-        {"placement", "catalog", "lustre", "climate"},
-        {"access"},
-        {"resources"},
-        {"assets", "checks", "partitions", "schedules", "sensors", "own_analyses"},
-        {"build"},
-        {"operations", "notebook"},
-        {"cli", "definitions"},
-    ]
-    package = Path(xdask_pipelines.__file__).parent
-    below: set[str] = set()
-    for level, floor in enumerate(floors):
-        for name in sorted(floor):
-            allowed = below | {name} | (floor if "checks" in floor else set())
-            one = package / f"{name}.py"
-            for path in [one] if one.exists() else sorted((package / name).rglob("*.py")):
-                imported = set(_imports(path))
-                ours = {module.split(".")[1] for module in imported if module.startswith("xdask_pipelines.")}
-                assert ours <= allowed, f"{path.relative_to(package)} imports {ours - allowed}"
-                assert level >= 5 or not any(m.split(".")[0].startswith("dagster") for m in imported), path
-        below |= floor
-
-
-def _imports(path: Path) -> Iterator[str]:
-    """Modules that a file imports, inside functions too."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: imports of a package from itself are written out"
-            yield str(node.module)

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from xdask_pipelines.assets.replicas import from_cheapest
 from xdask_pipelines.assets.source import opened_field
 from xdask_pipelines.catalog import Catalog, open_catalog
+from xdask_pipelines.catalog.query import Wanted
 from xdask_pipelines.catalog.resolve import nearest
 from xdask_pipelines.catalog.times import Time, range_of
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology
+
+if TYPE_CHECKING:
+    from xdask_pipelines.access.esm_datastore import PlacedDatastore
 
 
 @dataclass
@@ -30,7 +34,7 @@ class Project:
     topology
         What ``regions.yaml`` says.
     catalog
-        What there is: ``search``, ``facets``, ``resolve``, ``to_esm``.
+        What there is: ``search``, ``facets``, ``resolve``.
     pools
         The standing pools; connected to by the first `compute`.
     evidence
@@ -82,6 +86,33 @@ class Project:
         entries = nearest(found, [region for region in near if region in held_by_all] or near)
         periods: list[Time] = [time] if time is not None else list(times or ())
         return opened_field(entries, [range_of(period) for period in periods])
+
+    def to_esm(self, *, superseded: bool = False, time: Time | None = None, **query: Wanted) -> PlacedDatastore:
+        """Matching entries as an intake-esm datastore, whose datasets are lazy and read where the entries lie.
+
+        Parameters
+        ----------
+        superseded, time, **query
+            As :meth:`xdask_pipelines.catalog.Catalog.search` takes them. The entries must be of one layout.
+
+        Returns
+        -------
+        The datastore. Members become a dimension, times are joined, and everything else, the Region too, tells datasets
+        apart.
+
+        Raises
+        ------
+        CatalogError
+            Nothing matches, or entries of several layouts do.
+
+        Examples
+        --------
+        >>> store = project.to_esm(dataset="cmip6", variable_id="tas")          # doctest: +SKIP
+        >>> store.search(experiment_id="ssp245").to_dataset_dict()              # doctest: +SKIP
+        """
+        from xdask_pipelines.access.esm_datastore import placed_datastore  # imports intake, which takes a second
+
+        return placed_datastore(self.catalog.search(superseded=superseded, limit=None, time=time, bbox=None, **query))
 
     def compute(self, *xs: Any) -> Any:
         """Compute lazy objects in the Regions of their data; `evidence` then says where that was.

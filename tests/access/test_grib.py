@@ -17,12 +17,12 @@ from tests.support.access_helpers import described
 from tests.support.grib_files import decoded, message, write_grib
 from tests.support.places import EAST, Cluster
 from xdask_pipelines.access import open_entries
+from xdask_pipelines.access.coordinates import unpack
 from xdask_pipelines.access.describing.grib import read_messages
 from xdask_pipelines.access.header import describe
-from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement import compute
-from xdask_pipelines.placement.worker.guard import Ledger
+from xdask_pipelines.placement.worker.guard import ReadCounter
 
 LEVELS, HOURS = (850, 500, 300), (0, 600, 1200, 1800)
 
@@ -93,7 +93,7 @@ def test_every_kind_of_encoding_gives_the_values_of_eccodes(tmp_path: Path, kind
     header = describe(path, "grib")
     ((name, variable),) = header["variables"].items()
     coords = {axis: unpack(c) for axis, c in header["coords"].items()}
-    ledger = Ledger()
+    ledger = ReadCounter()
     got = read_messages(path, unpack(variable["messages"]), [slice(0, n) for n in variable["shape"]], ledger)
     expected = decoded(path)
     assert len(expected) == np.prod(variable["shape"][:-2])
@@ -210,7 +210,7 @@ def test_threads_decode_at_the_same_time_and_agree(tmp_path: Path) -> None:
 
     def read(i: int) -> bool:
         at = i % len(places)
-        return np.array_equal(read_messages(path, places[at : at + 1], whole, Ledger())[0], expected[at])
+        return np.array_equal(read_messages(path, places[at : at + 1], whole, ReadCounter())[0], expected[at])
 
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(read, range(1000)))

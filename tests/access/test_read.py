@@ -20,9 +20,9 @@ from tests.support.grib_files import message as grib_message
 from tests.support.grib_files import write_grib
 from tests.support.places import EAST, WEST, Cluster
 from xdask_pipelines.access import open_entries
+from xdask_pipelines.access.coordinates import unpack
 from xdask_pipelines.access.describing.grib import load_eccodes
 from xdask_pipelines.access.header import describe
-from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement import PlacementError, compute
 from xdask_pipelines.synthetic import write_era5_month

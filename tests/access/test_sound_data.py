@@ -14,8 +14,8 @@ from tests.support.access_helpers import described
 from tests.support.netcdf_files import axes, field, times, written
 from tests.support.places import EAST, Cluster
 from xdask_pipelines.access import open_entries
+from xdask_pipelines.access.coordinates import MAX_COORDINATE_BYTES
 from xdask_pipelines.access.header import describe
-from xdask_pipelines.access.packed import MAX_COORDINATE_BYTES
 from xdask_pipelines.assets.source import opened_field
 from xdask_pipelines.errors import AccessError
 from xdask_pipelines.placement import compute

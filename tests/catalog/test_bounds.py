@@ -18,7 +18,7 @@ from xdask_pipelines.catalog.manifest.columns import Listing
 from xdask_pipelines.catalog.manifest.pieces import PIECE_BYTES, changed
 from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
 from xdask_pipelines.catalog.opensearch import opensearch_head, opensearch_node
-from xdask_pipelines.catalog.opensearch.opensearch_index import Prepared, portions
+from xdask_pipelines.catalog.opensearch.opensearch_index import OutgoingDocument, portions
 from xdask_pipelines.catalog.opensearch.opensearch_query import MAPPING
 from xdask_pipelines.errors import CatalogError
 
@@ -122,7 +122,11 @@ def test_large_entries_of_a_version_that_did_not_measure_are_migrated_and_copied
     with monkeypatch.context() as before:
         before.setattr(opensearch_head, "SCHEMA_VERSION", 2)
         before.setitem(MAPPING, "properties", unmeasured)
-        before.setattr(Prepared, "of", lambda identity, document, of=Prepared.of: of(identity, _without_size(document)))
+        before.setattr(
+            OutgoingDocument,
+            "of",
+            lambda identity, document, of=OutgoingDocument.of: of(identity, _without_size(document)),
+        )
         catalog = open_catalog(address)
         entries = _large(100, 200_000)
         catalog.commit(Change(entries, **ERA5_PLACE))

@@ -101,7 +101,7 @@ def test_time_finds_what_overlaps_both_periods_included(filled: Catalog):
 
 
 def test_a_search_by_times_is_refused_with_the_right_word(filled: Catalog):
-    for ask in (filled.search, filled.count, filled.facets, filled.to_esm):
+    for ask in (filled.search, filled.count, filled.facets):
         with pytest.raises(CatalogError, match=r"no filter times, but time.* Write time=\('2011-01', '2011-03'\)"):
             ask(times=["2011-01", "2011-03"])
         with pytest.raises(CatalogError, match="neither one period nor a range of two"):

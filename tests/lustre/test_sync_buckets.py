@@ -20,8 +20,8 @@ from tests.support.killed_sync import STEPS
 from tests.support.places import EAST, Cluster
 from tests.support.proxy import proxied
 from tests.support.s3_server import S3Server
-from xdask_pipelines.access import leases
-from xdask_pipelines.access.mount import MountAtHome
+from xdask_pipelines.access import lease_holder
+from xdask_pipelines.access.mount_at_home import MountAtHome
 from xdask_pipelines.access.sync_place import Synced, plan_place, sync_place
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sync import SyncPlan
@@ -367,7 +367,7 @@ def test_a_sync_killed_at_a_step_and_run_again_ends_as_a_clean_one(
     assert done.returncode == -signal.SIGKILL, done.stderr[-2000:]
     assert aws.catalog.generation("era5", EAST) == before, "what died never was"
     assert aws.catalog.count(dataset="era5") == 2
-    monkeypatch.setattr(leases, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(lease_holder, "PATIENCE_SECONDS", 0.2)
     again = aws.sync()  # which waits for a sign of life of the dead one, and takes over
     assert (again.counts["added"], again.counts["removed"]) == (1, 1)
 
@@ -380,8 +380,8 @@ def test_a_sync_killed_at_a_step_and_run_again_ends_as_a_clean_one(
 
 
 def test_a_sync_at_work_is_not_taken_over_however_long_it_takes(aws: Aws, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(leases, "PATIENCE_SECONDS", 0.4)
-    with leases.held(aws.catalog, "era5", EAST) as lease:
+    monkeypatch.setattr(lease_holder, "PATIENCE_SECONDS", 0.4)
+    with lease_holder.held(aws.catalog, "era5", EAST) as lease:
         for _ in range(2):
             with pytest.raises(StaleWriter, match=f"is being synced by {lease.owner}"):
                 aws.sync()

@@ -15,7 +15,7 @@ import xarray as xr
 from click.testing import CliRunner, Result
 
 from tests.support.places import EAST, WEST, Cluster
-from xdask_pipelines.access import leases, open_entries
+from xdask_pipelines.access import lease_holder, open_entries
 from xdask_pipelines.access.sync_place import sync_place
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sources.pangeo import COLUMNS
@@ -236,14 +236,14 @@ def test_headers_that_imports_lack_are_read_at_home_and_kept(topology: Topology,
 def test_neither_import_nor_describe_comes_between_a_sync(
     topology: Topology, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(leases, "PATIENCE_SECONDS", 0.4)
+    monkeypatch.setattr(lease_holder, "PATIENCE_SECONDS", 0.4)
     catalog = open_catalog(topology.catalog_url)
     file = table(tmp_path, row("r1i1p1f2"))
-    with leases.held(catalog, "cmip6", WEST):  # a sync at work
+    with lease_holder.held(catalog, "cmip6", WEST):  # a sync at work
         said = xdask("catalog", "import", file).output
         assert "another sync works there, or has died; waiting" in said
         assert "is being synced by" in said
         assert catalog.count() == 0
     assert xdask("catalog", "import", file).exit_code == 0
-    with leases.held(catalog, "cmip6", WEST):
+    with lease_holder.held(catalog, "cmip6", WEST):
         assert "is being synced by" in xdask("catalog", "describe", "--dataset", "cmip6").output

@@ -9,7 +9,7 @@ from tests.support.access_helpers import Entry, described
 from tests.support.netcdf_files import times, written
 from tests.support.places import EAST, Cluster
 from xdask_pipelines.access import open_entries, written_lazily
-from xdask_pipelines.access.packed import MAX_COORDINATE_BYTES
+from xdask_pipelines.access.coordinates import MAX_COORDINATE_BYTES
 from xdask_pipelines.climate import dequantise, quantise, time_weighted_mean
 from xdask_pipelines.placement import compute
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xdask_pipelines.access.coordinates import unpack
 from xdask_pipelines.access.describing.raw import attributes
-from xdask_pipelines.access.packed import unpack
 
 
 def decode_coordinates(header: Mapping[str, Any]) -> xr.Dataset:

@@ -1,7 +1,7 @@
 """Headers: all that a client must know of an entry to build a lazy array without touching its file.
 
 Belongs here: the header's form, and making it from a file at home. Does not belong here: file formats (describing), what
-must be true of a header (validation), how coordinates are kept (packed).
+must be true of a header (validation), how coordinates are kept (coordinates).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from xdask_pipelines.access.coordinates import MAX_COORDINATE_BYTES, pack, unpack
 from xdask_pipelines.access.describing import classic, hdf5, zarr_store
 from xdask_pipelines.access.describing.classic_size import needed_bytes
 from xdask_pipelines.access.describing.coverage import extent
@@ -22,8 +23,7 @@ from xdask_pipelines.access.describing.long_attributes import with_short_attribu
 from xdask_pipelines.access.describing.raw import RawFile, RawVariable, Unusable, plain
 from xdask_pipelines.access.describing.roles import data_names
 from xdask_pipelines.access.describing.validation import Claim, validated
-from xdask_pipelines.access.inside import Place
-from xdask_pipelines.access.packed import MAX_COORDINATE_BYTES, pack, unpack
+from xdask_pipelines.access.location import Location
 from xdask_pipelines.errors import AccessError
 
 _MAX_READ_BYTES = 100_000_000
@@ -34,7 +34,7 @@ Files = Mapping[str, os.stat_result]
 
 
 def describe(
-    path: Path | Place, file_format: str, variables: Collection[str] | None = None, claim: Claim | None = None
+    path: Path | Location, file_format: str, variables: Collection[str] | None = None, claim: Claim | None = None
 ) -> dict[str, Any]:
     """Header of a file or store: JSON-ready, and held against what must be true of it.
 
@@ -66,7 +66,7 @@ def describe(
         The file cannot be read, or cannot be catalogued as it is: damaged, without data, with a time axis that cannot be
         true, with content that its path does not name. The message says which and what to do.
     """
-    place = path if isinstance(path, Place) else Place.alone(path)
+    place = path if isinstance(path, Location) else Location.alone(path)
     path = place.path
     try:
         files = dict(place.files())
@@ -106,7 +106,7 @@ def read_unchecked(path: Path, file_format: str) -> dict[str, Any]:
     Exception
         Whatever the library raises that reads the file.
     """
-    return _read(path, file_format, None, (), dict(Place.alone(path).files()))
+    return _read(path, file_format, None, (), dict(Location.alone(path).files()))
 
 
 def _read(

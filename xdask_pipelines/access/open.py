@@ -1,6 +1,6 @@
 """Opening: catalog entries become one lazy dataset, placed at home, without touching a file.
 
-Belongs here: building lazy arrays from headers. Does not belong here: choosing entries (catalog), reading (blocks).
+Belongs here: building lazy arrays from headers. Does not belong here: choosing entries (catalog), reading (read_block).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from xdask_pipelines.access.blocks import FILES, Block, Source, read_block
+from xdask_pipelines.access.coordinates import unpack
 from xdask_pipelines.access.decoding import decode_coordinates, decode_values
 from xdask_pipelines.access.describing.raw import attributes
 from xdask_pipelines.access.join import conversions, in_time_order, joined_coordinates, where
-from xdask_pipelines.access.packed import unpack
+from xdask_pipelines.access.read_block import FILES, Block, StoredVariable, read_block
 from xdask_pipelines.climate.axes import is_time
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph, block_inputs, blockwise
@@ -230,7 +230,7 @@ _PACKING = {"_FillValue", "missing_value", "scale_factor", "add_offset", "coordi
 
 
 def _block(
-    source: Source, variable: Mapping[str, Any], slices: tuple[slice, ...], messages: np.ndarray | None
+    source: StoredVariable, variable: Mapping[str, Any], slices: tuple[slice, ...], messages: np.ndarray | None
 ) -> Block:
     if messages is None:
         return Block(source, slices, _share(variable, slices))
@@ -245,7 +245,7 @@ def _variable(name: str, entry: Described) -> Mapping[str, Any]:
     return variables[name]  # type: ignore[no-any-return]
 
 
-def _source(name: str, entry: Described) -> Source:
+def _source(name: str, entry: Described) -> StoredVariable:
     variable = _variable(name, entry)
     seen = (entry.header or {}).get("file") or {"size_bytes": entry.size_bytes, "modified_ns": entry.modified_ns}
     if entry.format in FILES and seen["size_bytes"] != entry.size_bytes:
@@ -253,7 +253,7 @@ def _source(name: str, entry: Described) -> Source:
             f"{entry.key} in {entry.region} was listed with {entry.size_bytes} bytes, and had {seen['size_bytes']} when its "
             "header was read: it is being replaced, or only half there. When it is whole, run `xdask sync`."
         )
-    return Source(
+    return StoredVariable(
         entry.region,
         entry.key,
         (entry.header or {}).get("container", entry.format),

@@ -1,7 +1,7 @@
 """The sync of one dataset in one Region: list at home, compare, read new headers at home, commit.
 
 Belongs here: the order of the steps and who does each. Does not belong here: plans, guard rails, commits (catalog), what
-workers do (site_calls).
+workers do (sync_calls).
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from xdask_pipelines.access.doubts import doubts
-from xdask_pipelines.access.leases import held
-from xdask_pipelines.access.remote import Compute
-from xdask_pipelines.access.site_calls import check_mounted, listed, read_headers
+from xdask_pipelines.access.home_calls import Compute
+from xdask_pipelines.access.lease_holder import held
+from xdask_pipelines.access.sync_calls import check_mounted, listed, read_headers
+from xdask_pipelines.access.sync_warnings import doubts
 from xdask_pipelines.catalog import Catalog, Entry, Lease
 from xdask_pipelines.catalog.layouts import Holding, Quarantined
 from xdask_pipelines.catalog.manifest.streams import Packed
 from xdask_pipelines.catalog.sources.bucket import Bucket
 from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
-from xdask_pipelines.lustre import Lustre, Tell
+from xdask_pipelines.lustre import LustreFileSystem, Tell
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology import Topology
@@ -44,7 +44,7 @@ class Synced:
     quarantined
         What is not catalogued, with reasons; unreadable files among them.
     warnings
-        What may change results without an error; see :mod:`xdask_pipelines.access.doubts`.
+        What may change results without an error; see :mod:`xdask_pipelines.access.sync_warnings`.
     objects, size_bytes, digest
         Files listed, their size, and a digest of the state of the mount.
     evidence
@@ -98,7 +98,7 @@ def sync_place(
     topology: Topology,
     catalog: Catalog,
     compute: Compute,
-    lustre: Lustre,
+    lustre: LustreFileSystem,
     dataset: str,
     region: str,
     *,
@@ -165,7 +165,7 @@ def commit_place(
     place: PlacePlan,
     catalog: Catalog,
     compute: Compute,
-    lustre: Lustre,
+    lustre: LustreFileSystem,
     lease: Lease,
     *,
     accept: str | None = None,

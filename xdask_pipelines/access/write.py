@@ -22,8 +22,8 @@ import zarr
 
 from xdask_pipelines.access.describing.raw import Unusable, plain
 from xdask_pipelines.access.header import describe
-from xdask_pipelines.access.inside import key_path, refuse_odd_key
-from xdask_pipelines.access.remote import Call
+from xdask_pipelines.access.home_calls import Call
+from xdask_pipelines.access.location import key_path, refuse_odd_key
 from xdask_pipelines.errors import AccessError
 from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph
 from xdask_pipelines.placement.dask_internals.task_specs import List, Task, TaskRef

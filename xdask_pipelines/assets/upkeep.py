@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from xdask_pipelines.access import call_at_home
-from xdask_pipelines.access.collect import Collected, collect, collect_at_home
+from xdask_pipelines.access.garbage import Collected, collect, collect_at_home
 from xdask_pipelines.assets.datasets import GROUP
 from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX
 from xdask_pipelines.resources.failures import explained

@@ -7,7 +7,6 @@ Belongs here: what one may ask, and of whom. Does not belong here: how questions
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from xdask_pipelines.catalog.backend import Backend, Change, Committed, Lease, Tombstone
 from xdask_pipelines.catalog.entry import Entry
@@ -18,9 +17,6 @@ from xdask_pipelines.catalog.series import Replicas
 from xdask_pipelines.catalog.times import Time
 from xdask_pipelines.errors import CatalogError, MissingEntries
 from xdask_pipelines.system.quoting import in_shell
-
-if TYPE_CHECKING:
-    from xdask_pipelines.catalog.export.esm import PlacedDatastore
 
 
 class Catalog:
@@ -182,21 +178,6 @@ class Catalog:
         except MissingEntries:
             self._refuse_unknown([*facets, *(each or {})])
             raise
-
-    def to_esm(self, *, superseded: bool = False, time: Time | None = None, **query: Wanted) -> PlacedDatastore:
-        """Matching entries as an intake-esm datastore, whose datasets are lazy and read where the entries lie.
-
-        Query and errors as in :meth:`search`; the entries must be of one layout. Members become a dimension, times are
-        joined, and everything else, the Region too, tells datasets apart.
-
-        Examples
-        --------
-        >>> store = catalog.to_esm(dataset="cmip6", variable_id="tas")          # doctest: +SKIP
-        >>> store.search(experiment_id="ssp245").to_dataset_dict()              # doctest: +SKIP
-        """
-        from xdask_pipelines.catalog.export.esm import placed_datastore  # imports intake, which takes a second
-
-        return placed_datastore(self.search(superseded=superseded, limit=None, time=time, bbox=None, **query))
 
     def commit(self, change: Change) -> int:
         """Write entries and remove others in one atomic commit.

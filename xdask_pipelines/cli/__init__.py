@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from xdask_pipelines.cli import catalog, exchange, init, jobs, lustre, machine, show
+from xdask_pipelines.cli import catalog_commands, exchange_commands, init, jobs, lustre, machine, show
 from xdask_pipelines.cli.common import Group
 
 
@@ -36,11 +36,16 @@ for _command in (
     machine.opensearch,
     machine.ui,
     machine.doctor,
-    catalog.sync,
-    catalog.catalog,
+    catalog_commands.sync,
+    catalog_commands.catalog,
     lustre.lustre,
 ):
     main.add_command(_command)
-for _part in (exchange.catalog_export, exchange.catalog_import, exchange.catalog_copy, exchange.catalog_describe):
-    catalog.catalog.add_command(_part)
-catalog.catalog.add_command(show.catalog_show)
+for _part in (
+    exchange_commands.catalog_export,
+    exchange_commands.catalog_import,
+    exchange_commands.catalog_copy,
+    exchange_commands.catalog_describe,
+):
+    catalog_commands.catalog.add_command(_part)
+catalog_commands.catalog.add_command(show.catalog_show)

@@ -12,7 +12,7 @@ from typing import Any
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.catalog import Facets, filters, query_of
+from xdask_pipelines.cli.catalog_commands import Facets, filters, query_of
 from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
 
 

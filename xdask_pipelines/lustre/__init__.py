@@ -4,6 +4,6 @@ Belongs here: imports, and what of the files is there. Does not belong here: wha
 """
 
 from xdask_pipelines.lustre.folder import FolderLustre
-from xdask_pipelines.lustre.imports import ImportReport, Lustre, Residency, Tell
+from xdask_pipelines.lustre.imports import ImportReport, LustreFileSystem, Residency, Tell
 
-__all__ = ["FolderLustre", "ImportReport", "Lustre", "Residency", "Tell"]
+__all__ = ["FolderLustre", "ImportReport", "LustreFileSystem", "Residency", "Tell"]

@@ -1,7 +1,7 @@
 """FSx for Lustre: imports from a linked bucket, through the AWS API; what is on the mount, through Lustre itself.
 
 Belongs here: associations, import tasks and their ends. Does not belong here: what files mean (catalog), the commands on
-the mount (mount).
+the mount (lustre.mount).
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ class Residency:
         )
 
 
-class Lustre(Protocol):
+class LustreFileSystem(Protocol):
     """Brings mounts up to date with their buckets, and knows what of them is there."""
 
     def import_changes(self, region: str, mount: str, source: str | None, tell: Tell) -> ImportReport:

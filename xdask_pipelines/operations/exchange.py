@@ -12,10 +12,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from xdask_pipelines.access.leases import held
-from xdask_pipelines.access.packed import unpack
-from xdask_pipelines.access.remote import Compute
-from xdask_pipelines.access.site_calls import read_headers
+from xdask_pipelines.access.coordinates import unpack
+from xdask_pipelines.access.home_calls import Compute
+from xdask_pipelines.access.lease_holder import held
+from xdask_pipelines.access.sync_calls import read_headers
 from xdask_pipelines.access.sync_place import holding_of
 from xdask_pipelines.assets.published import address_of
 from xdask_pipelines.catalog import Catalog, Change, Entry, open_catalog

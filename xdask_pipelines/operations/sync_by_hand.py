@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from xdask_pipelines.access.remote import Compute
+from xdask_pipelines.access.home_calls import Compute
 from xdask_pipelines.access.sync_place import Synced, plan_place, sync_place
 from xdask_pipelines.assets.datasets import imported, planned, synced
 from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.errors import CatalogError, TopologyError, XdaskError
-from xdask_pipelines.lustre import Lustre, Residency
+from xdask_pipelines.lustre import LustreFileSystem, Residency
 from xdask_pipelines.operations.sync_history import Record, recording
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import lustre_of
@@ -92,7 +92,7 @@ def _repair(catalog: Catalog, tell: Callable[[str], None]) -> None:
 
 
 def _import(
-    topology: Topology, lustre: Lustre, name: str, region: str, tell: Callable[[str], None], record: Record
+    topology: Topology, lustre: LustreFileSystem, name: str, region: str, tell: Callable[[str], None], record: Record
 ) -> None:
     """Bring the mounts of a dataset up to date with their buckets, where there are any."""
     if topology.profile != "local":

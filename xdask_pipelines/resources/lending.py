@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
-from xdask_pipelines.access.remote import Compute
+from xdask_pipelines.access.home_calls import Compute
 from xdask_pipelines.errors import EmptyPool
 from xdask_pipelines.placement import compute, local_regions
 from xdask_pipelines.resources.pools import Pools, Tell

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from xdask_pipelines.access.mount import MountAtHome
-from xdask_pipelines.access.remote import Compute
-from xdask_pipelines.lustre import FolderLustre, Lustre
+from xdask_pipelines.access.home_calls import Compute
+from xdask_pipelines.access.mount_at_home import MountAtHome
+from xdask_pipelines.lustre import FolderLustre, LustreFileSystem
 from xdask_pipelines.topology import Topology
 
 #: Lustre whose files are touched by what computes.
-LustreWith = Callable[[Compute], Lustre]
+LustreWith = Callable[[Compute], LustreFileSystem]
 
 
 def lustre_of(topology: Topology) -> LustreWith:

@@ -56,7 +56,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedResult:
     """A result before it is computed: its Region and store, and the lazy values that make it."""
 
     region: str
@@ -128,20 +128,20 @@ class Results:
         label: Label,
         parts: Mapping[str, Part],
         preview: Callable[[Part], Any] = lambda part: part,
-    ) -> Prepared:
+    ) -> PreparedResult:
         """What `keep` would compute and where its result would lie; nothing runs. Parameters as in `keep`."""
         dataset, first = _stacked(parts), next(iter(parts.values()))
         homes = homes_of(dataset)
         version = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{label.run_id}"
         key = f"{RESULTS_PREFIX}{label.asset}/{version}.zarr"
         if len(homes) != 1:  # of two Regions, or of none: what needs a person's eyes lives in the client's Region
-            return Prepared(self.topology.client.region, key, version, (dataset,), at_home=False)
+            return PreparedResult(self.topology.client.region, key, version, (dataset,), at_home=False)
         (region,) = homes
         picture, no_picture = picture_of(preview(first))
         lazy = (written_lazily(dataset, region, key), *([] if picture is None else [quantise(picture)]))
-        return Prepared(region, key, version, lazy, at_home=True, no_picture=no_picture)
+        return PreparedResult(region, key, version, lazy, at_home=True, no_picture=no_picture)
 
-    def _entries(self, label: Label, prepared: Prepared, written: Written, parts: list[str]) -> list[Entry]:
+    def _entries(self, label: Label, prepared: PreparedResult, written: Written, parts: list[str]) -> list[Entry]:
         shared: dict[str, Any] = {
             "dataset": label.asset,
             "region": prepared.region,

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from xdask_pipelines.errors import TopologyError
 from xdask_pipelines.topology.aws_facts import egress_usd_per_gb, region_partitions
 from xdask_pipelines.topology.names import pool_name
-from xdask_pipelines.topology.stanzas import Client, Dataset, Link, Stanza, Worker, alert_address, host_name
+from xdask_pipelines.topology.stanzas import Client, Dataset, LinkStanza, Stanza, Worker, alert_address, host_name
 from xdask_pipelines.topology.strict_yaml import Location, ProblemsError, load_model
 
 
@@ -36,7 +36,7 @@ class Topology(Stanza):
 
     client: Client
     workers: Annotated[tuple[Worker, ...], Field(strict=False, min_length=1)]
-    links: Annotated[tuple[Link, ...], Field(strict=False)] = ()
+    links: Annotated[tuple[LinkStanza, ...], Field(strict=False)] = ()
     catalog: str | None = None
     profile: Literal["local", "aws"] = "local"
     alerts: Annotated[str, AfterValidator(alert_address)] | None = None
@@ -278,11 +278,11 @@ class Topology(Stanza):
         """
         return egress_usd_per_gb(self._known(source), self._known(destination)) / 1e9
 
-    def link(self, source: str, destination: str) -> Link:
+    def link(self, source: str, destination: str) -> LinkStanza:
         """The network between two Regions, as the file says or with its defaults."""
         pair = {self._known(source), self._known(destination)}
         found = [link for link in self.links if set(link.between) == pair]
-        return found[0] if found else Link(between=(source, destination))
+        return found[0] if found else LinkStanza(between=(source, destination))
 
     def _known(self, region: str) -> str:
         if region not in self.regions:

@@ -134,7 +134,7 @@ class Client(Stanza):
     threads: Annotated[int, Field(ge=0)] = 0
 
 
-class Pool(Stanza):
+class PoolStanza(Stanza):
     """The Dask workers of one Region; one *worker* here is one instance of several nannied processes."""
 
     instance_type: Annotated[str, AfterValidator(_known_instance_type)] = "m5d.4xlarge"
@@ -218,12 +218,12 @@ class Worker(Stanza):
 
     region: Region
     cidr: _Cidr | None = None
-    pool: Pool = Pool()
+    pool: PoolStanza = PoolStanza()
     lustre: Lustre = Lustre()
     datasets: Annotated[tuple[Dataset, ...], Field(strict=False)] = ()
 
 
-class Link(Stanza):
+class LinkStanza(Stanza):
     """The network between two Regions, both ways: round-trip time in ms and the rate of one flow in Mbit/s."""
 
     between: Annotated[tuple[Region, Region], Field(strict=False)]

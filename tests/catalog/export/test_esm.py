@@ -17,11 +17,13 @@ import xarray as xr
 from tests.support.catalog_helpers import era5
 from tests.support.netcdf_files import field, times, written
 from tests.support.places import EAST, WEST, Cluster
+from xdask_pipelines.access.esm_datastore import PlacedDatastore, placed_datastore
 from xdask_pipelines.access.sync_place import sync_place
 from xdask_pipelines.assets.published import publish_datasets
 from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.catalog.export.esm import publish
 from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.notebook import Project
 from xdask_pipelines.placement import compute
 from xdask_pipelines.placement.graph.homes import homes_of
 from xdask_pipelines.resources.mounts import lustre_of
@@ -74,11 +76,15 @@ def place(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         shutil.rmtree(running.data[region] / folder.name)
 
 
+def placed(catalog: Catalog, **query: str) -> PlacedDatastore:
+    return placed_datastore(catalog.search(limit=None, **query))
+
+
 def test_a_datastore_loads_lazily_and_placed_with_members_as_a_dimension(
     cluster: Cluster, place: tuple[Topology, Catalog]
 ):
     _, catalog = place
-    store = catalog.to_esm(dataset="models", variable_id="tas")
+    store = placed(catalog, dataset="models", variable_id="tas")
     assert sorted(store.df.member_id) == ["r1i1p1f2", "r2i1p1f2", "r3i1p1f2"]
     (found,) = store.search(member_id=["r1i1p1f2", "r3i1p1f2"]).to_dataset_dict(progressbar=False).values()
     assert dict(found.sizes)["member_id"] == 2
@@ -93,8 +99,8 @@ def test_a_datastore_loads_lazily_and_placed_with_members_as_a_dimension(
 
 
 def test_months_are_joined_along_time(place: tuple[Topology, Catalog]):
-    _, catalog = place
-    (found,) = catalog.to_esm(dataset="hours").to_dataset_dict(progressbar=False).values()
+    topology, _ = place
+    (found,) = Project(topology).to_esm(dataset="hours").to_dataset_dict(progressbar=False).values()
     (name,) = found.data_vars
     assert found[name].shape == (48, 5, 8)
     assert homes_of(found[name].data) == {EAST}
@@ -102,7 +108,7 @@ def test_months_are_joined_along_time(place: tuple[Topology, Catalog]):
 
 def test_a_preprocessing_step_and_requested_variables_are_honoured(place: tuple[Topology, Catalog]):
     _, catalog = place
-    store = catalog.to_esm(dataset="models", member_id="r1i1p1f2")
+    store = placed(catalog, dataset="models", member_id="r1i1p1f2")
     (found,) = store.to_dataset_dict(progressbar=False, preprocess=lambda ds: ds.isel(time=slice(1))).values()
     assert found.sizes["time"] == 1
 
@@ -110,9 +116,9 @@ def test_a_preprocessing_step_and_requested_variables_are_honoured(place: tuple[
 def test_layouts_are_not_mixed(place: tuple[Topology, Catalog]):
     _, catalog = place
     with pytest.raises(CatalogError, match=r"of the layouts cmip6-pds, era5-pds. Name one dataset"):
-        catalog.to_esm()
+        placed(catalog)
     with pytest.raises(CatalogError, match="these are none"):
-        catalog.to_esm(dataset="models", member_id="r9i1p1f2")
+        placed(catalog, dataset="models", member_id="r9i1p1f2")
 
 
 def test_the_published_catalog_is_opened_by_plain_intake(place: tuple[Topology, Catalog]):

@@ -14,8 +14,8 @@ import xarray as xr
 
 from tests.support.catalog_helpers import cmip6, era5
 from tests.support.grib_files import message, write_grib
+from xdask_pipelines.access.coordinates import unpack
 from xdask_pipelines.access.header import describe
-from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.catalog.export.stac import export_stac
 from xdask_pipelines.catalog.layouts import Holding, parse

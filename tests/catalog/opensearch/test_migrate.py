@@ -173,7 +173,7 @@ def test_two_that_migrate_at_once_and_a_writer_lose_nothing(address: str, monkey
     for process in processes:
         process.start()
     sleep(0.5)
-    commit = opensearch.Writer(Documents(_store(catalog)._node, head), head, writer.number)
+    commit = opensearch.OpenSearchCommit(Documents(_store(catalog)._node, head), head, writer.number)
     _store(catalog)._heads.finish(writer, commit.write(opensearch.Change(upserts=(era5("2012-01"),))))
     for process in processes:
         process.join(60)
@@ -191,7 +191,7 @@ def test_a_writer_that_slept_through_a_migration_can_write_no_more(
     _fill(catalog)
     store = _store(catalog)
     head, sleeper = store._heads.begin()
-    edit = opensearch.Writer(Documents(store._node, head), head, sleeper.number).write(
+    edit = opensearch.OpenSearchCommit(Documents(store._node, head), head, sleeper.number).write(
         opensearch.Change(upserts=(era5("2015-01"),), removals=(era5("2011-02").id,))
     )
     monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NEXT)
@@ -291,7 +291,9 @@ def test_documents_of_a_living_writer_are_no_garbage(address: str) -> None:
     store = _store(catalog)
     head, attempt = store._heads.begin()
     documents = Documents(store._node, head)
-    edit = opensearch.Writer(documents, head, attempt.number).write(opensearch.Change(upserts=(era5("2015-01"),)))
+    edit = opensearch.OpenSearchCommit(documents, head, attempt.number).write(
+        opensearch.Change(upserts=(era5("2015-01"),))
+    )
     store._purge()
     documents.refresh()
     assert documents.count([{"term": {"from": attempt.number}}]) == 1

@@ -152,7 +152,7 @@ def test_a_writer_that_slept_too_long_can_write_no_more_and_nobody_sees_what_it_
     assert isinstance(store, opensearch.OpenSearchBackend)
     head, sleeper = store._heads.begin()
     catalog.commit(Change([era5("2014-01")]))  # waits in vain for a sign of life, and takes over
-    writer = opensearch.Writer(opensearch.Documents(store._node, head), head, sleeper.number)
+    writer = opensearch.OpenSearchCommit(opensearch.Documents(store._node, head), head, sleeper.number)
     edit = writer.write(opensearch.Change(upserts=(era5("2015-01"), era5("2011-05", etag="sleeper"))))
     before = _state(catalog)
     with pytest.raises(StaleWriter, match="another writer took over"):

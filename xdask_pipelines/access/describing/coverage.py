@@ -14,8 +14,8 @@ from typing import Any
 import cftime
 import numpy as np
 
+from xdask_pipelines.access.coordinates import TEXT, is_bounds, unpack
 from xdask_pipelines.access.describing.raw import Unusable
-from xdask_pipelines.access.packed import TEXT, is_bounds, unpack
 from xdask_pipelines.catalog.times import carried
 from xdask_pipelines.climate.axes import is_reference_time
 from xdask_pipelines.climate.time_axis import TimeAxis

@@ -19,7 +19,7 @@ import findlibs
 import numpy as np
 
 from xdask_pipelines.errors import AccessError
-from xdask_pipelines.placement.worker.guard import Ledger
+from xdask_pipelines.placement.worker.guard import ReadCounter
 
 #: Of the time coordinate that is made from valid times.
 TIME_UNITS, CALENDAR = "seconds since 1970-01-01", "proleptic_gregorian"
@@ -44,7 +44,7 @@ class Message:
 
     @property
     def at(self) -> tuple[int, int, float]:
-        """Place in the variable's array."""
+        """Location in the variable's array."""
         return self.number, self.valid_seconds, self.level
 
 
@@ -61,7 +61,7 @@ def load_eccodes() -> Any:
     return eccodes
 
 
-def read_messages(path: Path, messages: np.ndarray, slices: Sequence[slice], ledger: Ledger) -> np.ndarray:
+def read_messages(path: Path, messages: np.ndarray, slices: Sequence[slice], ledger: ReadCounter) -> np.ndarray:
     """Values of a block as float32, NaN where missing.
 
     Parameters

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from xdask_pipelines.access.coordinates import is_bounds
 from xdask_pipelines.access.describing.raw import RawFile, RawVariable
-from xdask_pipelines.access.packed import is_bounds
 
 _LATITUDE = {"degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN"}
 _LONGITUDE = {"degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE"}

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from xdask_pipelines.access.coordinates import unpack
 from xdask_pipelines.access.decoding import decode_dataset, decode_values
 from xdask_pipelines.access.describing.coverage import (
     grid_warnings,
@@ -24,7 +25,6 @@ from xdask_pipelines.access.describing.coverage import (
     time_keys,
 )
 from xdask_pipelines.access.describing.raw import Unusable, attributes
-from xdask_pipelines.access.packed import unpack
 from xdask_pipelines.catalog.times import period_text
 from xdask_pipelines.climate import with_bounds
 from xdask_pipelines.climate.time_axis import TimeAxis

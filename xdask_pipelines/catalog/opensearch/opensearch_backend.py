@@ -32,7 +32,7 @@ from xdask_pipelines.catalog.opensearch.opensearch_query import (
     true_at,
     values_of,
 )
-from xdask_pipelines.catalog.opensearch.opensearch_write import Writer, packed
+from xdask_pipelines.catalog.opensearch.opensearch_write import OpenSearchCommit, packed
 from xdask_pipelines.catalog.preconditions import being_synced, check_base, check_lease, moved_on
 from xdask_pipelines.errors import CatalogError
 
@@ -54,7 +54,7 @@ class OpenSearchBackend:
     def commit(self, change: Change) -> int:
         """Write all of a change or nothing."""
         head, attempt = self._heads.begin()
-        writer = Writer(Documents(self._node, head), head, attempt.number)
+        writer = OpenSearchCommit(Documents(self._node, head), head, attempt.number)
         try:
             _check_lease(head, change)
             if change.dataset is not None and change.region is not None:

@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from xdask_pipelines.catalog.backend import Change, Contents, ManifestChange
 from xdask_pipelines.catalog.manifest.columns import Listing
-from xdask_pipelines.catalog.opensearch.opensearch_head import Head, HeadDocument, Place
+from xdask_pipelines.catalog.opensearch.opensearch_head import Head, HeadDocument, PlaceRecord
 from xdask_pipelines.catalog.opensearch.opensearch_index import Documents
 from xdask_pipelines.catalog.opensearch.opensearch_node import Node
-from xdask_pipelines.catalog.opensearch.opensearch_write import Writer
+from xdask_pipelines.catalog.opensearch.opensearch_write import OpenSearchCommit
 from xdask_pipelines.catalog.preconditions import check_empty
 from xdask_pipelines.errors import CatalogError
 
@@ -31,8 +31,8 @@ def fill(node: Node, heads: HeadDocument, contents: Iterable[Contents], newest: 
 
     heads.change(counted)
     head, attempt = heads.begin()
-    writer = Writer(Documents(node, head), head, attempt.number, as_they_are=True)
-    places: dict[tuple[str, str], tuple[Place, int]] = {}
+    writer = OpenSearchCommit(Documents(node, head), head, attempt.number, as_they_are=True)
+    places: dict[tuple[str, str], tuple[PlaceRecord, int]] = {}
     try:
         with heads.alive(attempt):
             for held in contents:
@@ -45,7 +45,7 @@ def fill(node: Node, heads: HeadDocument, contents: Iterable[Contents], newest: 
                 )
                 writer.write(change)
                 writer.bury(held.dataset, held.region, held.tombstones)
-                place = Place(generation=held.generation, entries=len(held.entries), holdings=held.holdings)
+                place = PlaceRecord(generation=held.generation, entries=len(held.entries), holdings=held.holdings)
                 places[held.dataset, held.region] = place, writer.pieces
 
         def edit(now: Head) -> Head:

@@ -33,7 +33,7 @@ _MAPPING = {"dynamic": "strict", "properties": {"head": {"type": "keyword", "ind
 
 
 @dataclass(frozen=True)
-class Place:
+class PlaceRecord:
     """One (dataset, Region): its last commit, how many entries it left, and who may sync it.
 
     ``entries`` is None where a version that did not count wrote the last commit.
@@ -76,14 +76,14 @@ class Head:
     schema: int = field(default_factory=lambda: SCHEMA_VERSION)
     room: str = field(default_factory=lambda: str(SCHEMA_VERSION))
     left: tuple[str, ...] = ()
-    places: Mapping[str, Place] = field(default_factory=dict)
+    places: Mapping[str, PlaceRecord] = field(default_factory=dict)
     pieces: Mapping[str, int] = field(default_factory=dict)
 
-    def place(self, dataset: str, region: str) -> Place:
+    def place(self, dataset: str, region: str) -> PlaceRecord:
         """What is known of (dataset, Region)."""
-        return self.places.get(place_name(dataset, region), Place())
+        return self.places.get(place_name(dataset, region), PlaceRecord())
 
-    def with_place(self, dataset: str, region: str, place: Place) -> Head:
+    def with_place(self, dataset: str, region: str, place: PlaceRecord) -> Head:
         """The same head with another place."""
         return replace(self, places={**self.places, place_name(dataset, region): place})
 
@@ -125,7 +125,7 @@ class Head:
         known["left"] = tuple(known.get("left", ()))
         known["attempt"] = Attempt(**known["attempt"]) if known["attempt"] else None
         known["aborted"] = tuple(known["aborted"])
-        known["places"] = {name: Place(**place) for name, place in known["places"].items()}
+        known["places"] = {name: PlaceRecord(**place) for name, place in known["places"].items()}
         return cls(**known)
 
 

@@ -47,7 +47,7 @@ Answer = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class OutgoingDocument:
     """A document as it is sent: its id, the Region whose index it belongs to, what errors call it, its JSON."""
 
     identity: str
@@ -56,7 +56,7 @@ class Prepared:
     body: bytes
 
     @classmethod
-    def of(cls, identity: str, document: Document) -> Prepared:
+    def of(cls, identity: str, document: Document) -> OutgoingDocument:
         """Prepare a document."""
         title = f"{document['dataset']} {document['region']}:{document['key']}"
         return cls(identity, document["region"], title, orjson.dumps(document))
@@ -169,7 +169,7 @@ class Documents:
                 raise
         self._indices[region] = index
 
-    def write(self, documents: Sequence[Prepared], version: int) -> None:
+    def write(self, documents: Sequence[OutgoingDocument], version: int) -> None:
         """Write documents, all in one request, as of a version; what is newer already is not touched.
 
         Raises
@@ -252,7 +252,7 @@ def _delete(client: OpenSearch, index: str) -> Answer:
     return dict(client.indices.delete(index=index))
 
 
-def _again(one: Prepared, answer: Mapping[str, Any]) -> bool:
+def _again(one: OutgoingDocument, answer: Mapping[str, Any]) -> bool:
     """Whether a document of a bulk request is to be sent again; raises if it never will be accepted."""
     status = answer["status"]
     if status < 300:

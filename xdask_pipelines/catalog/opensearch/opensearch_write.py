@@ -16,8 +16,8 @@ from xdask_pipelines.catalog.backend import Change, Tombstone
 from xdask_pipelines.catalog.entry import version_order
 from xdask_pipelines.catalog.manifest.columns import Listing
 from xdask_pipelines.catalog.manifest.pieces import changed, touched
-from xdask_pipelines.catalog.opensearch.opensearch_head import Head, Place
-from xdask_pipelines.catalog.opensearch.opensearch_index import Document, Documents, Prepared
+from xdask_pipelines.catalog.opensearch.opensearch_head import Head, PlaceRecord
+from xdask_pipelines.catalog.opensearch.opensearch_index import Document, Documents, OutgoingDocument
 from xdask_pipelines.catalog.opensearch.opensearch_node import MAX_BODY_BYTES
 from xdask_pipelines.catalog.opensearch.opensearch_query import OPEN, entry_fields, of_place, true_at
 from xdask_pipelines.catalog.preconditions import check_count, check_removal
@@ -27,7 +27,7 @@ _CHUNK = 1_000
 _SENDERS = 2
 
 
-class Writer:
+class OpenSearchCommit:
     """One commit.
 
     Parameters
@@ -80,7 +80,7 @@ class Writer:
                 holdings = head.place(*place).holdings
                 if change.holdings is not None and place == (change.dataset, change.region):
                     holdings = change.holdings
-                now = Place(generation=self._number, entries=entries[place], holdings=holdings)
+                now = PlaceRecord(generation=self._number, entries=entries[place], holdings=holdings)
                 head = head.with_place(*place, now)
             if change.manifest is not None and change.dataset is not None and change.region is not None:
                 head = head.with_pieces(change.dataset, change.region, self.pieces)
@@ -243,11 +243,11 @@ def packed(piece: Document) -> bytes:
     return base64.b64decode(piece["rows"])
 
 
-def _requests(documents: Iterable[tuple[str, Document]]) -> Iterator[list[Prepared]]:
+def _requests(documents: Iterable[tuple[str, Document]]) -> Iterator[list[OutgoingDocument]]:
     """Documents as they are sent together: so many, and so many bytes, unless one alone is larger."""
-    together: list[Prepared] = []
+    together: list[OutgoingDocument] = []
     total = 0
-    for one in (Prepared.of(identity, document) for identity, document in documents):
+    for one in (OutgoingDocument.of(identity, document) for identity, document in documents):
         if together and (len(together) == _CHUNK or total + len(one.body) > MAX_BODY_BYTES):
             yield together
             together, total = [], 0

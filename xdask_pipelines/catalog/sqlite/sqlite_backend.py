@@ -23,7 +23,7 @@ from xdask_pipelines.catalog.sqlite.sqlite_query import matching, place_of, plac
 from xdask_pipelines.catalog.sqlite.sqlite_repair import is_damaged, repair
 from xdask_pipelines.catalog.sqlite.sqlite_schema import EXTENT
 from xdask_pipelines.catalog.sqlite.sqlite_seals import add_place, checked, counted_names, damaged, postings, terms
-from xdask_pipelines.catalog.sqlite.sqlite_write import NO_LEASE, Writer, check_current, check_held, fill
+from xdask_pipelines.catalog.sqlite.sqlite_write import NO_LEASE, SqliteCommit, check_current, check_held, fill
 
 _AMONG = "slot IN (SELECT value FROM json_each(?))"
 
@@ -42,7 +42,7 @@ class SqliteBackend:
                 "UPDATE counter SET generation = 1 + max(generation, (SELECT coalesce(max(generation), 0) FROM places)) "
                 "RETURNING generation"
             ).fetchone()
-            return Writer(db, generation).write(change)
+            return SqliteCommit(db, generation).write(change)
 
     def search(self, query: Query) -> list[Entry]:
         """Matching entries, sorted."""

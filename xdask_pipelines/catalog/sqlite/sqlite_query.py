@@ -15,7 +15,7 @@ from xdask_pipelines.catalog.extent import meet
 from xdask_pipelines.catalog.sqlite import bitmaps
 from xdask_pipelines.catalog.sqlite.bitmaps import BLOCK_BITS, Bits
 from xdask_pipelines.catalog.sqlite.sqlite_schema import EXTENT
-from xdask_pipelines.catalog.sqlite.sqlite_seals import TIME_SUM, Place, damaged, places, postings, terms, terms_of
+from xdask_pipelines.catalog.sqlite.sqlite_seals import TIME_SUM, PlaceRow, damaged, places, postings, terms, terms_of
 
 
 def matching(db: sqlite3.Connection, query: Query) -> Bits:
@@ -103,6 +103,6 @@ def places_of(db: sqlite3.Connection) -> dict[tuple[str, str], int]:
     return {at: place.generation for at, place in places(db).items() if place.generation}
 
 
-def place_of(db: sqlite3.Connection, dataset: str, region: str) -> Place:
+def place_of(db: sqlite3.Connection, dataset: str, region: str) -> PlaceRow:
     """What the last commit left of (dataset, Region)."""
-    return places(db).get((dataset, region), Place())
+    return places(db).get((dataset, region), PlaceRow())

@@ -30,7 +30,7 @@ from xdask_pipelines.catalog.sqlite.sqlite_seals import (
     seal,
     terms,
 )
-from xdask_pipelines.catalog.sqlite.sqlite_write import Writer
+from xdask_pipelines.catalog.sqlite.sqlite_write import SqliteCommit
 
 _AT_ONCE = 10_000
 
@@ -94,7 +94,7 @@ def _copy_entries(db: sqlite3.Connection) -> tuple[Counter[tuple[str, str]], int
         damaged += len(some) - len(sound)
         held.update((entry.dataset, entry.region) for entry in sound)
         newest = max((entry.generation for entry in sound), default=0)
-        Writer(db, newest, as_they_are=True).write(Change(upserts=sound))
+        SqliteCommit(db, newest, as_they_are=True).write(Change(upserts=sound))
     return held, damaged
 
 

@@ -98,7 +98,7 @@ def _title(table: str, row: Sequence[Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Place:
+class PlaceRow:
     """What the last commit left of one (dataset, Region); ``entries`` is None where it was not counted."""
 
     generation: int = 0
@@ -107,14 +107,14 @@ class Place:
     pieces: int = 0
 
 
-def places(db: sqlite3.Connection) -> dict[tuple[str, str], Place]:
+def places(db: sqlite3.Connection) -> dict[tuple[str, str], PlaceRow]:
     """All places, those too that only a lease knows of."""
     rows = checked(db, "places", "true")
     (number,) = db.execute("SELECT places FROM counter").fetchone()
     if len(rows) != number:
         raise damaged(f"the list of places, which has {len(rows)} and should have {number},")
     return {
-        (dataset, region): Place(generation, holdings, entries, pieces)
+        (dataset, region): PlaceRow(generation, holdings, entries, pieces)
         for dataset, region, generation, holdings, entries, pieces, _ in rows
     }
 

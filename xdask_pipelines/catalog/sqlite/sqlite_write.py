@@ -24,7 +24,7 @@ from xdask_pipelines.catalog.sqlite.sqlite_seals import SEALED, add_place, check
 NO_LEASE = "lease_owner = NULL, lease_token = NULL, lease_challenger = NULL"
 
 
-class Writer:
+class SqliteCommit:
     """One commit inside its transaction. Bits are collected per term and written once, phase by phase.
 
     Parameters
@@ -253,7 +253,7 @@ def fill(db: sqlite3.Connection, contents: Iterable[Contents], newest: int) -> N
             holdings=held.holdings,
             expected_entries=len(held.entries),
         )
-        Writer(db, held.generation, as_they_are=True).write(change)
+        SqliteCommit(db, held.generation, as_they_are=True).write(change)
         stones = [(s.id, held.dataset, held.region, s.key, s.part, s.generation) for s in held.tombstones]
         db.executemany(
             "INSERT INTO tombstones VALUES (?, ?, ?, ?, ?, ?, ?)", [(*stone, seal(*stone)) for stone in stones]

@@ -109,7 +109,7 @@ class Lines:
         }
 
 
-class Backlog:
+class BacklogBars:
     """What each pool has yet to do now: one bar for each Region, in three parts."""
 
     _PARTS = ("running", "waiting at workers", "waiting for the pool")

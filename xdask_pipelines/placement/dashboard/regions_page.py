@@ -15,7 +15,7 @@ from bokeh.models.widgets import Div
 from distributed import Scheduler
 from tornado.ioloop import PeriodicCallback
 
-from xdask_pipelines.placement.dashboard.panels import Across, Backlog, Lines, table
+from xdask_pipelines.placement.dashboard.panels import Across, BacklogBars, Lines, table
 from xdask_pipelines.placement.dashboard.samples import EVERY_SECONDS, PAGE, Samples
 from xdask_pipelines.placement.dask_internals import dashboards
 from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin
@@ -47,7 +47,7 @@ class Page:
             Lines("Threads", lambda load: load.threads),
         )
         self._across = Across()
-        self._backlog = Backlog()
+        self._backlog = BacklogBars()
         self.update()
 
     def show(self, document: Document, extra: Mapping[str, Any]) -> None:

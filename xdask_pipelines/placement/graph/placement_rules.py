@@ -30,7 +30,7 @@ class Home:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class TaskNode:
     """One task as the rules see it: what its own spec says, its neighbours, and the Region chosen for it, if any."""
 
     reads: Homes
@@ -46,7 +46,7 @@ def is_barrier(key: Key) -> bool:
 
 
 def decide(
-    nodes: Mapping[Key, Node],
+    nodes: Mapping[Key, TaskNode],
     wanted: Collection[Key],
     known: Callable[[Key], Home | None] = lambda key: None,
 ) -> dict[Key, Home]:

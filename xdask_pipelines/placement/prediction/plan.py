@@ -24,7 +24,7 @@ from xdask_pipelines.placement.dask_internals.task_specs import GraphNode, tasks
 from xdask_pipelines.placement.footprint import footprint
 from xdask_pipelines.placement.graph.fence import fenced
 from xdask_pipelines.placement.graph.homes import PIN, describe_mixture, mark_of, marks, nested
-from xdask_pipelines.placement.graph.placement_rules import Home, Node, cheapest, decide, is_barrier, topological
+from xdask_pipelines.placement.graph.placement_rules import Home, TaskNode, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.graph.sizes import Sizes, estimated, stored_bytes
 from xdask_pipelines.placement.prediction.forecast import Step, forecast
 from xdask_pipelines.placement.prediction.warnings import of_graph, of_run
@@ -175,11 +175,11 @@ def _optimised(lazy: Sequence[Any], settings: Settings) -> dict[Key, GraphNode]:
         return tasks_of(submitted(lazy))
 
 
-def _node(key: Key, spec: GraphNode, users: Mapping[Key, Sequence[Key]]) -> Node:
+def _node(key: Key, spec: GraphNode, users: Mapping[Key, Sequence[Key]]) -> TaskNode:
     reads, pins = marks(key, spec)
     if len(reads | pins) > 1:
         raise PlacementError(describe_mixture(key, reads | pins))
-    return Node(reads, pins, spec.dependencies, users.get(key, ()), getattr(spec, "region", None))
+    return TaskNode(reads, pins, spec.dependencies, users.get(key, ()), getattr(spec, "region", None))
 
 
 class _Moves:

@@ -34,7 +34,7 @@ from xdask_pipelines.placement.dask_internals.task_states import (
 )
 from xdask_pipelines.placement.graph.fence import know_the_pools
 from xdask_pipelines.placement.graph.homes import describe_mixture, marks
-from xdask_pipelines.placement.graph.placement_rules import Home, Node, cheapest, decide, is_barrier, topological
+from xdask_pipelines.placement.graph.placement_rules import Home, TaskNode, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.protection.admission import control_admission
 from xdask_pipelines.placement.protection.client_plugins import control_plugins
 from xdask_pipelines.placement.protection.empty_pools import EmptyPools
@@ -182,7 +182,7 @@ class PlacementPlugin(SchedulerPlugin):
         tasks = {ts.key: ts for ts in new}
         needs = {key: tuple([d.key for d in ts.dependencies]) for key, ts in tasks.items()}
         users = {key: tuple([u.key for u in ts.dependents]) for key, ts in tasks.items()}
-        nodes: dict[Key, Node] = {}
+        nodes: dict[Key, TaskNode] = {}
         for key in topological(needs, users):
             ts = tasks[key]
             reads, pins = marks(key, ts.run_spec)
@@ -190,7 +190,7 @@ class PlacementPlugin(SchedulerPlugin):
                 message = describe_mixture(key, reads | pins)
                 computation.problems.append(message)
                 respecify(ts, Task(key, _refuse, message))
-            nodes[key] = Node(reads, pins, needs[key], users[key], getattr(ts.run_spec, "region", None))
+            nodes[key] = TaskNode(reads, pins, needs[key], users[key], getattr(ts.run_spec, "region", None))
         for key, home in decide(nodes, wanted, self._decided.get).items():
             self._decided[key] = home
             if home.region:

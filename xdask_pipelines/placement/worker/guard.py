@@ -38,7 +38,7 @@ _guarded_roots: tuple[str, ...] = ()
 _worker: Worker | None = None
 
 
-class Ledger:
+class ReadCounter:
     """Counts the stored bytes that one guarded block read."""
 
     def __init__(self) -> None:
@@ -50,7 +50,7 @@ class Ledger:
 
 
 @contextmanager
-def at_home(region: str) -> Iterator[Ledger]:
+def at_home(region: str) -> Iterator[ReadCounter]:
     """Allow access to a Region's data for the block, on a worker of that Region only.
 
     Parameters
@@ -77,7 +77,7 @@ def at_home(region: str) -> Iterator[Ledger]:
             f"{', '.join(offered) or 'no pool'}. The scheduler does not place tasks: start it with `xdask pools up`, "
             "and compute with xdask_pipelines.placement."
         )
-    ledger = Ledger()
+    ledger = ReadCounter()
     token = _gate.set(True)
     try:
         yield ledger

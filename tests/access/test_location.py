@@ -21,12 +21,12 @@ from tests.support.catalog_helpers import CMIP6, plan
 from tests.support.netcdf_files import field, written
 from tests.support.places import EAST, Cluster
 from xdask_pipelines.access import open_entries, written_lazily
-from xdask_pipelines.access.blocks import read_file
-from xdask_pipelines.access.collect import collect
 from xdask_pipelines.access.describing.raw import Unusable
+from xdask_pipelines.access.garbage import collect
 from xdask_pipelines.access.header import describe
-from xdask_pipelines.access.inside import Place
-from xdask_pipelines.access.site_calls import Asked, describe_at_home
+from xdask_pipelines.access.location import Location
+from xdask_pipelines.access.read_block import read_file
+from xdask_pipelines.access.sync_calls import Asked, describe_at_home
 from xdask_pipelines.access.write import write_here
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sync import commit_sync
@@ -202,7 +202,7 @@ def test_a_store_is_read_inside_its_mount_only(cluster: Cluster, tmp_path: Path,
 
 def test_looks_at_a_store_are_one_for_each_chunk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = store(tmp_path / "a.zarr", field(range(50)))
-    place, looks = Place(folder, folder), list[str]()
+    place, looks = Location(folder, folder), list[str]()
     lstat = Path.lstat
     monkeypatch.setattr(Path, "lstat", lambda path: looks.append(path.name) or lstat(path))
     for step in range(50):
@@ -218,7 +218,7 @@ def test_an_array_whose_name_leads_out_is_refused(tmp_path: Path) -> None:
     with pytest.raises(AccessError, match=r"a\.zarr"):
         describe(folder, "zarr2")
     with pytest.raises(Unusable, match="leads out of the store"):
-        Place(folder, folder).below("../../secret.zarr/x")
+        Location(folder, folder).below("../../secret.zarr/x")
 
 
 class _Touch:
@@ -333,7 +333,7 @@ def test_no_key_leads_out_of_its_root(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "root" / "mount" / "kept").write_text("kept")
     (tmp_path / "outside").write_text("outside")
     with pytest.raises(AccessError, match="not a plain path"):
-        Place.of(key)
+        Location.of(key)
     with pytest.raises(AccessError, match="not a plain path"):
         write_here(FIELD, tmp_path / "outside", key)
     with pytest.raises(AccessError, match="not a plain path"):

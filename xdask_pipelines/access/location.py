@@ -43,7 +43,7 @@ def key_path(key: str) -> Path:
 
 
 @dataclass(frozen=True)
-class Place:
+class Location:
     """A file or store without links in its own path, and the folder that all of it must lie in.
 
     Attributes
@@ -57,7 +57,7 @@ class Place:
     _folders: set[Path] = field(default_factory=set, repr=False, compare=False)
 
     @classmethod
-    def of(cls, key: str, mount: str = "") -> Place:
+    def of(cls, key: str, mount: str = "") -> Location:
         """Resolve a key: two looks at its path, whatever the entry holds.
 
         Parameters
@@ -84,7 +84,7 @@ class Place:
         return cls(real, top)
 
     @classmethod
-    def alone(cls, path: Path) -> Place:
+    def alone(cls, path: Path) -> Location:
         """A file or store whose links must not lead out of the store itself."""
         real = Path(os.path.realpath(path))
         return cls(real, real)

@@ -12,8 +12,8 @@ from typing import Any
 
 from xdask_pipelines.access.describing.validation import Claim
 from xdask_pipelines.access.header import describe
-from xdask_pipelines.access.inside import Place
-from xdask_pipelines.access.remote import Compute, call_at_home
+from xdask_pipelines.access.home_calls import Compute, call_at_home
+from xdask_pipelines.access.location import Location
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.catalog.layouts import LAYOUTS, Holding
 from xdask_pipelines.catalog.manifest.columns import Listing
@@ -149,7 +149,7 @@ def describe_at_home(entries: Sequence[Asked]) -> tuple[dict[str, dict[str, Any]
     headers, rejected = {}, {}
     for asked in entries:
         try:
-            place = Place.of(asked.key, asked.mount)
+            place = Location.of(asked.key, asked.mount)
             if not place.path.exists():
                 rejected[asked.id] = "it is in the bucket and not on the mount: the import left it out; sync again"
                 continue

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from xdask_pipelines.access.inside import key_path
-from xdask_pipelines.access.remote import Compute, call_at_home
+from xdask_pipelines.access.home_calls import Compute, call_at_home
+from xdask_pipelines.access.location import key_path
 from xdask_pipelines.lustre.imports import Residency
 from xdask_pipelines.lustre.mount import residency_of_folder, residency_on_lustre, restore_on_lustre, unlink_below
 from xdask_pipelines.placement.worker.guard import region_path

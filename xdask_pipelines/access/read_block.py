@@ -26,9 +26,9 @@ from xdask_pipelines.access.decoding import decode_values
 from xdask_pipelines.access.describing import classic, hdf5
 from xdask_pipelines.access.describing.grib import read_messages
 from xdask_pipelines.access.describing.raw import Unusable
-from xdask_pipelines.access.inside import Place
+from xdask_pipelines.access.location import Location
 from xdask_pipelines.errors import AccessError, ChangedEntry
-from xdask_pipelines.placement.worker.guard import Ledger, at_home
+from xdask_pipelines.placement.worker.guard import ReadCounter, at_home
 
 #: Formats in which an entry is one file, compared by size and time of modification.
 FILES = frozenset({"netcdf4", classic.CLASSIC, "grib"})
@@ -37,7 +37,7 @@ Slices = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
-class Source:
+class StoredVariable:
     """What a leaf must know of the variable it reads.
 
     Attributes
@@ -56,7 +56,7 @@ class Source:
     dtype
         Dtype of the values, where joined entries decode to several; empty: as decoded.
     mount
-        Folder, relative to the Region's root, that no link may lead out of; see `inside.Place`.
+        Folder, relative to the Region's root, that no link may lead out of; see `location.Location`.
     """
 
     region: str
@@ -85,7 +85,7 @@ class Block:
     ``messages`` is for GRIB: offset and length of each message, of the shape of the block's leading dimensions and 2.
     """
 
-    source: Source
+    source: StoredVariable
     slices: Slices
     stored_bytes: int
     messages: np.ndarray | None = None
@@ -109,7 +109,7 @@ def read_block(block: Block) -> np.ndarray:
     """
     source = block.source
     with at_home(source.region) as ledger:
-        place = Place.of(source.key, source.mount)
+        place = Location.of(source.key, source.mount)
         path = place.path
         try:
             if source.format in FILES:
@@ -142,10 +142,10 @@ def read_block(block: Block) -> np.ndarray:
 
 def read_file(path: Path, variable: str, slices: Slices) -> np.ndarray:
     """Stored values of a block of a NetCDF-4 file on this machine, for tools and benchmarks."""
-    return _read_hdf5(path, variable, slices, Ledger())
+    return _read_hdf5(path, variable, slices, ReadCounter())
 
 
-def _check_unchanged(path: Path, source: Source, modified_ns: int, *, exact_size: bool) -> None:
+def _check_unchanged(path: Path, source: StoredVariable, modified_ns: int, *, exact_size: bool) -> None:
     size = path.stat().st_size if exact_size else source.size_bytes
     if modified_ns > source.modified_ns or (
         exact_size and (size, modified_ns) != (source.size_bytes, source.modified_ns)
@@ -159,7 +159,7 @@ def _check_unchanged(path: Path, source: Source, modified_ns: int, *, exact_size
 # ---- HDF5 -------------------------------------------------------------------------------------------------------
 
 
-def _read_hdf5(path: Path, name: str, slices: Slices, ledger: Ledger) -> np.ndarray:
+def _read_hdf5(path: Path, name: str, slices: Slices, ledger: ReadCounter) -> np.ndarray:
     with h5py.File(path, "r") as file:
         variable = hdf5.own_item(file, name)
         filters = _filters(variable)
@@ -244,7 +244,7 @@ def _paste(
 # ---- Zarr -------------------------------------------------------------------------------------------------------
 
 
-def _read_zarr(place: Place, source: Source, slices: Slices, ledger: Ledger) -> np.ndarray:
+def _read_zarr(place: Location, source: StoredVariable, slices: Slices, ledger: ReadCounter) -> np.ndarray:
     folder = place.below(source.variable)
     for name in (".zarray", ".zattrs") if source.format == "zarr2" else ("zarr.json",):
         with suppress(FileNotFoundError):
