@@ -48,19 +48,19 @@ def objects(number: int = ENTRIES) -> list[Any]:
     return list(islice(listed(), number))
 
 
-def holding() -> Any:
+def mount() -> Any:
     """The mount that they lie in."""
-    from xdask_pipelines.catalog.layouts import Holding
+    from xdask_pipelines.topology.mount import Mount
 
     licence = {"license": "CC-BY-4.0", "attribution": "Contains modified Copernicus Climate Change Service information"}
-    return Holding(dataset=DATASET, region=REGION, layout="era5-pds", mount="era5-pds", attributes=licence)
+    return Mount(dataset=DATASET, region=REGION, layout="era5-pds", path="era5-pds", attributes=licence)
 
 
 def parsed(listed: list[Any]) -> list[Any]:
     """Entries of objects."""
     from xdask_pipelines.catalog.layouts import parse
 
-    return [replace(entry, extent=(-180, -90, 180, 90)) for entry in parse(listed, holding())[0]]
+    return [replace(entry, extent=(-180, -90, 180, 90)) for entry in parse(listed, mount())[0]]
 
 
 def table(listed: list[Any]) -> Any:
@@ -139,7 +139,7 @@ def _fill(address: Path, listed: list[Any], stored: Callable[[], int]) -> None:
     from xdask_pipelines.catalog.layouts import fingerprint
 
     store, seconds = open_catalog(address.read_text()), 0.0
-    place = {"dataset": DATASET, "region": REGION, "holdings": fingerprint([holding()])}
+    place = {"dataset": DATASET, "region": REGION, "holdings": fingerprint([mount()])}
     for start in range(0, len(listed), _CHUNK):
         some = listed[start : start + _CHUNK]
         entries = parsed(some)

@@ -46,13 +46,13 @@ def _diff(share: float) -> Callable[[str], Callable[[Path], Callable[[], Any]]]:
             from xdask_pipelines.catalog.manifest.streams import Packed
             from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 
-            catalog, night, holding = million.catalog(folder, store), _night(folder, share), million.holding()
-            plan_sync([(holding, million.objects(1))], Committed())  # what is imported late is there
+            catalog, night, mount = million.catalog(folder, store), _night(folder, share), million.mount()
+            plan_sync([(mount, million.objects(1))], Committed())  # what is imported late is there
             catalog.generation(DATASET, REGION)
 
             def run() -> int:
                 listing = Packed([night.read_bytes()])
-                plan = plan_sync([(holding, listing)], catalog.manifest(DATASET, REGION))
+                plan = plan_sync([(mount, listing)], catalog.manifest(DATASET, REGION))
                 if share:
                     commit_sync(catalog, plan, {})
                 return len(plan.added) + len(plan.changed) + len(plan.removed)

@@ -31,7 +31,7 @@ from xdask_pipelines.access.write import write_here
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sync import commit_sync
 from xdask_pipelines.errors import AccessError, XdaskError
-from xdask_pipelines.lustre.mount import unlink_below
+from xdask_pipelines.lustre.mount_files import unlink_below
 from xdask_pipelines.placement import compute
 
 FIELD = field(range(4))

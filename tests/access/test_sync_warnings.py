@@ -10,8 +10,9 @@ import pytest
 from tests.support.catalog_helpers import CMIP6, plan, write
 from xdask_pipelines.access.sync_warnings import doubts
 from xdask_pipelines.catalog import Catalog, open_catalog
-from xdask_pipelines.catalog.layouts import Holding, Quarantined
+from xdask_pipelines.catalog.layouts import Quarantined
 from xdask_pipelines.catalog.sync import commit_sync
+from xdask_pipelines.topology.mount import Mount
 
 SERIES = "cmip6/CMIP/MOHC/UKESM1-0-LL/historical/r1i1p1f2/Amon/tas/gn"
 
@@ -27,10 +28,10 @@ def store(root: Path, version: str) -> Path:
     return root / SERIES / version
 
 
-def sync(catalog: Catalog, root: Path, holding: Holding = CMIP6) -> tuple[str, ...]:
-    made = plan(catalog, root, holding)
+def sync(catalog: Catalog, root: Path, mount: Mount = CMIP6) -> tuple[str, ...]:
+    made = plan(catalog, root, mount)
     commit_sync(catalog, made, {entry.id: {} for entry in made.to_describe})
-    return doubts(made, catalog, [holding], made.quarantined)
+    return doubts(made, catalog, [mount], made.quarantined)
 
 
 def test_chunks_that_are_gone_from_a_store_that_stays_are_told_once(catalog: Catalog, tmp_path: Path):

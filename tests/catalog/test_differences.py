@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from tests.support.catalog_helpers import ERA5, era5, plan, stored, write
 from xdask_pipelines.catalog import Change, open_catalog
-from xdask_pipelines.catalog.layouts import Holding, fingerprint
+from xdask_pipelines.catalog.layouts import fingerprint
 from xdask_pipelines.catalog.manifest.differences import _of_everything, _of_what_changed, differences
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.catalog.manifest.streams import Packed
 from xdask_pipelines.catalog.sqlite.sqlite_schema import _SINCE_3
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
+from xdask_pipelines.topology.mount import Mount
 
 PLACE = {"dataset": "era5", "region": "us-east-1"}
 #: Good paths, a path of no entry, an ignored file, a folder, a damaged month, and a file with an unusable name.
@@ -23,7 +24,7 @@ PATHS = (
     *("era5-pds/notes.txt", "era5-pds/2011/01/main.nc", "era5-pds/2011/", "era5-pds/2011/13/data/t.nc"),
 )
 #: Stores beside and in one another, halves of stores, and what belongs to none.
-STORES = Holding(dataset="era5", region="us-east-1", layout="arco-zarr", mount="arco")
+STORES = Mount(dataset="era5", region="us-east-1", layout="arco-zarr", path="arco")
 STORED = (
     *(f"arco/{s}/{name}" for s in ("a", "a/b", "a-c") for name in (".zmetadata", "zarr.json", "t/zarr.json", "t/0")),
     *("arco/notes.txt", "arco/.zgroup", "arco/a/"),
@@ -54,12 +55,12 @@ def listing(found: dict[str, tuple[int, str]], problem: bool) -> list[StoredObje
 @given(nights=NIGHTS, problem=st.booleans())
 def test_looking_at_what_changed_finds_what_looking_at_all_finds(
     tmp_path_factory: pytest.TempPathFactory,
-    nights: tuple[Holding, dict[str, tuple[int, str]], dict[str, tuple[int, str]], bool, set[int]],
+    nights: tuple[Mount, dict[str, tuple[int, str]], dict[str, tuple[int, str]], bool, set[int]],
     problem: bool,
 ):
-    holding, first, second, similar, rejected = nights
+    mount, first, second, similar, rejected = nights
     catalog = open_catalog(f"sqlite://{tmp_path_factory.mktemp('catalog')}/catalog.sqlite")
-    made = plan_sync([(holding, listing(first, problem))], catalog.manifest(**PLACE))
+    made = plan_sync([(mount, listing(first, problem))], catalog.manifest(**PLACE))
     bad = {entry.id: "unreadable" for i, entry in enumerate(made.to_describe) if i in rejected}
     commit_sync(catalog, made, {}, rejected=bad)
     committed = catalog.manifest(**PLACE)
@@ -67,8 +68,8 @@ def test_looking_at_what_changed_finds_what_looking_at_all_finds(
     assert all(any(f"{item.key}/".startswith(f"{key}/") for key in found) for item in committed.objects)
     if similar:
         second = {**first, **dict(list(second.items())[:2])}
-    mounts = [(holding, Packed.of(listing(second, not problem)))]
-    holdings = fingerprint([holding])
+    mounts = [(mount, Packed.of(listing(second, not problem)))]
+    holdings = fingerprint([mount])
     little = _of_what_changed(mounts, committed, holdings)
     much = _of_everything(mounts, committed, holdings)
 
@@ -116,7 +117,7 @@ def test_another_description_of_the_mount_looks_at_everything_once(tmp_path: Pat
     catalog = open_catalog(f"sqlite://{tmp_path}/catalog.sqlite")
     objects = [stored(f"era5-pds/2011/{month:02}/data/t.nc") for month in range(1, 13)]
     commit_sync(catalog, plan_sync([(ERA5, objects)], catalog.manifest(**PLACE)), {})
-    excluded = Holding(**{**ERA5.__dict__, "exclude": frozenset({"2011/03/data/t.nc"})})
+    excluded = Mount(**{**ERA5.__dict__, "exclude": frozenset({"2011/03/data/t.nc"})})
     made = plan_sync([(excluded, objects)], catalog.manifest(**PLACE))
     assert (len(made.removed), made.unchanged, made.redescribed) == (1, 11, True)
     assert made.gone == (), "what is excluded is there: nothing is to be removed from a mount"

@@ -12,9 +12,9 @@ import pytest
 
 from tests.support.catalog_helpers import CMIP6, ERA5, plan, stored, write
 from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
-from xdask_pipelines.catalog.layouts import Holding
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 from xdask_pipelines.errors import CatalogError, StaleWriter, SuspiciousPlan
+from xdask_pipelines.topology.mount import Mount
 
 SPAWN = multiprocessing.get_context("spawn")
 PLACE = {"dataset": "era5", "region": "us-east-1"}
@@ -38,8 +38,8 @@ def month(root: Path, number: int) -> Path:
     return root / f"era5-pds/2011/{number:02}/data/t.nc"
 
 
-def sync(catalog: Catalog, root: Path, holding: Holding = ERA5) -> int:
-    made = plan(catalog, root, holding)
+def sync(catalog: Catalog, root: Path, mount: Mount = ERA5) -> int:
+    made = plan(catalog, root, mount)
     return commit_sync(catalog, made, {entry.id: {"read": entry.etag} for entry in made.to_describe})
 
 
@@ -90,12 +90,12 @@ def test_a_file_that_was_only_touched_keeps_its_digest_and_is_noticed(catalog: C
 
 def test_a_changed_description_of_the_dataset_reaches_unchanged_files(catalog: Catalog, root: Path):
     sync(catalog, root)
-    excerpt = Holding(**{**ERA5.__dict__, "excerpt": True, "attributes": {"license": "CC-BY-4.0"}})
+    excerpt = Mount(**{**ERA5.__dict__, "excerpt": True, "attributes": {"license": "CC-BY-4.0"}})
     made = plan(catalog, root, excerpt)
     assert len(made.changed) == 12
     commit_sync(catalog, made, {})
     assert all(entry.excerpt for entry in catalog.search(license="CC-BY-4.0"))
-    retracted = Holding(**{**excerpt.__dict__, "exclude": frozenset({"2011/03/data/t.nc"})})
+    retracted = Mount(**{**excerpt.__dict__, "exclude": frozenset({"2011/03/data/t.nc"})})
     assert len(plan(catalog, root, retracted).removed) == 1
 
 
@@ -105,9 +105,9 @@ def test_several_mounts_of_one_dataset_are_one_sync(catalog: Catalog, tmp_path: 
     from xdask_pipelines.catalog.manifest.listing import list_folder
 
     mounts = [
-        Holding(dataset="cmip6", region="r", layout="cmip6-pds", mount=f"cmip6/{a}") for a in ("CMIP", "ScenarioMIP")
+        Mount(dataset="cmip6", region="r", layout="cmip6-pds", path=f"cmip6/{a}") for a in ("CMIP", "ScenarioMIP")
     ]
-    made = plan_sync([(h, list_folder(tmp_path, h.mount, {})) for h in mounts], catalog.manifest("cmip6", "r"))
+    made = plan_sync([(h, list_folder(tmp_path, h.path, {})) for h in mounts], catalog.manifest("cmip6", "r"))
     commit_sync(catalog, made, {})
     assert set(catalog.facets("activity_id")["activity_id"]) == {"CMIP", "ScenarioMIP"}
     with pytest.raises(CatalogError, match="mounts of one dataset in one Region"):

@@ -67,7 +67,7 @@ class Aws:
 
     def bring(self) -> ImportReport:
         (mount,) = self.topology.mounts("era5", EAST)
-        return self.lustre.import_changes(EAST, mount.mount, mount.source, self.said.append)
+        return self.lustre.import_changes(mount, self.said.append)
 
     def sync(self, **options: Any) -> Synced:
         run = partial(compute, self.client)
@@ -235,8 +235,8 @@ def test_a_request_whose_answer_is_lost_begins_one_task_only(aws: Aws, months: d
 
         proxy.fault = lose
         fsx = boto3.session.Session().client("fsx", region_name=EAST, endpoint_url=proxy.url)
-        FsxLustre(lambda region: fsx, aws.lustre.mount, poll_seconds=0).import_changes(
-            EAST, aws.mount.name, aws.url, aws.said.append
+        FsxLustre(lambda region: fsx, aws.lustre.files, poll_seconds=0).import_changes(
+            aws.topology.mounts("era5", EAST)[0], aws.said.append
         )
     assert lost
     assert aws.twin.created == 1

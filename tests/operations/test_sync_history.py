@@ -147,7 +147,7 @@ def test_a_dry_run_by_hand_is_an_observation(site: Site):
 def test_imports_to_the_mounts_are_recorded_where_they_ran(site: Site, monkeypatch: pytest.MonkeyPatch):
     site.month(1)
     report = ImportReport(region=EAST, mount=site.folder.name, state="SUCCEEDED", files=7, failed=1, detail="one fails")
-    lustre = SimpleNamespace(import_changes=lambda *_: report, forget=lambda *_: 0)
+    lustre = SimpleNamespace(imports=True, import_changes=lambda *_: report, forget=lambda *_: 0)
     monkeypatch.setattr(upkeep, "lustre_of", lambda topology: lambda compute: lustre)
     site.topology = site.topology.model_copy(update={"profile": "attached"})
     site.sync()

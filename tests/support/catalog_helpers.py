@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from xdask_pipelines.catalog import Catalog, Entry
-from xdask_pipelines.catalog.layouts import Cmip6Pds, Holding
+from xdask_pipelines.catalog.layouts import Cmip6Pds
 from xdask_pipelines.catalog.manifest.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.sync import SyncPlan, plan_sync
+from xdask_pipelines.topology.mount import Mount
 
-ERA5 = Holding(dataset="era5", region="us-east-1", layout="era5-pds", mount="era5-pds")
+ERA5 = Mount(dataset="era5", region="us-east-1", layout="era5-pds", path="era5-pds")
 ERA5_PLACE = {"dataset": "era5", "region": "us-east-1"}
-CMIP6 = Holding(dataset="cmip6", region="us-west-2", layout="cmip6-pds", mount="cmip6")
+CMIP6 = Mount(dataset="cmip6", region="us-west-2", layout="cmip6-pds", path="cmip6")
 
 
 def era5(month: str, variable: str = "air_temperature", **changes: Any) -> Entry:
@@ -69,8 +70,8 @@ def write(root: Path, key: str, content: bytes = b"content") -> Path:
     return path
 
 
-def plan(catalog: Catalog, root: Path, holding: Holding = ERA5, **options: Any) -> SyncPlan:
+def plan(catalog: Catalog, root: Path, mount: Mount = ERA5, **options: Any) -> SyncPlan:
     """Plan a sync of a folder against the catalog, as the higher floor does."""
-    committed = catalog.manifest(holding.dataset, holding.region)
+    committed = catalog.manifest(mount.dataset, mount.region)
     known = {item.key: item for item in committed.objects}
-    return plan_sync([(holding, list_folder(root, holding.mount, known))], committed, **options)
+    return plan_sync([(mount, list_folder(root, mount.path, known))], committed, **options)

@@ -1,6 +1,6 @@
 """The files of a mount, touched by a worker of its Region.
 
-Belongs here: running what `lustre.mount` does at home. Does not belong here: what is done (lustre), listing (sync).
+Belongs here: running what `lustre.mount_files` does at home. Does not belong here: what is done (lustre), listing (sync).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from xdask_pipelines.access.home_calls import Compute, call_at_home
 from xdask_pipelines.access.location import key_path
 from xdask_pipelines.lustre.imports import Residency
-from xdask_pipelines.lustre.mount import residency_of_folder, residency_on_lustre, restore_on_lustre, unlink_below
+from xdask_pipelines.lustre.mount_files import residency_of_folder, residency_on_lustre, restore_on_lustre, unlink_below
 from xdask_pipelines.placement.worker.guard import region_path
 
 T = TypeVar("T")
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class MountAtHome:
-    """See `lustre.mount.Mount`, which this is, for every method.
+    """See `lustre.mount_files.MountFiles`, which this is, for every method.
 
     Parameters
     ----------

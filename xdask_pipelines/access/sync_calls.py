@@ -15,15 +15,16 @@ from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.home_calls import Compute, call_at_home
 from xdask_pipelines.access.location import Location
 from xdask_pipelines.catalog import Entry
-from xdask_pipelines.catalog.layouts import LAYOUTS, Holding
+from xdask_pipelines.catalog.layouts import LAYOUTS
 from xdask_pipelines.catalog.manifest.columns import Listing
 from xdask_pipelines.catalog.manifest.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.manifest.streams import Packed
-from xdask_pipelines.catalog.sources.bucket import Bucket, list_bucket
+from xdask_pipelines.catalog.sources.bucket import list_bucket
 from xdask_pipelines.catalog.sources.inventory import read_inventory
 from xdask_pipelines.errors import CatalogError, XdaskError
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.worker.guard import region_path
+from xdask_pipelines.topology.mount import Mount
 
 _HEADERS_A_CALL = 50
 
@@ -32,8 +33,7 @@ _HEADERS_A_CALL = 50
 
 
 def listed(
-    holdings: Sequence[Holding],
-    buckets: Sequence[Bucket | None],
+    mounts: Sequence[Mount],
     region: str,
     known: Packed,
     compute: Compute,
@@ -42,21 +42,19 @@ def listed(
 
     Parameters
     ----------
-    holdings, buckets
-        Mounts of one Region, and for each the bucket that says what there is; None where the mount itself does.
-    region
-        Their Region.
+    mounts, region
+        Mounts of one Region.
     known
         Objects of the last commit: their digests hold for files that have not changed since.
     compute
         Runs lazy calls in the pools.
     """
-    by_key = {o.key: o for o in known} if None in buckets else {}
+    by_key = {} if all(mount.from_bucket for mount in mounts) else {o.key: o for o in known}
     calls = [
-        call_at_home("list", region, list_bucket_at_home, bucket, holding.mount)
-        if bucket
-        else call_at_home("list", region, list_at_home, holding.mount, by_key)
-        for holding, bucket in zip(holdings, buckets, strict=True)
+        call_at_home("list", region, list_bucket_at_home, mount)
+        if mount.from_bucket
+        else call_at_home("list", region, list_at_home, mount.path, by_key)
+        for mount in mounts
     ]
     answers, evidence = compute(*calls)
     taken = [when for _, when in answers if when is not None]
@@ -68,17 +66,17 @@ def list_at_home(mount: str, known: Mapping[str, StoredObject]) -> tuple[bytes, 
     return Listing.of(list_folder(region_path(""), mount, known)).packed(), None
 
 
-def list_bucket_at_home(bucket: Bucket, mount: str) -> tuple[bytes, datetime | None]:
-    """Objects of a bucket, packed, listed on a worker of its Region; and the time of the inventory if one was read."""
-    if bucket.inventory:
-        objects, taken = read_inventory(bucket, mount)
+def list_bucket_at_home(mount: Mount) -> tuple[bytes, datetime | None]:
+    """Objects of a bucket, packed, listed on a worker of its Region; and when its inventory was taken, if one is read."""
+    if mount.inventory:
+        objects, taken = read_inventory(mount)
         return Listing.of(objects).packed(), taken
-    return Listing.of(list_bucket(bucket, mount)).packed(), None
+    return Listing.of(list_bucket(mount)).packed(), None
 
 
-def check_mounted(region: str, mounts: Sequence[str], compute: Compute) -> None:
+def check_mounted(region: str, mounts: Sequence[Mount], compute: Compute) -> None:
     """Refuse to go on where a mount is not there; see `check_mounted_at_home`."""
-    compute(call_at_home("mounted", region, check_mounted_at_home, region, mounts))
+    compute(call_at_home("mounted", region, check_mounted_at_home, region, [mount.path for mount in mounts]))
 
 
 def check_mounted_at_home(region: str, mounts: Sequence[str]) -> None:
@@ -101,7 +99,7 @@ def check_mounted_at_home(region: str, mounts: Sequence[str]) -> None:
 
 
 def read_headers(
-    wanted: Sequence[Entry], region: str, mounts: Sequence[str], compute: Compute
+    wanted: Sequence[Entry], region: str, mounts: Sequence[Mount], compute: Compute
 ) -> tuple[dict[str, Mapping[str, Any]], dict[str, str], Evidence]:
     """Headers of entries of a Region by id, and the reasons why some cannot be read; each lies in one of the mounts."""
     asked = [_asked(entry, mounts) for entry in wanted]
@@ -136,11 +134,11 @@ class Asked:
     claim: Claim
 
 
-def _asked(entry: Entry, mounts: Sequence[str]) -> Asked:
+def _asked(entry: Entry, mounts: Sequence[Mount]) -> Asked:
     content = LAYOUTS[entry.layout].content(entry.variable, entry.facets)
     period = None if entry.time_start is None or entry.time_end is None else (entry.time_start, entry.time_end)
     claim = Claim(content.names, period, content.timeless, content.step_seconds)
-    mount = next((mount for mount in mounts if f"{entry.key}/".startswith(f"{mount}/")), "")
+    mount = next((mount.path for mount in mounts if mount.holds(entry.key)), "")
     return Asked(entry.id, entry.key, mount, entry.format, entry.size_bytes, claim)
 
 

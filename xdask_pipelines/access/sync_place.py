@@ -17,15 +17,14 @@ from xdask_pipelines.access.lease_holder import held
 from xdask_pipelines.access.sync_calls import check_mounted, listed, read_headers
 from xdask_pipelines.access.sync_warnings import doubts
 from xdask_pipelines.catalog import Catalog, Entry, Lease
-from xdask_pipelines.catalog.layouts import Holding, Quarantined
+from xdask_pipelines.catalog.layouts import Quarantined
 from xdask_pipelines.catalog.manifest.streams import Packed
-from xdask_pipelines.catalog.sources.bucket import Bucket
 from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
 from xdask_pipelines.lustre import LustreFileSystem, Tell
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology import Topology
-from xdask_pipelines.topology.stanzas import Dataset
+from xdask_pipelines.topology.mount import Mount
 
 
 @dataclass(frozen=True)
@@ -74,23 +73,20 @@ class PlacePlan:
     ----------
     plan
         The difference to the last commit.
-    holdings
-        Mounts of the dataset in the Region.
+    mounts
+        Those of the dataset in the Region.
     listed
         Objects of each mount.
     as_of
         Time of the oldest inventory that stood for a listing; None if all was listed now.
-    from_buckets
-        Whether buckets say what there is, so that the mounts have to follow.
     evidence
         Where was listed.
     """
 
     plan: SyncPlan
-    holdings: tuple[Holding, ...]
+    mounts: tuple[Mount, ...]
     listed: tuple[Packed, ...]
     as_of: datetime | None
-    from_buckets: bool
     evidence: Evidence
 
 
@@ -153,12 +149,10 @@ def plan_place(
     Parameters are those of `sync_place`, and so are errors.
     """
     mounts = topology.mounts(dataset, region)
-    holdings = tuple(holding_of(region, mount) for mount in mounts)
-    buckets = [_bucket(topology, region, mount) for mount in mounts]
     committed = catalog.manifest(dataset, region)
-    found, as_of, evidence = listed(holdings, buckets, region, committed.objects, compute)
-    plan = plan_sync(zip(holdings, found, strict=True), committed, full=full, accept=accept)
-    return PlacePlan(plan, holdings, tuple(found), as_of, any(buckets), evidence)
+    found, as_of, evidence = listed(mounts, region, committed.objects, compute)
+    plan = plan_sync(zip(mounts, found, strict=True), committed, full=full, accept=accept)
+    return PlacePlan(plan, mounts, tuple(found), as_of, evidence)
 
 
 def commit_place(
@@ -181,8 +175,8 @@ def commit_place(
     lease
         Lease of the place, taken before the plan was made; it ends here.
     """
-    plan, mounts = place.plan, [holding.mount for holding in place.holdings]
-    if place.from_buckets and not plan.nothing_to_do:
+    plan, mounts = place.plan, place.mounts
+    if any(mount.from_bucket for mount in mounts) and not plan.nothing_to_do:
         check_mounted(plan.region, mounts, compute)
     # Before the commit: a sync that is killed here finds the same again. A chunk that stayed would be read as data.
     lustre.forget(plan.region, plan.gone)
@@ -204,7 +198,7 @@ def commit_place(
         quarantined=quarantined,
         warnings=(
             *_header_warnings(plan.to_describe, headers),
-            *doubts(plan, catalog, place.holdings, quarantined),
+            *doubts(plan, catalog, mounts, quarantined),
         ),
         objects=sum(map(len, place.listed)),
         size_bytes=sum(group.size_bytes for group in place.listed),
@@ -235,29 +229,6 @@ def _header_warnings(entries: Sequence[Entry], headers: Mapping[str, Mapping[str
     for entry in entries:
         for text in headers.get(entry.id, {}).get("warnings", ()):
             yield f"{entry.key}: {text}"
-
-
-def holding_of(region: str, mount: Dataset) -> Holding:
-    """A mount of the topology as the catalog's layouts know it."""
-    said = {"license": mount.license, "attribution": mount.attribution}
-    return Holding(
-        dataset=mount.name,
-        region=region,
-        layout=mount.layout,
-        mount=mount.mount,
-        excerpt=mount.excerpt,
-        attributes={name: text for name, text in said.items() if text},
-        exclude=frozenset(mount.exclude),
-        pattern=mount.pattern or "",
-        variable=mount.variable or "",
-    )
-
-
-def _bucket(topology: Topology, region: str, mount: Dataset) -> Bucket | None:
-    """The bucket that says what there is; None where the mount itself does."""
-    if topology.profile == "local" or mount.source is None:
-        return None
-    return Bucket(url=mount.source, region=region, anonymous=mount.anonymous, inventory=mount.inventory or "")
 
 
 def _digest(*texts: str) -> str:

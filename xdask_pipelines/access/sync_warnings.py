@@ -11,16 +11,17 @@ from typing import Any
 
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.entry import version_order
-from xdask_pipelines.catalog.layouts import LAYOUTS, Holding, Quarantined, Reading
+from xdask_pipelines.catalog.layouts import LAYOUTS, Quarantined, Reading
 from xdask_pipelines.catalog.series import are_replicas, replica_difference
 from xdask_pipelines.catalog.sync import SyncPlan
+from xdask_pipelines.topology.mount import Mount
 
 #: Each older version is a question to the catalog.
 _MOST_QUESTIONS = 100
 
 
 def doubts(
-    plan: SyncPlan, catalog: Catalog, holdings: Sequence[Holding], quarantined: Sequence[Quarantined]
+    plan: SyncPlan, catalog: Catalog, mounts: Sequence[Mount], quarantined: Sequence[Quarantined]
 ) -> tuple[str, ...]:
     """Chunks that are gone from stores that stay, older versions that are current because the newest cannot be used, and
     replicas in other Regions that are not the same.
@@ -31,14 +32,14 @@ def doubts(
         Of the sync.
     catalog
         After its commit.
-    holdings
+    mounts
         The mounts.
     quarantined
         What is not catalogued, unreadable files among them.
     """
     return (
         *_holes(plan),
-        *islice(_older_versions(catalog, holdings, quarantined), _MOST_QUESTIONS),
+        *islice(_older_versions(catalog, mounts, quarantined), _MOST_QUESTIONS),
         *_replicas(catalog, plan.to_describe[:_MOST_QUESTIONS]),
     )
 
@@ -73,16 +74,16 @@ def _holes(plan: SyncPlan) -> Iterator[str]:
         )
 
 
-def _older_versions(catalog: Catalog, holdings: Sequence[Holding], quarantined: Sequence[Quarantined]) -> Iterator[str]:
+def _older_versions(catalog: Catalog, mounts: Sequence[Mount], quarantined: Sequence[Quarantined]) -> Iterator[str]:
     names = catalog.names().keys() if quarantined else set()
     for bad in quarantined:
-        holding = next((h for h in holdings if bad.key.startswith(f"{h.mount}/")), None)
-        said = LAYOUTS[holding.layout].read(bad.key, holding) if holding else None
-        if holding is None or not isinstance(said, Reading) or not said.version or holding.excludes(bad.key):
+        mount = next((mount for mount in mounts if mount.holds(bad.key)), None)
+        said = LAYOUTS[mount.layout].read(bad.key, mount) if mount else None
+        if mount is None or not isinstance(said, Reading) or not said.version or mount.excludes(bad.key):
             continue
         if not said.facets.keys() <= names:
             continue  # no entry has these
-        place = {"dataset": holding.dataset, "region": holding.region, "layout": holding.layout}
+        place = {"dataset": mount.dataset, "region": mount.region, "layout": mount.layout}
         query: dict[str, Any] = {**said.facets, **place}
         for entry in catalog.search(**query):
             if version_order(entry.version) < version_order(said.version):

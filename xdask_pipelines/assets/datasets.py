@@ -60,7 +60,7 @@ def _lustre_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefini
         key=lustre_key(name, region),
         group_name=GROUP,
         description=f"Mounts of {name} in {region}, brought up to date with their buckets: "
-        + ", ".join(f"{m.mount} from {m.source or 'nowhere: a folder of its own'}" for m in mounts),
+        + ", ".join(f"{m.path} from {m.source or 'nowhere: a folder of its own'}" for m in mounts),
         kinds={"lustre"},
         pool=_slot(region),
         freshness_policy=_FRESHNESS,
@@ -70,7 +70,7 @@ def _lustre_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefini
         context: dg.AssetExecutionContext, lustre: dg.ResourceParam[LustreWith], pools: dg.ResourceParam[Pools]
     ) -> dg.MaterializeResult[Any]:
         with explained(), lent(pools, [region], context.log.info) as compute:
-            reports = [lustre(compute).import_changes(region, m.mount, m.source, context.log.info) for m in mounts]
+            reports = [lustre(compute).import_changes(mount, context.log.info) for mount in mounts]
         for report in reports:
             if report.failed:
                 context.log.warning(f"{report.failed} files of {report.mount} were not imported: {report.detail}")

@@ -39,8 +39,8 @@ def address_of(topology: Topology) -> Callable[[Entry], str]:
 
     def address(entry: Entry) -> str:
         for mount in topology.mounts(entry.dataset, entry.region):
-            if topology.profile != "local" and mount.source and entry.key.startswith(f"{mount.mount}/"):
-                return mount.source.rstrip("/") + entry.key[len(mount.mount) :]
+            if mount.from_bucket and mount.holds(entry.key):
+                return mount.source.rstrip("/") + entry.key[len(mount.path) :]
         return f"file://{topology.data_folder(entry.region) / entry.key}"  # intake-esm opens Zarr stores by URL alone
 
     return address

@@ -16,11 +16,12 @@ from typing import Any
 from xdask_pipelines.catalog.backend import Change, Committed, Lease, ManifestChange
 from xdask_pipelines.catalog.catalog import Catalog
 from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.layouts import Holding, Quarantined
+from xdask_pipelines.catalog.layouts import Quarantined
 from xdask_pipelines.catalog.manifest.differences import Differences, Mounts, differences
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.catalog.manifest.streams import Packed, digest_of
 from xdask_pipelines.errors import CatalogError, SuspiciousPlan
+from xdask_pipelines.topology.mount import Mount
 
 _FEW_REMOVALS = 10
 _REMOVED_SHARE = 0.2
@@ -106,7 +107,7 @@ class SyncPlan:
 
 
 def plan_sync(
-    listings: Iterable[tuple[Holding, Iterable[StoredObject]]],
+    listings: Iterable[tuple[Mount, Iterable[StoredObject]]],
     committed: Committed,
     *,
     full: bool = False,
@@ -133,8 +134,8 @@ def plan_sync(
     CatalogError
         Listings are not sorted, or of several places.
     """
-    mounts = [(holding, Packed.of(objects)) for holding, objects in listings]
-    if len({(holding.dataset, holding.region) for holding, _ in mounts}) != 1:
+    mounts = [(mount, Packed.of(objects)) for mount, objects in listings]
+    if len({(mount.dataset, mount.region) for mount, _ in mounts}) != 1:
         raise CatalogError("A sync is of the mounts of one dataset in one Region; give at least one, and no others")
     found = differences(mounts, committed, full=full)
     place = mounts[0][0]
@@ -242,11 +243,11 @@ def _without(plan: SyncPlan, rejected: Sequence[Entry]) -> ManifestChange:
 
 
 def _suspicions(plan: SyncPlan, mounts: Mounts, committed: Committed) -> Iterable[str]:
-    for holding, objects in mounts:
+    for mount, objects in mounts:
         # Empty objects that stand for folders outlive the files in them.
         empty = not any(len(part.usable()) for part in objects.parts())
-        if empty and any(len(part.below(holding.mount)) for part in committed.objects.parts()):
-            yield f"{holding.mount} is empty, and was not at the last sync"
+        if empty and any(len(part.below(mount.path)) for part in committed.objects.parts()):
+            yield f"{mount.path} is empty, and was not at the last sync"
     held = committed.entries
     if _too_many(len(plan.removed), held):
         yield f"{len(plan.removed)} of {held} entries would be removed"

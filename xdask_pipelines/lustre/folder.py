@@ -7,30 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.lustre.imports import ImportReport, Residency, Tell
-from xdask_pipelines.lustre.mount import Mount
+from xdask_pipelines.lustre.mount_files import MountFiles
+from xdask_pipelines.topology.mount import Mount
 
 
 @dataclass(frozen=True)
 class FolderLustre:
     """Nothing has to be moved: the folder is both bucket and mount. It is looked at where it lies."""
 
-    mount: Mount
+    files: MountFiles
+    imports: ClassVar[bool] = False
 
-    def import_changes(self, region: str, mount: str, source: str | None, tell: Tell) -> ImportReport:
+    def import_changes(self, mount: Mount, tell: Tell) -> ImportReport:
         """Report what the folder holds."""
-        found = self.mount.residency(region, [mount])
+        found = self.files.residency(mount.region, [mount.path])
         if not found.resident_files:
             raise XdaskError(
-                f"The folder {mount} of {region} holds no files. Put the data there, or take the dataset out "
+                f"The folder {mount.path} of {mount.region} holds no files. Put the data there, or take the dataset out "
                 "of regions.yaml."
             )
-        stands_for = f", standing in for {source}" if source else ""
+        stands_for = f", standing in for {mount.source}" if mount.source else ""
         size = f"{found.resident_files} files, {found.resident_bytes / 1e6:.1f} MB"
-        tell(f"{region}: folder {mount}{stands_for} holds {size}; nothing to import")
-        return ImportReport(region, mount, "SUCCEEDED", found.resident_files)
+        tell(f"{mount.region}: folder {mount.path}{stands_for} holds {size}; nothing to import")
+        return ImportReport(mount.region, mount.path, "SUCCEEDED", found.resident_files)
 
     def forget(self, region: str, keys: Sequence[str]) -> int:
         """Remove nothing: a file that is gone from the folder is gone."""
@@ -38,10 +41,10 @@ class FolderLustre:
 
     def residency(self, region: str, keys: Sequence[str]) -> Residency:
         """All that is in the folder is there."""
-        return self.mount.residency(region, keys)
+        return self.files.residency(region, keys)
 
     def warm(self, region: str, keys: Sequence[str], tell: Tell) -> Residency:
         """Nothing has to be fetched."""
-        found = self.mount.residency(region, keys)
+        found = self.files.residency(region, keys)
         tell(f"{region}: {found.resident_files} files are in the folder already")
         return found

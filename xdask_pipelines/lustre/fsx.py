@@ -1,7 +1,7 @@
 """FSx for Lustre: imports from a linked bucket, through the AWS API; what is on the mount, through Lustre itself.
 
 Belongs here: associations, import tasks and their ends. Does not belong here: what files mean (catalog), the commands on
-the mount (lustre.mount).
+the mount (lustre.mount_files).
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.lustre.imports import ImportReport, Residency, Tell
-from xdask_pipelines.lustre.mount import Mount
+from xdask_pipelines.lustre.mount_files import MountFiles
+from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import IMPORT_REPORTS
 
 _IMPORT = "IMPORT_METADATA_FROM_REPOSITORY"
@@ -33,8 +34,8 @@ class FsxLustre:
     ----------
     client_of
         ``client_of(region)``: client of the FSx API there.
-    mount
-        Reaches the files of a mount.
+    files
+        Reaches the files of the mounts.
     poll_seconds
         Between two looks at a task.
     wait
@@ -42,20 +43,22 @@ class FsxLustre:
     """
 
     client_of: Callable[[str], Any]
-    mount: Mount
+    files: MountFiles
+    imports: ClassVar[bool] = True
     poll_seconds: float = 15.0
     wait: Callable[[float], None] = sleep
 
-    def import_changes(self, region: str, mount: str, source: str | None, tell: Tell) -> ImportReport:
+    def import_changes(self, mount: Mount, tell: Tell) -> ImportReport:
         """Run an import task to its end, or wait for one of the same bucket that runs already."""
-        if source is None:
-            return ImportReport(region, mount, "SUCCEEDED", 0, detail="no bucket is linked: the mount is the data")
+        region, source = mount.region, mount.source
+        if not source:
+            return ImportReport(region, mount.path, "SUCCEEDED", 0, detail="no bucket is linked: the mount is the data")
         client = self.client_of(region)
         try:
-            association = self._association(client, region, mount, source)
+            association = self._association(client, mount)
             task = self._unfinished(client, association) or self._begun(client, association, region, tell)
             tell(f"{region}: import of {source} is task {task['TaskId']}")
-            return _report(region, mount, source, self._ended(client, task, region, tell))
+            return _report(mount, self._ended(client, task, region, tell))
         except (BotoCoreError, ClientError) as error:
             raise XdaskError(
                 f"FSx in {region} refused the import of {source}: {error}; nothing was changed. It needs "
@@ -82,11 +85,11 @@ class FsxLustre:
                     f"so that nothing is removed from {folder}. Take DELETED out of its AutoExportPolicy: a mount that is "
                     "read must not change its bucket"
                 )
-        return self.mount.unlink(region, keys)
+        return self.files.unlink(region, keys)
 
     def residency(self, region: str, keys: Sequence[str]) -> Residency:
         """What of these is on the mount."""
-        return self.mount.residency(region, keys)
+        return self.files.residency(region, keys)
 
     def warm(self, region: str, keys: Sequence[str], tell: Tell) -> Residency:
         """Fetch what is not on the mount yet, and wait for it.
@@ -97,7 +100,7 @@ class FsxLustre:
             Nothing moved for two hours.
         """
         before = left = self.residency(region, keys)
-        self.mount.restore(region, keys)
+        self.files.restore(region, keys)
         moved = monotonic()
         while left.released_files:
             tell(f"{region}: {left.released_files} files, {left.released_bytes / 1e9:.2f} GB still to be fetched")
@@ -124,12 +127,14 @@ class FsxLustre:
                 return
             asked = {"NextToken": page["NextToken"]}
 
-    def _association(self, client: Any, region: str, mount: str, source: str) -> Mapping[str, Any]:
+    def _association(self, client: Any, mount: Mount) -> Mapping[str, Any]:
+        region, source = mount.region, mount.source
         there = list(self._associations(client))
         fitting = [
             a
             for a in there
-            if a["FileSystemPath"].strip("/") == mount and a["DataRepositoryPath"].rstrip("/") == source.rstrip("/")
+            if a["FileSystemPath"].strip("/") == mount.path
+            and a["DataRepositoryPath"].rstrip("/") == source.rstrip("/")
         ]
         if len(fitting) != 1:
             links = ", ".join(
@@ -137,8 +142,8 @@ class FsxLustre:
             )
             how_many = "No file system" if not fitting else f"{len(fitting)} file systems"
             raise XdaskError(
-                f"{how_many} in {region} link{'s' if not fitting else ''} {source} at /{mount}; exactly one must. There "
-                f"are: {links or 'none'}. Mend source or mount in regions.yaml, or the association"
+                f"{how_many} in {region} link{'s' if not fitting else ''} {source} at /{mount.path}; exactly one must. "
+                f"There are: {links or 'none'}. Mend source or mount in regions.yaml, or the association"
             )
         (found,) = fitting
         if found["Lifecycle"] not in ("AVAILABLE", "UPDATING"):
@@ -216,7 +221,7 @@ def _report_wanted(association: Mapping[str, Any], source: str) -> dict[str, Any
     return {"Enabled": True, "Path": where, "Format": "REPORT_CSV_20191124", "Scope": "FAILED_FILES_ONLY"}
 
 
-def _report(region: str, mount: str, source: str, task: Mapping[str, Any]) -> ImportReport:
+def _report(mount: Mount, task: Mapping[str, Any]) -> ImportReport:
     status = task.get("Status", {})
     total, failed = status.get("TotalCount", 0), status.get("FailedCount", 0)
     state = task["Lifecycle"]
@@ -226,7 +231,7 @@ def _report(region: str, mount: str, source: str, task: Mapping[str, Any]) -> Im
     detail += f"; its report is {lies}/task-{task['TaskId']}/failures.csv" if lies and failed else ""
     if state == "CANCELED" or (state == "FAILED" and not (failed and failed < total)):
         raise XdaskError(
-            f"The import of {source} in {region} ended as {state} ({detail}); the catalog was not changed. Mend the "
-            "cause, then sync again"
+            f"The import of {mount.source} in {mount.region} ended as {state} ({detail}); the catalog was not changed. Mend "
+            "the cause, then sync again"
         )
-    return ImportReport(region, mount, state, total, failed, detail)
+    return ImportReport(mount.region, mount.path, state, total, failed, detail)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from xdask_pipelines.topology.mount import Mount
+
 #: Final states of an FSx data repository task.
 State = Literal["SUCCEEDED", "FAILED", "CANCELED"]
 Tell = Callable[[str], None]
@@ -59,13 +61,18 @@ class Residency:
 class LustreFileSystem(Protocol):
     """Brings mounts up to date with their buckets, and knows what of them is there."""
 
-    def import_changes(self, region: str, mount: str, source: str | None, tell: Tell) -> ImportReport:
-        """Import what is new or changed in ``source``, and wait for the end. Imports never carry deletions.
+    @property
+    def imports(self) -> bool:
+        """Whether a mount and its bucket are two things; else the folder is the data."""
+        ...
+
+    def import_changes(self, mount: Mount, tell: Tell) -> ImportReport:
+        """Import what is new or changed in the mount's source, and wait for the end. Imports never carry deletions.
 
         Raises
         ------
         XdaskError
-            The mount is not there, is not linked to ``source``, or the import did nothing.
+            The mount is not there, is not linked to its source, or the import did nothing.
         """
         ...
 

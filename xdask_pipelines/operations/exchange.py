@@ -16,7 +16,6 @@ from xdask_pipelines.access.coordinates import unpack
 from xdask_pipelines.access.home_calls import Compute
 from xdask_pipelines.access.lease_holder import held
 from xdask_pipelines.access.sync_calls import read_headers
-from xdask_pipelines.access.sync_place import holding_of
 from xdask_pipelines.assets.published import address_of
 from xdask_pipelines.catalog import Catalog, Change, Entry, open_catalog
 from xdask_pipelines.catalog.export.stac import export_stac, link_to
@@ -25,6 +24,7 @@ from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology.mount import Mount
 
 Tell = Callable[[str], None]
 #: Entries whose headers are read and then kept: what an interruption may cost.
@@ -78,12 +78,7 @@ def import_table(topology: Topology, path: Path, tell: Tell = lambda line: None)
     StaleWriter
         A place is being synced; places imported before stay imported, and running again does the rest.
     """
-    mounts = [
-        (holding_of(region, mount), mount.source.rstrip("/"))
-        for name, region in topology.places
-        for mount in topology.mounts(name, region)
-        if mount.source
-    ]
+    mounts = [mount for name, region in topology.places for mount in topology.mounts(name, region) if mount.source]
     if not mounts:
         raise CatalogError(
             "No mount in regions.yaml has a source, so no row could belong to one. Name the bucket, such as "
@@ -143,7 +138,7 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
         with lent(pools, sorted({entry.region for entry in waiting}), tell) as compute:
             for place, its in groupby(waiting, key=lambda entry: (entry.dataset, entry.region)):
                 entries, name = list(its), "/".join(place)
-                mounts = [mount.mount for mount in topology.mounts(*place)]
+                mounts = topology.mounts(*place)
                 described[name] = 0
                 for start in range(0, len(entries), _ROUND):
                     done, bad = _describe(catalog, compute, entries[start : start + _ROUND], mounts, tell)
@@ -156,7 +151,7 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
 
 
 def _describe(
-    catalog: Catalog, compute: Compute, entries: Sequence[Entry], mounts: Sequence[str], tell: Tell
+    catalog: Catalog, compute: Compute, entries: Sequence[Entry], mounts: Sequence[Mount], tell: Tell
 ) -> tuple[int, dict[str, str]]:
     """Read and keep the headers of some entries of one place."""
     name, region = entries[0].dataset, entries[0].region

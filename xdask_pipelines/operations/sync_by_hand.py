@@ -95,9 +95,9 @@ def _import(
     topology: Topology, lustre: LustreFileSystem, name: str, region: str, tell: Callable[[str], None], record: Record
 ) -> None:
     """Bring the mounts of a dataset up to date with their buckets, where there are any."""
-    if topology.profile != "local":
+    if lustre.imports:
         mounts = topology.mounts(name, region)
-        record(imported(name, region, [lustre.import_changes(region, m.mount, m.source, tell) for m in mounts]))
+        record(imported(name, region, [lustre.import_changes(mount, tell) for mount in mounts]))
 
 
 def _recorded(catalog: Catalog, done: Synced, record: Record) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from xdask_pipelines.errors import TopologyError
 from xdask_pipelines.topology.aws_facts import egress_usd_per_gb, region_partitions
+from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import pool_name
 from xdask_pipelines.topology.stanzas import Client, Dataset, LinkStanza, Stanza, Worker, alert_address, host_name
 from xdask_pipelines.topology.strict_yaml import Location, ProblemsError, load_model
@@ -202,13 +203,31 @@ class Topology(Stanza):
         """Regions that hold a dataset, in the file's order."""
         return tuple(dict.fromkeys(region for region, _ in self.datasets(dataset)))
 
-    def mounts(self, dataset: str, region: str) -> tuple[Dataset, ...]:
+    def mounts(self, dataset: str, region: str) -> tuple[Mount, ...]:
         """Mounts of a dataset in one Region, in the file's order."""
-        found = tuple(mount for where, mount in self.datasets(dataset) if where == region)
+        found = tuple(self._mount(region, stanza) for where, stanza in self.datasets(dataset) if where == region)
         if not found:
             places = ", ".join(self.regions_of(dataset))
             raise TopologyError(f"Dataset {dataset} has no mount in {region}; it lies in {places}")
         return found
+
+    def _mount(self, region: str, stanza: Dataset) -> Mount:
+        said = {"license": stanza.license, "attribution": stanza.attribution}
+        return Mount(
+            dataset=stanza.name,
+            region=region,
+            layout=stanza.layout,
+            path=stanza.mount,
+            excerpt=stanza.excerpt,
+            attributes={name: text for name, text in said.items() if text},
+            exclude=frozenset(stanza.exclude),
+            pattern=stanza.pattern or "",
+            variable=stanza.variable or "",
+            source=stanza.source or "",
+            from_bucket=self.profile != "local" and stanza.source is not None,
+            anonymous=stanza.anonymous,
+            inventory=stanza.inventory or "",
+        )
 
     @property
     def worker_regions(self) -> tuple[str, ...]:

@@ -18,10 +18,11 @@ from xdask_pipelines.access.coordinates import unpack
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.catalog.export.stac import export_stac
-from xdask_pipelines.catalog.layouts import Holding, parse
+from xdask_pipelines.catalog.layouts import parse
 from xdask_pipelines.catalog.manifest.listing import list_folder
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.synthetic import write_cmip6_member, write_era5_month
+from xdask_pipelines.topology.mount import Mount
 
 
 def address(entry: Entry) -> str:
@@ -56,8 +57,8 @@ def only(found: pystac.Catalog) -> pystac.Item:
 
 def described(folder: Path, layout: str, **more: Any) -> list[Entry]:
     """Entries of a folder with their headers, as a sync makes them."""
-    holding = Holding(dataset=layout, region="us-west-2", layout=layout, mount=layout, **more)
-    entries, refused = parse(list_folder(folder, layout, {}), holding)
+    mount = Mount(dataset=layout, region="us-west-2", layout=layout, path=layout, **more)
+    entries, refused = parse(list_folder(folder, layout, {}), mount)
     assert not refused
     return [e.with_header(describe(folder / e.key, e.format)) for e in entries]
 

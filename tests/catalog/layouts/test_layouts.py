@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.catalog_helpers import CMIP6, ERA5, stored, write
-from xdask_pipelines.catalog.layouts import Holding, parse
+from xdask_pipelines.catalog.layouts import parse
 from xdask_pipelines.catalog.manifest.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.times import time_key
 from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.topology.mount import Mount
 
 DRS = "CMIP/MOHC/UKESM1-0-LL/historical/r1i1p1f2/Amon/tas/gn/v20190406"
 
@@ -19,8 +20,8 @@ def store(folder: str, *, metadata: bool = True) -> list[StoredObject]:
     return sorted(stored(f"{folder}/{name}", size=5, modified=i) for i, name in enumerate(names))
 
 
-def reasons(objects: list[StoredObject], holding: Holding) -> dict[str, str]:
-    entries, quarantined = parse(objects, holding)
+def reasons(objects: list[StoredObject], mount: Mount) -> dict[str, str]:
+    entries, quarantined = parse(objects, mount)
     assert entries == []
     return {item.key: item.reason for item in quarantined}
 
@@ -47,7 +48,7 @@ def test_years_from_1_to_12000_are_read(year: str):
 
 
 def test_a_mount_may_hold_leading_parts_and_era5_months_below_it_are_found():
-    part = Holding(dataset="era5", region="us-east-1", layout="era5-pds", mount="era5-pds/2026")
+    part = Mount(dataset="era5", region="us-east-1", layout="era5-pds", path="era5-pds/2026")
     (entry,), _ = parse([stored("era5-pds/2026/03/data/x.nc")], part)
     assert entry.facets["year"] == "2026"
 
@@ -79,20 +80,20 @@ def test_other_paths_are_quarantined_with_a_reason(key: str, reason: str):
 def test_an_empty_file_and_one_that_is_excluded_are_quarantined():
     key = "era5-pds/2026/03/data/x.nc"
     assert reasons([stored(key, size=0)], ERA5) == {key: "it is empty"}
-    excluding = Holding(dataset="era5", region="r", layout="era5-pds", mount="era5-pds", exclude=frozenset({key[9:]}))
+    excluding = Mount(dataset="era5", region="r", layout="era5-pds", path="era5-pds", exclude=frozenset({key[9:]}))
     assert reasons([stored(key)], excluding) == {key: "it is on the exclude list"}
 
 
 def test_licence_and_excerpt_go_into_every_entry():
-    holding = Holding(
+    mount = Mount(
         dataset="era5",
         region="r",
         layout="era5-pds",
-        mount="era5-pds",
+        path="era5-pds",
         excerpt=True,
         attributes={"license": "CC-BY-4.0"},
     )
-    (entry,), _ = parse([stored("era5-pds/2026/03/data/x.nc")], holding)
+    (entry,), _ = parse([stored("era5-pds/2026/03/data/x.nc")], mount)
     assert entry.excerpt
     assert entry.attributes == {"license": "CC-BY-4.0"}
 
@@ -105,8 +106,8 @@ def test_licence_and_excerpt_go_into_every_entry():
     [("cmip6", f"cmip6/{DRS}"), ("pds", f"pds/CMIP6/{DRS}"), ("CMIP6/CMIP/MOHC", f"CMIP6/{DRS}")],
 )
 def test_all_objects_of_a_consolidated_store_make_one_entry(mount: str, folder: str):
-    holding = Holding(dataset="cmip6", region="us-west-2", layout="cmip6-pds", mount=mount)
-    (entry,), quarantined = parse(store(folder), holding)
+    where = Mount(dataset="cmip6", region="us-west-2", layout="cmip6-pds", path=mount)
+    (entry,), quarantined = parse(store(folder), where)
     assert quarantined == []
     assert entry.key == folder
     assert entry.facets == {

@@ -9,32 +9,33 @@ import pytest
 
 from tests.support.catalog_helpers import CMIP6, ERA5, stored
 from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.layouts import Holding, parse
+from xdask_pipelines.catalog.layouts import parse
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.catalog.times import time_key
 from xdask_pipelines.errors import TopologyError
 from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology.mount import Mount
 
-NCAR = Holding(dataset="ncar", region="us-west-2", layout="ncar-era5", mount="nsf-ncar-era5")
-CUBES = Holding(dataset="cubes", region="us-west-2", layout="arco-zarr", mount="cubes")
-GRIB = Holding(dataset="grib", region="us-west-2", layout="grib", mount="grib")
-OWN = Holding(
+NCAR = Mount(dataset="ncar", region="us-west-2", layout="ncar-era5", path="nsf-ncar-era5")
+CUBES = Mount(dataset="cubes", region="us-west-2", layout="arco-zarr", path="cubes")
+GRIB = Mount(dataset="grib", region="us-west-2", layout="grib", path="grib")
+OWN = Mount(
     dataset="own",
     region="us-west-2",
     layout="generic",
-    mount="own",
+    path="own",
     pattern="{model}/{year}/{variable}_{year}{month}.nc",
 )
 
 
-def one(holding: Holding, *objects: StoredObject) -> Entry:
-    (entry,), quarantined = parse(objects, holding)
+def one(mount: Mount, *objects: StoredObject) -> Entry:
+    (entry,), quarantined = parse(objects, mount)
     assert quarantined == []
     return entry
 
 
-def reasons(holding: Holding, *objects: StoredObject) -> dict[str, str]:
-    entries, quarantined = parse(sorted(objects), holding)
+def reasons(mount: Mount, *objects: StoredObject) -> dict[str, str]:
+    entries, quarantined = parse(sorted(objects), mount)
     assert entries == []
     return {item.key: item.reason for item in quarantined}
 
@@ -167,10 +168,10 @@ def test_a_cube_is_one_entry_however_many_variables_and_chunks(
     make, kind: str, folder: str, mount: str, store: str, variable: str
 ):
     objects = make(folder)
-    entry = one(replace(CUBES, mount=mount), *objects)
+    entry = one(replace(CUBES, path=mount), *objects)
     assert (entry.key, entry.format, entry.variable, entry.facets) == (folder, kind, variable, {"store": store})
     assert (entry.size_bytes, entry.modified_ns) == (5 * len(objects), len(objects) - 1)
-    changed = one(replace(CUBES, mount=mount), *objects[:-1], replace(objects[-1], etag="other"))
+    changed = one(replace(CUBES, path=mount), *objects[:-1], replace(objects[-1], etag="other"))
     assert changed.etag != entry.etag
 
 
@@ -237,23 +238,23 @@ def test_a_pattern_gives_facets_variable_and_time(year: str):
 
 
 def test_fixed_fields_have_no_time_and_a_version_supersedes():
-    holding = replace(OWN, pattern="{variable}/{version}/{name}.nc")
-    entry = one(holding, stored("own/orog/v2/fx.nc"))
+    mount = replace(OWN, pattern="{variable}/{version}/{name}.nc")
+    entry = one(mount, stored("own/orog/v2/fx.nc"))
     assert (entry.time_start, entry.time_end, entry.version) == (None, None, "v2")
     assert entry.facets == {"variable": "orog", "name": "fx"}
-    assert entry.series == one(holding, stored("own/orog/v10/fx.nc")).series
+    assert entry.series == one(mount, stored("own/orog/v10/fx.nc")).series
 
 
 @pytest.mark.parametrize(("make", "kind"), [(v2, "zarr2"), (v3, "zarr3")])
 def test_a_pattern_may_be_of_stores(make, kind: str):
-    holding = replace(OWN, pattern="{model}/{year}.zarr", variable="tas")
-    entry = one(holding, *make("own/ukesm/1999.zarr"))
+    mount = replace(OWN, pattern="{model}/{year}.zarr", variable="tas")
+    entry = one(mount, *make("own/ukesm/1999.zarr"))
     assert (entry.variable, entry.format, entry.facets) == ("tas", kind, {"model": "ukesm", "year": "1999"})
 
 
 def test_a_pattern_may_be_of_grib_files_of_days():
-    holding = replace(OWN, pattern="{variable}/{year}{month}{day}.grib2")
-    entry = one(holding, stored("own/t/20110131.grib2"))
+    mount = replace(OWN, pattern="{variable}/{year}{month}{day}.grib2")
+    entry = one(mount, stored("own/t/20110131.grib2"))
     assert (entry.format, entry.time_start) == ("grib", time_key(2011, 1, 31))
 
 
@@ -282,8 +283,8 @@ def test_an_empty_file_that_fits_is_quarantined():
 def test_excluded_files_stores_and_folders_are_quarantined_and_the_version_before_is_current_again():
     drs = "CMIP/MOHC/UKESM1-0-LL/historical/r1i1p1f2/Amon/tas/gn"
     objects = sorted([*v2(f"cmip6/{drs}/v20190406"), *v2(f"cmip6/{drs}/v20200101"), *v2(f"cmip6/{drs}/v20210101")])
-    holding = replace(CMIP6, exclude=frozenset({f"{drs}/v20200101", f"{drs}/v20210101"}))
-    entries, quarantined = parse(objects, holding)
+    mount = replace(CMIP6, exclude=frozenset({f"{drs}/v20200101", f"{drs}/v20210101"}))
+    entries, quarantined = parse(objects, mount)
     assert [entry.version for entry in entries] == ["v20190406"]
     assert {item.reason for item in quarantined} == {"it is on the exclude list"}
     assert parse(objects, replace(CMIP6, exclude=frozenset({"CMIP/MOHC"})))[0] == []

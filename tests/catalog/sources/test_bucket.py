@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.orc as orc
@@ -18,9 +19,10 @@ from tests.support.proxy import proxied
 from tests.support.s3_server import S3Server
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.catalog.manifest.streams import Packed
-from xdask_pipelines.catalog.sources.bucket import Bucket, list_bucket
+from xdask_pipelines.catalog.sources.bucket import list_bucket
 from xdask_pipelines.catalog.sources.inventory import read_inventory
 from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.topology.mount import Mount
 
 Make = Callable[[str], str]
 REGION = "us-east-1"
@@ -34,8 +36,12 @@ def put(s3: S3Server, url: str, keys: dict[str, bytes]) -> None:
         client.put_object(Bucket=name, Key=key, Body=content)
 
 
-def listed(url: str, mount: str = "era5-pds", **options: int) -> list[StoredObject]:
-    return list_bucket(Bucket(url=url, region=REGION), mount, **options)
+def mount_of(source: str, path: str = "era5-pds", **more: Any) -> Mount:
+    return Mount(dataset="era5", region=REGION, layout="era5-pds", path=path, source=source, from_bucket=True, **more)
+
+
+def listed(url: str, path: str = "era5-pds", **options: int) -> list[StoredObject]:
+    return list_bucket(mount_of(url, path), **options)
 
 
 def test_a_listing_is_whole_over_pages_and_prefixes_and_in_order(s3: S3Server, bucket: Make):
@@ -88,9 +94,9 @@ def test_odd_keys_come_as_they_are_and_folders_are_told_from_files(s3: S3Server,
 def test_keys_that_no_file_can_have_are_told(s3: S3Server, bucket: Make):
     from xdask_pipelines.catalog.sources.bucket import stored
 
-    where, now = Bucket(url="s3://b/p", region=REGION), datetime(2026, 1, 2, tzinfo=UTC)
+    where, now = mount_of("s3://b/p", "m"), datetime(2026, 1, 2, tzinfo=UTC)
     problems = {
-        key: stored(where, "m", f"p/{key}", 1, '"e"', now, kind).problem
+        key: stored(where, f"p/{key}", 1, '"e"', now, kind).problem
         for key, kind in (
             ("x//y", "STANDARD"),
             ("x/../y", "STANDARD"),
@@ -115,13 +121,13 @@ def test_an_open_bucket_is_listed_without_credentials_and_a_closed_one_is_refuse
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nowhere")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nowhere")
-    assert len(list_bucket(Bucket(url=url, region=REGION, anonymous=True), "m")) == 1
+    assert len(list_bucket(mount_of(url, anonymous=True))) == 1
     with pytest.raises(
         CatalogError, match=r"cannot be listed: .*credentials.* write `anonymous: true` for an open-data"
     ):
         listed(url)
     with pytest.raises(CatalogError, match=r"cannot be listed: .* Give the workers' role s3:ListBucket"):
-        list_bucket(Bucket(url=closed, region=REGION, anonymous=True), "m")
+        list_bucket(mount_of(closed, anonymous=True))
 
 
 def test_a_bucket_that_is_not_there_is_told(bucket: Make):
@@ -135,7 +141,7 @@ def test_a_bucket_of_another_region_is_refused(s3: S3Server, bucket: Make, monke
 
     import xdask_pipelines.catalog.sources.bucket as module
 
-    client = module.client_for(Bucket(url=url, region=REGION))
+    client = module.client_for(mount_of(url))
     answer = {"BucketRegion": "eu-west-1"}
     client.meta.events.register("after-call.s3.HeadBucket", lambda parsed, **_: parsed.update(answer))
     monkeypatch.setattr(module, "client_for", lambda _: client)
@@ -239,9 +245,7 @@ def test_an_inventory_says_what_a_listing_would(
     url = bucket("")
     deliver(s3, url, "2026-03-05T01-00Z", form, *made())
     put(s3, url, {"inv/src/all/2026-03-06T01-00Z/manifest.json": b"{}"})  # still being delivered
-    objects, taken = read_inventory(
-        Bucket(url="s3://src/2011", region=REGION, inventory=f"{url}/inv/src/all"), "era5-pds"
-    )
+    objects, taken = read_inventory(mount_of("s3://src/2011", inventory=f"{url}/inv/src/all"))
     assert [(o.key, o.size_bytes, o.etag, o.modified_ns) for o in objects] == [
         (f"era5-pds/{key.removeprefix('2011/')}", size, etag, int(MODIFIED.timestamp()) * 10**9)
         for key, size, etag, _ in ROWS[:3]
@@ -252,25 +256,23 @@ def test_an_inventory_says_what_a_listing_would(
 
 def test_inventories_that_cannot_be_trusted_are_refused(s3: S3Server, bucket: Make):
     url = bucket("")
-    where = Bucket(url="s3://src", region=REGION, inventory=f"{url}/inv/src/all")
+    where = mount_of("s3://src", inventory=f"{url}/inv/src/all")
     with pytest.raises(CatalogError, match="holds no whole inventory"):
-        read_inventory(where, "m")
+        read_inventory(where)
     content, schema = csv_rows()
     deliver(s3, url, "2026-03-05T01-00Z", "CSV", content, schema, sourceBucket="another")
     with pytest.raises(CatalogError, match="is an inventory of 'another', not of 'src'"):
-        read_inventory(where, "m")
+        read_inventory(where)
     deliver(s3, url, "2026-03-06T01-00Z", "CSV", content, schema.replace("ETag", "Region"))
     with pytest.raises(CatalogError, match="lacks ETag"):
-        read_inventory(where, "m")
+        read_inventory(where)
     deliver(s3, url, "2026-03-07T01-00Z", "CSV", content, schema)
     put(s3, url, {"inv/src/all/data/2026-03-07T01-00Z.csv": content[:-20]})
     with pytest.raises(CatalogError, match="is not what its checksum says"):
-        read_inventory(where, "m")
+        read_inventory(where)
 
 
 def test_bucket_addresses_have_a_name_and_a_prefix(tmp_path: Path):
-    assert (Bucket(url="s3://b/p/q/", region=REGION).name, Bucket(url="s3://b/p/q/", region=REGION).prefix) == (
-        "b",
-        "p/q/",
-    )
-    assert Bucket(url="s3://b", region=REGION).prefix == ""
+    below = mount_of("s3://b/p/q/")
+    assert (below.bucket, below.prefix) == ("b", "p/q/")
+    assert mount_of("s3://b").prefix == ""

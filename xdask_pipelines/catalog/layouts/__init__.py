@@ -15,7 +15,7 @@ from sys import intern
 
 from xdask_pipelines.catalog.entry import Entry, Format
 from xdask_pipelines.catalog.layouts.arco_zarr import ArcoZarr
-from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Content, Holding, Layout, Quarantined, Reading
+from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Content, Layout, Quarantined, Reading
 from xdask_pipelines.catalog.layouts.cmip6_pds import Cmip6Pds
 from xdask_pipelines.catalog.layouts.era5_pds import Era5Pds
 from xdask_pipelines.catalog.layouts.generic import Generic
@@ -23,9 +23,10 @@ from xdask_pipelines.catalog.layouts.grib_files import Grib
 from xdask_pipelines.catalog.layouts.ncar_era5 import NcarEra5
 from xdask_pipelines.catalog.layouts.stores import stores_of
 from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import is_plain_key
 
-__all__ = ["LAYOUTS", "Cmip6Pds", "Content", "Holding", "Layout", "Quarantined", "Reading", "fingerprint", "parse"]
+__all__ = ["LAYOUTS", "Cmip6Pds", "Content", "Layout", "Quarantined", "Reading", "fingerprint", "parse"]
 
 LAYOUTS: dict[str, Layout] = {
     "arco-zarr": ArcoZarr(),
@@ -37,11 +38,15 @@ LAYOUTS: dict[str, Layout] = {
 }
 
 
-def fingerprint(holdings: Sequence[Holding]) -> str:
+#: What entries depend on; not where a mount comes from, nor how it is listed.
+_SAID = ("dataset", "region", "layout", "path", "excerpt", "pattern", "variable")
+
+
+def fingerprint(mounts: Sequence[Mount]) -> str:
     """Digest of mounts' descriptions and of the layouts' code: if it is the same, the same objects give the same entries."""
     said = [
-        {**vars(h), "attributes": dict(h.attributes), "exclude": sorted(h.exclude)}
-        for h in sorted(holdings, key=lambda holding: holding.mount)
+        [*(getattr(mount, name) for name in _SAID), dict(mount.attributes), sorted(mount.exclude)]
+        for mount in sorted(mounts, key=lambda mount: mount.path)
     ]
     text = json.dumps([_code(), said], sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
@@ -55,7 +60,7 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def parse(objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry], list[Quarantined]]:
+def parse(objects: Iterable[StoredObject], mount: Mount) -> tuple[list[Entry], list[Quarantined]]:
     """Entries of one mount by its own layout, and all that is quarantined, each sorted by key."""
     usable: list[StoredObject] = []
     spoilt: list[Quarantined] = []
@@ -69,9 +74,9 @@ def parse(objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry
             quarantined.append(Quarantined(item.key, "its path has an empty part, . or .., which no folder can hold"))
         else:
             usable.append(item)
-    layout = LAYOUTS[holding.layout]
+    layout = LAYOUTS[mount.layout]
     things: Sequence[tuple[StoredObject, Format | None]]
-    if layout.by_file(holding):
+    if layout.by_file(mount):
         things = [(item, None) for item in usable]
     else:
         stores, refused = stores_of(usable, spoilt)
@@ -79,28 +84,28 @@ def parse(objects: Iterable[StoredObject], holding: Holding) -> tuple[list[Entry
         quarantined += refused
     entries: list[Entry] = []
     for item, file_format in things:
-        said = layout.read(item.key, holding)
+        said = layout.read(item.key, mount)
         if said is None:
             continue
         if isinstance(said, str):
             quarantined.append(Quarantined(item.key, said))
         elif item.size_bytes == 0:
             quarantined.append(Quarantined(item.key, "it is empty"))
-        elif holding.excludes(item.key):
+        elif mount.excludes(item.key):
             quarantined.append(Quarantined(item.key, "it is on the exclude list"))
         else:
             suffix = item.key[item.key.rfind(".") :]
-            entries.append(_entry(item, file_format or FILE_FORMATS[suffix], said, holding))
-    quarantined += [*spoilt, *_excluded_in_vain(usable, holding)]
+            entries.append(_entry(item, file_format or FILE_FORMATS[suffix], said, mount))
+    quarantined += [*spoilt, *_excluded_in_vain(usable, mount)]
     return entries, sorted(quarantined)
 
 
-def _entry(item: StoredObject, file_format: Format, said: Reading, holding: Holding) -> Entry:
+def _entry(item: StoredObject, file_format: Format, said: Reading, mount: Mount) -> Entry:
     # A million entries have few attributes and values between them: kept once, they save a third of the memory.
     return Entry(
-        dataset=holding.dataset,
-        region=holding.region,
-        layout=holding.layout,
+        dataset=mount.dataset,
+        region=mount.region,
+        layout=mount.layout,
         key=item.key,
         format=file_format,
         variable=intern(said.variable),
@@ -111,14 +116,14 @@ def _entry(item: StoredObject, file_format: Format, said: Reading, holding: Hold
         size_bytes=item.size_bytes,
         etag=item.etag,
         modified_ns=item.modified_ns,
-        attributes=holding.attributes,
-        excerpt=holding.excerpt,
+        attributes=mount.attributes,
+        excerpt=mount.excerpt,
     )
 
 
-def _excluded_in_vain(objects: list[StoredObject], holding: Holding) -> list[Quarantined]:
+def _excluded_in_vain(objects: list[StoredObject], mount: Mount) -> list[Quarantined]:
     """What the exclude list names and does not lie there: perhaps misspelt, so that what was meant is catalogued."""
-    vain = set(holding.exclude)
+    vain = set(mount.exclude)
     for item in objects if vain else ():
-        vain.difference_update(holding.folders(item.key))
-    return [Quarantined(f"{holding.mount}/{path}", "the exclude list names it, and it is not there") for path in vain]
+        vain.difference_update(mount.folders(item.key))
+    return [Quarantined(f"{mount.path}/{path}", "the exclude list names it, and it is not there") for path in vain]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xdask_pipelines.catalog.layouts.base import Content, Holding, Reading
+from xdask_pipelines.catalog.layouts.base import Content, Reading
+from xdask_pipelines.topology.mount import Mount
 
 
 class ArcoZarr:
@@ -17,14 +18,14 @@ class ArcoZarr:
     store's name without ``.zarr``. Which variables it has, its header says: ``open_entries(entries, ["t2m"])``.
     """
 
-    def by_file(self, holding: Holding) -> bool:
+    def by_file(self, mount: Mount) -> bool:
         """See :meth:`Layout.by_file`."""
         return False
 
-    def read(self, key: str, holding: Holding) -> Reading | str | None:
+    def read(self, key: str, mount: Mount) -> Reading | str | None:
         """See :meth:`Layout.read`."""
         name = key.rpartition("/")[2]
-        return Reading(variable=name.removesuffix(".zarr") or name, facets={"store": holding.below(key) or name})
+        return Reading(variable=name.removesuffix(".zarr") or name, facets={"store": mount.below(key) or name})
 
     def content(self, variable: str, facets: Mapping[str, str]) -> Content:
         """See :meth:`Layout.content`."""

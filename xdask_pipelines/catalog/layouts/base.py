@@ -5,11 +5,12 @@ Belongs here: the forms that no single convention owns. Does not belong here: an
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
 from xdask_pipelines.catalog.entry import Format
+from xdask_pipelines.topology.mount import Mount
 
 #: Format of a single file by its suffix.
 FILE_FORMATS: Mapping[str, Format] = {
@@ -20,43 +21,6 @@ FILE_FORMATS: Mapping[str, Format] = {
     ".grb": "grib",
     ".grb2": "grib",
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Holding:
-    """One mount of a dataset in one Region, as the topology describes it.
-
-    ``attributes`` (licence, attribution) go into each entry. ``exclude`` are paths below the mount, of files, stores or
-    whole folders known to be bad, such as retracted CMIP6 versions: they are quarantined. ``pattern`` and ``variable`` are
-    for the layout ``generic``.
-    """
-
-    dataset: str
-    region: str
-    layout: str
-    mount: str
-    excerpt: bool = False
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    exclude: frozenset[str] = frozenset()
-    pattern: str = ""
-    variable: str = ""
-
-    def below(self, key: str) -> str:
-        """The path below the mount; empty for the mount itself."""
-        return "" if key == self.mount else key.removeprefix(f"{self.mount}/")
-
-    def depth(self, key: str) -> int:
-        """How many parts of the path lie below the mount."""
-        return self.below(key).count("/") + 1
-
-    def excludes(self, key: str) -> bool:
-        """Whether the path or a folder above it is on the exclude list."""
-        return bool(self.exclude) and any(path in self.exclude for path in self.folders(key))
-
-    def folders(self, key: str) -> Iterator[str]:
-        """The path below the mount, and those of the folders above it."""
-        parts = self.below(key).split("/")
-        return ("/".join(parts[:i]) for i in range(1, len(parts) + 1))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -94,11 +58,11 @@ class Content:
 class Layout(Protocol):
     """One convention of paths."""
 
-    def by_file(self, holding: Holding) -> bool:
+    def by_file(self, mount: Mount) -> bool:
         """Whether each object makes an entry of its own and of its own key, whatever else there is; else stores do."""
         ...
 
-    def read(self, key: str, holding: Holding) -> Reading | str | None:
+    def read(self, key: str, mount: Mount) -> Reading | str | None:
         """What the key of a file or store says; why it says nothing, as text; or None for what is noise."""
         ...
 

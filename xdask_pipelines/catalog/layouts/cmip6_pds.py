@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from xdask_pipelines.catalog.layouts.base import Content, Holding, Reading
+from xdask_pipelines.catalog.layouts.base import Content, Reading
+from xdask_pipelines.topology.mount import Mount
 
 
 class Cmip6Pds:
@@ -29,13 +30,13 @@ class Cmip6Pds:
         "grid_label",
     )
 
-    def by_file(self, holding: Holding) -> bool:
+    def by_file(self, mount: Mount) -> bool:
         """See :meth:`Layout.by_file`."""
         return False
 
-    def read(self, key: str, holding: Holding) -> Reading | str | None:
+    def read(self, key: str, mount: Mount) -> Reading | str | None:
         """See :meth:`Layout.read`."""
-        parts, depth = key.split("/"), holding.depth(key)
+        parts, depth = key.split("/"), mount.depth(key)
         if len(parts) < 9 or depth > 10 or (depth == 10 and parts[-10] != "CMIP6"):
             named = "/".join(f"{{{name}}}" for name in (*self.FACETS, "version"))
             return f"its path is not [CMIP6/]{named} below the mount"

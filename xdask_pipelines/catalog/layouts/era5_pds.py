@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from xdask_pipelines.catalog.layouts.base import Content, Holding, Reading
+from xdask_pipelines.catalog.layouts.base import Content, Reading
 from xdask_pipelines.catalog.times import time_range
+from xdask_pipelines.topology.mount import Mount
 
 
 class Era5Pds:
@@ -20,16 +21,16 @@ class Era5Pds:
     # main.nc describes a month and holds no field; there is one each month, so reporting them would be noise.
     _IGNORED = re.compile(r"(?:.*/)?\d{4,5}/\d\d/main\.nc", re.ASCII | re.DOTALL)
 
-    def by_file(self, holding: Holding) -> bool:
+    def by_file(self, mount: Mount) -> bool:
         """See :meth:`Layout.by_file`."""
         return True
 
-    def read(self, key: str, holding: Holding) -> Reading | str | None:
+    def read(self, key: str, mount: Mount) -> Reading | str | None:
         """See :meth:`Layout.read`."""
         if self._IGNORED.fullmatch(key):
             return None
         match = self._PATH.fullmatch(key)
-        if match is None or holding.depth(key) > self._DEPTH:
+        if match is None or mount.depth(key) > self._DEPTH:
             return "its path is not {year}/{month}/data/{variable}.nc below the mount"
         year, month, variable = match.groups()
         if not (1 <= int(month) <= 12 and int(year) >= 1):

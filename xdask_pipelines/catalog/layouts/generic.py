@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xdask_pipelines.catalog.layouts.base import Content, Holding, Reading
+from xdask_pipelines.catalog.layouts.base import Content, Reading
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.path_pattern import read_pattern
 
 
@@ -20,13 +21,13 @@ class Generic:
     The pattern's suffix gives the format; one that ends in ``.zarr`` is of whole stores.
     """
 
-    def by_file(self, holding: Holding) -> bool:
+    def by_file(self, mount: Mount) -> bool:
         """See :meth:`Layout.by_file`."""
-        return read_pattern(holding.pattern).suffix != ".zarr"
+        return read_pattern(mount.pattern).suffix != ".zarr"
 
-    def read(self, key: str, holding: Holding) -> Reading | str | None:
+    def read(self, key: str, mount: Mount) -> Reading | str | None:
         """See :meth:`Layout.read`."""
-        said = read_pattern(holding.pattern).match(holding.below(key))
+        said = read_pattern(mount.pattern).match(mount.below(key))
         if isinstance(said, str):
             return said
         given = [said[name] for name in ("year", "month", "day") if name in said]
@@ -34,7 +35,7 @@ class Generic:
             times = time_range("-".join(given)) if given else (None, None)
         except CatalogError as error:
             return str(error)
-        variable = said.get("variable", holding.variable)
+        variable = said.get("variable", mount.variable)
         return Reading(variable=variable, version=said.pop("version", ""), facets=said, times=times)
 
     def content(self, variable: str, facets: Mapping[str, str]) -> Content:

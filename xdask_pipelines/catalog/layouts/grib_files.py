@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Content, Holding, Reading
+from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Content, Reading
+from xdask_pipelines.topology.mount import Mount
 
 _SUFFIXES = tuple(suffix for suffix, kind in FILE_FORMATS.items() if kind == "grib")
 
@@ -19,11 +20,11 @@ class Grib:
     times it has, its header says.
     """
 
-    def by_file(self, holding: Holding) -> bool:
+    def by_file(self, mount: Mount) -> bool:
         """See :meth:`Layout.by_file`."""
         return True
 
-    def read(self, key: str, holding: Holding) -> Reading | str | None:
+    def read(self, key: str, mount: Mount) -> Reading | str | None:
         """See :meth:`Layout.read`."""
         name = key.rpartition("/")[2]
         stem, _, _ = name.rpartition(".")
@@ -31,7 +32,7 @@ class Grib:
             return None  # indexes that cfgrib and others leave beside the data; reporting them would be noise
         if not name.endswith(_SUFFIXES) or not stem:
             return f"its name does not end in {', '.join(_SUFFIXES)}"
-        return Reading(variable=stem, facets={"file": holding.below(key)})
+        return Reading(variable=stem, facets={"file": mount.below(key)})
 
     def content(self, variable: str, facets: Mapping[str, str]) -> Content:
         """See :meth:`Layout.content`."""

@@ -9,8 +9,9 @@ import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from xdask_pipelines.catalog.layouts.base import Content, Holding, Reading
+from xdask_pipelines.catalog.layouts.base import Content, Reading
 from xdask_pipelines.catalog.times import time_key
+from xdask_pipelines.topology.mount import Mount
 
 
 class NcarEra5:
@@ -36,14 +37,14 @@ class NcarEra5:
     )
     _DEPTH = 3
 
-    def by_file(self, holding: Holding) -> bool:
+    def by_file(self, mount: Mount) -> bool:
         """See :meth:`Layout.by_file`."""
         return True
 
-    def read(self, key: str, holding: Holding) -> Reading | str | None:
+    def read(self, key: str, mount: Mount) -> Reading | str | None:
         """See :meth:`Layout.read`."""
         match = self._PATH.fullmatch(key)
-        if match is None or match["folder"] != match["collection"] or holding.depth(key) > self._DEPTH:
+        if match is None or match["folder"] != match["collection"] or mount.depth(key) > self._DEPTH:
             return (
                 "its path is not {collection}/{yyyymm}/{collection}.{table}_{code}_{short_name}.{grid}."
                 "{first}_{last}.nc below the mount"

@@ -16,12 +16,13 @@ from itertools import chain
 
 from xdask_pipelines.catalog.backend import Committed
 from xdask_pipelines.catalog.entry import Entry, entry_id
-from xdask_pipelines.catalog.layouts import LAYOUTS, Holding, Quarantined, fingerprint, parse
+from xdask_pipelines.catalog.layouts import LAYOUTS, Quarantined, fingerprint, parse
 from xdask_pipelines.catalog.layouts.stores import MARKS
 from xdask_pipelines.catalog.manifest.columns import Listing
 from xdask_pipelines.catalog.manifest.streams import Packed, difference, digest_of, rising
+from xdask_pipelines.topology.mount import Mount
 
-Mounts = Sequence[tuple[Holding, Packed]]
+Mounts = Sequence[tuple[Mount, Packed]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,7 @@ def differences(mounts: Mounts, committed: Committed, *, full: bool = False) -> 
 
     With ``full``, every entry counts as changed, so that all of them are described and written again.
     """
-    holdings = fingerprint([holding for holding, _ in mounts])
+    holdings = fingerprint([mount for mount, _ in mounts])
     # Entries without an object behind them were brought in by an import, which forgets the description. An entry that was
     # lost has its objects in the manifest still; one whose part of the manifest was lost, and whose file is gone, is in
     # neither listing. Only a look at everything finds them.
@@ -81,23 +82,24 @@ def _usable_before(committed: Committed) -> Iterator[Listing]:
 
 def _usable(mounts: Mounts) -> Iterator[Listing]:
     """Usable objects, sorted by key: no mount lies in another one."""
-    in_order = sorted(mounts, key=lambda mount: f"{mount[0].mount}/")
+    in_order = sorted(mounts, key=lambda mount: f"{mount[0].path}/")
     parts = chain.from_iterable(objects.parts() for _, objects in in_order)
     return rising(
-        (part.usable() for part in parts), f"{' and '.join(h.mount for h, _ in in_order)} in {mounts[0][0].region}"
+        (part.usable() for part in parts),
+        f"{' and '.join(mount.path for mount, _ in in_order)} in {mounts[0][0].region}",
     )
 
 
 def _of_what_changed(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
     put, gone, known = difference(_usable(mounts), _usable_before(committed))
-    by_file = all(LAYOUTS[holding.layout].by_file(holding) for holding, _ in mounts)
+    by_file = all(LAYOUTS[mount.layout].by_file(mount) for mount, _ in mounts)
     unusable = [[item for part in objects.parts() for item in part.unusable()] for _, objects in mounts]
     spoilt = [item.key for items in unusable for item in items if item.problem]
     look, held = (put, {*known, *gone}) if by_file else _around(mounts, put, [*gone, *spoilt], committed)
     entries: dict[str, Entry] = {}
     quarantined: list[Quarantined] = []
-    for (holding, _), items in zip(mounts, unusable, strict=True):
-        found, refused = parse([*look.below(holding.mount), *items], holding)
+    for (mount, _), items in zip(mounts, unusable, strict=True):
+        found, refused = parse([*look.below(mount.path), *items], mount)
         entries.update((entry.key, entry) for entry in found)
         quarantined += refused
     added = tuple(entry for key, entry in entries.items() if key not in held)
@@ -159,8 +161,8 @@ def _of_everything(mounts: Mounts, committed: Committed, holdings: str, *, full:
     listed = Listing.in_order(_usable(mounts))
     entries: dict[str, Entry] = {}
     quarantined: list[Quarantined] = []
-    for holding, objects in mounts:
-        found, refused = parse(objects, holding)
+    for mount, objects in mounts:
+        found, refused = parse(objects, mount)
         entries.update((entry.id, entry) for entry in found)
         quarantined += refused
     digests = committed.digests

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import IMPORT_REPORTS
 
 _THREADS = 16
@@ -25,51 +25,16 @@ _ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _LONGEST_NAME_BYTES = 255  # of one part of a path on Lustre
 
 
-@dataclass(frozen=True, kw_only=True)
-class Bucket:
-    """Source of one mount.
-
-    Attributes
-    ----------
-    url
-        ``s3://bucket`` or ``s3://bucket/prefix``.
-    region
-        Where the bucket must lie: where its data are to be computed.
-    anonymous
-        Ask without credentials, as open-data buckets want of those who have no rights of their own.
-    inventory
-        ``s3://…`` folder of an S3 Inventory of the bucket, to be read instead of listing; empty: list.
-    """
-
-    url: str
-    region: str
-    anonymous: bool = False
-    inventory: str = ""
-
-    @property
-    def name(self) -> str:
-        """Name of the bucket."""
-        return self.url.removeprefix("s3://").partition("/")[0]
-
-    @property
-    def prefix(self) -> str:
-        """Keys begin with this; empty or with a slash at the end."""
-        prefix = self.url.removeprefix("s3://").partition("/")[2].rstrip("/")
-        return prefix and f"{prefix}/"
-
-
-def list_bucket(bucket: Bucket, mount: str, *, page_keys: int = PAGE_KEYS) -> list[StoredObject]:
-    """All objects of a bucket below its prefix, sorted by key; keys begin with ``mount`` instead of the prefix.
+def list_bucket(mount: Mount, *, page_keys: int = PAGE_KEYS) -> list[StoredObject]:
+    """All objects of a mount's bucket below its prefix, sorted by key; keys begin with the mount's path instead of it.
 
     ETags are S3's own, without quotes; of an upload in parts they end in ``-N``, and are compared as they are. Times of
     modification are S3's, in whole seconds. Objects that cannot be files on a mount, or are archived, have a problem.
 
     Parameters
     ----------
-    bucket
-        Where and how to ask.
     mount
-        Folder of the Region into which the bucket is imported.
+        Its ``source`` and ``region`` say where to ask: the bucket must lie where its data are to be computed.
     page_keys
         Keys an answer.
 
@@ -81,21 +46,21 @@ def list_bucket(bucket: Bucket, mount: str, *, page_keys: int = PAGE_KEYS) -> li
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = client_for(bucket)
+    client = client_for(mount)
     try:
-        _check_region(client, bucket)
+        _check_region(client, mount)
         with ThreadPoolExecutor(_THREADS) as threads:
-            found = list(chain.from_iterable(_all(client, bucket, threads, page_keys)))
+            found = list(chain.from_iterable(_all(client, mount, threads, page_keys)))
     except (BotoCoreError, ClientError) as error:
         raise CatalogError(
-            f"{bucket.url} in {bucket.region} cannot be listed: {' '.join(str(error).split())}; nothing was changed. "
-            f"{_advice(error, bucket)}"
+            f"{mount.source} in {mount.region} cannot be listed: {' '.join(str(error).split())}; nothing was changed. "
+            f"{_advice(error, mount)}"
         ) from error
-    reports = f"{bucket.prefix}{IMPORT_REPORTS}/"
-    return sorted(stored(bucket, mount, *item) for item in found if not item[0].startswith(reports))
+    reports = f"{mount.prefix}{IMPORT_REPORTS}/"
+    return sorted(stored(mount, *item) for item in found if not item[0].startswith(reports))
 
 
-def client_for(bucket: Bucket) -> Any:
+def client_for(mount: Mount) -> Any:
     """A client of S3 in the bucket's Region. Retries, with jitter, what S3 asks to try again."""
     import boto3.session  # sessions are not shared between threads
     from botocore import UNSIGNED
@@ -104,16 +69,14 @@ def client_for(bucket: Bucket) -> Any:
     config = Config(
         retries={"mode": "standard", "max_attempts": 8},
         max_pool_connections=_THREADS,
-        **({"signature_version": UNSIGNED} if bucket.anonymous else {}),
+        **({"signature_version": UNSIGNED} if mount.anonymous else {}),
     )
-    return boto3.session.Session().client("s3", region_name=bucket.region, config=config)
+    return boto3.session.Session().client("s3", region_name=mount.region, config=config)
 
 
-def stored(
-    bucket: Bucket, mount: str, key: str, size: int, etag: str, modified: datetime, storage_class: str
-) -> StoredObject:
+def stored(mount: Mount, key: str, size: int, etag: str, modified: datetime, storage_class: str) -> StoredObject:
     """One object as the catalog knows it."""
-    path = f"{mount}/{key.removeprefix(bucket.prefix)}"
+    path = f"{mount.path}/{key.removeprefix(mount.prefix)}"
     problem = _problem(path, storage_class)
     return StoredObject(path, size, etag.strip('"'), round(modified.timestamp()) * 10**9, problem)
 
@@ -134,24 +97,24 @@ def _problem(path: str, storage_class: str) -> str:
 _Found = tuple[str, int, str, datetime, str]
 
 
-def _all(client: Any, bucket: Bucket, threads: ThreadPoolExecutor, page_keys: int) -> Iterator[list[_Found]]:
+def _all(client: Any, mount: Mount, threads: ThreadPoolExecutor, page_keys: int) -> Iterator[list[_Found]]:
     """Objects by prefix. Prefixes are opened, level by level, until there are enough of them to keep all threads busy."""
-    prefixes = [bucket.prefix]
+    prefixes = [mount.prefix]
     while prefixes and len(prefixes) < 2 * _THREADS:
-        opened = list(threads.map(lambda prefix: _listed(client, bucket, prefix, page_keys, "/"), prefixes))
+        opened = list(threads.map(lambda prefix: _listed(client, mount, prefix, page_keys, "/"), prefixes))
         yield from (objects for objects, _ in opened)
         prefixes = [below for _, found in opened for below in found]
-    for objects, _ in threads.map(lambda prefix: _listed(client, bucket, prefix, page_keys, ""), prefixes):
+    for objects, _ in threads.map(lambda prefix: _listed(client, mount, prefix, page_keys, ""), prefixes):
         yield objects
 
 
-def _listed(client: Any, bucket: Bucket, prefix: str, page_keys: int, delimiter: str) -> tuple[list[_Found], list[str]]:
+def _listed(client: Any, mount: Mount, prefix: str, page_keys: int, delimiter: str) -> tuple[list[_Found], list[str]]:
     """Objects with a prefix and, with a delimiter, the prefixes below it."""
     objects: list[_Found] = []
     below: list[str] = []
     more: dict[str, str] = {}
     while True:
-        asked = {"Bucket": bucket.name, "Prefix": prefix, "MaxKeys": page_keys, **more}
+        asked = {"Bucket": mount.bucket, "Prefix": prefix, "MaxKeys": page_keys, **more}
         page: Mapping[str, Any] = client.list_objects_v2(**asked, **({"Delimiter": delimiter} if delimiter else {}))
         contents: Iterable[Mapping[str, Any]] = page.get("Contents", ())
         objects += [
@@ -163,17 +126,17 @@ def _listed(client: Any, bucket: Bucket, prefix: str, page_keys: int, delimiter:
         token = page.get("NextContinuationToken")
         if not token or token == more.get("ContinuationToken"):
             raise CatalogError(
-                f"The listing of {bucket.url} broke off after {len(objects)} objects of {prefix!r}: S3 says that there are "
-                "more and not where; nothing was changed. Sync again"
+                f"The listing of {mount.source} broke off after {len(objects)} objects of {prefix!r}: S3 says that there "
+                "are more and not where; nothing was changed. Sync again"
             )
         more = {"ContinuationToken": token}
 
 
-def _check_region(client: Any, bucket: Bucket) -> None:
+def _check_region(client: Any, mount: Mount) -> None:
     from botocore.exceptions import ClientError
 
     try:
-        answer = client.head_bucket(Bucket=bucket.name)
+        answer = client.head_bucket(Bucket=mount.bucket)
     except ClientError as error:
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         lies_in = headers.get("x-amz-bucket-region")
@@ -183,9 +146,9 @@ def _check_region(client: Any, bucket: Bucket) -> None:
             raise
     else:
         lies_in = answer.get("BucketRegion")
-    if lies_in and lies_in != bucket.region:
+    if lies_in and lies_in != mount.region:
         raise CatalogError(
-            f"s3://{bucket.name} lies in {lies_in}, and regions.yaml names it under {bucket.region}: work would run away "
+            f"s3://{mount.bucket} lies in {lies_in}, and regions.yaml names it under {mount.region}: work would run away "
             f"from its data. Put its stanza under {lies_in}"
         )
 
@@ -194,11 +157,11 @@ def _code(error: Exception) -> str:
     return str(getattr(error, "response", {}).get("Error", {}).get("Code", ""))
 
 
-def _advice(error: Exception, bucket: Bucket) -> str:
+def _advice(error: Exception, mount: Mount) -> str:
     code = _code(error)
     if code in ("404", "NoSuchBucket"):
         return "Mend `source` in regions.yaml"
     if code in ("403", "AccessDenied", "Forbidden") or type(error).__name__ == "NoCredentialsError":
-        open_data = "" if bucket.anonymous else ", or write `anonymous: true` for an open-data bucket"
+        open_data = "" if mount.anonymous else ", or write `anonymous: true` for an open-data bucket"
         return f"Give the workers' role s3:ListBucket and s3:GetObject on it{open_data}"
     return "Sync again; what S3 asks to try again was tried again already"

@@ -19,8 +19,9 @@ from typing import Any
 from urllib.parse import unquote_plus
 
 from xdask_pipelines.catalog.manifest.listing import StoredObject
-from xdask_pipelines.catalog.sources.bucket import Bucket, client_for, stored
+from xdask_pipelines.catalog.sources.bucket import client_for, stored
 from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.topology.mount import Mount
 
 #: Columns as CSV manifests name them, and as Parquet and ORC files do.
 _COLUMNS = {"Key": "key", "Size": "size", "LastModifiedDate": "last_modified_date", "ETag": "e_tag"}
@@ -28,15 +29,13 @@ _OPTIONAL = {"StorageClass": "storage_class", "IsLatest": "is_latest", "IsDelete
 _DATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\dZ")
 
 
-def read_inventory(bucket: Bucket, mount: str) -> tuple[list[StoredObject], datetime]:
-    """Objects of a bucket below its prefix, as in :func:`.bucket.list_bucket`, and when they were so.
+def read_inventory(mount: Mount) -> tuple[list[StoredObject], datetime]:
+    """Objects of a mount's bucket below its prefix, as in :func:`.bucket.list_bucket`, and when they were so.
 
     Parameters
     ----------
-    bucket
-        Its ``inventory`` names the folder that holds the dated ones: ``s3://destination/prefix/bucket/configuration``.
     mount
-        Folder of the Region into which the bucket is imported.
+        Its ``inventory`` names the folder that holds the dated ones: ``s3://destination/prefix/bucket/configuration``.
 
     Raises
     ------
@@ -45,19 +44,19 @@ def read_inventory(bucket: Bucket, mount: str) -> tuple[list[StoredObject], date
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    client = client_for(bucket)
-    name, _, folder = bucket.inventory.removeprefix("s3://").partition("/")
+    client = client_for(mount)
+    name, _, folder = mount.inventory.removeprefix("s3://").partition("/")
     folder = folder.rstrip("/") + "/"
     try:
-        manifest = _newest_manifest(client, bucket, name, folder)
-        objects = [item for file in manifest["files"] for item in _objects(client, bucket, mount, name, manifest, file)]
+        manifest = _newest_manifest(client, mount, name, folder)
+        objects = [item for file in manifest["files"] for item in _objects(client, mount, name, manifest, file)]
     except (BotoCoreError, ClientError) as error:
-        raise CatalogError(f"The inventory {bucket.inventory} cannot be read: {error}; nothing was changed") from error
+        raise CatalogError(f"The inventory {mount.inventory} cannot be read: {error}; nothing was changed") from error
     taken = datetime.fromtimestamp(int(manifest["creationTimestamp"]) / 1000, UTC)
     return sorted(objects), taken
 
 
-def _newest_manifest(client: Any, bucket: Bucket, name: str, folder: str) -> dict[str, Any]:
+def _newest_manifest(client: Any, mount: Mount, name: str, folder: str) -> dict[str, Any]:
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=name, Prefix=folder)
     keys = {item["Key"] for page in pages for item in page.get("Contents", ())}
     dated = sorted({key[len(folder) :].partition("/")[0] for key in keys}, reverse=True)
@@ -66,51 +65,49 @@ def _newest_manifest(client: Any, bucket: Bucket, name: str, folder: str) -> dic
     ]
     if not whole:
         raise CatalogError(
-            f"{bucket.inventory} holds no whole inventory: no dated folder with manifest.json and manifest.checksum; "
+            f"{mount.inventory} holds no whole inventory: no dated folder with manifest.json and manifest.checksum; "
             f"nothing was changed. Name the folder that holds the dated ones, or wait until S3 has delivered the first"
         )
     content = _content(client, name, f"{folder}{whole[0]}/manifest.json")
     checksum = _content(client, name, f"{folder}{whole[0]}/manifest.checksum").decode("ascii", "replace").strip()
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != checksum:
-        raise _damaged(bucket, f"{whole[0]}/manifest.json")
+        raise _damaged(mount, f"{whole[0]}/manifest.json")
     manifest: dict[str, Any] = json.loads(content)
-    if manifest.get("sourceBucket") != bucket.name:
+    if manifest.get("sourceBucket") != mount.bucket:
         raise CatalogError(
-            f"{bucket.inventory} is an inventory of {manifest.get('sourceBucket')!r}, not of {bucket.name!r}; nothing was "
+            f"{mount.inventory} is an inventory of {manifest.get('sourceBucket')!r}, not of {mount.bucket!r}; nothing was "
             "changed. Mend `inventory` in regions.yaml"
         )
     return manifest
 
 
 def _objects(
-    client: Any, bucket: Bucket, mount: str, name: str, manifest: dict[str, Any], file: dict[str, Any]
+    client: Any, mount: Mount, name: str, manifest: dict[str, Any], file: dict[str, Any]
 ) -> Iterator[StoredObject]:
     content = _content(client, name, file["key"])
     if hashlib.md5(content, usedforsecurity=False).hexdigest() != file["MD5checksum"]:
-        raise _damaged(bucket, file["key"])
-    table = _table(bucket, manifest, content)
+        raise _damaged(mount, file["key"])
+    table = _table(mount, manifest, content)
     missing = [names[0] for names in _COLUMNS.items() if names[1] not in table.column_names]
     if missing:
         raise CatalogError(
-            f"{bucket.inventory} lacks {', '.join(missing)}; nothing was changed. Add it to the inventory's fields"
+            f"{mount.inventory} lacks {', '.join(missing)}; nothing was changed. Add it to the inventory's fields"
         )
     encoded = manifest["fileFormat"] == "CSV"  # only there are keys URL-encoded
     for row in table.to_pylist():
         key = unquote_plus(row["key"]) if encoded else row["key"]
         stale = str(row.get("is_latest", True)).lower() == "false"
         gone = str(row.get("is_delete_marker") or False).lower() == "true"
-        if stale or gone or not key.startswith(bucket.prefix):
+        if stale or gone or not key.startswith(mount.prefix):
             continue
         modified = row["last_modified_date"]
         if isinstance(modified, str):
             modified = datetime.fromisoformat(modified.replace("Z", "+00:00"))
         modified = modified if modified.tzinfo else modified.replace(tzinfo=UTC)
-        yield stored(
-            bucket, mount, key, int(row["size"]), row["e_tag"], modified, row.get("storage_class") or "STANDARD"
-        )
+        yield stored(mount, key, int(row["size"]), row["e_tag"], modified, row.get("storage_class") or "STANDARD")
 
 
-def _table(bucket: Bucket, manifest: dict[str, Any], content: bytes) -> Any:
+def _table(mount: Mount, manifest: dict[str, Any], content: bytes) -> Any:
     import pyarrow as pa
 
     form = manifest["fileFormat"]
@@ -123,7 +120,7 @@ def _table(bucket: Bucket, manifest: dict[str, Any], content: bytes) -> Any:
 
         return orc.read_table(io.BytesIO(content))
     if form != "CSV":
-        raise CatalogError(f"{bucket.inventory} is in {form!r}; nothing was changed. Choose CSV, ORC or Parquet for it")
+        raise CatalogError(f"{mount.inventory} is in {form!r}; nothing was changed. Choose CSV, ORC or Parquet for it")
     import pyarrow.csv as csv
 
     known = {**_COLUMNS, **_OPTIONAL}
@@ -144,7 +141,7 @@ def _content(client: Any, bucket: str, key: str) -> bytes:
     return content
 
 
-def _damaged(bucket: Bucket, key: str) -> CatalogError:
+def _damaged(mount: Mount, key: str) -> CatalogError:
     return CatalogError(
-        f"{key} of the inventory {bucket.inventory} is not what its checksum says; nothing was changed. Wait for the next"
+        f"{key} of the inventory {mount.inventory} is not what its checksum says; nothing was changed. Wait for the next"
     )

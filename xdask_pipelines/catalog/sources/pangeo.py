@@ -19,9 +19,10 @@ import pyarrow as pa
 from pyarrow import csv
 
 from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.layouts import Cmip6Pds, Holding, parse
+from xdask_pipelines.catalog.layouts import Cmip6Pds, parse
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.topology.mount import Mount
 
 COLUMNS = (*Cmip6Pds.FACETS, "zstore", "dcpp_init_year", "version")
 EXAMPLES = 10
@@ -60,9 +61,7 @@ class Table:
     refused: Mapping[str, Refused]
 
 
-def read_pangeo(
-    path: Path, mounts: Sequence[tuple[Holding, str]], tell: Callable[[str], None] = lambda line: None
-) -> Table:
+def read_pangeo(path: Path, mounts: Sequence[Mount], tell: Callable[[str], None] = lambda line: None) -> Table:
     """Rows of a table as the entries that a sync would make of the same stores, without size, ETag and header.
 
     A row becomes an entry of each mount whose source its store lies below. Nothing is guessed: a row that differs from its
@@ -73,7 +72,7 @@ def read_pangeo(
     path
         CSV file in UTF-8, with all of :data:`COLUMNS` and perhaps more; ``.gz`` is unpacked.
     mounts
-        Mounts and their sources, such as ``s3://cmip6-pds``.
+        Mounts that have a source, such as ``s3://cmip6-pds``.
     tell
         Is told of progress.
 
@@ -130,7 +129,7 @@ Row = tuple[str, ...]
 
 
 def _entries(
-    rows: Sequence[tuple[int, Row]], mounts: Sequence[tuple[Holding, str]], refused: Mapping[str, Refused]
+    rows: Sequence[tuple[int, Row]], mounts: Sequence[Mount], refused: Mapping[str, Refused]
 ) -> Iterator[tuple[Entry, int]]:
     """Entries of some rows, each with its line."""
     at = COLUMNS.index("zstore")
@@ -138,24 +137,25 @@ def _entries(
     for line, row in rows:
         store = row[at].rstrip("/")
         its = 0
-        for (holding, source), found in zip(mounts, below, strict=True):
+        for mount, found in zip(mounts, below, strict=True):
+            source = mount.source.rstrip("/")
             if store.startswith(f"{source}/"):
-                key = holding.mount + store[len(source) :]
+                key = mount.path + store[len(source) :]
                 found.setdefault(key, []).append((line, row))
                 its += 1
         if not its:
             refused[_why(store)].add(line, row[at] or "no zstore")
-    for (holding, _), found in zip(mounts, below, strict=True):
+    for mount, found in zip(mounts, below, strict=True):
         # The layout itself says what a path means: the same key, id and refusals as when these stores are listed.
         listed = sorted(StoredObject(f"{key}/{_METADATA}", 1, "", 0) for key in found)
-        for entry in (parsed := parse(listed, holding))[0]:
+        for entry in (parsed := parse(listed, mount))[0]:
             for line, row in found[entry.key]:
                 if differing := _differing(entry, row):
                     refused[CONTRADICTION].add(line, f"{entry.key}: {differing}")
                 else:
                     yield replace(entry, size_bytes=0, etag=""), line  # nobody has listed it yet
         for quarantined in parsed[1]:
-            reason = EXCLUDED if holding.excludes(quarantined.key) else NO_PATH
+            reason = EXCLUDED if mount.excludes(quarantined.key) else NO_PATH
             for line, _ in found.get(quarantined.key.removesuffix(f"/{_METADATA}"), ()):
                 refused[reason].add(line, f"{quarantined.key}: {quarantined.reason}")
 

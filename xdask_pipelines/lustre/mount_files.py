@@ -24,7 +24,7 @@ _STATE = re.compile(rb": \(0x([0-9a-f]+)\)")
 _RELEASED = 0x4  # exists 0x1, dirty 0x2, archived 0x8
 
 
-class Mount(Protocol):
+class MountFiles(Protocol):
     """The mounts of Regions, as those see them who cannot touch them. ``keys`` are files, stores or folders."""
 
     def residency(self, region: str, keys: Sequence[str]) -> Residency:
