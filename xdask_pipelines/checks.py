@@ -11,7 +11,6 @@ native grid, where land has none. Rows at the poles and the seam are looked at i
 Steps without data: what is missing is refused, unless the dataset is declared ``excerpt: true``; then it is reported.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,8 @@ from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.climate.means import is_partial
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.failures import explained
-from xdask_pipelines.resources.input_steps import InputSteps, input_steps, own_steps, unit_of
+from xdask_pipelines.resources.input_steps import InputSteps, input_steps, unit_of
+from xdask_pipelines.resources.provenance import Provenance
 from xdask_pipelines.resources.result_figures import (
     checked_fields,
     covers_globe,
@@ -257,20 +257,20 @@ _REMEDY = (
 
 def _counted(made: Analysis, entry: Entry, figures: Mapping[str, float]) -> Verdict:
     """Steps that are empty, and cells that are empty in some: files that are whole may hold them."""
-    have, steps = int(figures["steps_with_data"]), entry.attributes.get("time_steps")
-    units = {unit_of(each) for each in own_steps(entry).values()}
+    made_from = Provenance.of(entry)
+    have, steps = int(figures["steps_with_data"]), made_from.time_steps
+    units = {unit_of(each) for each in made_from.steps.values()}
     unit = units.pop() if len(units) == 1 else "steps"
     problems = []
-    if steps is not None and have < int(steps):
+    if steps is not None and have < steps:
         problems.append(f"{have} of {steps} {unit} have data")
     if uneven := int(figures["uneven_cells"]):
         instants = {"h": "hours", "days": "days"}.get(unit, "steps")
         problems.append(f"{uneven} {_plural(uneven, 'cell lacks', 'cells lack')} a value in some {instants}")
     if not problems:
         return Verdict(None)
-    excerpt = "excerpted" in entry.attributes
-    if excerpt or made.masked:
-        return Verdict(f"{'; '.join(problems)}{' (excerpt)' if excerpt else ''}.", warn=True)
+    if made_from.excerpted or made.masked:
+        return Verdict(f"{'; '.join(problems)}{' (excerpt)' if made_from.excerpted else ''}.", warn=True)
     return Verdict(f"{'; '.join(problems)}: values of the source are missing. {_REMEDY}")
 
 
@@ -316,6 +316,6 @@ def _same_inputs(entries: Mapping[str, Entry]) -> bool:
     """Whether each shared upstream result was the same one for all that used it."""
     used: dict[str, set[str]] = {}
     for entry in entries.values():
-        for name, version in json.loads(entry.attributes.get("upstream", "{}")).items():
+        for name, version in Provenance.of(entry).upstream.items():
             used.setdefault(name, set()).add(version)
     return all(len(versions) == 1 for versions in used.values())

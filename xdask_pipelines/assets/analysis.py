@@ -206,7 +206,7 @@ def _asset_from(
             values = context.op_execution_context.op_config
             resources = context.resources
             result = run(made, resources.topology, resources.catalog, values, _keys(context), inputs)
-        for line in result.replicas:
+        for line in result.made_from.replicas:
             context.log.info(line)
         return dg.Output(result, data_version=dg.DataVersion(result.data_version))
 

@@ -6,7 +6,7 @@ Belongs here: everything about one that needs neither a run nor a pool. Does not
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dagster as dg
@@ -16,12 +16,13 @@ from xdask_pipelines.access.completeness import Steps, steps_of
 from xdask_pipelines.assets.config_values import typed_config
 from xdask_pipelines.assets.replicas import choose
 from xdask_pipelines.assets.source import Source, digest
-from xdask_pipelines.catalog import Catalog
+from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.series import Replicas
 from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.input_steps import input_name
 from xdask_pipelines.resources.io_manager import Result, entries_of
+from xdask_pipelines.resources.provenance import Provenance, UsedEntry, inherited
 from xdask_pipelines.topology import Topology
 
 
@@ -118,16 +119,11 @@ def run(
     """
     config = made.config(values)
     upstream = {n: {e.part: e.attributes["data_version"] for e in entries_of(x)} for n, x in inputs.items()}
-    used = {e.id: e for x in inputs.values() for e in entries_of(x)}
-    excerpts = {e.attributes["excerpt"] for e in used.values() if "excerpt" in e.attributes}
-    experiments = {name for e in used.values() for name in e.attributes.get("experiments", "").split(", ") if name}
-    parts, versions = {}, {}
-    steps: dict[str, dict[str, Steps]] = {key: {} for key in keys}
-    uncounted: dict[str, tuple[str, ...]] = dict.fromkeys(keys, ())
-    excerpted: set[str] = set()
+    results = {e.id: e for x in inputs.values() for e in entries_of(x)}
     found = {key: made.replicas(catalog, config, key) for key in keys}
     unread = {name for name, source in made.sources.items() if source.grid}
-    choice = choose(topology, {n: [found[k][n] for k in keys] for n in made.sources}, used.values(), unread)
+    choice = choose(topology, {n: [found[k][n] for k in keys] for n in made.sources}, results.values(), unread)
+    parts, versions, provenance, used = {}, {}, {}, dict(results)
     for i, key in enumerate(keys):
         entries = {name: choice.of(replicas) for name, replicas in found[key].items()}
         arguments: dict[str, Any] = {name: made.sources[name].open(entry, key) for name, entry in entries.items()}
@@ -143,32 +139,51 @@ def run(
             )
         versions[key] = made.version(config, found[key], upstream, key)
         used |= {e.id: e for e in entries.values()}
-        for name, entry in entries.items():
-            if made.sources[name].grid:
-                continue
-            if "experiment_id" in entry.facets:
-                experiments.add(entry.facets["experiment_id"])
-            if entry.excerpt:
-                excerpted.add(key)
-            if counted := steps_of(entry):
-                steps[key][input_name(entry, key)] = counted
-                if counted.excerpt and not counted.complete:
-                    excerpts.add(str(counted))
-            else:
-                uncounted[key] += (input_name(entry, key),)
+        before = [e for e in results.values() if e.part in ("", key) or not key]
+        provenance[key] = _provenance(made, key, entries, before, parts[key].attrs.get("time_steps"))
+    shared: dict[str, Any] = {
+        "code_version": made.code_version,
+        "config": config.model_dump() if config else {},
+        "replicas": choice.said,
+        "upstream": {name: digest(of_parts) for name, of_parts in upstream.items()},
+    }
     return Result(
         parts=parts,
         versions=versions,
-        upstream={name: digest(of_parts) for name, of_parts in upstream.items()},
-        code_version=made.code_version,
-        config=config.model_dump() if config else {},
+        provenance={key: replace(one, **shared) for key, one in provenance.items()},
         sources=tuple(used.values()),
-        excerpt="; ".join(sorted(excerpts)),
         caveat=made.caveat,
-        experiments=tuple(sorted(experiments)),
-        steps=steps,
-        uncounted=uncounted,
-        excerpted=frozenset(excerpted),
         preview=made.preview,
-        replicas=choice.said,
+    )
+
+
+def _provenance(
+    made: Analysis, key: str, entries: Mapping[str, Entry], results: Sequence[Entry], time_steps: Any
+) -> Provenance:
+    """What one part is made from: its own files, and results with what they were made from."""
+    excerpts, experiments, attributions = inherited([*results, *entries.values()])
+    steps: dict[str, Steps] = {}
+    uncounted: list[str] = []
+    excerpted = False
+    for name, entry in entries.items():
+        if made.sources[name].grid:
+            continue
+        if "experiment_id" in entry.facets:
+            experiments.add(entry.facets["experiment_id"])
+        excerpted |= entry.excerpt
+        if counted := steps_of(entry):
+            steps[input_name(entry, key)] = counted
+            if counted.excerpt and not counted.complete:
+                excerpts.add(str(counted))
+        else:
+            uncounted.append(input_name(entry, key))
+    return Provenance(
+        sources=tuple(UsedEntry.of(entry) for entry in [*results, *entries.values()]),
+        steps=steps,
+        uncounted=tuple(sorted(uncounted)),
+        time_steps=None if time_steps is None else int(time_steps),
+        excerpted=excerpted,
+        excerpts=tuple(sorted(excerpts)),
+        experiments=tuple(sorted(experiments)),
+        attributions=tuple(sorted(attributions)),
     )

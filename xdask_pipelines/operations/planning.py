@@ -100,7 +100,8 @@ def _foreseen(made: Analysis, results: Results, result: Result) -> list[str]:
     refused, said = 0, []
     before = [e for e in result.sources if e.layout == LAYOUT]
     for part, value in result.parts.items():
-        own = InputSteps(result.steps.get(part, {}), result.uncounted.get(part, ()))
+        made_from = result.provenance[part]
+        own = InputSteps(made_from.steps, made_from.uncounted)
         known = joined_steps(
             [own, *(input_steps(results, e, digest) for e in before if e.part in ("", part) or not part)]
         )

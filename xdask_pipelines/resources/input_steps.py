@@ -1,19 +1,19 @@
 """How many time steps of its inputs a result was made from, through all results that it was made from.
 
-Belongs here: what entries carry about it, and walking them. Does not belong here: counting the steps of one file
+Belongs here: walking the records of entries, and what they say in sentences. Does not belong here: counting steps of a file
 (access.completeness), what follows from a gap (checks).
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from xdask_pipelines.access.completeness import Steps
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.catalog.times import time_text
 from xdask_pipelines.errors import MissingEntries
+from xdask_pipelines.resources.provenance import Provenance
 from xdask_pipelines.resources.results import Results
 
 _SHOWN = 3
@@ -84,20 +84,6 @@ def input_name(entry: Entry, partition: str = "") -> str:
     return f"{entry.dataset} {period}".strip()
 
 
-def packed_steps(steps: Mapping[str, Steps], uncounted: tuple[str, ...]) -> dict[str, str]:
-    """Attributes in which an entry carries the steps of its own inputs."""
-    attributes = {"steps": json.dumps({name: asdict(each) for name, each in steps.items()})} if steps else {}
-    return attributes | ({"uncounted": json.dumps(sorted(uncounted))} if uncounted else {})
-
-
-def own_steps(entry: Entry) -> dict[str, Steps]:
-    """Steps of the files that a result itself read; entries of older versions carry those of one file, without a name."""
-    held = json.loads(entry.attributes.get("steps", "{}"))
-    if "found" in held:
-        held = {f"{entry.dataset} {entry.part}".strip(): held}
-    return {name: Steps(**each) for name, each in held.items()}
-
-
 def input_steps(results: Results, entry: Entry, digest: Callable[[object], str]) -> InputSteps:
     """What is known of the steps of all files that a result was made from, itself or through other results.
 
@@ -119,9 +105,10 @@ def input_steps(results: Results, entry: Entry, digest: Callable[[object], str])
         if at.id in seen:
             return
         seen.add(at.id)
-        counted.update(own_steps(at))
-        uncounted.update(json.loads(at.attributes.get("uncounted", "[]")))
-        for name, version in json.loads(at.attributes.get("upstream", "{}")).items():
+        made_from = Provenance.of(at)
+        counted.update(made_from.steps)
+        uncounted.update(made_from.uncounted)
+        for name, version in made_from.upstream.items():
             found = list(_parts(results, name, at))
             versions = {e.part: e.attributes.get("data_version") for e in found}
             if not found or (digest(versions) != version and not _is_one_of_many(at, found)):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +16,6 @@ import dagster as dg
 import numpy as np
 import xarray as xr
 
-from xdask_pipelines.access.completeness import Steps
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.climate import area_weighted_mean
 from xdask_pipelines.climate.shapes import shape_of
@@ -25,7 +23,7 @@ from xdask_pipelines.errors import ClimateError, XdaskError
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.footprint import in_words
 from xdask_pipelines.resources.failures import explained
-from xdask_pipelines.resources.input_steps import packed_steps
+from xdask_pipelines.resources.provenance import Provenance
 from xdask_pipelines.resources.results import Kept, Label, Results
 from xdask_pipelines.system.safe_text import markdown
 
@@ -36,20 +34,10 @@ class Result:
 
     parts: Mapping[str, xr.DataArray | xr.Dataset]
     versions: Mapping[str, str] = field(default_factory=dict)
-    code_version: str = ""
-    config: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
     sources: tuple[Entry, ...] = ()
-    excerpt: str = ""
     caveat: str = ""
-    experiments: tuple[str, ...] = ()
-    #: By part, then by input: how many steps there are, and inputs of which nobody knows.
-    steps: Mapping[str, Mapping[str, Steps]] = field(default_factory=dict)
-    uncounted: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    #: Parts of which some input is declared an excerpt.
-    excerpted: frozenset[str] = frozenset()
-    upstream: Mapping[str, str] = field(default_factory=dict)
     preview: Callable[[Any], xr.DataArray] = lambda result: result
-    replicas: tuple[str, ...] = ()
 
     @property
     def data_version(self) -> str:
@@ -57,6 +45,15 @@ class Result:
         if len(self.versions) == 1:
             return next(iter(self.versions.values()))
         return hashlib.blake2b("".join(self.versions.values()).encode(), digest_size=16).hexdigest()
+
+    @property
+    def made_from(self) -> Provenance:
+        """Of any part: what all share."""
+        return next(iter(self.provenance.values()), Provenance())
+
+    def every(self, name: str) -> list[str]:
+        """Texts of one name in the provenance of all parts, sorted, each once."""
+        return sorted({text for one in self.provenance.values() for text in getattr(one, name)})
 
 
 def entries_of(x: Any) -> tuple[Entry, ...]:
@@ -75,30 +72,10 @@ class ResultsIOManager(dg.IOManager):
         """Compute in place, write, catalogue, and prove it in the metadata."""
         result = obj if isinstance(obj, Result) else Result(_plain_parts(context, obj))
         asset = context.asset_key.to_python_identifier()
-        said = {"code_version": result.code_version or "none"}
-        if result.excerpt:
-            said["excerpt"] = result.excerpt
-        if result.experiments:
-            said["experiments"] = ", ".join(result.experiments)
-        if credited := _attributions(result.sources):
-            said["attributions"] = "\n".join(credited)
-        if result.upstream:
-            said["upstream"] = json.dumps(result.upstream, sort_keys=True)
-        label = Label(asset, context.run_id, said, {part: self._of_part(result, part) for part in result.parts})
+        label = Label(asset, context.run_id, result.versions, result.provenance)
         with explained():
             kept = self.results.keep(label, result.parts, result.preview, context.log.info)
         context.add_output_metadata(_metadata(asset, result, kept, self.results.pools.dashboard))
-
-    @staticmethod
-    def _of_part(result: Result, part: str) -> dict[str, str]:
-        """What is said of one part only."""
-        said = {"data_version": result.versions[part]} if part in result.versions else {}
-        said |= packed_steps(result.steps.get(part, {}), result.uncounted.get(part, ()))
-        if part in result.excerpted:
-            said["excerpted"] = "true"
-        if (counted := result.parts[part].attrs.get("time_steps")) is not None:
-            said["time_steps"] = str(counted)
-        return said
 
     def load_input(self, context: dg.InputContext) -> xr.DataArray | xr.Dataset:
         """Lazy upstream result, placed at home: this run's own where there is one, else the latest."""
@@ -137,29 +114,30 @@ def _metadata(asset: str, result: Result, kept: Kept, dashboard: str) -> dict[st
     """Metadata in the order of the page: what it shows, what it is made of, and the proof."""
     evidence, entry = kept.evidence, kept.entries[0]
     metadata = _picture(asset, result, kept.picture, kept.no_picture)
-    if result.excerpt:
-        metadata["excerpt"] = result.excerpt
-    gaps = {name: str(s) for found in result.steps.values() for name, s in found.items() if not s.complete}
+    made_from = result.made_from
+    if excerpts := result.every("excerpts"):
+        metadata["excerpt"] = "; ".join(excerpts)
+    gaps = {n: str(s) for one in result.provenance.values() for n, s in one.steps.items() if not s.complete}
     if gaps:
         metadata["incomplete"] = dg.MetadataValue.json(gaps)
-    if result.experiments:
-        metadata["experiments"] = ", ".join(result.experiments)
-    if result.config:
-        metadata["config"] = dg.MetadataValue.json(dict(result.config))
-    if result.replicas:
-        metadata["replicas"] = "; ".join(result.replicas)
+    if experiments := result.every("experiments"):
+        metadata["experiments"] = ", ".join(experiments)
+    if made_from.config:
+        metadata["config"] = dg.MetadataValue.json(dict(made_from.config))
+    if made_from.replicas:
+        metadata["replicas"] = "; ".join(made_from.replicas)
     if dashboard:
         metadata["dashboard"] = dg.MetadataValue.url(dashboard)
     return metadata | {
         "sources": _sources_table(result.sources),
-        "attribution": dg.MetadataValue.md("; ".join(map(markdown, _attributions(result.sources))) or "none"),
+        "attribution": dg.MetadataValue.md("; ".join(map(markdown, result.every("attributions"))) or "none"),
         "misplaced_tasks": evidence.misplaced_tasks,
         "evidence": dg.MetadataValue.json(evidence.as_dict()),
         "footprint": in_words(evidence.as_dict()),
         "store": f"{entry.region}:{entry.key}",
         "size_bytes": entry.size_bytes,
         "digest": entry.etag,
-        "code_version": result.code_version,
+        "code_version": made_from.code_version,
     }
 
 
@@ -177,8 +155,9 @@ def _picture(asset: str, result: Result, field_: xr.DataArray | None, no_picture
     from xdask_pipelines.climate.drawing.plots import draw
 
     shape = shape_of(field_)
-    subtitle = "; ".join(text for text in (result.excerpt, result.caveat if result.excerpt else "") if text)
-    title = ", ".join([asset.replace("_", " "), *result.experiments])
+    excerpts = result.every("excerpts")
+    subtitle = "; ".join(filter(None, [*excerpts, result.caveat if excerpts else ""]))
+    title = ", ".join([asset.replace("_", " "), *result.every("experiments")])
     try:
         png = draw(field_, title, subtitle or None)
     except ClimateError as error:  # the result is stored and will be checked; only its picture is missing
@@ -211,17 +190,6 @@ def _sources_table(sources: tuple[Entry, ...]) -> dg.TableMetadataValue:
 
 #: The long one last, for a page that is not wide enough.
 _SOURCE_COLUMNS = ("dataset", "region", "bytes", "digest", "part", "key")
-
-
-def _attributions(sources: tuple[Entry, ...]) -> list[str]:
-    """Who must be named, and under which licence: of the sources themselves, and of what they were made from."""
-    said = {line for e in sources for line in e.attributes.get("attributions", "").splitlines()}
-    said |= {
-        f"{e.attributes['attribution']} ({e.attributes.get('license', 'licence unknown')})"
-        for e in sources
-        if "attribution" in e.attributes
-    }
-    return sorted(said)
 
 
 def evidence_of(metadata: Mapping[str, Any]) -> Evidence:

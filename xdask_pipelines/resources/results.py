@@ -28,6 +28,7 @@ from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.graph.homes import homes_of
 from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX
 from xdask_pipelines.resources.pools import Pools, Tell
+from xdask_pipelines.resources.provenance import Provenance
 from xdask_pipelines.topology import Topology
 
 LAYOUT = "result"
@@ -37,12 +38,12 @@ _SINGLE = "xdask_single_variable"
 
 @dataclass(frozen=True)
 class Label:
-    """Under which name a result is kept, what made it, and what is said of each part."""
+    """Under which name a result is kept, which run made it, and of each part its data version and what it was made from."""
 
     asset: str
     run_id: str
-    attributes: Mapping[str, str] = field(default_factory=dict)
-    of_parts: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, Provenance] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Results:
         Parameters
         ----------
         label
-            Asset, run, and attributes that the entries carry.
+            Asset, run, and what the entries carry of each part.
         parts
             The result by partition key; one part with key "" for an asset without partitions.
         preview
@@ -154,16 +155,23 @@ class Results:
             "etag": written.etag,
             "modified_ns": written.modified_ns,
         }
-        said = {"run_id": label.run_id, "data_version": label.run_id, **label.attributes}
-        return [
-            Entry(
-                **shared,
-                part=part,
-                header=select_step(written.header, PARTITION, i) if part else written.header,
-                attributes={**said, **label.of_parts.get(part, {})},
+        entries = []
+        for i, part in enumerate(parts):
+            header = select_step(written.header, PARTITION, i) if part else written.header
+            provenance = label.provenance.get(part, Provenance())
+            entries.append(
+                Entry(
+                    **shared,
+                    part=part,
+                    header={**header, **provenance.in_header()},
+                    attributes={
+                        "run_id": label.run_id,
+                        "data_version": label.versions.get(part, label.run_id),
+                        "code_version": provenance.code_version or "none",
+                    },
+                )
             )
-            for i, part in enumerate(parts)
-        ]
+        return entries
 
     # ---- reading ----------------------------------------------------------------------------------------------
 
