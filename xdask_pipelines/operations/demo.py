@@ -5,11 +5,8 @@ Belongs here: the order of the steps, and the report. Does not belong here: prin
 
 from __future__ import annotations
 
-import base64
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -25,6 +22,7 @@ from xdask_pipelines.operations.project import instance, passed_checks, run_asse
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import Results
+from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.topology import Topology
 
 MAIN = "temperature_difference"
@@ -89,7 +87,7 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
         report = _report(topology, results, analyses, plan, evidence, history)
     report |= {"experiment_id": experiment, "warnings": warnings, "seconds": round(perf_counter() - started, 2)}
     folder = topology.var / "demo"
-    _write(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
+    write_atomically(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return report
 
 
@@ -152,8 +150,6 @@ def _report(
 ) -> dict[str, Any]:
     latest = {a.name: _latest(history, a.name) for a in analyses}
     statistics = {a.name: results.open(results.find(a.name)) for a in analyses if a.name in (MAIN,)}
-    picture = topology.var / "demo" / f"{MAIN}.png"
-    _write(picture, base64.b64decode(re.search(r"base64,([^)]*)", latest[MAIN]["map"]).group(1)))  # type: ignore[union-attr]
     total = Evidence.total([e for name, e in evidence.items() if name in _ancestors(analyses, MAIN)])
     return {
         "mean_difference_K": latest[MAIN]["area_weighted_mean"],
@@ -163,7 +159,7 @@ def _report(
         **{k: v for k, v in total.as_dict().items() if k != "seconds"},
         "reused_assets": [d.name + (f" ({', '.join(d.reuse)})" if d.reuse != ("",) else "") for d in plan if d.reuse],
         "ran_assets": [d.name for d in plan if d.run],
-        "map": str(picture),
+        "map": str(latest[MAIN]["picture_file"]),
         "excerpt": latest[MAIN].get("excerpt", ""),
         "store": latest[MAIN]["store"],
         "digest": latest[MAIN]["digest"],
@@ -175,11 +171,3 @@ def _latest(history: dg.DagsterInstance, name: str) -> dict[str, Any]:
     event = history.get_latest_materialization_event(dg.AssetKey(name))
     made = event.asset_materialization if event else None
     return {k: v.value for k, v in made.metadata.items()} if made else {}
-
-
-def _write(path: Path, content: str | bytes) -> None:
-    """Write beside, then rename: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_bytes(content.encode() if isinstance(content, str) else content)
-    partial.replace(path)

@@ -26,6 +26,7 @@ from xdask_pipelines.checks import NAMES
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.var import writable
+from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.safe_text import from_markdown
 from xdask_pipelines.topology import Topology
 
@@ -55,9 +56,7 @@ def dagster_home(topology: Topology) -> Path:
     settings = (own if own.exists() else _SETTINGS).read_bytes()
     copy = home / "dagster.yaml"
     if not copy.exists() or copy.read_bytes() != settings:  # others may be reading it: never half of it
-        partial = copy.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(settings)
-        partial.replace(copy)
+        write_atomically(copy, settings)
     return home
 
 

@@ -27,6 +27,7 @@ import psutil
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.project import dagster_home, instance
 from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.ports import LOOPBACK, port_problem
 from xdask_pipelines.system.processes import is_alive
 from xdask_pipelines.system.signals import interrupted_by_signals, uninterrupted
@@ -201,9 +202,7 @@ def _start(topology: Topology, folder: Path, home: Path, port: int) -> Running:
             start_new_session=True,  # Ctrl-C is for us alone: we stop all in order
         )
     started = Running(os.getpid(), process.pid, psutil.Process(process.pid).create_time(), port)
-    partial = folder / "ui.partial"
-    partial.write_text(json.dumps(started.__dict__))
-    partial.replace(folder / "ui.json")
+    write_atomically(folder / "ui.json", json.dumps(started.__dict__))
     return started
 
 

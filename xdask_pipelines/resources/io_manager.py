@@ -10,6 +10,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -25,6 +26,7 @@ from xdask_pipelines.placement.footprint import in_words
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.provenance import Provenance
 from xdask_pipelines.resources.results import Kept, Label, Results
+from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.safe_text import markdown
 
 
@@ -75,7 +77,8 @@ class ResultsIOManager(dg.IOManager):
         label = Label(asset, context.run_id, result.versions, result.provenance)
         with explained():
             kept = self.results.keep(label, result.parts, result.preview, context.log.info)
-        context.add_output_metadata(_metadata(asset, result, kept, self.results.pools.dashboard))
+        pictures = self.results.topology.var / "pictures"
+        context.add_output_metadata(_metadata(asset, result, kept, pictures, self.results.pools.dashboard))
 
     def load_input(self, context: dg.InputContext) -> xr.DataArray | xr.Dataset:
         """Lazy upstream result, placed at home: this run's own where there is one, else the latest."""
@@ -110,10 +113,10 @@ def _plain_parts(context: dg.OutputContext, obj: Any) -> dict[str, xr.DataArray 
     return {keys[0]: obj}
 
 
-def _metadata(asset: str, result: Result, kept: Kept, dashboard: str) -> dict[str, Any]:
+def _metadata(asset: str, result: Result, kept: Kept, pictures: Path, dashboard: str) -> dict[str, Any]:
     """Metadata in the order of the page: what it shows, what it is made of, and the proof."""
     evidence, entry = kept.evidence, kept.entries[0]
-    metadata = _picture(asset, result, kept.picture, kept.no_picture)
+    metadata = _picture(asset, result, kept.picture, kept.no_picture, pictures)
     made_from = result.made_from
     if excerpts := result.every("excerpts"):
         metadata["excerpt"] = "; ".join(excerpts)
@@ -141,8 +144,8 @@ def _metadata(asset: str, result: Result, kept: Kept, dashboard: str) -> dict[st
     }
 
 
-def _picture(asset: str, result: Result, field_: xr.DataArray | None, no_picture: str) -> dict[str, Any]:
-    """The picture of a result, or its one value, or a sentence that says why there is neither."""
+def _picture(asset: str, result: Result, field_: xr.DataArray | None, no_picture: str, folder: Path) -> dict[str, Any]:
+    """The picture of a result, also as the newest file of its name; or its one value; or why there is neither."""
     if field_ is None:
         return {"picture": no_picture}
     units = {"units": str(field_.attrs.get("units", ""))}
@@ -163,10 +166,13 @@ def _picture(asset: str, result: Result, field_: xr.DataArray | None, no_picture
     except ClimateError as error:  # the result is stored and will be checked; only its picture is missing
         return {"picture": f"no picture: {error}", **units}
     image = dg.MetadataValue.md(f"![{markdown(asset)}](data:image/png;base64,{base64.b64encode(png).decode()})")
+    file = folder / f"{asset}.png"
+    write_atomically(file, png)
+    said = {"picture_file": dg.MetadataValue.path(file), **units}
     if shape != "map":
-        return {"map" if shape == "native map" else "plot": image, **units}
+        return {"map" if shape == "native map" else "plot": image, **said}
     mean = float(field_.attrs["area_mean"]) if "area_mean" in field_.attrs else float(area_weighted_mean(field_))
-    return {"map": image, **({"area_weighted_mean": mean} if np.isfinite(mean) else {}), **units}
+    return {"map": image, **({"area_weighted_mean": mean} if np.isfinite(mean) else {}), **said}
 
 
 def _sources_table(sources: tuple[Entry, ...]) -> dg.TableMetadataValue:

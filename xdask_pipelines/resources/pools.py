@@ -23,6 +23,7 @@ from xdask_pipelines.placement.local import tls
 from xdask_pipelines.placement.local.cluster import Pool, Processes, join, start
 from xdask_pipelines.placement.settings import Link, Rates, Settings
 from xdask_pipelines.resources.var import writable
+from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.processes import is_alive, stop_processes
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_facts import (
@@ -137,9 +138,7 @@ class Pools:
             )
         else:
             self._start_missing(running, now.workers, tell)
-        partial = self._state_file.with_suffix(".partial")
-        partial.write_text(json.dumps(asdict(running)))
-        partial.replace(self._state_file)
+        write_atomically(self._state_file, json.dumps(asdict(running)))
         return self.status()
 
     def _start_missing(self, running: Processes, workers: Mapping[str, int], tell: Tell) -> None:

@@ -9,7 +9,6 @@ Format: "Earth System Model Collection" of intake-esm, https://intake-esm.readth
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.times import time_text
 from xdask_pipelines.errors import CatalogError
+from xdask_pipelines.system.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,13 +59,9 @@ def publish(entries: Sequence[Entry], path_of: Callable[[Entry], str], folder: P
     folder.mkdir(parents=True, exist_ok=True)
     generation = max((entry.generation for entry in known), default=0)
     table = folder / f"catalog-{generation}-{len(known)}.parquet"
-    partial = table.with_suffix(f".{os.getpid()}")
-    frame.to_parquet(partial, index=False)
-    partial.replace(table)
+    write_atomically(table, frame.to_parquet(index=False))
     document = folder / "catalog.json"
-    partial = document.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps({**described, "catalog_file": table.name}, indent=2) + "\n")
-    partial.replace(document)
+    write_atomically(document, json.dumps({**described, "catalog_file": table.name}, indent=2) + "\n")
     for old in folder.glob("catalog-*.parquet"):
         if old != table:
             old.unlink(missing_ok=True)

@@ -9,7 +9,6 @@ this folder is one of them, and nobody else is.
 from __future__ import annotations
 
 import fcntl
-import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from xdask_pipelines.errors import PlacementError, XdaskError
 from xdask_pipelines.placement.local.tls import AUTHORITY, MEND, NODE, NODE_KEY
+from xdask_pipelines.system.files import write_atomically
 
 #: Signs new certificates; processes never read it, and it may be kept elsewhere.
 AUTHORITY_KEY = "ca-key.pem"
@@ -89,9 +89,9 @@ def make_certificates(folder: Path, hosts: Iterable[str] = (), now: datetime | N
         signing, authority = _authority(folder, authority, now)
         if key is None:
             key = ec.generate_private_key(ec.SECP256R1())
-            _write(folder / NODE_KEY, _pem(key), 0o600)
+            write_atomically(folder / NODE_KEY, _pem(key), mode=0o600)
         made = _node(key, authority, signing, names, now)
-        _write(folder / NODE, made.public_bytes(serialization.Encoding.PEM), 0o644)
+        write_atomically(folder / NODE, made.public_bytes(serialization.Encoding.PEM), mode=0o644)
         return Certificates("renewed" if node else "made", _until(authority, made), names)
 
 
@@ -144,7 +144,7 @@ def _authority(
         )
     if key is None:
         key = ec.generate_private_key(ec.SECP256R1())
-        _write(folder / AUTHORITY_KEY, _pem(key), 0o600)
+        write_atomically(folder / AUTHORITY_KEY, _pem(key), mode=0o600)
     if found and found.not_valid_after_utc - now > timedelta(days=_NODE_DAYS):
         return key, found
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "xdask_pipelines authority")])
@@ -156,7 +156,7 @@ def _authority(
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, hashes.SHA256())
     )
-    _write(folder / AUTHORITY, made.public_bytes(serialization.Encoding.PEM), 0o644)
+    write_atomically(folder / AUTHORITY, made.public_bytes(serialization.Encoding.PEM), mode=0o644)
     return key, made
 
 
@@ -299,15 +299,3 @@ def _alone(folder: Path) -> Iterator[None]:
 def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     kind = serialization.PrivateFormat.PKCS8
     return key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption())
-
-
-def _write(path: Path, content: bytes, mode: int) -> None:
-    """Write beside and rename: whoever reads finds the old file or the new one, and a key is never open to others."""
-    partial = path.with_name(path.name + ".partial")
-    partial.unlink(missing_ok=True)
-    with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as out:
-        os.fchmod(out.fileno(), mode)  # whatever the umask
-        out.write(content)
-        out.flush()
-        os.fsync(out.fileno())
-    partial.replace(path)
