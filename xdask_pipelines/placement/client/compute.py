@@ -15,7 +15,6 @@ import cloudpickle
 import dask
 from distributed import Client, Future, futures_of, wait
 
-from xdask_pipelines import __version__
 from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement.client.containers import unpack
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
@@ -23,6 +22,7 @@ from xdask_pipelines.placement.dask_internals.graph_layers import flatten
 from xdask_pipelines.placement.dask_internals.scheduling import KilledWorker
 from xdask_pipelines.placement.evidence import Evidence
 from xdask_pipelines.placement.graph.fence import MAX_TASKS, fenced, too_many_tasks
+from xdask_pipelines.system.version import VERSION
 
 #: ``{region: (tasks done, tasks planned)}``
 Progress = Callable[[Mapping[str, tuple[int, int]]], None]
@@ -181,9 +181,9 @@ def check_scheduler(client: Client) -> dict[str, Any]:
             f"The scheduler at {address} does not place tasks: it runs without the plugin. Start scheduler and pools "
             "with `xdask pools up`, or give both `--preload xdask_pipelines.placement.preload`."
         )
-    if answer["version"] != __version__:
+    if answer["version"] != VERSION:
         raise PlacementError(
-            f"The scheduler at {address} runs xdask_pipelines {answer['version']}, this process {__version__}. Restart "
+            f"The scheduler at {address} runs xdask_pipelines {answer['version']}, this process {VERSION}. Restart "
             "the pools (`xdask pools down`, `xdask pools up`), or use one image for both."
         )
     return answer

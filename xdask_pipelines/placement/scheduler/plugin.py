@@ -19,7 +19,6 @@ from distributed import Scheduler
 from distributed.diagnostics.plugin import SchedulerPlugin
 from tornado.ioloop import PeriodicCallback
 
-from xdask_pipelines import __version__
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.dask_internals.scheduler_requests import answer
 from xdask_pipelines.placement.dask_internals.scheduling import be_first, note_submitting_task
@@ -53,6 +52,7 @@ from xdask_pipelines.placement.scheduler.pool_transfers import keep_home
 from xdask_pipelines.placement.scheduler.shuffles import Shuffles
 from xdask_pipelines.placement.scheduler.totals import WAITING
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.system.version import VERSION
 from xdask_pipelines.topology.names import POOL_PREFIX, pool_name
 
 logger = logging.getLogger("xdask.placement")
@@ -134,7 +134,7 @@ class PlacementPlugin(SchedulerPlugin):
     # ---- what clients ask -------------------------------------------------------------------------------------
 
     def _answer_version(self) -> dict[str, Any]:
-        return {"version": __version__, "client_region": self.client_region, "pools": self._workers_by_region()}
+        return {"version": VERSION, "client_region": self.client_region, "pools": self._workers_by_region()}
 
     async def _answer_drain(self, region: str, workers: Workers) -> dict[str, Any]:
         return await drain_on_scheduler(self.scheduler, region, workers)
