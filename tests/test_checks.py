@@ -16,7 +16,7 @@ from xdask_pipelines.assets.analysis import analysis_named
 from xdask_pipelines.assets.plain import Analysis
 from xdask_pipelines.assets.source import digest
 from xdask_pipelines.catalog import Entry
-from xdask_pipelines.checks import Verdict, _counted, _of_field, _together
+from xdask_pipelines.checks import Verdict, counted_verdict, field_verdicts, together
 from xdask_pipelines.climate import mean_of_partials, month_partial
 from xdask_pipelines.resources.input_steps import InputSteps, in_words, input_name, input_steps
 from xdask_pipelines.resources.provenance import Provenance
@@ -57,7 +57,7 @@ def native() -> xr.DataArray:
 
 def judged(array: xr.DataArray, **options: Any) -> dict[str, Verdict]:
     figures = field_figures(array.chunk()).compute(scheduler="synchronous")
-    return _of_field(made(**options), array, {str(n): float(v) for n, v in figures.data_vars.items()})
+    return field_verdicts(made(**options), array, {str(n): float(v) for n, v in figures.data_vars.items()})
 
 
 def problems(verdicts: Mapping[str, Verdict]) -> dict[str, str]:
@@ -97,7 +97,7 @@ def test_each_variable_of_a_dataset_is_checked_and_named() -> None:
     dataset = xr.Dataset({"low": field(), "high": field().assign_attrs(units="degC")})
     fields = checked_fields(dataset, lambda result: result)
     assert list(fields) == ["low", "high"]
-    verdict = _together({name: judged(array)["units"] for name, array in fields.items()})
+    verdict = together({name: judged(array)["units"] for name, array in fields.items()})
     assert str(verdict.problem).startswith("high: ")
     assert not verdict.warn
 
@@ -174,7 +174,7 @@ def counted(array: xr.DataArray, excerpt: bool = False, **options: Any) -> Verdi
     made_from = Provenance(
         time_steps=partial.attrs["time_steps"], excerpted=excerpt, steps={"era5 2011-01": Steps(744, 744, excerpt)}
     )
-    return _counted(made(**options), era5("2011-01", header=made_from.in_header()), figures)
+    return counted_verdict(made(**options), era5("2011-01", header=made_from.in_header()), figures)
 
 
 def test_steps_without_any_value_and_cells_without_some_are_counted_and_refused() -> None:

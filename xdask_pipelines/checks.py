@@ -132,12 +132,12 @@ def _judge(
     verdicts: dict[str, dict[str, Verdict]] = {name: {} for name in NAMES}
     for entry in entries:
         part = entry.part
-        each = {name: _of_field(made, field, by_field[part, name]) for name, field in fields[part].items()}
+        each = {name: field_verdicts(made, field, by_field[part, name]) for name, field in fields[part].items()}
         for check in NAMES[:-1]:
-            verdicts[check][part] = _together({name: of_check[check] for name, of_check in each.items()})
+            verdicts[check][part] = together({name: of_check[check] for name, of_check in each.items()})
         whole = complete_verdict(made, results, input_steps(results, entry, digest))
-        counted = _counted(made, entry, by_count[part]) if part in by_count else Verdict(None)
-        verdicts["complete"][part] = _together({"": whole, "count": counted})
+        counted = counted_verdict(made, entry, by_count[part]) if part in by_count else Verdict(None)
+        verdicts["complete"][part] = together({"": whole, "count": counted})
     figures = {
         part: {f"{name}.{n}" if name else n: v for name in of_part for n, v in by_field[part, name].items()}
         | by_count.get(part, {})
@@ -155,7 +155,7 @@ def _floats(figures: xr.Dataset) -> dict[str, float]:
     return {str(name): float(value) for name, value in figures.data_vars.items()}
 
 
-def _together(verdicts: Mapping[str, Verdict]) -> Verdict:
+def together(verdicts: Mapping[str, Verdict]) -> Verdict:
     """One verdict of several variables, naming those that have a problem."""
     bad = {name: v for name, v in verdicts.items() if v.problem}
     notes = "; ".join(v.note for v in verdicts.values() if v.note)
@@ -165,7 +165,8 @@ def _together(verdicts: Mapping[str, Verdict]) -> Verdict:
     return Verdict(text, warn=all(v.warn for v in bad.values()), note=notes)
 
 
-def _of_field(made: Analysis, field: xr.DataArray, figures: Mapping[str, float]) -> dict[str, Verdict]:
+def field_verdicts(made: Analysis, field: xr.DataArray, figures: Mapping[str, float]) -> dict[str, Verdict]:
+    """Verdicts of the checks that look at one field and its figures, by name."""
     return {
         "units": units_verdict(made, field),
         "value_range": _value_range(made, figures),
@@ -255,7 +256,7 @@ _REMEDY = (
 )
 
 
-def _counted(made: Analysis, entry: Entry, figures: Mapping[str, float]) -> Verdict:
+def counted_verdict(made: Analysis, entry: Entry, figures: Mapping[str, float]) -> Verdict:
     """Steps that are empty, and cells that are empty in some: files that are whole may hold them."""
     made_from = Provenance.of(entry)
     have, steps = int(figures["steps_with_data"]), made_from.time_steps

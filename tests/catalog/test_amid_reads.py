@@ -83,7 +83,7 @@ def test_a_file_that_changes_between_the_steps_of_a_read_answers_of_one_moment(
             other = open_catalog(file)  # with connections of its own
             _second(other)
             if change == "repair":
-                with other._backend._file.writing() as db:  # type: ignore[attr-defined]
+                with other.backend.file.writing() as db:  # type: ignore[attr-defined]
                     sqlite.repair(db)
         return found
 
@@ -109,10 +109,10 @@ def address(node_address: str, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def _purge(address: str) -> None:
     """Remove all that does not count any more, and wait until it is gone."""
-    store = open_catalog(address)._backend
+    store = open_catalog(address).backend
     assert isinstance(store, opensearch.OpenSearchBackend)
-    store._purge()
-    documents = Documents(store._node, store._heads.load())
+    store.purge()
+    documents = Documents(store.node, store.heads.load())
     deadline = monotonic() + 20
     ended = {"range": {"until": {"lt": 2**62}}}
     while documents.count([ended]) and monotonic() < deadline:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.support.catalog_helpers import ERA5, era5, plan, stored, write
 from xdask_pipelines.catalog import Change, open_catalog
 from xdask_pipelines.catalog.layouts import fingerprint
-from xdask_pipelines.catalog.manifest.differences import _of_everything, _of_what_changed, differences
+from xdask_pipelines.catalog.manifest.differences import differences, of_everything, of_what_changed
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.catalog.manifest.streams import Packed
 from xdask_pipelines.catalog.sqlite.sqlite_schema import _SINCE_3
@@ -70,8 +70,8 @@ def test_looking_at_what_changed_finds_what_looking_at_all_finds(
         second = {**first, **dict(list(second.items())[:2])}
     mounts = [(mount, Packed.of(listing(second, not problem)))]
     holdings = fingerprint([mount])
-    little = _of_what_changed(mounts, committed, holdings)
-    much = _of_everything(mounts, committed, holdings)
+    little = of_what_changed(mounts, committed, holdings)
+    much = of_everything(mounts, committed, holdings)
 
     def seen(found):
         ids = [sorted(entry.id for entry in group) for group in (found.added, found.changed)]

@@ -16,7 +16,7 @@ from PIL import Image
 from xdask_pipelines.climate import area_weighted_mean, dequantise, quantise, regrid
 from xdask_pipelines.climate.drawing.coastline import coastlines
 from xdask_pipelines.climate.drawing.globe import globe
-from xdask_pipelines.climate.drawing.maps import _cell_at, _coloured, _shown, draw_map
+from xdask_pipelines.climate.drawing.maps import cell_at, coloured, draw_map, shown_field
 from xdask_pipelines.climate.grid import grid_of, make_grid
 from xdask_pipelines.errors import ClimateError
 
@@ -71,20 +71,20 @@ def test_drawing_keeps_no_global_state_and_climate_alone_loads_no_matplotlib() -
 def test_every_pixel_of_the_globe_has_the_colour_of_the_cell_that_it_lies_in() -> None:
     world = globe()
     grid = make_grid(np.linspace(90, -90, 73), np.arange(0, 360, 2.5))
-    rows, columns = _cell_at(grid.lat, world.latitudes), _cell_at(grid.lon, world.longitudes)
+    rows, columns = cell_at(grid.lat, world.latitudes), cell_at(grid.lon, world.longitudes)
     assert (rows >= 0).all()
     assert (columns >= 0).all()
     assert (rows[0], rows[-1]) == (0, 72)
     assert np.abs(grid.lat.centres[rows] - world.latitudes).max() <= 1.25 + 1e-9
     away = np.abs((grid.lon.centres[columns] - world.longitudes + 180) % 360 - 180)
     assert away.max() <= 1.25 + 1e-9
-    image, *_ = _coloured(_shown(USUAL))
+    image, *_ = coloured(shown_field(USUAL))
     assert (image[world.inside][:, 3] == 255).all()
     assert (image[~world.inside][:, 3] == 0).all()
 
 
 def test_the_date_line_is_no_seam() -> None:
-    image, *_ = _coloured(_shown(USUAL))
+    image, *_ = coloured(shown_field(USUAL))
     middle = image[image.shape[0] // 2].astype(int)
     assert np.array_equal(middle[0], middle[-1])
 
@@ -92,7 +92,7 @@ def test_the_date_line_is_no_seam() -> None:
 @pytest.mark.parametrize("offset", [0.0, 4.0, -30.0])
 def test_a_difference_has_limits_that_are_equal_about_zero(offset: float) -> None:
     field = (DIFFERENCE + offset).assign_attrs(DIFFERENCE.attrs)
-    _, norm, palette, _ = _coloured(_shown(field))
+    _, norm, palette, _ = coloured(shown_field(field))
     assert np.allclose(norm.boundaries, -norm.boundaries[::-1])
     step = norm.boundaries[1] - norm.boundaries[0]
     below, above = (np.array(palette(norm(value))) for value in (-step / 2, step / 2))
@@ -103,10 +103,10 @@ def test_a_difference_has_limits_that_are_equal_about_zero(offset: float) -> Non
 
 
 def test_absolute_temperature_is_shown_in_celsius_and_differences_stay_in_kelvin() -> None:
-    shown = _shown(USUAL)
+    shown = shown_field(USUAL)
     assert shown.units == "°C"
     assert f"mean {float(area_weighted_mean(USUAL)) - 273.15:.2f} °C" in shown.caption
-    shown = _shown(DIFFERENCE)
+    shown = shown_field(DIFFERENCE)
     assert shown.units == "K"
     assert f"mean {float(area_weighted_mean(DIFFERENCE)):.2f} K".replace("-", "−") in shown.caption
 
@@ -114,10 +114,10 @@ def test_absolute_temperature_is_shown_in_celsius_and_differences_stay_in_kelvin
 def test_missing_cells_are_grey_and_counted_and_no_mean_is_claimed() -> None:
     field = USUAL.copy()
     field[30:40, 20:30] = np.nan
-    shown = _shown(field)
+    shown = shown_field(field)
     assert "100 cells without value" in shown.caption
     assert "mean" not in shown.caption
-    image, *_ = _coloured(shown)
+    image, *_ = coloured(shown)
     assert (image == (0xB0, 0xB0, 0xB0, 255)).all(axis=-1).sum() > 500
 
 
@@ -125,7 +125,7 @@ def test_fields_that_are_constant_fine_or_regional_can_be_drawn() -> None:
     draw_map(USUAL * 0 + 280, "constant")
     draw_map((DIFFERENCE * 0).assign_attrs(DIFFERENCE.attrs), "no difference")
     draw_map(made(np.linspace(90, -90, 721), np.arange(0, 360, 0.25)), "fine")
-    image, *_ = _coloured(_shown(made(np.linspace(20, 60, 21), np.arange(230, 300, 2.0))))
+    image, *_ = coloured(shown_field(made(np.linspace(20, 60, 21), np.arange(230, 300, 2.0))))
     grey = (image == (0xB0, 0xB0, 0xB0, 255)).all(axis=-1)
     assert 0.8 < grey[globe().inside].mean() < 0.99
 
@@ -171,7 +171,7 @@ def test_a_picture_of_a_thumbnail_quotes_the_field_itself() -> None:
     field = made(np.linspace(90, -90, 361), np.arange(0, 360, 0.5))
     back = dequantise(quantise(field))
     assert back.attrs["actual_range"] == (float(field.min()), float(field.max()))
-    assert _shown(back).caption == _shown(field).caption
+    assert shown_field(back).caption == shown_field(field).caption
     assert draw_map(back, "t").startswith(b"\x89PNG")
 
 
@@ -180,8 +180,8 @@ def test_a_coarse_picture_does_not_claim_to_count_the_cells_of_the_field() -> No
     field[100:140, 100:140] = np.nan
     back = dequantise(quantise(field))
     lacking = int(back.isnull().sum())
-    assert f"{lacking} of the 10368 cells of this coarse picture without value" in _shown(back).caption
-    assert "1600 cells without value" in _shown(field).caption
+    assert f"{lacking} of the 10368 cells of this coarse picture without value" in shown_field(back).caption
+    assert "1600 cells without value" in shown_field(field).caption
 
 
 def test_thumbnails_of_small_regional_and_broken_fields() -> None:

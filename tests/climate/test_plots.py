@@ -15,7 +15,7 @@ from PIL import Image
 from xdask_pipelines.climate import dequantise, month_partial, quantise
 from xdask_pipelines.climate.drawing.globe import globe
 from xdask_pipelines.climate.drawing.plot_axes import axis_of
-from xdask_pipelines.climate.drawing.plots import _arranged, draw
+from xdask_pipelines.climate.drawing.plots import arranged, draw
 from xdask_pipelines.climate.shapes import picture_of, shape_of
 from xdask_pipelines.errors import ClimateError
 
@@ -112,7 +112,7 @@ def test_every_shape_is_drawn_as_what_it_is_and_changes_with_its_values(field: x
     ],
 )
 def test_levels_lie_upwards_and_time_beside_longitude_too(dims: tuple[str, str], across: str, up: str) -> None:
-    assert _arranged(made(*dims)) == (across, up)
+    assert arranged(made(*dims)) == (across, up)
 
 
 def test_pressure_and_depth_grow_downwards_and_height_upwards() -> None:

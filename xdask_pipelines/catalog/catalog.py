@@ -34,7 +34,7 @@ class Catalog:
     """
 
     def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+        self.backend = backend
 
     def search(
         self,
@@ -54,7 +54,7 @@ class Catalog:
         """
         if limit is not None and limit < 0:
             raise CatalogError(f"limit is {limit}; write how many entries at most, or leave it out for all")
-        found = self._backend.search(asked(query, superseded=superseded, time=time, bbox=bbox, limit=limit))
+        found = self.backend.search(asked(query, superseded=superseded, time=time, bbox=bbox, limit=limit))
         if not found:
             self._refuse_unknown(query)
         return found
@@ -68,7 +68,7 @@ class Catalog:
         **query: Wanted,
     ) -> int:
         """How many entries match; arguments and errors as in :meth:`search`."""
-        number = self._backend.count(asked(query, superseded=superseded, time=time, bbox=bbox))
+        number = self.backend.count(asked(query, superseded=superseded, time=time, bbox=bbox))
         if not number:
             self._refuse_unknown(query)
         return number
@@ -88,11 +88,11 @@ class Catalog:
         """
         wanted = names or tuple(
             name
-            for name, kind in self._backend.names().items()
+            for name, kind in self.backend.names().items()
             if kind == "facet" or name in ("dataset", "region", "variable")
         )
         refuse_unwritable(dict.fromkeys(names, ()))
-        found = self._backend.facets(wanted, asked(query, superseded=superseded, time=time, bbox=bbox))
+        found = self.backend.facets(wanted, asked(query, superseded=superseded, time=time, bbox=bbox))
         if not all(found.values()):
             self._refuse_unknown([*names, *query])
         return found if names else {name: counts for name, counts in found.items() if counts}
@@ -107,12 +107,12 @@ class Catalog:
     ) -> str:
         """What there is, in words for a person at a shell whose search found nothing: other values, and their times."""
         wanted = asked(query, superseded=superseded)
-        found = self._backend.search(wanted) if wanted.terms else ()
-        return what_there_is(self._backend, wanted.terms, found, in_shell)
+        found = self.backend.search(wanted) if wanted.terms else ()
+        return what_there_is(self.backend, wanted.terms, found, in_shell)
 
     def names(self) -> dict[str, str]:
         """Every name that entries can be searched by, and its kind: ``field``, ``facet`` or ``attribute``."""
-        return self._backend.names()
+        return self.backend.names()
 
     def resolve(
         self,
@@ -174,7 +174,7 @@ class Catalog:
     ) -> list[tuple[str, Replicas]]:
         """As :meth:`resolve`: for each thing the words that ask for it, and its entries in all Regions that hold it."""
         try:
-            return resolve(self._backend, {"dataset": dataset, **facets}, time, times, each or {})
+            return resolve(self.backend, {"dataset": dataset, **facets}, time, times, each or {})
         except MissingEntries:
             self._refuse_unknown([*facets, *(each or {})])
             raise
@@ -204,31 +204,31 @@ class Catalog:
         if not (change.upserts or change.removals or change.manifest):
             place = (change.dataset, change.region)
             return 0 if None in place else self.generation(str(place[0]), str(place[1]))
-        return self._backend.commit(change)
+        return self.backend.commit(change)
 
     def generation(self, dataset: str, region: str) -> int:
         """Last commit that touched (dataset, Region); 0 if none did."""
-        return self._backend.generation(dataset, region)
+        return self.backend.generation(dataset, region)
 
     def manifest(self, dataset: str, region: str) -> Committed:
         """Manifest, entry digests and generation of (dataset, Region), of one moment: the base of a sync."""
-        return self._backend.committed(dataset, region)
+        return self.backend.committed(dataset, region)
 
     def tombstones(self, dataset: str, region: str) -> list[Tombstone]:
         """Entries of (dataset, Region) that were removed and not written again since."""
-        return self._backend.tombstones(dataset, region)
+        return self.backend.tombstones(dataset, region)
 
     def lease(self, dataset: str, region: str, owner: str) -> Lease:
         """Claim the right to sync (dataset, Region); see :meth:`Backend.lease`."""
-        return self._backend.lease(dataset, region, owner)
+        return self.backend.lease(dataset, region, owner)
 
     def renew(self, lease: Lease) -> None:
         """Show that the holder of a lease lives; see :meth:`Backend.renew`."""
-        self._backend.renew(lease)
+        self.backend.renew(lease)
 
     def release(self, lease: Lease) -> None:
         """Give a lease back unused."""
-        self._backend.release(lease)
+        self.backend.release(lease)
 
     def migrate(self, tell: Callable[[str], None] = lambda line: None) -> bool:
         """Bring a catalog that an older version made to the form of this one; whether there was something to do.
@@ -241,15 +241,15 @@ class Catalog:
         CatalogError
             The copy is not whole, or the catalog is of a newer version.
         """
-        return self._backend.migrate(tell)
+        return self.backend.migrate(tell)
 
     def repair(self) -> dict[tuple[str, str], int]:
         """Leave out what is damaged; see :meth:`Backend.repair`."""
-        return self._backend.repair()
+        return self.backend.repair()
 
     def _refuse_unknown(self, names: Iterable[str]) -> None:
         """To be called when nothing was found: an unknown name never finds anything, a known one mostly does."""
-        known = self._backend.names()
+        known = self.backend.names()
         if known and (unknown := sorted(set(names) - set(known))):
             raise CatalogError(
                 f"No entry has {', '.join(unknown)}; entries can be searched by {', '.join(known)}, and by time"

@@ -57,7 +57,7 @@ def _indices(address: str) -> list[str]:
 
 
 def _store(catalog: Catalog) -> opensearch.OpenSearchBackend:
-    store = catalog._backend
+    store = catalog.backend
     assert isinstance(store, opensearch.OpenSearchBackend)
     return store
 
@@ -167,14 +167,14 @@ def test_a_migration_that_is_killed_anywhere_changes_nothing_and_a_rerun_ends_it
 def test_two_that_migrate_at_once_and_a_writer_lose_nothing(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     catalog = open_catalog(address)
     _fill(catalog)
-    head, writer = _store(catalog)._heads.begin()
+    head, writer = _store(catalog).heads.begin()
     monkeypatch.setattr(opensearch_head, "PATIENCE_SECONDS", 10.0)
     processes = [FORK.Process(target=_die_at, args=(address, -1, NEXT)) for _ in range(2)]
     for process in processes:
         process.start()
     sleep(0.5)
-    commit = opensearch.OpenSearchCommit(Documents(_store(catalog)._node, head), head, writer.number)
-    _store(catalog)._heads.finish(writer, commit.write(opensearch.Change(upserts=(era5("2012-01"),))))
+    commit = opensearch.OpenSearchCommit(Documents(_store(catalog).node, head), head, writer.number)
+    _store(catalog).heads.finish(writer, commit.write(opensearch.Change(upserts=(era5("2012-01"),))))
     for process in processes:
         process.join(60)
         assert process.exitcode == 0
@@ -190,8 +190,8 @@ def test_a_writer_that_slept_through_a_migration_can_write_no_more(
     catalog = open_catalog(address)
     _fill(catalog)
     store = _store(catalog)
-    head, sleeper = store._heads.begin()
-    edit = opensearch.OpenSearchCommit(Documents(store._node, head), head, sleeper.number).write(
+    head, sleeper = store.heads.begin()
+    edit = opensearch.OpenSearchCommit(Documents(store.node, head), head, sleeper.number).write(
         opensearch.Change(upserts=(era5("2015-01"),), removals=(era5("2011-02").id,))
     )
     monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NEXT)
@@ -200,7 +200,7 @@ def test_a_writer_that_slept_through_a_migration_can_write_no_more(
     assert catalog.count() == 3
     monkeypatch.setattr(opensearch_head, "SCHEMA_VERSION", NOW)
     with pytest.raises(CatalogError, match="mapping of version 4"):
-        store._heads.finish(sleeper, edit)
+        store.heads.finish(sleeper, edit)
 
 
 def test_a_reader_whose_indices_go_while_it_reads_asks_again(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,8 +248,8 @@ def test_a_catalog_whose_head_or_index_was_deleted_says_so_and_is_not_empty(addr
 def _left(catalog: Catalog) -> Iterator[tuple[str, int, int]]:
     """All documents with the commits that began and ended them, whether they count or not."""
     store = _store(catalog)
-    head = store._heads.load()
-    documents = Documents(store._node, head)
+    head = store.heads.load()
+    documents = Documents(store.node, head)
     documents.refresh()
     for d in documents.found({"match_all": {}}, ["id"], ["kind", "from", "until"]):
         yield d["kind"], d["from"], d["until"]
@@ -273,8 +273,8 @@ def test_what_aborted_commits_left_is_removed_and_what_they_ended_in_vain_stays(
     deadline = monotonic() + 20
     while any(begun == 2 for _, begun, _ in _left(catalog)) and monotonic() < deadline:
         sleep(0.1)
-    head = store._heads.load()
-    documents = Documents(store._node, head)
+    head = store.heads.load()
+    documents = Documents(store.node, head)
     while documents.count([garbage(head)]) and monotonic() < deadline:
         sleep(0.1)
         documents.refresh()
@@ -289,14 +289,14 @@ def test_documents_of_a_living_writer_are_no_garbage(address: str) -> None:
     catalog = open_catalog(address)
     _fill(catalog)
     store = _store(catalog)
-    head, attempt = store._heads.begin()
-    documents = Documents(store._node, head)
+    head, attempt = store.heads.begin()
+    documents = Documents(store.node, head)
     edit = opensearch.OpenSearchCommit(documents, head, attempt.number).write(
         opensearch.Change(upserts=(era5("2015-01"),))
     )
-    store._purge()
+    store.purge()
     documents.refresh()
     assert documents.count([{"term": {"from": attempt.number}}]) == 1
-    assert documents.count([garbage(store._heads.load())]) == 0
-    store._heads.finish(attempt, edit)
+    assert documents.count([garbage(store.heads.load())]) == 0
+    store.heads.finish(attempt, edit)
     assert catalog.count(year="2015") == 1

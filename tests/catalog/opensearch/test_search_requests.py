@@ -148,15 +148,15 @@ def test_a_writer_that_slept_too_long_can_write_no_more_and_nobody_sees_what_it_
 ) -> None:
     catalog = open_catalog(address)
     _first(catalog)
-    store = catalog._backend
+    store = catalog.backend
     assert isinstance(store, opensearch.OpenSearchBackend)
-    head, sleeper = store._heads.begin()
+    head, sleeper = store.heads.begin()
     catalog.commit(Change([era5("2014-01")]))  # waits in vain for a sign of life, and takes over
-    writer = opensearch.OpenSearchCommit(opensearch.Documents(store._node, head), head, sleeper.number)
+    writer = opensearch.OpenSearchCommit(opensearch.Documents(store.node, head), head, sleeper.number)
     edit = writer.write(opensearch.Change(upserts=(era5("2015-01"), era5("2011-05", etag="sleeper"))))
     before = _state(catalog)
     with pytest.raises(StaleWriter, match="another writer took over"):
-        store._heads.finish(sleeper, edit)
+        store.heads.finish(sleeper, edit)
     assert _state(catalog) == before
     assert catalog.count(year="2015") == 0
     catalog.commit(Change([era5("2016-01"), era5("2011-05", etag="later")]))

@@ -11,7 +11,7 @@ import pytest
 from tests.support.catalog_helpers import era5
 from tests.support.machines import machine
 from xdask_pipelines.catalog import Catalog, Change, open_catalog
-from xdask_pipelines.catalog.sqlite.sqlite_file import _file_system
+from xdask_pipelines.catalog.sqlite.sqlite_file import file_system
 from xdask_pipelines.errors import CatalogError
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -62,7 +62,7 @@ def test_another_version_s_catalog_is_refused_in_words(tmp_path: Path):
 
 def test_a_full_disk_stops_the_commit_with_words_and_nothing_half_written(catalog: Catalog, tmp_path: Path):
     catalog.commit(Change([era5("2011-01")]))
-    file = catalog._backend._file  # type: ignore[attr-defined]
+    file = catalog.backend.file  # type: ignore[attr-defined]
     db = file._connection("rwc")
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0] + 2}")
     with pytest.raises(CatalogError, match=r"cannot be written: .*full; nothing was changed\. To mend: make room"):
@@ -123,10 +123,10 @@ def test_both_ways_to_write_an_absolute_address_mean_the_same_file(tmp_path: Pat
 
 
 def test_a_catalog_on_a_network_disk_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr("xdask_pipelines.catalog.sqlite.sqlite_file._file_system", lambda path: "nfs4")
+    monkeypatch.setattr("xdask_pipelines.catalog.sqlite.sqlite_file.file_system", lambda path: "nfs4")
     with pytest.raises(CatalogError, match=r"would lie on a network file system .nfs4.*put it on a local disk"):
         open_catalog(f"sqlite://{tmp_path}/c.sqlite").commit(Change([era5("2011-01")]))
 
 
 def test_the_kind_of_a_file_system_is_read_from_the_machine():
-    assert _file_system(Path("/proc/self/status")) == "proc"
+    assert file_system(Path("/proc/self/status")) == "proc"

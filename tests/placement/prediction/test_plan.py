@@ -17,7 +17,7 @@ from matplotlib.image import imread
 
 from tests.support.places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST
 from xdask_pipelines.placement import PlacementError, Plan, pin, plan
-from xdask_pipelines.placement.prediction.picture import _HEIGHT, _places
+from xdask_pipelines.placement.prediction.picture import BOX_HEIGHT, box_places
 from xdask_pipelines.placement.settings import Link, Rates
 from xdask_pipelines.system.units import format_bytes
 
@@ -106,7 +106,7 @@ def test_a_plan_is_plain_json_and_a_picture() -> None:
 
 def test_boxes_of_a_picture_leave_room_for_its_two_lines_of_text() -> None:
     for regions in range(1, 7):
-        tops = [y + _HEIGHT / 2 for _, y in _places([f"r{i}" for i in range(regions)], "client").values()]
+        tops = [y + BOX_HEIGHT / 2 for _, y in box_places([f"r{i}" for i in range(regions)], "client").values()]
         assert max(tops) < 2.0, "the second line begins at 2.3 and is 0.2 high"
 
 

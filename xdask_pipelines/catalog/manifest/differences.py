@@ -72,8 +72,8 @@ def differences(mounts: Mounts, committed: Committed, *, full: bool = False) -> 
     # neither listing. Only a look at everything finds them.
     sound = not (committed.lost_entries or committed.lost_objects)
     if committed.holdings == holdings and sound and not full:
-        return _of_what_changed(mounts, committed, holdings)
-    return _of_everything(mounts, committed, holdings, full=full)
+        return of_what_changed(mounts, committed, holdings)
+    return of_everything(mounts, committed, holdings, full=full)
 
 
 def _usable_before(committed: Committed) -> Iterator[Listing]:
@@ -90,7 +90,8 @@ def _usable(mounts: Mounts) -> Iterator[Listing]:
     )
 
 
-def _of_what_changed(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
+def of_what_changed(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
+    """Differences found by looking at objects that changed, and at the stores in which they lie."""
     put, gone, known = difference(_usable(mounts), _usable_before(committed))
     by_file = all(LAYOUTS[mount.layout].by_file(mount) for mount, _ in mounts)
     unusable = [[item for part in objects.parts() for item in part.unusable()] for _, objects in mounts]
@@ -157,7 +158,8 @@ def _above(path: str) -> Iterator[str]:
         yield path
 
 
-def _of_everything(mounts: Mounts, committed: Committed, holdings: str, *, full: bool = False) -> Differences:
+def of_everything(mounts: Mounts, committed: Committed, holdings: str, *, full: bool = False) -> Differences:
+    """Differences found by looking at all objects."""
     listed = Listing.in_order(_usable(mounts))
     entries: dict[str, Entry] = {}
     quarantined: list[Quarantined] = []

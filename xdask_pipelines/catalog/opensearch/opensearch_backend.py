@@ -48,27 +48,27 @@ class OpenSearchBackend:
     """See :class:`xdask_pipelines.catalog.backend.Backend`, which this implements, for every method."""
 
     def __init__(self, url: str) -> None:
-        self._node = Node(Address.parse(url))
-        self._heads = HeadDocument(self._node)
+        self.node = Node(Address.parse(url))
+        self.heads = HeadDocument(self.node)
 
     def commit(self, change: Change) -> int:
         """Write all of a change or nothing."""
-        head, attempt = self._heads.begin()
-        writer = OpenSearchCommit(Documents(self._node, head), head, attempt.number)
+        head, attempt = self.heads.begin()
+        writer = OpenSearchCommit(Documents(self.node, head), head, attempt.number)
         try:
             _check_lease(head, change)
             if change.dataset is not None and change.region is not None:
                 check_base(change, head.place(change.dataset, change.region).generation)
-            with self._heads.alive(attempt):
+            with self.heads.alive(attempt):
                 edit = writer.write(change)
             # The lease may have passed on during a long commit.
-            head = self._heads.finish(attempt, lambda now: edit(_check_lease(now, change)))
+            head = self.heads.finish(attempt, lambda now: edit(_check_lease(now, change)))
         except BaseException:
             with suppress(CatalogError):  # the first error tells more; the next writer aborts what is left
-                self._heads.abort(attempt, written=writer.written)
+                self.heads.abort(attempt, written=writer.written)
             raise
         if head.closed > _PURGE or len(head.aborted) > head.swept:
-            self._purge()
+            self.purge()
         return attempt.number
 
     def search(self, query: Query) -> list[Entry]:
@@ -118,7 +118,7 @@ class OpenSearchBackend:
 
     def generation(self, dataset: str, region: str) -> int:
         """Last commit that touched (dataset, Region)."""
-        return self._heads.load().place(dataset, region).generation
+        return self.heads.load().place(dataset, region).generation
 
     def committed(self, dataset: str, region: str) -> Committed:
         """Base of the next sync."""
@@ -176,7 +176,7 @@ class OpenSearchBackend:
                 place = replace(place, challenger=owner)
             return head.with_place(dataset, region, place)
 
-        place = self._heads.change(edit).place(dataset, region)
+        place = self.heads.change(edit).place(dataset, region)
         if place.token != token:
             raise being_synced(dataset, region, place.owner, place.generation)
         return Lease(dataset=dataset, region=region, owner=owner, generation=place.generation, token=token)
@@ -189,7 +189,7 @@ class OpenSearchBackend:
             check_lease(lease, place.owner, place.token)
             return head.with_place(lease.dataset, lease.region, replace(place, challenger=None))
 
-        self._heads.change(edit)
+        self.heads.change(edit)
 
     def release(self, lease: Lease) -> None:
         """Give a lease back unused."""
@@ -201,20 +201,20 @@ class OpenSearchBackend:
             free = replace(place, owner=None, token=None, challenger=None)
             return head.with_place(lease.dataset, lease.region, free)
 
-        self._heads.change(edit)
+        self.heads.change(edit)
 
     def places(self) -> dict[tuple[str, str], int]:
         """Places that a commit has touched, and their last commits."""
-        head = self._heads.load()
+        head = self.heads.load()
         return {(dataset, region): head.place(dataset, region).generation for dataset, region in head.known()}
 
     def fill(self, contents: Iterable[Contents], newest: int) -> None:
         """Write a whole catalog, as one commit."""
-        fill(self._node, self._heads, contents, newest)
+        fill(self.node, self.heads, contents, newest)
 
     def migrate(self, tell: Callable[[str], None]) -> bool:
         """Copy documents of an older mapping into new indices."""
-        return migrate(self._node, tell)
+        return migrate(self.node, tell)
 
     def repair(self) -> dict[tuple[str, str], int]:
         """Nothing to do: a node checks its own files, and does not answer from damaged ones."""
@@ -223,9 +223,9 @@ class OpenSearchBackend:
     def _reading(self, read: Callable[[Head, Documents], T]) -> T:
         """An answer of one generation: asked again if its documents were removed meanwhile, or its room."""
         while True:
-            head = self._heads.load()
+            head = self.heads.load()
             try:
-                answer = read(head, Documents(self._node, head))
+                answer = read(head, Documents(self.node, head))
             except CatalogError:
                 if self._still_holds(head):
                     raise
@@ -235,10 +235,10 @@ class OpenSearchBackend:
 
     def _still_holds(self, head: Head) -> bool:
         """Whether what holds at the generation of a head is still there, in the same room."""
-        now = self._heads.load()
+        now = self.heads.load()
         return now.purged <= head.generation and now.room == head.room
 
-    def _purge(self) -> None:
+    def purge(self) -> None:
         """Remove what will never count again, after telling readers."""
 
         def edit(head: Head) -> Head:
@@ -246,8 +246,8 @@ class OpenSearchBackend:
                 head = replace(head, purged=head.generation, closed=0)
             return replace(head, swept=len(head.aborted))
 
-        head = self._heads.change(edit)
-        documents = Documents(self._node, head)
+        head = self.heads.change(edit)
+        documents = Documents(self.node, head)
         documents.refresh()
         documents.remove(garbage(head))
 

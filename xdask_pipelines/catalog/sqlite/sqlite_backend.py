@@ -32,11 +32,11 @@ class SqliteBackend:
     """See :class:`xdask_pipelines.catalog.backend.Backend`, which this implements, for every method."""
 
     def __init__(self, path: str | Path) -> None:
-        self._file = SqliteFile(Path(path))
+        self.file = SqliteFile(Path(path))
 
     def commit(self, change: Change) -> int:
         """Write all of a change or nothing."""
-        with self._file.writing() as db:
+        with self.file.writing() as db:
             check_current(db, change)
             (generation,) = db.execute(
                 "UPDATE counter SET generation = 1 + max(generation, (SELECT coalesce(max(generation), 0) FROM places)) "
@@ -46,7 +46,7 @@ class SqliteBackend:
 
     def search(self, query: Query) -> list[Entry]:
         """Matching entries, sorted."""
-        with self._file.reading() as db:
+        with self.file.reading() as db:
             if db is None:
                 return []
             slots = bitmaps.rows(matching(db, query))
@@ -59,13 +59,13 @@ class SqliteBackend:
 
     def count(self, query: Query) -> int:
         """How many entries match."""
-        with self._file.reading() as db:
+        with self.file.reading() as db:
             return 0 if db is None else bitmaps.count(matching(db, query))
 
     def facets(self, names: Sequence[str], query: Query) -> dict[str, dict[str, int]]:
         """Values among matching entries, and how many have each."""
         found: dict[str, dict[str, int]] = {name: {} for name in names}
-        with self._file.reading() as db:
+        with self.file.reading() as db:
             if db is None:
                 return found
             bits = matching(db, query)
@@ -85,7 +85,7 @@ class SqliteBackend:
 
     def names(self) -> dict[str, str]:
         """Names that entries can be found by, and their kind."""
-        with self._file.reading() as db:
+        with self.file.reading() as db:
             if db is None:
                 return {}
             # A name may be a facet of one dataset and an attribute of another; "facet" sorts after "attribute".
@@ -96,12 +96,12 @@ class SqliteBackend:
 
     def generation(self, dataset: str, region: str) -> int:
         """Last commit that touched (dataset, Region)."""
-        with self._file.reading() as db:
+        with self.file.reading() as db:
             return 0 if db is None else place_of(db, dataset, region).generation
 
     def committed(self, dataset: str, region: str) -> Committed:
         """Base of the next sync."""
-        with self._file.reading() as db:
+        with self.file.reading() as db:
             if db is None:
                 return Committed()
             query = Query(terms={"dataset": (dataset,), "region": (region,)}, superseded=True)
@@ -116,7 +116,7 @@ class SqliteBackend:
             )
 
     def _digests(self, dataset: str, region: str, generation: int) -> dict[str, str]:
-        with self._file.reading() as db:
+        with self.file.reading() as db:
             if db is None or place_of(db, dataset, region).generation != generation:
                 raise moved_on(dataset, region, generation)
             rows = db.execute("SELECT id, digest FROM entries WHERE dataset = ? AND region = ?", (dataset, region))
@@ -124,7 +124,7 @@ class SqliteBackend:
 
     def tombstones(self, dataset: str, region: str) -> list[Tombstone]:
         """Entries removed and not written again since."""
-        with self._file.reading() as db:
+        with self.file.reading() as db:
             if db is None:
                 return []
             rows = checked(db, "tombstones", "dataset = ? AND region = ? ORDER BY key, part", (dataset, region))
@@ -132,7 +132,7 @@ class SqliteBackend:
 
     def lease(self, dataset: str, region: str, owner: str) -> Lease:
         """Claim the right to sync (dataset, Region)."""
-        with self._file.writing() as db:
+        with self.file.writing() as db:
             add_place(db, dataset, region)
             generation, holder, challenger = db.execute(
                 "SELECT generation, lease_owner, lease_challenger FROM places WHERE dataset = ? AND region = ?",
@@ -151,23 +151,23 @@ class SqliteBackend:
 
     def renew(self, lease: Lease) -> None:
         """Show life."""
-        with self._file.writing() as db:
+        with self.file.writing() as db:
             check_held(db, lease)
             db.execute("UPDATE places SET lease_challenger = NULL WHERE lease_token = ?", (lease.token,))
 
     def release(self, lease: Lease) -> None:
         """Give a lease back unused."""
-        with self._file.writing() as db:
+        with self.file.writing() as db:
             db.execute(f"UPDATE places SET {NO_LEASE} WHERE lease_token = ?", (lease.token,))
 
     def places(self) -> dict[tuple[str, str], int]:
         """Places that a commit has touched, and their last commits."""
-        with self._file.reading() as db:
+        with self.file.reading() as db:
             return {} if db is None else places_of(db)
 
     def fill(self, contents: Iterable[Contents], newest: int) -> None:
         """Write a whole catalog, in one transaction."""
-        with self._file.writing() as db:
+        with self.file.writing() as db:
             fill(db, contents, newest)
 
     def migrate(self, tell: Callable[[str], None]) -> bool:
@@ -176,10 +176,10 @@ class SqliteBackend:
 
     def repair(self) -> dict[tuple[str, str], int]:
         """Write what is sound again, if anything is damaged."""
-        with self._file.reading() as db:
+        with self.file.reading() as db:
             if db is None or not is_damaged(db):
                 return {}
-        with self._file.writing() as db:
+        with self.file.writing() as db:
             return dict(repair(db)) or {("", ""): 0}
 
 

@@ -134,7 +134,7 @@ class SqliteFile:
         return False
 
     def _refuse_remote_disk(self) -> None:
-        kind = _file_system(self._path)
+        kind = file_system(self._path)
         if kind.startswith(_REMOTE):
             raise CatalogError(
                 f"The catalog {self._path} would lie on a network file system ({kind}), where SQLite loses writes of "
@@ -192,7 +192,7 @@ def _retry_while_locked(action: Callable[[], object]) -> None:
             return
 
 
-def _file_system(path: Path) -> str:
+def file_system(path: Path) -> str:
     """Type of the file system that holds a path, as Linux names it; empty where that cannot be known."""
     try:
         lines = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()

@@ -57,8 +57,8 @@ def draw_map(field: xr.DataArray, title: str, subtitle: str | None = None) -> by
     ClimateError
         If the field has other dimensions, is a Dask array, or holds no finite value.
     """
-    shown = _shown(field)
-    image, norm, palette, extend = _coloured(shown)
+    shown = shown_field(field)
+    image, norm, palette, extend = coloured(shown)
     figure = frame(title, subtitle, shown.words)
     draw_globe(figure, image)
     colour_bar(figure, norm, palette, extend, shown.words.axis)
@@ -86,7 +86,8 @@ class _Shown:
         return self.words.caption
 
 
-def _shown(field: xr.DataArray) -> _Shown:
+def shown_field(field: xr.DataArray) -> _Shown:
+    """What a map shows of a field: its cells in rows from north to south, its range, and what its caption says."""
     require_field(field, "draw_map")
     names = horizontal_names(field)
     if set(field.dims) != set(names) or field.chunks is not None:
@@ -109,13 +110,13 @@ def _shown(field: xr.DataArray) -> _Shown:
     return _Shown(grid.lat, grid.lon, in_words(field, mean))
 
 
-def _coloured(shown: _Shown) -> tuple[NDArray[np.uint8], BoundaryNorm, Any, Extend]:
+def coloured(shown: _Shown) -> tuple[NDArray[np.uint8], BoundaryNorm, Any, Extend]:
     """Pixels (RGBA, transparent off the globe), and what the colour bar needs."""
     finite = np.isfinite(shown.values)
     weights = np.outer(shown.lat.measure, shown.lon.measure)[finite]
     norm, palette, extend = colour_scale(shown.values[finite], weights, shown.words.diverging)
     world = globe()
-    rows, columns = _cell_at(shown.lat, world.latitudes), _cell_at(shown.lon, world.longitudes)
+    rows, columns = cell_at(shown.lat, world.latitudes), cell_at(shown.lon, world.longitudes)
     outside = (rows < 0)[:, None] | (columns < 0)
     pixels = np.ma.masked_invalid(shown.values[rows[:, None], columns])
     pixels[outside] = np.ma.masked
@@ -124,7 +125,7 @@ def _coloured(shown: _Shown) -> tuple[NDArray[np.uint8], BoundaryNorm, Any, Exte
     return image, norm, palette, extend
 
 
-def _cell_at(cells: Cells, degrees: Float) -> NDArray[np.intp]:
+def cell_at(cells: Cells, degrees: Float) -> NDArray[np.intp]:
     """Place in the field of the cell that holds each point; -1 where none does."""
     if cells.kind == "longitude":
         degrees = (degrees - cells.edges[0]) % 360.0 + cells.edges[0]

@@ -97,7 +97,7 @@ def _line(axes: Axes, field: xr.DataArray, words: Words) -> None:
 
 
 def _plane(axes: Axes, field: xr.DataArray, words: Words) -> None:
-    across, up = _arranged(field)
+    across, up = arranged(field)
     x, y = axis_of(field, across), axis_of(field, up)
     values = words.values if tuple(map(str, field.dims)) == (up, across) else words.values.T
     values = values[np.ix_(y.order, x.order)]
@@ -113,7 +113,7 @@ def _plane(axes: Axes, field: xr.DataArray, words: Words) -> None:
     colour_bar(axes.figure, norm, palette, extend, words.axis)  # type: ignore[arg-type]
 
 
-def _arranged(field: xr.DataArray) -> tuple[str, str]:
+def arranged(field: xr.DataArray) -> tuple[str, str]:
     """The dimension to the right and the one upwards."""
     first, second = map(str, field.dims)
     for up, across in ((first, second), (second, first)):

@@ -17,7 +17,7 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from xdask_pipelines.system.units import format_bytes
 
 _INK, _WORKER, _CLIENT, _ARROW = "#22303c", "#e3eef7", "#f6ead7", "#b5512f"
-_WIDTH, _HEIGHT = 2.3, 1.0
+_WIDTH, BOX_HEIGHT = 2.3, 1.0
 
 
 def picture(
@@ -49,7 +49,7 @@ def picture(
     """
     pairs = {tuple(pair.split("->")): n for pair, n in bytes_across.items() if n}
     regions = sorted({*tasks, *bytes_read, *(r for pair in pairs for r in pair)} - {client_region})
-    places = _places(regions, client_region)
+    places = box_places(regions, client_region)
     figure = Figure(figsize=(10, 5.6), dpi=160, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set(xlim=(-5, 5), ylim=(-2.8, 2.8))
@@ -78,7 +78,7 @@ def picture(
     return out.getvalue()
 
 
-def _places(regions: list[str], client_region: str) -> dict[str, tuple[float, float]]:
+def box_places(regions: list[str], client_region: str) -> dict[str, tuple[float, float]]:
     """All on an ellipse, the client at the bottom, the others clockwise from there."""
     names = [client_region, *regions]
     angles = [-pi / 2 - 2 * pi * i / len(names) for i in range(len(names))]
@@ -86,11 +86,11 @@ def _places(regions: list[str], client_region: str) -> dict[str, tuple[float, fl
 
 
 def _box(axes: Axes, x: float, y: float, name: str, lines: list[str], colour: str) -> None:
-    corner = (x - _WIDTH / 2, y - _HEIGHT / 2)
+    corner = (x - _WIDTH / 2, y - BOX_HEIGHT / 2)
     style = "round,pad=0.04,rounding_size=0.12"
     axes.add_patch(
         FancyBboxPatch(
-            corner, _WIDTH, _HEIGHT, boxstyle=style, facecolor=colour, edgecolor=_INK, linewidth=1.2, zorder=3
+            corner, _WIDTH, BOX_HEIGHT, boxstyle=style, facecolor=colour, edgecolor=_INK, linewidth=1.2, zorder=3
         )
     )
     axes.text(x, y + 0.24, name, ha="center", va="center", fontsize=13, weight="bold", color=_INK, zorder=4)
@@ -126,5 +126,5 @@ def _edge(inside: tuple[float, float], towards: tuple[float, float]) -> tuple[fl
     """Where the line from a box's middle towards a point leaves the box."""
     dx, dy = towards[0] - inside[0], towards[1] - inside[1]
     gap = 0.08 / (hypot(dx, dy) or 1)
-    share = min(_WIDTH / 2 / abs(dx) if dx else 1.0, _HEIGHT / 2 / abs(dy) if dy else 1.0)
+    share = min(_WIDTH / 2 / abs(dx) if dx else 1.0, BOX_HEIGHT / 2 / abs(dy) if dy else 1.0)
     return inside[0] + dx * (share + gap), inside[1] + dy * (share + gap)

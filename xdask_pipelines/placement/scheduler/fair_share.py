@@ -1,4 +1,4 @@
-"""Turns: clients that share a pool take them, so that a flood of one does not make the others wait.
+"""Fair sharing of a pool: its clients take turns, so that a flood of one does not make the others wait.
 
 Belongs here: the order in which a pool runs the tasks of several clients. Does not belong here: where tasks run.
 
@@ -14,7 +14,7 @@ above 0 takes turns beside the client's other work instead of after it, and befo
 from __future__ import annotations
 
 
-class Turns:
+class FairShare:
     """The turn that each pool has reached."""
 
     def __init__(self) -> None:

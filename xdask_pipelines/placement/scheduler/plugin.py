@@ -46,7 +46,7 @@ from xdask_pipelines.placement.scheduler import backlog
 from xdask_pipelines.placement.scheduler.computation import Computation, LastTurns
 from xdask_pipelines.placement.scheduler.crossings import Crossings
 from xdask_pipelines.placement.scheduler.draining import Workers, drain_on_scheduler
-from xdask_pipelines.placement.scheduler.fair_share import Turns
+from xdask_pipelines.placement.scheduler.fair_share import FairShare
 from xdask_pipelines.placement.scheduler.ledger import Ledger
 from xdask_pipelines.placement.scheduler.pool_transfers import keep_home
 from xdask_pipelines.placement.scheduler.shuffles import Shuffles
@@ -100,7 +100,7 @@ class PlacementPlugin(SchedulerPlugin):
         pooled = settings.pools.keys() - (set() if settings.client_pool else {settings.client_region})
         self.empty_pools = EmptyPools(settings.empty_pool_seconds, settings.mend, settings.scale_up_seconds, pooled)
         self.ledger = Ledger(settings, self._region, self._addresses, self._region_of)
-        self._turns = Turns()
+        self._fair_share = FairShare()
         self._decided: dict[Key, Home] = {}
         self._restrictions = _OnePool()
         self._submitting: Key | None = None
@@ -214,7 +214,7 @@ class PlacementPlugin(SchedulerPlugin):
         next_turn: LastTurns = {}
         for ts in sorted((ts for ts in new if ts.priority), key=_priority):
             row = (self._region_of(ts), _priority(ts)[0] < 0)
-            turn = next_turn.get(row) or self._turns.first(row[0], own.get(row, 0))
+            turn = next_turn.get(row) or self._fair_share.first(row[0], own.get(row, 0))
             next_turn[row] = turn + 1
             _take_turn(ts, turn)
         computation.last_turns = {row: turn - 1 for row, turn in next_turn.items()}
@@ -264,7 +264,7 @@ class PlacementPlugin(SchedulerPlugin):
         self._decided[ts.key] = Home(homes, region, late=True)
         self._assign(ts, region)
         if ts.priority and float(ts.priority[1]).is_integer():
-            _take_turn(ts, self._turns.reached(region))
+            _take_turn(ts, self._fair_share.reached(region))
 
     def transition(self, key: Key, start: str, finish: str, *args: Any, stimulus_id: str = "", **kwargs: Any) -> None:
         """Count what ran and what waits, bind what became ready, forget what is gone."""
@@ -276,7 +276,7 @@ class PlacementPlugin(SchedulerPlugin):
             if start == "processing":
                 self.ledger.ran(ts, self._decided.get(key), kwargs.get("worker"), kwargs.get("startstops") or ())
                 if ts.priority:
-                    self._turns.ran(self._region_of(ts), ts.priority[1])
+                    self._fair_share.ran(self._region_of(ts), ts.priority[1])
             here = self._region_of(ts)
             for user in ts.dependents:
                 home = self._decided.get(user.key)

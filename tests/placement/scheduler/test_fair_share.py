@@ -12,13 +12,13 @@ from distributed import Client, Scheduler, futures_of
 
 from tests.support.places import EAST, WEST, Cluster, eventually
 from xdask_pipelines.placement import compute, pin
-from xdask_pipelines.placement.scheduler.fair_share import Turns
+from xdask_pipelines.placement.scheduler.fair_share import FairShare
 
 FLOOD = 20_000
 
 
 def test_a_client_that_comes_in_begins_where_the_pool_is() -> None:
-    turns = Turns()
+    turns = FairShare()
     assert turns.first(EAST, 0) == 1
     turns.ran(EAST, 500)
     turns.ran(EAST, 499)
@@ -27,14 +27,14 @@ def test_a_client_that_comes_in_begins_where_the_pool_is() -> None:
 
 
 def test_a_clients_own_submissions_follow_one_another_and_an_idle_client_saves_nothing_up() -> None:
-    turns = Turns()
+    turns = FairShare()
     assert turns.first(EAST, 20_000) == 20_001
     turns.ran(EAST, 30_000)
     assert turns.first(EAST, 20_000) == 30_001
 
 
 def test_tasks_of_no_pool_wait_for_no_pool() -> None:
-    turns = Turns()
+    turns = FairShare()
     assert turns.first(None, 0) == 1
     turns.ran(None, 7)
     turns.ran(EAST, 9)
