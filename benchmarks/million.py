@@ -82,7 +82,7 @@ def catalog(folder: Path, store: str) -> Any:
 
 def prepare(folder: Path) -> Collection[str]:
     """Make the million, if it is not there; the ways that are left out."""
-    from xdask_pipelines.catalog.manifest.columns import Listing
+    from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 
     if not _MADE:
         _MADE.append(tempfile.TemporaryDirectory())
@@ -96,7 +96,7 @@ def prepare(folder: Path) -> Collection[str]:
             _fill(made / "opensearch", listed, lambda: _stored(node, name))
         table(listed).to_parquet(made / "table.parquet")
         print(f"  table: {(made / 'table.parquet').stat().st_size / 1e9:.2f} GB", flush=True)
-        (made / "listing.parquet").write_bytes(Listing.of(listed).packed())
+        (made / "listing.parquet").write_bytes(ObjectTable.of(listed).packed())
     (folder / "made").symlink_to(_MADE[0].name)
     return () if (folder / "made" / "opensearch").exists() else [OPENSEARCH]
 

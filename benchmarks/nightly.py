@@ -29,13 +29,13 @@ def _night(folder: Path, share: float) -> Path:
 
 def _changed(folder: Path, share: float) -> Path:
     """A listing in which some objects have another content."""
-    from xdask_pipelines.catalog.manifest.columns import Listing
+    from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 
-    made = Listing.in_order(Listing.unpacked((folder / "made/listing.parquet").read_bytes()))
+    made = ObjectTable.in_order(ObjectTable.unpacked((folder / "made/listing.parquet").read_bytes()))
     columns, every, token = made.table.to_pydict(), round(1 / share), secrets.token_hex(8)
     columns["etag"][::every] = [f"{token}{i:016x}" for i in range(len(columns["etag"][::every]))]
     path = folder / f"{token}.parquet"
-    path.write_bytes(Listing.of_columns(*columns.values()).packed())
+    path.write_bytes(ObjectTable.of_columns(*columns.values()).packed())
     return path
 
 
@@ -43,7 +43,7 @@ def _diff(share: float) -> Callable[[str], Callable[[Path], Callable[[], Any]]]:
     def way_of(store: str) -> Callable[[Path], Callable[[], Any]]:
         def way(folder: Path) -> Callable[[], Any]:
             from xdask_pipelines.catalog.backend import Committed
-            from xdask_pipelines.catalog.manifest.streams import Packed
+            from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
             from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 
             catalog, night, mount = million.catalog(folder, store), _night(folder, share), million.mount()
@@ -51,7 +51,7 @@ def _diff(share: float) -> Callable[[str], Callable[[Path], Callable[[], Any]]]:
             catalog.generation(DATASET, REGION)
 
             def run() -> int:
-                listing = Packed([night.read_bytes()])
+                listing = PackedObjects([night.read_bytes()])
                 plan = plan_sync([(mount, listing)], catalog.manifest(DATASET, REGION))
                 if share:
                     commit_sync(catalog, plan, {})

@@ -13,7 +13,7 @@ from tests.support.catalog_helpers import era5
 from xdask_pipelines.access.completeness import Steps
 from xdask_pipelines.assets import analysis
 from xdask_pipelines.assets.analysis import analysis_named
-from xdask_pipelines.assets.plain import Analysis
+from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.source import digest
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.checks import Verdict, counted_verdict, field_verdicts, together

@@ -19,7 +19,7 @@ import dagster as dg
 import numpy as np
 import xarray as xr
 
-from xdask_pipelines.assets.plain import Analysis
+from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.assets.source import digest
 from xdask_pipelines.catalog import Change, Entry

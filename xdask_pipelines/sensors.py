@@ -11,7 +11,7 @@ from typing import Any
 import dagster as dg
 
 from xdask_pipelines.assets.analysis import analysis_named
-from xdask_pipelines.assets.plain import Analysis
+from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.reuse import covered
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.resources.alerts import send_alert

@@ -20,10 +20,10 @@ from dask.highlevelgraph import MaterializedLayer
 
 from benchmarks.wan.inputs import CLIENT, WORKERS, from_files, inputs, write
 from benchmarks.wan.jobs import ANALYSES, JOBS
+from benchmarks.wan.line_protocol import talking
 from benchmarks.wan.network import Network, lacking
 from benchmarks.wan.settings import settings
 from benchmarks.wan.smallest_cut import smallest_cut
-from benchmarks.wan.talk import talking
 from benchmarks.wan.ways import WAYS
 
 #: What took a way longer than this is not done again: its one figure stands, and the table says so.

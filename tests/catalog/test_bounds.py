@@ -14,7 +14,7 @@ from tests.support.catalog_helpers import ERA5_PLACE, era5, stored
 from tests.support.node_requests import another
 from tests.support.proxy import Proxy, proxied
 from xdask_pipelines.catalog import Change, ManifestChange, copy_catalog, open_catalog
-from xdask_pipelines.catalog.manifest.columns import Listing
+from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 from xdask_pipelines.catalog.manifest.pieces import PIECE_BYTES, changed
 from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
 from xdask_pipelines.catalog.opensearch import opensearch_head, opensearch_node
@@ -52,11 +52,11 @@ def test_portions_are_as_many_as_fit_and_at_least_one() -> None:
 
 def test_pieces_of_a_manifest_with_long_keys_are_cut_by_bytes() -> None:
     objects = [stored(f"{i:06}/{secrets.token_hex(450)}") for i in range(15_000)]
-    pieces = changed(Listing.of(()), ManifestChange(put=Listing.of(objects)))
+    pieces = changed(ObjectTable.of(()), ManifestChange(put=ObjectTable.of(objects)))
     assert [item for piece in pieces for item in piece] == objects
     assert len(pieces) == 3
     assert max(len(piece.packed()) for piece in pieces) < PIECE_BYTES
-    assert len(changed(Listing.of(()), ManifestChange(put=[stored(f"{i:06}") for i in range(15_000)]))) == 1
+    assert len(changed(ObjectTable.of(()), ManifestChange(put=[stored(f"{i:06}") for i in range(15_000)]))) == 1
 
 
 @pytest.mark.opensearch

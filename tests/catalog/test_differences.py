@@ -12,7 +12,7 @@ from xdask_pipelines.catalog import Change, open_catalog
 from xdask_pipelines.catalog.layouts import fingerprint
 from xdask_pipelines.catalog.manifest.differences import differences, of_everything, of_what_changed
 from xdask_pipelines.catalog.manifest.listing import StoredObject
-from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
 from xdask_pipelines.catalog.sqlite.sqlite_schema import _SINCE_3
 from xdask_pipelines.catalog.sync import commit_sync, plan_sync
 from xdask_pipelines.topology.mount import Mount
@@ -68,7 +68,7 @@ def test_looking_at_what_changed_finds_what_looking_at_all_finds(
     assert all(any(f"{item.key}/".startswith(f"{key}/") for key in found) for item in committed.objects)
     if similar:
         second = {**first, **dict(list(second.items())[:2])}
-    mounts = [(mount, Packed.of(listing(second, not problem)))]
+    mounts = [(mount, PackedObjects.of(listing(second, not problem)))]
     holdings = fingerprint([mount])
     little = of_what_changed(mounts, committed, holdings)
     much = of_everything(mounts, committed, holdings)
@@ -123,7 +123,7 @@ def test_another_description_of_the_mount_looks_at_everything_once(tmp_path: Pat
     assert made.gone == (), "what is excluded is there: nothing is to be removed from a mount"
     commit_sync(catalog, made, {})
     after = catalog.manifest(**PLACE)
-    found = differences([(excluded, Packed.of(objects))], after)
+    found = differences([(excluded, PackedObjects.of(objects))], after)
     assert (found.unchanged, found.removed, len(found.quarantined)) == (11, (), 1)
 
 

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from xdask_pipelines.assets.analysis import analysis_named
-from xdask_pipelines.assets.plain import run
+from xdask_pipelines.assets.analysis_definition import run
 from xdask_pipelines.build import assemble
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.cli import main

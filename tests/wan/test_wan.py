@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from benchmarks.wan.inputs import CLIENT, EAST, WEST
+from benchmarks.wan.line_protocol import Talk, talking
 from benchmarks.wan.network import Network, lacking
-from benchmarks.wan.talk import Talk, talking
 
 pytestmark = [pytest.mark.wan, pytest.mark.timeout(900)]
 REPO = Path(__file__).parents[2]

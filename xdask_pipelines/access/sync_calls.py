@@ -16,9 +16,9 @@ from xdask_pipelines.access.home_calls import Compute, call_at_home
 from xdask_pipelines.access.location import Location
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.catalog.layouts import LAYOUTS
-from xdask_pipelines.catalog.manifest.columns import Listing
 from xdask_pipelines.catalog.manifest.listing import StoredObject, list_folder
-from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.manifest.object_table import ObjectTable
+from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
 from xdask_pipelines.catalog.sources.bucket import list_bucket
 from xdask_pipelines.catalog.sources.inventory import read_inventory
 from xdask_pipelines.errors import CatalogError, XdaskError
@@ -35,9 +35,9 @@ _HEADERS_A_CALL = 50
 def listed(
     mounts: Sequence[Mount],
     region: str,
-    known: Packed,
+    known: PackedObjects,
     compute: Compute,
-) -> tuple[list[Packed], datetime | None, Evidence]:
+) -> tuple[list[PackedObjects], datetime | None, Evidence]:
     """Objects of each mount, the time of the oldest inventory that stood for a listing, and where it was listed.
 
     Parameters
@@ -58,20 +58,20 @@ def listed(
     ]
     answers, evidence = compute(*calls)
     taken = [when for _, when in answers if when is not None]
-    return [Packed([data]) for data, _ in answers], min(taken, default=None), evidence
+    return [PackedObjects([data]) for data, _ in answers], min(taken, default=None), evidence
 
 
 def list_at_home(mount: str, known: Mapping[str, StoredObject]) -> tuple[bytes, None]:
     """Objects of a mount, packed, listed on a worker of its Region."""
-    return Listing.of(list_folder(region_path(""), mount, known)).packed(), None
+    return ObjectTable.of(list_folder(region_path(""), mount, known)).packed(), None
 
 
 def list_bucket_at_home(mount: Mount) -> tuple[bytes, datetime | None]:
     """Objects of a bucket, packed, listed on a worker of its Region; and when its inventory was taken, if one is read."""
     if mount.inventory:
         objects, taken = read_inventory(mount)
-        return Listing.of(objects).packed(), taken
-    return Listing.of(list_bucket(mount)).packed(), None
+        return ObjectTable.of(objects).packed(), taken
+    return ObjectTable.of(list_bucket(mount)).packed(), None
 
 
 def check_mounted(region: str, mounts: Sequence[Mount], compute: Compute) -> None:

@@ -18,7 +18,7 @@ from xdask_pipelines.access.sync_calls import check_mounted, listed, read_header
 from xdask_pipelines.access.sync_warnings import doubts
 from xdask_pipelines.catalog import Catalog, Entry, Lease
 from xdask_pipelines.catalog.layouts import Quarantined
-from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
 from xdask_pipelines.catalog.sync import SyncPlan, commit_sync, plan_sync
 from xdask_pipelines.lustre import LustreFileSystem, Tell
 from xdask_pipelines.placement import Evidence
@@ -85,7 +85,7 @@ class PlacePlan:
 
     plan: SyncPlan
     mounts: tuple[Mount, ...]
-    listed: tuple[Packed, ...]
+    listed: tuple[PackedObjects, ...]
     as_of: datetime | None
     evidence: Evidence
 

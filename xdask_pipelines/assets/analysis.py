@@ -1,7 +1,7 @@
 """`analysis`: a plain function of xarray objects becomes a Dagster asset that computes where its data lies.
 
-Belongs here: from a function to its asset. Does not belong here: what an analysis is and how it is called (plain), any
-particular analysis.
+Belongs here: from a function to its asset. Does not belong here: what an analysis is, how it is called (analysis_definition),
+any particular analysis.
 """
 
 import inspect
@@ -16,8 +16,8 @@ import cloudpickle
 import dagster as dg
 import xarray as xr
 
+from xdask_pipelines.assets.analysis_definition import Analysis, run
 from xdask_pipelines.assets.datasets import catalog_key
-from xdask_pipelines.assets.plain import Analysis, run
 from xdask_pipelines.assets.source import Source, digest
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.io_manager import Result

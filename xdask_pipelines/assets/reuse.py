@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from xdask_pipelines.assets.analysis import analysis_named
-from xdask_pipelines.assets.plain import Analysis
+from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.resources.results import Results

@@ -14,7 +14,7 @@ from typing import Protocol
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.extent import Extent
 from xdask_pipelines.catalog.manifest.listing import StoredObject
-from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class Committed:
     """
 
     generation: int = 0
-    objects: Packed = field(default_factory=Packed)
+    objects: PackedObjects = field(default_factory=PackedObjects)
     entries: int = 0
     written_entries: int | None = None
     holdings: str = ""
@@ -142,7 +142,7 @@ class Contents:
     generation: int
     holdings: str
     entries: Sequence[Entry]
-    objects: Packed
+    objects: PackedObjects
     tombstones: Sequence[Tombstone]
 
 

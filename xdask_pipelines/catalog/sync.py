@@ -19,7 +19,7 @@ from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.layouts import Quarantined
 from xdask_pipelines.catalog.manifest.differences import Differences, Mounts, differences
 from xdask_pipelines.catalog.manifest.listing import StoredObject
-from xdask_pipelines.catalog.manifest.streams import Packed, digest_of
+from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects, digest_of
 from xdask_pipelines.errors import CatalogError, SuspiciousPlan
 from xdask_pipelines.topology.mount import Mount
 
@@ -134,7 +134,7 @@ def plan_sync(
     CatalogError
         Listings are not sorted, or of several places.
     """
-    mounts = [(mount, Packed.of(objects)) for mount, objects in listings]
+    mounts = [(mount, PackedObjects.of(objects)) for mount, objects in listings]
     if len({(mount.dataset, mount.region) for mount, _ in mounts}) != 1:
         raise CatalogError("A sync is of the mounts of one dataset in one Region; give at least one, and no others")
     found = differences(mounts, committed, full=full)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from xdask_pipelines.catalog.backend import Backend, Contents, Query
-from xdask_pipelines.catalog.manifest.streams import digest_of
+from xdask_pipelines.catalog.manifest.packed_objects import digest_of
 from xdask_pipelines.catalog.preconditions import check_empty
 from xdask_pipelines.errors import CatalogError
 

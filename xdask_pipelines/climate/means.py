@@ -15,8 +15,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xdask_pipelines.climate.axes import PARTITION, horizontal_names, is_time, origin, require_field, time_name
-from xdask_pipelines.climate.blocks import add, elementwise, map_fields, sum_over
 from xdask_pipelines.climate.grid import Float, Grid, grid_of
+from xdask_pipelines.climate.kernels import add, elementwise, map_fields, sum_over
 from xdask_pipelines.climate.periods import EXCERPT
 from xdask_pipelines.climate.time_axis import DAY, TimeAxis
 from xdask_pipelines.climate.time_faults import fault_of

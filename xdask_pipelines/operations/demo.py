@@ -13,8 +13,8 @@ from typing import Any
 import dagster as dg
 
 from xdask_pipelines.assets.analysis import analysis_of
+from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
-from xdask_pipelines.assets.plain import Analysis
 from xdask_pipelines.assets.reuse import Due, due
 from xdask_pipelines.build import build_definitions, lacking
 from xdask_pipelines.errors import XdaskError

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Any
 
 from xdask_pipelines.assets.analysis import analysis_of
-from xdask_pipelines.assets.plain import Analysis, run
+from xdask_pipelines.assets.analysis_definition import Analysis, run
 from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.assets.source import digest
 from xdask_pipelines.build import assemble

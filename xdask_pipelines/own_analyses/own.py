@@ -19,7 +19,7 @@ from types import ModuleType
 import dagster as dg
 
 from xdask_pipelines.assets.analysis import registered_apart
-from xdask_pipelines.assets.plain import Analysis
+from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.errors import XdaskError
 
 FOLDER = "analyses"

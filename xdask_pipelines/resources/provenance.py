@@ -1,6 +1,6 @@
 """What a result was made from: one record, written with its catalog entry and read back as a whole.
 
-Belongs here: the record and its form in an entry. Does not belong here: filling it (assets.plain), walking it to the
+Belongs here: the record and its form in an entry. Does not belong here: filling it (analysis_definition), walking it to the
 results that a result was made from (input_steps), what the UI shows of it (io_manager).
 """
 

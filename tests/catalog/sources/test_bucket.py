@@ -18,7 +18,7 @@ import pytest
 from tests.support.proxy import proxied
 from tests.support.s3_server import S3Server
 from xdask_pipelines.catalog.manifest.listing import StoredObject
-from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
 from xdask_pipelines.catalog.sources.bucket import list_bucket
 from xdask_pipelines.catalog.sources.inventory import read_inventory
 from xdask_pipelines.errors import CatalogError
@@ -59,7 +59,7 @@ def test_a_listing_is_whole_over_pages_and_prefixes_and_in_order(s3: S3Server, b
     assert found == listed(url), "pages do not matter"
     below = listed(f"{url}/2011/02", "feb")
     assert [item.key for item in below] == ["feb/data/a.nc", "feb/data/b.nc"]
-    assert list(Packed.of(found)) == found
+    assert list(PackedObjects.of(found)) == found
 
 
 def test_etags_are_those_of_s3_and_a_new_content_of_the_same_size_has_another(s3: S3Server, bucket: Make):

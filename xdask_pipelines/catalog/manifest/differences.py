@@ -18,11 +18,11 @@ from xdask_pipelines.catalog.backend import Committed
 from xdask_pipelines.catalog.entry import Entry, entry_id
 from xdask_pipelines.catalog.layouts import LAYOUTS, Quarantined, fingerprint, parse
 from xdask_pipelines.catalog.layouts.stores import MARKS
-from xdask_pipelines.catalog.manifest.columns import Listing
-from xdask_pipelines.catalog.manifest.streams import Packed, difference, digest_of, rising
+from xdask_pipelines.catalog.manifest.object_table import ObjectTable
+from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects, difference, digest_of, rising
 from xdask_pipelines.topology.mount import Mount
 
-Mounts = Sequence[tuple[Mount, Packed]]
+Mounts = Sequence[tuple[Mount, PackedObjects]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,11 +52,11 @@ class Differences:
     removed: tuple[str, ...]
     unchanged: int
     quarantined: tuple[Quarantined, ...]
-    put: Listing
+    put: ObjectTable
     drop: tuple[str, ...]
     gone: tuple[str, ...]
     known: frozenset[str]
-    listed: Listing
+    listed: ObjectTable
     state: str
     holdings: str
 
@@ -76,11 +76,11 @@ def differences(mounts: Mounts, committed: Committed, *, full: bool = False) -> 
     return of_everything(mounts, committed, holdings, full=full)
 
 
-def _usable_before(committed: Committed) -> Iterator[Listing]:
+def _usable_before(committed: Committed) -> Iterator[ObjectTable]:
     return (part.usable() for part in committed.objects.parts())
 
 
-def _usable(mounts: Mounts) -> Iterator[Listing]:
+def _usable(mounts: Mounts) -> Iterator[ObjectTable]:
     """Usable objects, sorted by key: no mount lies in another one."""
     in_order = sorted(mounts, key=lambda mount: f"{mount[0].path}/")
     parts = chain.from_iterable(objects.parts() for _, objects in in_order)
@@ -130,7 +130,7 @@ def of_what_changed(mounts: Mounts, committed: Committed, holdings: str) -> Diff
     )
 
 
-def _around(mounts: Mounts, put: Listing, lost: list[str], committed: Committed) -> tuple[Listing, set[str]]:
+def _around(mounts: Mounts, put: ObjectTable, lost: list[str], committed: Committed) -> tuple[ObjectTable, set[str]]:
     """All that changes may touch: objects of the stores in which they lie, and below folders that may be stores from now
     on or no longer; and the keys of entries that these objects were behind. ``lost`` are keys of objects that are gone or
     unusable.
@@ -147,8 +147,8 @@ def _around(mounts: Mounts, put: Listing, lost: list[str], committed: Committed)
     changed = [*put.keys.to_pylist(), *lost]
     touched = behind(changed) | {key.rpartition("/")[0] for key in changed if key.rpartition("/")[2] in MARKS}
     outermost = [path for path in touched if touched.isdisjoint(_above(path))]
-    around = Listing.in_order(part.behind(outermost) for part in _usable(mounts))
-    look = Listing.joined([around, put.without(around.keys)])
+    around = ObjectTable.in_order(part.behind(outermost) for part in _usable(mounts))
+    look = ObjectTable.joined([around, put.without(around.keys)])
     return look, behind([*look.keys.to_pylist(), *lost])
 
 
@@ -160,7 +160,7 @@ def _above(path: str) -> Iterator[str]:
 
 def of_everything(mounts: Mounts, committed: Committed, holdings: str, *, full: bool = False) -> Differences:
     """Differences found by looking at all objects."""
-    listed = Listing.in_order(_usable(mounts))
+    listed = ObjectTable.in_order(_usable(mounts))
     entries: dict[str, Entry] = {}
     quarantined: list[Quarantined] = []
     for mount, objects in mounts:

@@ -12,8 +12,8 @@ from bisect import bisect_left
 from collections.abc import Sequence
 
 from xdask_pipelines.catalog.backend import ManifestChange
-from xdask_pipelines.catalog.manifest.columns import Listing
 from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 
 PIECE_ROWS = 20_000
 #: Of the table of a piece, before it is packed: keys may have 1,024 bytes each, and do not always compress.
@@ -35,14 +35,14 @@ def touched(first_keys: Sequence[str], change: ManifestChange) -> dict[int, Mani
     return parts
 
 
-def changed(before: Listing, change: ManifestChange) -> list[Listing]:
+def changed(before: ObjectTable, change: ManifestChange) -> list[ObjectTable]:
     """What becomes of a piece: none, one, or several where it grew too long."""
     put = _columns(change.put)
-    whole = Listing.joined([before.without(change.drop).without(put.keys), put])
+    whole = ObjectTable.joined([before.without(change.drop).without(put.keys), put])
     most = min(PIECE_ROWS, PIECE_BYTES * len(whole) // max(whole.table.nbytes, 1))
     rows = len(whole) if len(whole) <= 2 * most else most
     return [whole[i : i + rows] for i in range(0, len(whole), max(rows, 1))]
 
 
-def _columns(objects: Sequence[StoredObject]) -> Listing:
-    return objects if isinstance(objects, Listing) else Listing.of(sorted(objects))
+def _columns(objects: Sequence[StoredObject]) -> ObjectTable:
+    return objects if isinstance(objects, ObjectTable) else ObjectTable.of(sorted(objects))

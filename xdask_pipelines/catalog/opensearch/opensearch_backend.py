@@ -15,7 +15,7 @@ from typing import TypeVar
 
 from xdask_pipelines.catalog.backend import Change, Committed, Contents, Lease, Query, Tombstone
 from xdask_pipelines.catalog.entry import FIELDS, Entry
-from xdask_pipelines.catalog.manifest.streams import Packed
+from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
 from xdask_pipelines.catalog.opensearch.opensearch_address import Address
 from xdask_pipelines.catalog.opensearch.opensearch_fill import fill
 from xdask_pipelines.catalog.opensearch.opensearch_head import Head, HeadDocument
@@ -133,7 +133,7 @@ class OpenSearchBackend:
             of_place_now = head.place(dataset, region)
             return Committed(
                 generation=of_place_now.generation,
-                objects=Packed(pieces),
+                objects=PackedObjects(pieces),
                 entries=documents.count([*true_at(head, "entry"), *place]),
                 written_entries=of_place_now.entries,
                 holdings=of_place_now.holdings,

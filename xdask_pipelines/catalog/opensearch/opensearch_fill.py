@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from xdask_pipelines.catalog.backend import Change, Contents, ManifestChange
-from xdask_pipelines.catalog.manifest.columns import Listing
+from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 from xdask_pipelines.catalog.opensearch.opensearch_head import Head, HeadDocument, PlaceRecord
 from xdask_pipelines.catalog.opensearch.opensearch_index import Documents
 from xdask_pipelines.catalog.opensearch.opensearch_node import Node
@@ -40,7 +40,7 @@ def fill(node: Node, heads: HeadDocument, contents: Iterable[Contents], newest: 
                     upserts=held.entries,
                     dataset=held.dataset,
                     region=held.region,
-                    manifest=ManifestChange(put=Listing.in_order(held.objects.parts())),
+                    manifest=ManifestChange(put=ObjectTable.in_order(held.objects.parts())),
                     expected_entries=len(held.entries),
                 )
                 writer.write(change)

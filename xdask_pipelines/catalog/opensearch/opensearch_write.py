@@ -14,7 +14,7 @@ from dataclasses import asdict, replace
 
 from xdask_pipelines.catalog.backend import Change, Tombstone
 from xdask_pipelines.catalog.entry import version_order
-from xdask_pipelines.catalog.manifest.columns import Listing
+from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 from xdask_pipelines.catalog.manifest.pieces import changed, touched
 from xdask_pipelines.catalog.opensearch.opensearch_head import Head, PlaceRecord
 from xdask_pipelines.catalog.opensearch.opensearch_index import Document, Documents, OutgoingDocument
@@ -175,10 +175,10 @@ class OpenSearchCommit:
         stem = hashlib.blake2b(f"{change.dataset}\0{change.region}".encode(), digest_size=16).hexdigest()
         count = 0
         for i, part in touched([d["key"] for d in old], change.manifest).items():
-            before = Listing.of(())
+            before = ObjectTable.of(())
             if old:
                 (piece,) = self._true("id", [old[i]["id"]], kind="manifest")
-                before = Listing.in_order(Listing.unpacked(packed(piece)))
+                before = ObjectTable.in_order(ObjectTable.unpacked(packed(piece)))
                 yield self._end(piece)
                 self.pieces -= 1
             for objects in changed(before, part):

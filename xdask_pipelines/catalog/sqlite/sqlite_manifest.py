@@ -8,15 +8,15 @@ from __future__ import annotations
 import sqlite3
 
 from xdask_pipelines.catalog.backend import ManifestChange
-from xdask_pipelines.catalog.manifest.columns import Listing
+from xdask_pipelines.catalog.manifest.object_table import ObjectTable
+from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
 from xdask_pipelines.catalog.manifest.pieces import changed, touched
-from xdask_pipelines.catalog.manifest.streams import Packed
 from xdask_pipelines.catalog.sqlite.sqlite_seals import checked, damaged, places, seal
 
 _OF_PLACE = "dataset = ? AND region = ?"
 
 
-def read_manifest(db: sqlite3.Connection, dataset: str, region: str) -> Packed:
+def read_manifest(db: sqlite3.Connection, dataset: str, region: str) -> PackedObjects:
     """The manifest of (dataset, Region).
 
     Raises
@@ -28,7 +28,7 @@ def read_manifest(db: sqlite3.Connection, dataset: str, region: str) -> Packed:
     place = places(db).get((dataset, region))
     if len(found) != (place.pieces if place else 0):
         raise damaged(f"the manifest of {dataset} in {region}")
-    return Packed([rows for _, _, _, rows, _ in found])
+    return PackedObjects([rows for _, _, _, rows, _ in found])
 
 
 def write_manifest(db: sqlite3.Connection, dataset: str, region: str, change: ManifestChange) -> int:
@@ -38,12 +38,12 @@ def write_manifest(db: sqlite3.Connection, dataset: str, region: str, change: Ma
     first_keys = [key for (key,) in firsts]
     grown = 0
     for i, part in touched(first_keys, change).items():
-        before = Listing.of(())
+        before = ObjectTable.of(())
         if first_keys:
             at = (*place, first_keys[i])
             ((_, _, _, rows, _),) = checked(db, "manifest", f"{_OF_PLACE} AND key = ?", at)
             db.execute(f"DELETE FROM manifest WHERE {_OF_PLACE} AND key = ?", at)
-            before = Listing.in_order(Listing.unpacked(rows))
+            before = ObjectTable.in_order(ObjectTable.unpacked(rows))
             grown -= 1
         for piece in changed(before, part):
             row = (*place, piece[0].key, piece.packed())

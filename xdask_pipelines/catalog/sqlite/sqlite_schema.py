@@ -8,8 +8,8 @@ from __future__ import annotations
 import sqlite3
 
 from xdask_pipelines.catalog.backend import ManifestChange
-from xdask_pipelines.catalog.manifest.columns import Listing
 from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 from xdask_pipelines.catalog.manifest.pieces import changed
 from xdask_pipelines.catalog.sqlite.sqlite_seals import BLOCK_SUM, SEALED, TIME_SUM, reseal
 
@@ -126,7 +126,7 @@ def _to_version_2(db: sqlite3.Connection) -> None:
             "SELECT key, size_bytes, etag, modified_ns FROM manifest_1 WHERE dataset = ? AND region = ? ORDER BY key",
             place,
         )
-        for piece in changed(Listing.of(()), ManifestChange(put=[StoredObject(*row) for row in rows])):
+        for piece in changed(ObjectTable.of(()), ManifestChange(put=[StoredObject(*row) for row in rows])):
             db.execute("INSERT INTO manifest VALUES (?, ?, ?, ?)", (*place, piece[0].key, piece.packed()))
     db.execute("DROP TABLE manifest_1")
     db.execute("PRAGMA user_version = 2")

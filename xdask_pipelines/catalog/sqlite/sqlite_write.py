@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 from xdask_pipelines.catalog.backend import Change, Contents, Lease, ManifestChange, Query
 from xdask_pipelines.catalog.entry import FIELDS, Entry, version_order
-from xdask_pipelines.catalog.manifest.columns import Listing
+from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 from xdask_pipelines.catalog.preconditions import check_base, check_count, check_empty, check_lease, check_removal
 from xdask_pipelines.catalog.sqlite import bitmaps
 from xdask_pipelines.catalog.sqlite.sqlite_manifest import write_manifest
@@ -249,7 +249,7 @@ def fill(db: sqlite3.Connection, contents: Iterable[Contents], newest: int) -> N
             upserts=held.entries,
             dataset=held.dataset,
             region=held.region,
-            manifest=ManifestChange(put=Listing.in_order(held.objects.parts())),
+            manifest=ManifestChange(put=ObjectTable.in_order(held.objects.parts())),
             holdings=held.holdings,
             expected_entries=len(held.entries),
         )

@@ -1,7 +1,7 @@
 """Objects of a place part by part: what a listing and a manifest of millions are compared as, neither of them whole.
 
 Belongs here: parts that stay packed until they are looked at, and how two streams of parts differ. Does not belong here:
-one table of objects (columns).
+one table of objects (object_table).
 
 A million objects are 30 MB packed, and each look at all of them takes 0.2 s; as one table they would take 110 MB.
 """
@@ -12,39 +12,39 @@ import hashlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 
-from xdask_pipelines.catalog.manifest.columns import Listing
 from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 from xdask_pipelines.errors import CatalogError
 
 _STATE = ("size_bytes", "etag", "modified_ns")
 
 
-class Packed:
+class PackedObjects:
     """Objects sorted by key, packed.
 
     Parameters
     ----------
     files
-        What :meth:`.Listing.packed` wrote, one after the other.
+        What :meth:`.ObjectTable.packed` wrote, one after the other.
     """
 
     def __init__(self, files: Sequence[bytes] = ()) -> None:
         self._files = files
 
     @classmethod
-    def of(cls, objects: Iterable[StoredObject]) -> Packed:
+    def of(cls, objects: Iterable[StoredObject]) -> PackedObjects:
         """Packed objects that are sorted by key."""
-        return objects if isinstance(objects, Packed) else cls([Listing.of(objects).packed()])
+        return objects if isinstance(objects, PackedObjects) else cls([ObjectTable.of(objects).packed()])
 
-    def parts(self) -> Iterator[Listing]:
+    def parts(self) -> Iterator[ObjectTable]:
         """All objects, some ten thousand at a time."""
-        return chain.from_iterable(map(Listing.unpacked, self._files))
+        return chain.from_iterable(map(ObjectTable.unpacked, self._files))
 
     def __iter__(self) -> Iterator[StoredObject]:
         return chain.from_iterable(self.parts())
 
     def __len__(self) -> int:
-        return sum(map(Listing.rows, self._files))
+        return sum(map(ObjectTable.rows, self._files))
 
     @property
     def size_bytes(self) -> int:
@@ -52,7 +52,7 @@ class Packed:
         return sum(part.size_bytes for part in self.parts())
 
 
-def rising(parts: Iterable[Listing], where: str) -> Iterator[Listing]:
+def rising(parts: Iterable[ObjectTable], where: str) -> Iterator[ObjectTable]:
     """The same parts, as long as keys are sorted, each there once.
 
     Raises
@@ -76,7 +76,7 @@ def rising(parts: Iterable[Listing], where: str) -> Iterator[Listing]:
         yield part
 
 
-def digest_of(parts: Iterable[Listing], without: Collection[str] = ()) -> str:
+def digest_of(parts: Iterable[ObjectTable], without: Collection[str] = ()) -> str:
     """Digest of keys and ETags, whatever the times of modification and however the parts are cut.
 
     Parameters
@@ -100,14 +100,14 @@ def digest_of(parts: Iterable[Listing], without: Collection[str] = ()) -> str:
     return digest.hexdigest()
 
 
-def difference(now: Iterable[Listing], before: Iterable[Listing]) -> tuple[Listing, list[str], set[str]]:
+def difference(now: Iterable[ObjectTable], before: Iterable[ObjectTable]) -> tuple[ObjectTable, list[str], set[str]]:
     """What became of another listing of the same place.
 
     Returns
     -------
     Objects that are new or different; keys that are gone; and of the first, the keys that were there before.
     """
-    put: list[Listing] = []
+    put: list[ObjectTable] = []
     gone: list[str] = []
     known: list[str] = []
     for new, old in _side_by_side(now, before):
@@ -115,12 +115,14 @@ def difference(now: Iterable[Listing], before: Iterable[Listing]) -> tuple[Listi
             put.append(_differing(new, old))
             known += put[-1].only(old.keys).keys.to_pylist()
             gone += old.without(new.keys).keys.to_pylist()
-    return Listing.in_order(put), gone, set(known)
+    return ObjectTable.in_order(put), gone, set(known)
 
 
-def _side_by_side(now: Iterable[Listing], before: Iterable[Listing]) -> Iterator[tuple[Listing, Listing]]:
+def _side_by_side(
+    now: Iterable[ObjectTable], before: Iterable[ObjectTable]
+) -> Iterator[tuple[ObjectTable, ObjectTable]]:
     """Stretches of both between the same keys."""
-    nothing = Listing.of(())
+    nothing = ObjectTable.of(())
     ahead, behind = (filter(len, parts) for parts in (now, before))
     new, old = next(ahead, nothing), next(behind, nothing)
     while len(new) and len(old):
@@ -133,7 +135,7 @@ def _side_by_side(now: Iterable[Listing], before: Iterable[Listing]) -> Iterator
     yield from ((nothing, part) for part in (old, *behind))
 
 
-def _differing(now: Listing, old: Listing) -> Listing:
+def _differing(now: ObjectTable, old: ObjectTable) -> ObjectTable:
     """Objects that are new or different."""
     import pyarrow.compute as pc
 
@@ -141,4 +143,4 @@ def _differing(now: Listing, old: Listing) -> Listing:
     same = pc.is_valid(at)
     for name in _STATE:
         same = pc.and_(same, pc.fill_null(pc.equal(now.table[name], old.table[name].take(at)), False))
-    return Listing(now.table.filter(pc.invert(same)))
+    return ObjectTable(now.table.filter(pc.invert(same)))

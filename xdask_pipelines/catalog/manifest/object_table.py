@@ -1,7 +1,7 @@
 """Objects of a place as columns: what a listing or a manifest is held, sent and kept as.
 
 Belongs here: one sorted table of objects. Does not belong here: how objects are listed (listing, bucket, inventory), what
-their paths mean (layouts), millions of them (streams).
+their paths mean (layouts), millions of them (packed_objects).
 
 A million objects take 110 MB as columns and 400 MB as Python objects.
 """
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _ROWS = 20_000
 
 
-class Listing(Sequence[StoredObject]):
+class ObjectTable(Sequence[StoredObject]):
     """Objects sorted by key; equal to any sequence of the same objects.
 
     Parameters
@@ -37,9 +37,9 @@ class Listing(Sequence[StoredObject]):
     # ---- making one -------------------------------------------------------------------------------------------
 
     @classmethod
-    def of(cls, objects: Iterable[StoredObject]) -> Listing:
-        """Listing of objects that are sorted by key."""
-        if isinstance(objects, Listing):
+    def of(cls, objects: Iterable[StoredObject]) -> ObjectTable:
+        """A table of objects that are sorted by key."""
+        if isinstance(objects, ObjectTable):
             return objects
         found = list(objects)
         return cls.of_columns(*(list(map(attrgetter(name), found)) for name in _schema().names))
@@ -52,8 +52,8 @@ class Listing(Sequence[StoredObject]):
         etags: Sequence[str],
         modified: Sequence[int],
         problems: Sequence[str] | None = None,
-    ) -> Listing:
-        """Listing of columns, sorted by key."""
+    ) -> ObjectTable:
+        """A table of columns, sorted by key."""
         import pyarrow as pa
 
         values = [keys, sizes, etags, modified, problems if problems is not None else [""] * len(keys)]
@@ -61,13 +61,13 @@ class Listing(Sequence[StoredObject]):
         return cls(pa.table([pa.array(v, field.type) for v, field in zip(values, schema, strict=True)], schema))
 
     @classmethod
-    def joined(cls, listings: Sequence[Listing]) -> Listing:
+    def joined(cls, listings: Sequence[ObjectTable]) -> ObjectTable:
         """All objects of several listings, sorted by key."""
         some = [listing for listing in listings if len(listing)]
         return some[0] if len(some) == 1 else cls(cls.in_order(some).table.sort_by("key"))
 
     @classmethod
-    def in_order(cls, parts: Iterable[Listing]) -> Listing:
+    def in_order(cls, parts: Iterable[ObjectTable]) -> ObjectTable:
         """All objects of parts that follow one another."""
         import pyarrow as pa
 
@@ -85,7 +85,7 @@ class Listing(Sequence[StoredObject]):
         return file.getvalue()
 
     @classmethod
-    def unpacked(cls, data: bytes) -> Iterator[Listing]:
+    def unpacked(cls, data: bytes) -> Iterator[ObjectTable]:
         """What `packed` wrote, part by part: all at once would need as much memory again."""
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -114,20 +114,20 @@ class Listing(Sequence[StoredObject]):
     @overload
     def __getitem__(self, at: int) -> StoredObject: ...
     @overload
-    def __getitem__(self, at: slice) -> Listing: ...
-    def __getitem__(self, at: int | slice) -> StoredObject | Listing:
+    def __getitem__(self, at: slice) -> ObjectTable: ...
+    def __getitem__(self, at: int | slice) -> StoredObject | ObjectTable:
         if isinstance(at, slice):
             start, stop, step = at.indices(len(self))
             if step != 1:
                 raise ValueError("a listing is cut without steps")
-            return Listing(self.table.slice(start, max(0, stop - start)))
+            return ObjectTable(self.table.slice(start, max(0, stop - start)))
         if not -len(self) <= at < len(self):
             raise IndexError(at)
-        (found,) = Listing(self.table.slice(at % len(self), 1))
+        (found,) = ObjectTable(self.table.slice(at % len(self), 1))
         return found
 
     def __eq__(self, other: object) -> bool:
-        if isinstance(other, Listing):
+        if isinstance(other, ObjectTable):
             return bool(self.table.equals(other.table))
         return isinstance(other, Sequence) and list(self) == list(other)
 
@@ -140,16 +140,16 @@ class Listing(Sequence[StoredObject]):
 
         return int(pc.sum(self.table["size_bytes"]).as_py() or 0)
 
-    def usable(self) -> Listing:
+    def usable(self) -> ObjectTable:
         """Objects without a problem, whose keys are paths of files."""
         import pyarrow.compute as pc
 
         odd = self._odd()
-        return Listing(self.table.filter(pc.invert(odd))) if pc.any(odd, min_count=0).as_py() else self
+        return ObjectTable(self.table.filter(pc.invert(odd))) if pc.any(odd, min_count=0).as_py() else self
 
-    def unusable(self) -> Listing:
+    def unusable(self) -> ObjectTable:
         """All others."""
-        return Listing(self.table.filter(self._odd()))
+        return ObjectTable(self.table.filter(self._odd()))
 
     def _odd(self) -> pa.ChunkedArray:
         import pyarrow.compute as pc
@@ -162,15 +162,15 @@ class Listing(Sequence[StoredObject]):
         """Keys of all objects."""
         return self.table["key"]
 
-    def without(self, keys: Collection[str] | pa.ChunkedArray) -> Listing:
+    def without(self, keys: Collection[str] | pa.ChunkedArray) -> ObjectTable:
         """Objects of other keys."""
         import pyarrow.compute as pc
 
-        return Listing(self.table.filter(pc.invert(self._among(keys))))
+        return ObjectTable(self.table.filter(pc.invert(self._among(keys))))
 
-    def only(self, keys: Collection[str] | pa.ChunkedArray) -> Listing:
+    def only(self, keys: Collection[str] | pa.ChunkedArray) -> ObjectTable:
         """Objects of these keys."""
-        return Listing(self.table.filter(self._among(keys)))
+        return ObjectTable(self.table.filter(self._among(keys)))
 
     def _among(self, keys: Collection[str] | pa.ChunkedArray) -> pa.ChunkedArray:
         import pyarrow as pa
@@ -179,7 +179,7 @@ class Listing(Sequence[StoredObject]):
         wanted = keys if isinstance(keys, pa.ChunkedArray) else pa.array(list(keys), pa.large_string())
         return pc.is_in(self.keys, value_set=wanted)
 
-    def behind(self, keys: Collection[str]) -> Listing:
+    def behind(self, keys: Collection[str]) -> ObjectTable:
         """Objects of these keys, and all that lie in folders of these names, none of which lies in another."""
         files = self.only(keys)
         if len(files) == len(keys) or not len(self):
@@ -187,9 +187,9 @@ class Listing(Sequence[StoredObject]):
         folders = sorted(f"{key}/" for key in keys)
         first = max(0, bisect_right(folders, f"{self[0].key}/") - 1)
         last = bisect_right(folders, f"{self[-1].key}/")
-        return Listing.joined([self.below(folder[:-1]) for folder in folders[first:last]])
+        return ObjectTable.joined([self.below(folder[:-1]) for folder in folders[first:last]])
 
-    def below(self, folder: str) -> Listing:
+    def below(self, folder: str) -> ObjectTable:
         """The object of that key, or all objects in the folder of that name."""
         keys = _Keys(self.table["key"])
         start, end = bisect_left(keys, f"{folder}/"), bisect_left(keys, f"{folder}0")  # "0" follows "/"
