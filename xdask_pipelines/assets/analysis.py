@@ -1,6 +1,6 @@
 """`analysis`: a plain function of xarray objects becomes a Dagster asset that computes where its data lies.
 
-Belongs here: from a function to its asset. Does not belong here: what an analysis is, how it is called (analysis_definition),
+Belongs here: from a function to its asset. Does not belong here: what an analysis is and how it runs (analysis_definition),
 any particular analysis.
 """
 

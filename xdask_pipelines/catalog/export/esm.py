@@ -8,7 +8,6 @@ Format: "Earth System Model Collection" of intake-esm, https://intake-esm.readth
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +53,8 @@ def publish(entries: Sequence[Entry], path_of: Callable[[Entry], str], folder: P
     -------
     ``catalog.json``, and how many entries it holds.
     """
+    from intake_esm.cat import ESMCatalogModel  # imports intake, which takes a second
+
     known = publishable(entries)
     frame, described = collection(known, [path_of(entry) for entry in known], name)
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +62,8 @@ def publish(entries: Sequence[Entry], path_of: Callable[[Entry], str], folder: P
     table = folder / f"catalog-{generation}-{len(known)}.parquet"
     write_atomically(table, frame.to_parquet(index=False))
     document = folder / "catalog.json"
-    write_atomically(document, json.dumps({**described, "catalog_file": table.name}, indent=2) + "\n")
+    collected = ESMCatalogModel(**described, catalog_file=table.name)
+    write_atomically(document, collected.model_dump_json(indent=2, exclude_none=True) + "\n")
     for old in folder.glob("catalog-*.parquet"):
         if old != table:
             old.unlink(missing_ok=True)
