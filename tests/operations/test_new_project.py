@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,16 @@ def assets(root: Path) -> set[str]:
 def test_a_new_project_has_its_own_example_and_none_of_the_demo(tmp_path: Path) -> None:
     names = [path.name for path in create_project(tmp_path / "mine")]
     assert names == sorted(
-        [".gitignore", "README.md", "analyses", "dagster.yaml", "data", "regions.yaml", "workspace.yaml"]
+        [
+            ".gitignore",
+            "README.md",
+            "analyses",
+            "dagster.yaml",
+            "data",
+            "pyproject.toml",
+            "regions.yaml",
+            "workspace.yaml",
+        ]
     )
     found = assets(tmp_path / "mine")
     assert "temperature_pattern" in found
@@ -55,6 +65,15 @@ def test_tests_of_the_example_pass(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["dagster.yaml", "workspace.yaml"])
 def test_the_checkout_is_such_a_project(name: str) -> None:
     assert (REPO / name).read_text() == (REPO / "xdask_pipelines/templates" / name).read_text()
+
+
+def test_dagsters_own_tools_find_the_checkout_as_they_find_a_project() -> None:
+    ours, template = (
+        tomllib.loads((REPO / folder / "pyproject.toml").read_text())["tool"]
+        for folder in (".", "xdask_pipelines/templates")
+    )
+    assert {name: ours[name] for name in ("dagster", "dg")} == template
+    assert template["dg"]["project"]["root_module"] == template["dg"]["project"]["defs_module"] == "analyses"
 
 
 def test_an_empty_folder_is_used_and_a_full_one_is_refused_untouched(tmp_path: Path) -> None:

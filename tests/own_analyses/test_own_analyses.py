@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import runpy
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from xdask_pipelines.assets.analysis_definition import run
 from xdask_pipelines.build import assemble
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.cli import main
+from xdask_pipelines.definitions import definitions
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.doctor import examine
 from xdask_pipelines.topology import Topology
@@ -176,10 +176,10 @@ def test_the_code_location_loads_and_logs_what_it_left_out(
 ):
     write(broken=made("bad", "climate_signl"), good=made("good"))
     with caplog.at_level(logging.WARNING):
-        definitions = runpy.run_module("xdask_pipelines.definitions")["defs"]
-    assert dg.AssetKey("good") in definitions.resolve_all_asset_keys()
+        loaded = definitions()
+    assert dg.AssetKey("good") in loaded.resolve_all_asset_keys()
     assert "left out: analyses/broken.py: bad: no asset or source is named climate_signl" in caplog.text
-    assert "climate_signl" in str(definitions.metadata["broken_analyses"])
+    assert "climate_signl" in str(loaded.metadata["broken_analyses"])
 
 
 def test_a_function_that_returns_no_xarray_object_is_named_by_plan_and_run(topology: Topology, write: Write):

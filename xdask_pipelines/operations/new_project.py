@@ -18,6 +18,7 @@ _FILES = {
     "gitignore": ".gitignore",
     "README.md": "README.md",
     "dagster.yaml": "dagster.yaml",
+    "pyproject.toml": "pyproject.toml",
     "workspace.yaml": "workspace.yaml",
     "test_example.py": "analyses/test_example.py",
 }
