@@ -18,6 +18,7 @@ from tests.support.grib_files import decoded, message, write_grib
 from tests.support.places import EAST, Cluster
 from xdask_pipelines.access import open_entries
 from xdask_pipelines.access.coordinates import unpack
+from xdask_pipelines.access.describing import grib
 from xdask_pipelines.access.describing.grib import read_messages
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.errors import AccessError, ChangedEntry
@@ -227,3 +228,13 @@ def test_longitudes_of_a_region_come_out_in_one_piece(
     ends = {"longitudeOfFirstGridPointInDegrees": first, "longitudeOfLastGridPointInDegrees": last}
     header = describe(write_grib(tmp_path / "a.grib2", message(**ends)), "grib")
     np.testing.assert_array_equal(unpack(header["coords"]["longitude"]), expected)
+
+
+def test_without_eccodes_a_grib_file_is_refused_with_the_command_that_installs_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "eccodes", None)
+    monkeypatch.setattr(grib, "load_eccodes", grib.load_eccodes.__wrapped__)
+    (tmp_path / "t.grib").write_bytes(b"GRIB")
+    with pytest.raises(AccessError, match=r"not installed on this worker.*pip install 'xdask_pipelines\[grib\]'"):
+        describe(tmp_path / "t.grib", "grib")

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import cftime
-import findlibs
 import numpy as np
 
 from xdask_pipelines.errors import AccessError
@@ -54,9 +53,22 @@ def load_eccodes() -> Any:
 
     Its wheels load all libraries they bring as the process's own, among them SQLite 3.26 and PROJ 9.8: what is imported
     later then calls these, so that ``sqlite3`` refuses what it could do before, and pyproj ends the process. Not so here.
+
+    Raises
+    ------
+    AccessError
+        ecCodes is not installed.
     """
-    findlibs.RTLD_GLOBAL = ctypes.RTLD_LOCAL
-    import eccodes
+    try:
+        import findlibs
+
+        findlibs.RTLD_GLOBAL = ctypes.RTLD_LOCAL
+        import eccodes
+    except ModuleNotFoundError as error:
+        raise AccessError(
+            "GRIB files need ecCodes, which is not installed on this worker. Install it with "
+            "`pip install 'xdask_pipelines[grib]'`, restart the pools, and sync again."
+        ) from error
 
     return eccodes
 
