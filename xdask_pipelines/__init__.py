@@ -40,11 +40,12 @@ def open_project(path: str | os.PathLike[str] | None = None) -> Project:
     Examples
     --------
     >>> from xdask_pipelines import open_project
-    >>> project = open_project()                                                               # doctest: +SKIP
-    >>> tas = project.open(dataset="cmip6", variable="tas", experiment_id="A1B")               # doctest: +SKIP
-    >>> project.compute(tas.max("time")).plot()                                                # doctest: +SKIP
-    >>> project.evidence.tasks_by_region                                                       # doctest: +SKIP
-    {'us-west-2': 2}
+    >>> project = open_project()
+    >>> tas = project.open(dataset="cmip6", variable="tas", experiment_id="A1B")
+    >>> warmest = project.compute(tas.max("lat"))
+    >>> sorted(project.evidence.tasks_by_region)
+    ['us-west-2']
+    >>> project.close()
     """
     from xdask_pipelines.notebook import Project
     from xdask_pipelines.topology import Topology, find_topology

@@ -107,8 +107,11 @@ class Project:
 
         Examples
         --------
-        >>> store = project.to_esm(dataset="cmip6", variable_id="tas")          # doctest: +SKIP
-        >>> store.search(experiment_id="ssp245").to_dataset_dict()              # doctest: +SKIP
+        >>> from xdask_pipelines import open_project
+        >>> store = open_project().to_esm(dataset="cmip6", variable="tas")
+        >>> sorted(store.df.experiment_id)
+        ['A1B', 'E1', 'pre-industrial']
+        >>> (tas,) = store.search(experiment_id="A1B").to_dataset_dict(progressbar=False).values()
         """
         from xdask_pipelines.access.esm_datastore import placed_datastore  # imports intake, which takes a second
 

@@ -102,10 +102,12 @@ def analysis(
 
     Examples
     --------
-    >>> @analysis()                                                                    # doctest: +SKIP
+    >>> @analysis(units="K")
     ... def warming(cmip6_predicted_tas_regridded: xr.DataArray,
     ...             cmip6_reference_tas_regridded: xr.DataArray) -> xr.DataArray:
     ...     return cmip6_predicted_tas_regridded - cmip6_reference_tas_regridded
+    >>> warming.key.to_user_string()
+    'warming'
     """
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:

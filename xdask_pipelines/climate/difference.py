@@ -37,6 +37,14 @@ def difference(projected: xr.DataArray, historic: xr.DataArray) -> xr.DataArray:
     ------
     ClimateError
         If grids, calendars, other shared dimensions or units differ, or units are degC.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> coords = {"lat": [10.0, -10.0], "lon": [0.0, 20.0]}
+    >>> one, other = (xr.DataArray([[k, k], [k, k]], coords=coords, attrs={"units": "K"}) for k in (288.5, 287.0))
+    >>> difference(one, other).values.tolist()
+    [[1.5, 1.5], [1.5, 1.5]]
     """
     return _subtract(projected, historic, "temperature_difference", ("projected", "historic"))
 

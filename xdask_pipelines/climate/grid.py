@@ -193,7 +193,15 @@ def cell_bounds(kind: str, axis: ArrayLike | xr.DataArray, origin: str = "") -> 
 
 
 def cell_areas(field: xr.DataArray) -> xr.DataArray:
-    """Exact areas of a field's cells on the unit sphere: shape (ny, nx), steradians, 4 pi in all."""
+    """Exact areas of a field's cells on the unit sphere: shape (ny, nx), steradians, 4 pi in all.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> field = xr.DataArray(np.zeros((4, 8)), coords={"lat": [67.5, 22.5, -22.5, -67.5], "lon": np.arange(0, 360, 45)})
+    >>> float(cell_areas(field).sum() / (4 * np.pi))
+    1.0
+    """
     require_field(field, "cell_areas")
     lat, lon = horizontal_names(field)
     grid = grid_of(field)

@@ -44,6 +44,16 @@ def month_partial(field: xr.DataArray) -> xr.Dataset:
     ClimateError
         A step is there twice, steps are out of order, or one is missing between others. A field whose attribute
         ``excerpt`` says that its data are knowingly incomplete may lack steps.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> hours = np.datetime64("2011-01-01", "ns") + np.arange(48) * np.timedelta64(1, "h")
+    >>> coords = {"time": hours, "lat": [0.0, 10.0], "lon": [0.0, 10.0]}
+    >>> field = xr.DataArray(np.full((48, 2, 2), 280.0), coords=coords, attrs={"units": "K"})
+    >>> days = [month_partial(field[:24]), month_partial(field[24:])]
+    >>> mean_of_partials(combine_partials(days)).values.tolist()
+    [[280.0, 280.0], [280.0, 280.0]]
     """
     require_field(field, "month_partial")
     time = time_name(field)
@@ -210,6 +220,14 @@ def time_weighted_mean(field: xr.DataArray) -> xr.DataArray:
     ClimateError
         How long steps last cannot be known, steps are out of order or doubled, bounds cannot be true, or steps are missing
         between others. A field whose attribute ``excerpt`` says that its data are knowingly incomplete may lack steps.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> months = xr.date_range("2011-01", periods=2, freq="MS", use_cftime=True)
+    >>> mean = time_weighted_mean(xr.DataArray([0.0, 59.0], coords={"time": months}))  # 31 and 28 days
+    >>> float(mean)
+    28.0
     """
     require_field(field, "time_weighted_mean")
     if not any(is_time(field[dim]) for dim in field.dims if dim in field.coords) and any(
@@ -235,6 +253,15 @@ def area_weighted_mean(field: xr.DataArray) -> xr.DataArray:
     ------
     ClimateError
         If the field has no latitude and longitude dimensions, or its cells do not touch.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> warm_tropics = np.array([[0.0], [10.0], [10.0], [0.0]]) + np.zeros((4, 8))
+    >>> coords = {"lat": [67.5, 22.5, -22.5, -67.5], "lon": np.arange(0, 360, 45)}
+    >>> mean = area_weighted_mean(xr.DataArray(warm_tropics, coords=coords))
+    >>> round(float(mean), 4)  # sin 45 of the area lies within 45 degrees of the equator
+    7.0711
     """
     require_field(field, "area_weighted_mean")
     horizontal = horizontal_names(field)

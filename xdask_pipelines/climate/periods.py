@@ -47,6 +47,14 @@ def select_period(field: xr.DataArray, first: str | int | None = None, last: str
         The data do not cover the period, cover it in part or with a hole, or a step reaches beyond it; the message lists
         what is missing and what the data cover. Holes are allowed in a field whose attribute ``excerpt`` says that its
         data are knowingly incomplete.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> months = xr.date_range("2010-01", periods=36, freq="MS", use_cftime=True)
+    >>> field = xr.DataArray(np.arange(36.0), coords={"time": months}, name="tas")
+    >>> select_period(field, 2011, "2011-06").values.tolist()
+    [12.0, 13.0, 14.0, 15.0, 16.0, 17.0]
     """
     require_field(field, "select_period")
     if first is None and last is None:

@@ -60,6 +60,18 @@ def regrid(
     ------
     ClimateError
         If an axis is not usable, the source does not cover the sphere, or the method is unknown.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> from xdask_pipelines.climate import area_weighted_mean
+    >>> coords = {"lat": [67.5, 22.5, -22.5, -67.5], "lon": np.arange(0, 360, 45)}
+    >>> field = xr.DataArray(np.arange(32.0).reshape(4, 8), coords=coords)
+    >>> coarse = regrid(field, [45, -45], [0, 90, 180, 270])
+    >>> coarse.shape
+    (2, 4)
+    >>> bool(np.isclose(area_weighted_mean(coarse), area_weighted_mean(field)))
+    True
     """
     if method not in _DESCRIPTIONS:
         raise ClimateError(f"unknown regridding method {method!r}; use one of {sorted(_DESCRIPTIONS)}")

@@ -69,8 +69,13 @@ def compute(
 
     Examples
     --------
-    >>> with local_regions(["us-east-1", "us-west-2"]) as client:          # doctest: +SKIP
+    >>> import dask.array as da
+    >>> from xdask_pipelines.placement import local_regions, pin
+    >>> x = da.ones((1000, 1000), chunks=500)
+    >>> with local_regions(["us-east-1", "us-west-2"]) as client:
     ...     (mean,), evidence = compute(client, pin(x, "us-east-1").mean())
+    >>> float(mean), sorted(evidence.tasks_by_region)
+    (1.0, ['us-east-1'])
     """
     check_scheduler(client)
     started = perf_counter()

@@ -41,6 +41,14 @@ def pin(x: T, region: str) -> T:
     ------
     PlacementError
         If ``x`` is not an array, or the Region's name cannot be one.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from xdask_pipelines.placement import plan
+    >>> field = pin(da.ones((100, 100), chunks=50), "us-east-1")
+    >>> sorted(plan(field.mean()).tasks_by_region)
+    ['us-east-1']
     """
     if isinstance(x, da.Array):
         return cast(T, _pin_array(x, region))

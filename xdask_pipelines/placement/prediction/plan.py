@@ -115,6 +115,14 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
     ------
     PlacementError
         If a task mixes reads of two Regions, as when it runs.
+
+    Examples
+    --------
+    >>> import dask.array as da
+    >>> from xdask_pipelines.placement import pin
+    >>> east, west = pin(da.ones((100, 100)), "us-east-1"), pin(da.zeros((100, 100)), "us-west-2")
+    >>> sum(plan((east.mean(axis=0) - west.mean(axis=0)).sum()).bytes_across.values())  # one row crosses, then the sum
+    832
     """
     refuse_query_planning()
     known = settings or Settings()
