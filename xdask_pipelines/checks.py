@@ -36,7 +36,7 @@ from xdask_pipelines.resources.result_figures import (
     form_of,
     partial_figures,
 )
-from xdask_pipelines.resources.results import LAYOUT, Results
+from xdask_pipelines.resources.results import LAYOUT, Results, run_command
 from xdask_pipelines.system.safe_text import markdown
 
 NAMES = ("units", "value_range", "no_nan", "pole_rows", "no_seam", "complete")
@@ -242,7 +242,8 @@ def complete_verdict(made: Analysis, results: Results, known: InputSteps) -> Ver
     for name in made.upstream:
         if missing := sorted(set(source_months(name, results.catalog)) - set(results.partitions(name))):
             shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
-            return Verdict(f"Months of {name} are not materialized: {shown}. Materialize them, then this again.")
+            remedy = f"Materialize them, in the UI or with `{run_command(name, missing)}`, then {made.name} again."
+            return Verdict(f"Months of {name} are not materialized: {shown}. {remedy}")
     if not known.gaps:
         return Verdict(None, note=str(known))
     if all(steps.excerpt for steps in known.gaps.values()):

@@ -59,7 +59,10 @@ class AmbiguousEntries(CatalogError):
 
 
 class SuspiciousPlan(CatalogError):
-    """A sync would empty the catalog or delete much of it, and was refused."""
+    """A sync would empty the catalog or delete much of it, and was refused; ``plan`` is what it would do."""
+
+    plan: Any = None
+    digest: str = ""
 
 
 class StaleWriter(CatalogError):

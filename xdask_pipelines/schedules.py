@@ -10,9 +10,12 @@ import dagster as dg
 NIGHTLY = "0 0 * * *"
 
 
+SYNC_JOB = "sync_datasets"
+
+
 def nightly_sync(group: str) -> dg.ScheduleDefinition:
     """Sync of all datasets at 00:00 UTC."""
-    job = dg.define_asset_job("sync_datasets", dg.AssetSelection.groups(group), description="Lustre and catalog.")
+    job = dg.define_asset_job(SYNC_JOB, dg.AssetSelection.groups(group), description="Lustre and catalog.")
     return dg.ScheduleDefinition(
         name="nightly_sync",
         job=job,

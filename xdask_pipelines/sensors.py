@@ -12,6 +12,7 @@ import dagster as dg
 
 from xdask_pipelines.assets.analysis import analysis_named
 from xdask_pipelines.assets.analysis_definition import Analysis
+from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.assets.reuse import covered
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.resources.alerts import send_alert
@@ -65,7 +66,11 @@ def new_months(analyses: Sequence[Analysis]) -> dg.AutomationConditionSensorDefi
 
 def failed_syncs(topology: Topology) -> dg.SensorDefinition:
     """Tells of syncs that failed, where the topology names somebody to tell."""
-    names = {f"{name}/{region}".replace("-", "_") for name, region in topology.places}  # as steps are named
+    steps = {
+        key(name, region).to_python_identifier(): f"{name} in {region}"
+        for name, region in topology.places
+        for key in (lustre_key, catalog_key)
+    }
     addressee = (
         markdown(without_secrets(topology.alerts)) if topology.alerts else "nobody (name `alerts` in regions.yaml)"
     )
@@ -78,9 +83,9 @@ def failed_syncs(topology: Topology) -> dg.SensorDefinition:
     )
     def tell(context: dg.RunFailureSensorContext) -> dg.SkipReason | None:
         failed = {
-            place: _said(event)
+            steps[event.step_key]: _said(event)
             for event in context.get_step_failure_events()
-            if (place := "/".join((event.step_key or "").split("__")[:2])) in names
+            if event.step_key in steps
         }
         if not failed or not topology.alerts:
             return dg.SkipReason("no sync failed, or nobody is to be told")

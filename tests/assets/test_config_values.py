@@ -140,9 +140,9 @@ def test_a_request_gives_the_values_in_the_form_of_dagster(topology: Topology):
     definitions = assemble(topology).definitions
     assert check_request(definitions, "hot", {"threshold": "2"}, ()) == {"threshold": 2.0}
     assert check_request(definitions, "hot", {}, ()) == {"threshold": 1.0}
-    sync = "era5/us-east-1/catalog"
+    sync = "era5_catalog_us-east-1"
     assert check_request(definitions, sync, {"dry_run": "true"}, ()) == {"dry_run": True, "accept": ""}
     with pytest.raises(XdaskError, match=r"dry_run = 'perhaps' does not fit the type bool"):
         check_request(definitions, sync, {"dry_run": "perhaps"}, ())
-    with pytest.raises(XdaskError, match=r"era5/us-east-1/lustre has no config value dry_run\. It takes none"):
-        check_request(definitions, "era5/us-east-1/lustre", {"dry_run": "true"}, ())
+    with pytest.raises(XdaskError, match=r"era5_lustre_us-east-1 has no config value dry_run\. It takes none"):
+        check_request(definitions, "era5_lustre_us-east-1", {"dry_run": "true"}, ())

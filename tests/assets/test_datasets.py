@@ -88,7 +88,7 @@ def run(definitions: dg.Definitions, instance: dg.DagsterInstance, **config: Any
     return definitions.resolve_implicit_global_asset_job_def().execute_in_process(
         instance=instance,
         asset_selection=keys,
-        run_config={"ops": {"hours__us_east_1__catalog": {"config": config}}} if config else None,
+        run_config={"ops": {"hours_catalog_us_east_1": {"config": config}}} if config else None,
         raise_on_error=False,
     )
 
@@ -102,7 +102,7 @@ def test_a_sync_shows_counts_and_quarantine_and_its_version_changes_with_the_dat
     (folder / "notes.txt").write_text("mine")
     first = run(definitions, instance)
     assert first.success
-    (made,) = first.asset_materializations_for_node("hours__us_east_1__catalog")
+    (made,) = first.asset_materializations_for_node("hours_catalog_us_east_1")
     assert made.metadata["added"].value == made.metadata["entries"].value == catalog.count() == 1
     assert made.metadata["quarantined"].value == 2
     reasons = {r.data["key"].rpartition("/")[2]: r.data["reason"] for r in made.metadata["quarantine"].value.records}
@@ -135,9 +135,10 @@ def test_a_suspicious_plan_fails_with_its_digest_and_passes_when_that_is_accepte
     (failure,) = [e for e in refused.all_events if e.is_step_failure]
     said = failure.step_failure_data.user_failure_data.description
     assert "11 of 12 entries would be removed" in said
+    assert "accept the plan: `xdask sync hours --accept " in said
     assert catalog.count() == 12
     assert not run(definitions, instance, accept="of another plan").success
-    assert run(definitions, instance, accept=said.rpartition(" ")[2]).success
+    assert run(definitions, instance, accept=said.rpartition(" ")[2].strip("`")).success
     assert catalog.count() == 1
 
 
@@ -146,7 +147,7 @@ def test_a_dry_run_shows_the_plan_and_materializes_nothing(definitions: dg.Defin
     month(folder, 1)
     done = run(definitions, instance, dry_run=True)
     assert done.success
-    assert not done.asset_materializations_for_node("hours__us_east_1__catalog")
+    assert not done.asset_materializations_for_node("hours_catalog_us_east_1")
     (shown,) = instance.fetch_observations(catalog_key("hours", EAST), limit=9).records
     observed = shown.asset_observation.metadata
     assert observed["added"].value == 1
@@ -241,8 +242,8 @@ def test_a_sync_that_failed_is_told_to_whom_the_topology_names(tmp_path: Path, c
         ((path, body),) = got
         assert path == "/hook"
         document = json.loads(body)
-        assert document["text"] == "xdask: sync failed: hours/us_east_1"
-        assert f"The folder {folder.name} of us-east-1 holds no files" in document["failed"]["hours/us_east_1"]
+        assert document["text"] == "xdask: sync failed: hours in us-east-1"
+        assert f"The folder {folder.name} of us-east-1 holds no files" in document["failed"]["hours in us-east-1"]
 
 
 def test_alerts_go_to_topics_and_a_dead_address_is_an_error(monkeypatch: pytest.MonkeyPatch):

@@ -148,8 +148,10 @@ def test_mass_deletion_is_refused_until_exactly_that_plan_is_accepted(catalog: C
         month(root, number).unlink()
     with pytest.raises(SuspiciousPlan, match="11 of 12 entries would be removed") as caught:
         plan(catalog, root)
-    digest = caught.value.details["digest"]
-    assert digest in str(caught.value)
+    digest = caught.value.digest
+    assert str(caught.value).endswith(f"accept the plan: `xdask sync era5 --accept {digest}`")
+    with pytest.raises(SuspiciousPlan, match="`xdask sync --full era5 --accept"):
+        plan(catalog, root, full=True)
     with pytest.raises(SuspiciousPlan, match="The accepted plan was another one"):
         plan(catalog, root, accept="0" * 32)
     write(root, "era5-pds/2012/01/data/t.nc")

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from tests.support.catalog_helpers import cmip6, era5
-from xdask_pipelines.catalog import Change, open_catalog
+from xdask_pipelines.catalog import Change, Entry, open_catalog
 from xdask_pipelines.cli import main
 from xdask_pipelines.operations.project import instance
 from xdask_pipelines.topology import Topology
@@ -94,9 +94,36 @@ def test_who_asks_an_empty_catalog_is_told_to_sync(topology: Topology):
 
 @pytest.mark.usefixtures("topology")
 def test_an_entry_is_one_line_whatever_its_name():
-    (line, count) = run("catalog", "search", "--month", "03").output.splitlines()
+    header, line, _, count = run("catalog", "search", "--month", "03").output.splitlines()
+    assert header.split() == ["DATASET", "REGION", "SIZE", "TIME", "SHAPE", "KEY"]
     assert line.endswith("obs/a b%20\\nc/2011/tas_201103.nc")
     assert count == "1 entry"
+
+
+def test_a_search_shows_size_time_and_shape_and_results_apart(topology: Topology):
+    variables = {"tas": {"dims": ["time", "lat", "lon"], "shape": [12, 90, 180], "attrs": {}}}
+    times = {"time_start": 20150101000000, "time_end": 21010101000000}
+    file = cmip6(size_bytes=77_600, **times).with_header({"variables": variables})
+    result = Entry(
+        dataset="monthly_mean",
+        region="us-west-2",
+        layout="result",
+        key="results/monthly_mean/1.zarr",
+        format="zarr3",
+        variable="tas",
+        version="20261127T231318089236-run",
+        part="2026-03",
+        size_bytes=2_532_632,
+        etag="e",
+        modified_ns=1,
+    )
+    open_catalog(topology.catalog_url).commit(Change([file, result]))
+    first, second, count = run("catalog", "search", "--region", "us-west-2").output.split("\n\n")
+    assert "  77.6 kB  2015 to 2100  12 × 90 × 180  " in first
+    assert first.endswith(file.key)
+    assert second.splitlines()[0].split() == ["RESULT", "REGION", "SIZE", "MADE", "(UTC)", "SHAPE", "KEY"]
+    assert "monthly_mean[2026-03]  us-west-2  2.5 MB  2026-11-27 23:13  -  " in second
+    assert count == "2 entries\n"
 
 
 def test_boxes_and_older_versions_are_filters_too(topology: Topology):
@@ -118,11 +145,13 @@ def test_time_is_one_period_or_a_range_of_two_on_the_command_line_too():
     assert "1 entry" in run("catalog", "search", "--time=2011-02", "--model", "HadOBS").output
     assert "2 entries" in run("catalog", "search", "--time=2011-02", "2011-03", "--model", "HadOBS").output
     for words, remedy in (
+        (("--time", "2011-01", "--time", "2011-03"), "--time is given twice; write it once with first and last"),
         (("--times", "2011-02"), "there is no filter --times; write --time 2011-02"),
         (("--time", "2011-03", "2011-01"), "ends before it starts; write --time 2011-01 2011-03"),
-        (("--time",), "write a period, such as --time 2026"),
-        (("--time", "--model", "HadOBS"), "write a period, such as --time 2026"),
+        (("--time",), "--time needs a value, such as --time 2026-01"),
+        (("--time", "--model", "HadOBS"), "--time needs a value, such as --time 2026-01"),
         (("--time", "July"), "'July' is not a period"),
+        (("--time", "2011", "July"), "not 'July'"),
     ):
         refused = run("catalog", "search", *words)
         assert isinstance(refused.exception, SystemExit)
@@ -188,6 +217,7 @@ def test_assets_are_listed_with_their_state(topology: Topology):
     assert found["results_stores"]["regions"] == ["us-east-1"]
     assert found["results_stores"]["made"]
     assert found["published_catalogs"]["made"] is None
-    assert found["obs/us-east-1/catalog"]["group"] == "datasets"
+    assert found["obs_catalog_us-east-1"]["group"] == "datasets"
     lines = run("list").output.splitlines()
-    assert any(line.startswith("published_catalogs ") and "never made" in line for line in lines)
+    assert lines[0].split() == ["ASSET", "MADE", "(UTC)", "REGIONS", "DESCRIPTION"]
+    assert any(line.startswith("published_catalogs ") and " never " in line for line in lines)

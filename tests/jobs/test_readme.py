@@ -69,7 +69,7 @@ def test_own_data_are_searchable_and_usable(project: Project, monkeypatch: pytes
         lines = blocks(text, "sh")[0].strip().splitlines()
         assert "1 added" in shell(project, lines[0])
         assert "my-model/CMIP/MyLab/MyModel/control" in shell(project, lines[1])
-        shell(project, ".venv/bin/xdask run my-model/us-west-2/catalog")
+        shell(project, ".venv/bin/xdask run my-model_catalog_us-west-2")
         write_analysis(project, use)
         assert "us-west-2:results/my_model_mean" in shell(project, ".venv/bin/xdask run my_model_mean")
     finally:

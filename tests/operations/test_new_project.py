@@ -44,7 +44,7 @@ def test_a_new_project_has_its_own_example_and_none_of_the_demo(tmp_path: Path) 
     )
     found = assets(tmp_path / "mine")
     assert "temperature_pattern" in found
-    assert "my-data/us-east-1/catalog" in found
+    assert "my-data_catalog_us-east-1" in found
     assert not MAIN_JOB & found
 
 

@@ -20,7 +20,7 @@ def test_cost_energy_and_emissions_follow_from_seconds_and_bytes() -> None:
     assert found["avoided"]["bytes"] == 12_000 - 1_500
     assert found["avoided"]["cost_usd"] == pytest.approx(12_000 * 2e-11 - 1_000 * 2e-11 - 500 * 2e-10)
     assert found["avoided"]["co2e_kg"] == pytest.approx(0.379 * (10_000 - 1_000) * 1e-12)
-    assert "would have sent 10,500 B more" in in_words(found)
+    assert "would have sent 10.5 kB more" in in_words(found)
     assert "estimate" in in_words(found)
 
 

@@ -17,7 +17,7 @@ import dagster as dg
 import xarray as xr
 
 from xdask_pipelines.assets.analysis_definition import Analysis, run
-from xdask_pipelines.assets.datasets import catalog_key
+from xdask_pipelines.assets.datasets import catalog_key, region_tag
 from xdask_pipelines.assets.source import Source, digest
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.io_manager import Result
@@ -28,6 +28,8 @@ warnings.filterwarnings("ignore", category=dg.BetaWarning)  # backfill policies 
 #: Where installed packages lie, this one among them: every process of one image has them.
 _INSTALLED = (Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("platlib")), Path(__file__).parents[1])
 
+#: Owner of an analysis that names none.
+ANALYSTS = "team:analysts"
 _ANALYSES: dict[dg.AssetKey, Analysis] = {}
 
 
@@ -74,6 +76,7 @@ def analysis(
     masked: bool = False,
     caveat: str = "",
     group_name: str = "analysis",
+    owners: Sequence[str] = (ANALYSTS,),
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
     """Make an asset of a plain function of xarray objects.
 
@@ -99,6 +102,8 @@ def analysis(
         What pictures must say where a source is an excerpt.
     group_name
         Group in the UI.
+    owners
+        E-mail addresses, or names such as ``team:ocean``, that the UI shows and filters by.
 
     Examples
     --------
@@ -117,6 +122,7 @@ def analysis(
             preview,
             partitions_def=partitions_def,
             group_name=group_name,
+            owners=tuple(owners),
             units=units,
             valid_range=valid_range,
             masked=masked,
@@ -182,11 +188,28 @@ def following(
     """
     datasets = sorted({source.dataset for source in made.sources.values()} & set(topology.dataset_names))
     keys = [catalog_key(name, region) for name in datasets for region in topology.regions_of(name)]
-    return _asset_from(made, keys, condition)
+    return _asset_from(made, keys, condition, region_tag(_regions_of(made, topology, {made.name})))
+
+
+def _regions_of(made: Analysis, topology: Topology, seen: set[str]) -> set[str]:
+    """Regions whose data an analysis is made of, through all analyses that it follows from."""
+    found = {
+        region
+        for source in made.sources.values()
+        if source.dataset in topology.dataset_names
+        for region in topology.regions_of(source.dataset)
+    }
+    for name in made.upstream:
+        if name not in seen and (before := analysis_named(name)):
+            found |= _regions_of(before, topology, seen | {name})
+    return found
 
 
 def _asset_from(
-    made: Analysis, after: Sequence[dg.AssetKey], condition: dg.AutomationCondition[dg.AssetKey] | None = None
+    made: Analysis,
+    after: Sequence[dg.AssetKey],
+    condition: dg.AutomationCondition[dg.AssetKey] | None = None,
+    tags: Mapping[str, str] | None = None,
 ) -> dg.AssetsDefinition:
     @dg.asset(
         name=made.name,
@@ -202,6 +225,8 @@ def _asset_from(
         description=inspect.getdoc(made.function),
         group_name=made.group_name,
         kinds={"xarray", "dask"},
+        owners=made.owners,
+        tags=tags,
     )
     def compute(context: dg.AssetExecutionContext, **inputs: Any) -> dg.Output[Result]:
         with explained():

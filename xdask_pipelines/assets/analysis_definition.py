@@ -39,6 +39,7 @@ class Analysis:
     code_version: str
     partitions_def: dg.PartitionsDefinition[str] | None
     group_name: str
+    owners: tuple[str, ...]
     preview: Callable[[Any], xr.DataArray]
     units: str | None
     valid_range: tuple[float, float] | None

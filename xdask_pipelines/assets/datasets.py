@@ -3,7 +3,7 @@
 Belongs here: the nightly sync as assets. Does not belong here: how a sync works (access), analyses.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -19,12 +19,16 @@ from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import LustreWith
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.system.safe_text import markdown, one_line
+from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology import Topology
 
 #: What a sync leaves in Dagster's history.
 Event = dg.AssetMaterialization | dg.AssetObservation
 
 GROUP = "datasets"
+#: Owner of what keeps datasets and results in order.
+OPERATORS = "team:operators"
+_LONGEST_TAG = 63  # characters that Dagster takes
 #: Nights are 24 h apart; a sync that began at midnight may take until morning, one missed night is told, two are bad.
 _FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=32), fail_window=timedelta(hours=56))
 _DATA_VERSION = "dagster/data_version"  # tag of a materialization that no run yields
@@ -39,13 +43,16 @@ class SyncConfig(dg.Config):
 
 
 def lustre_key(dataset: str, region: str) -> dg.AssetKey:
-    """Key of the asset that keeps a dataset's mounts in a Region true."""
-    return dg.AssetKey([dataset, region, "lustre"])
+    """Key of the asset that keeps a dataset's mounts in a Region true.
+
+    It has one part, which says all: nodes of Dagster's graph show the last part of a key.
+    """
+    return dg.AssetKey(f"{dataset}_lustre_{region}")
 
 
 def catalog_key(dataset: str, region: str) -> dg.AssetKey:
     """Key of the asset that keeps the catalog's entries of a dataset in a Region true."""
-    return dg.AssetKey([dataset, region, "catalog"])
+    return dg.AssetKey(f"{dataset}_catalog_{region}")
 
 
 def dataset_assets(topology: Topology) -> list[dg.AssetsDefinition]:
@@ -62,6 +69,8 @@ def _lustre_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefini
         description=f"Mounts of {name} in {region}, brought up to date with their buckets: "
         + ", ".join(f"{m.path} from {m.source or 'nowhere: a folder of its own'}" for m in mounts),
         kinds={"lustre"},
+        owners=[OPERATORS],
+        tags=_tags(name, region),
         pool=_slot(region),
         freshness_policy=_FRESHNESS,
         op_tags=_tags(name, region),
@@ -73,7 +82,9 @@ def _lustre_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefini
             reports = [lustre(compute).import_changes(mount, context.log.info) for mount in mounts]
         for report in reports:
             if report.failed:
-                context.log.warning(f"{report.failed} files of {report.mount} were not imported: {report.detail}")
+                context.log.warning(
+                    f"not imported from {report.mount}: {counted(report.failed, 'file')}: {report.detail}"
+                )
         return dg.MaterializeResult(metadata=imported(name, region, reports).metadata)
 
     return lustre
@@ -86,6 +97,8 @@ def _catalog_asset(topology: Topology, name: str, region: str) -> dg.AssetsDefin
         group_name=GROUP,
         description=f"Entries of {name} in the catalog, as its files are in {region}.",
         kinds={"catalog"},
+        owners=[OPERATORS],
+        tags=_tags(name, region),
         pool=_slot(region),
         freshness_policy=_FRESHNESS,
         op_tags=_tags(name, region),
@@ -183,4 +196,10 @@ def _slot(region: str) -> str:
 
 
 def _tags(name: str, region: str) -> Mapping[str, str]:
-    return {"xdask/dataset": name, "xdask/region": region}
+    return {"xdask/dataset": name, **region_tag([region])}
+
+
+def region_tag(regions: Collection[str]) -> dict[str, str]:
+    """Asset tag that names the Regions whose data an asset is made of."""
+    joined = "_".join(sorted(regions))
+    return {"xdask/region": joined if len(joined) <= _LONGEST_TAG else "several"} if regions else {}

@@ -9,11 +9,12 @@ from typing import Any
 
 import dagster as dg
 
-from xdask_pipelines.assets.datasets import GROUP, catalog_key
+from xdask_pipelines.assets.datasets import GROUP, OPERATORS, catalog_key, region_tag
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.export.esm import publish, publishable
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.var import writable
+from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology import Topology
 
 NAME = "published_catalogs"
@@ -55,10 +56,13 @@ def published_asset(topology: Topology) -> dg.AssetsDefinition:
         group_name=GROUP,
         description="catalog.json and a Parquet table for each dataset, which plain intake-esm opens.",
         kinds={"catalog"},
+        owners=[OPERATORS],
+        tags=region_tag([region for _, region in topology.places]),
     )
     def published(context: dg.AssetExecutionContext, catalog: dg.ResourceParam[Catalog]) -> dg.MaterializeResult[Any]:
         with explained():
             done = publish_datasets(topology, catalog)
-        return dg.MaterializeResult(metadata={name: f"{count} entries: {path}" for name, (path, count) in done.items()})
+        said = {name: f"{counted(count, 'entry', 'entries')}: {path}" for name, (path, count) in done.items()}
+        return dg.MaterializeResult(metadata=said)
 
     return published

@@ -4,6 +4,8 @@ Belongs here: the analyses of the ERA5-CMIP6 temperature difference, as plain fu
 arithmetic (climate), placement, storage.
 """
 
+from typing import Any
+
 import dagster as dg
 import xarray as xr
 from pydantic import Field
@@ -18,6 +20,10 @@ GROUP = "temperature"
 DATASETS = {"era5", "cmip6"}
 #: Possible near-surface air temperatures and differences of them, K, with room beyond what was ever measured.
 _ABSOLUTE, _DIFFERENCE = (170.0, 340.0), (-90.0, 90.0)
+
+
+#: Name of the job that makes all results that have no partitions.
+JOB = "compare_temperatures"
 
 
 class Run(dg.Config):
@@ -56,6 +62,15 @@ def _regridded(mean: xr.DataArray, model: xr.DataArray) -> xr.DataArray:
     """A mean on a model's grid, whatever its latitudes and longitudes are called."""
     lat, lon = horizontal_names(model)
     return climate.regrid(mean, model[lat], model[lon], method="conservative")
+
+
+def temperature_job() -> Any:
+    """The main job by its name: all of it but the months, which are launched as their data come."""
+    return dg.define_asset_job(
+        JOB,
+        dg.AssetSelection.groups(GROUP) - dg.AssetSelection.assets("era5_monthly_mean"),
+        description="Projected minus historic temperature, its bias and its signal, of all months that are materialized.",
+    )
 
 
 def temperature_assets(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDefinition]:

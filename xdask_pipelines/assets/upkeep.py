@@ -9,10 +9,11 @@ import dagster as dg
 
 from xdask_pipelines.access import call_at_home
 from xdask_pipelines.access.garbage import Collected, collect, collect_at_home
-from xdask_pipelines.assets.datasets import GROUP
+from xdask_pipelines.assets.datasets import GROUP, OPERATORS, region_tag
 from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.results import LAYOUT, Results
+from xdask_pipelines.topology import Topology
 
 #: A run that writes nothing into its store for so long is taken to be gone.
 GRACE_SECONDS = 24 * 3600.0
@@ -44,24 +45,31 @@ def collect_results(results: Results, grace_seconds: float = GRACE_SECONDS) -> d
     return {**dict(zip(topology.worker_regions, found, strict=True)), own: here}
 
 
-@dg.asset(
-    group_name=GROUP,
-    description="Stores of results in every Region; a day after its last write, one that no entry names is removed.",
-    required_resource_keys={"results"},
-    kinds={"zarr"},
-)
-def results_stores(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
-    """Named and removed stores by Region."""
-    with explained():
-        found = collect_results(context.resources.results.results)
-    for region, seen in found.items():
-        for key in seen.removed:
-            context.log.info(f"removed {region}:{key}")
-    return dg.MaterializeResult(
-        metadata={
-            "named": sum(seen.named for seen in found.values()),
-            "removed": sum(len(seen.removed) for seen in found.values()),
-            "removed_bytes": sum(seen.removed_bytes for seen in found.values()),
-            "too_young": sum(seen.young for seen in found.values()),
-        }
+def results_asset(topology: Topology) -> dg.AssetsDefinition:
+    """The asset of the results stores of all Regions of a topology."""
+
+    @dg.asset(
+        group_name=GROUP,
+        description="Stores of results in every Region; a day after its last write, one that no entry names is removed.",
+        required_resource_keys={"results"},
+        kinds={"zarr"},
+        owners=[OPERATORS],
+        tags=region_tag(topology.regions),
     )
+    def results_stores(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
+        """Named and removed stores by Region."""
+        with explained():
+            found = collect_results(context.resources.results.results)
+        for region, seen in found.items():
+            for key in seen.removed:
+                context.log.info(f"removed {region}:{key}")
+        return dg.MaterializeResult(
+            metadata={
+                "named": sum(seen.named for seen in found.values()),
+                "removed": sum(len(seen.removed) for seen in found.values()),
+                "removed_bytes": sum(seen.removed_bytes for seen in found.values()),
+                "too_young": sum(seen.young for seen in found.values()),
+            }
+        )
+
+    return results_stores

@@ -21,6 +21,7 @@ from xdask_pipelines.catalog.manifest.differences import Differences, Mounts, di
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects, digest_of
 from xdask_pipelines.errors import CatalogError, SuspiciousPlan
+from xdask_pipelines.system.quoting import in_shell
 from xdask_pipelines.topology.mount import Mount
 
 _FEW_REMOVALS = 10
@@ -55,6 +56,8 @@ class SyncPlan:
         The comparison that the plan was made from.
     redescribed
         The mounts' descriptions, or the code of their layouts, are others than at the last commit.
+    full
+        Every entry is described and written again.
     """
 
     dataset: str
@@ -71,6 +74,7 @@ class SyncPlan:
     digest: str
     found: Differences = field(repr=False)
     redescribed: bool
+    full: bool = False
 
     @property
     def to_describe(self) -> tuple[Entry, ...]:
@@ -154,6 +158,7 @@ def plan_sync(
         digest=_plan_digest(committed.generation, found),
         found=found,
         redescribed=found.unchanged > 0 and found.holdings != committed.holdings,
+        full=full,
     )
     reasons = list(_suspicions(plan, mounts, committed))
     if reasons:
@@ -265,9 +270,10 @@ def _refuse(plan: SyncPlan, reasons: Sequence[str], accept: str | None) -> None:
     if accept == plan.digest:
         return
     stale = "The accepted plan was another one. " if accept is not None else ""
+    words = ["xdask", "sync", *(["--full"] if plan.full else []), in_shell(plan.dataset), "--accept", plan.digest]
     raise SuspiciousPlan(
-        f"Sync of {plan.dataset} in {plan.region} was refused, nothing was changed: {'; '.join(reasons)}. {stale}"
-        f"Look whether the mount is whole; if this is meant, sync again and accept {plan.digest}",
+        f"The sync of {plan.dataset} in {plan.region} was refused, and nothing was changed: {'; '.join(reasons)}. {stale}"
+        f"Look whether the mount is whole. If the files are gone on purpose, accept the plan: `{' '.join(words)}`",
         digest=plan.digest,
         plan=plan,
     )

@@ -6,6 +6,7 @@ Belongs here: options, words and exit codes. Does not belong here: what the comm
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,19 +14,30 @@ from typing import Any
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
+from xdask_pipelines.cli.common import JSON, Group, echo, first_and_last, give, tell, topology, topology_with_catalog
 from xdask_pipelines.system.quoting import in_shell
 from xdask_pipelines.system.safe_text import one_line
-from xdask_pipelines.system.units import counted
+from xdask_pipelines.system.units import counted, format_bytes
 
 _SHOWN = 20
+#: What may follow the first period as the last one; other words are arguments of the command.
+_PERIOD_LIKE = re.compile(r"\d[\dTZ: -]*")
 _SHORT = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
 #: What Python functions behind the commands name otherwise; no entry may have such a facet.
 _NO_FACETS = frozenset({"self", "limit"})
 _FILTERS = (
-    click.option("--time", nargs=2, help="A period such as 2026, or first and last, such as 2026-01 2026-04."),
     click.option(
-        "--bbox", nargs=4, type=float, help="West, south, east and north of a box that data lie in, in degrees."
+        "--time",
+        nargs=2,
+        metavar="FIRST [LAST]",
+        help="A period such as 2026, or first and last, such as 2026-01 2026-04.",
+    ),
+    click.option(
+        "--bbox",
+        nargs=4,
+        type=float,
+        metavar="WEST SOUTH EAST NORTH",
+        help="A box that data lie in, at least in part, in degrees.",
     ),
     click.option("--superseded", is_flag=True, help="Older versions too."),
 )
@@ -33,25 +45,30 @@ _FILTERS = (
 
 @click.command()
 @click.argument("datasets", nargs=-1)
-@click.option("--accept", help="Digest of a suspicious plan that you have looked at.")
+@click.option("--accept", metavar="DIGEST", help="Accept a suspicious plan that you have looked at.")
 @click.option(
     "--full", is_flag=True, help="Read all headers and write all entries again, as after damage to the catalog."
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @JSON
 def sync(datasets: tuple[str, ...], accept: str | None, full: bool, dry_run: bool, as_json: bool) -> None:
-    """Make the catalog say what lies in the folders, for all datasets or those named."""
+    """Bring the catalog up to date with the files.
+
+    All datasets are synced, or those named.
+    """
+    where = topology() if full else topology_with_catalog()  # a damaged catalog is repaired with --full
     from xdask_pipelines.operations.sync_by_hand import sync_datasets
 
-    done = sync_datasets(topology(), datasets, accept=accept, full=full, dry_run=dry_run, tell=tell(as_json))
+    done = sync_datasets(where, datasets, accept=accept, full=full, dry_run=dry_run, tell=tell(as_json))
 
     def show() -> None:
         for each in done:
             if "error" in each:
                 echo(f"xdask: {one_line(each['message'])}", fg="red", err=True)
-                continue
+                if "counts" not in each:
+                    continue
             read = each["counts"].pop("bytes_to_read")
-            counts = ", ".join(f"{v:,} {k}" for k, v in each["counts"].items()) + f", {read:,} B to read"
+            counts = ", ".join(f"{v:,} {k}" for k, v in each["counts"].items()) + f", {format_bytes(read)} to read"
             of = f", as of {each['as_of']}" if each.get("as_of") else ""
             echo(f"{each['dataset']} in {each['region']}: {counts}{of}" + (" (dry run)" if dry_run else ""))
             for sign, name in (("+", "added"), ("~", "changed"), ("-", "removed")):
@@ -71,7 +88,7 @@ def sync(datasets: tuple[str, ...], accept: str | None, full: bool, dry_run: boo
 
 @click.group(cls=Group)
 def catalog() -> None:
-    """What there is, and where."""
+    """Search the catalog: what there is, and where."""
 
 
 class Facets(click.Command):
@@ -81,16 +98,10 @@ class Facets(click.Command):
     allow_extra_args = True
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words of the command; ``--time`` takes one period or two, and click a fixed number."""
-        words: list[str] = []
-        for word in args:
-            words += word.split("=", 1) if word.startswith("--time=") else [word]
-        for at, word in reversed(list(enumerate(words))):
-            after = words[at + 1 : at + 3]
-            if word == "--time" and (not after or after[0].startswith("--")):
-                raise click.UsageError("write a period, such as --time 2026, or first and last: --time 2026-01 2026-04")
-            if word == "--time" and after and not after[0].startswith("-") and (len(after) < 2 or after[1][:1] == "-"):
-                words.insert(at + 1, after[0])
+        """Read the words of the command; ``--time`` takes one period or two."""
+        words = first_and_last(
+            args, "--time", ("2026-01", "2026-04"), lambda words, word: _PERIOD_LIKE.fullmatch(word) is not None
+        )
         return super().parse_args(ctx, words)
 
 
@@ -140,7 +151,10 @@ def _refuse_no_filters(facets: Mapping[str, list[str]], given: Mapping[str, Any]
 @click.argument("dataset")
 @JSON
 def catalog_forget(dataset: str, as_json: bool) -> None:
-    """Remove entries of a dataset that regions.yaml does not name any more; files are left alone."""
+    """Remove entries of a dataset that regions.yaml no longer names.
+
+    Files are left alone.
+    """
     from xdask_pipelines.operations.sync_by_hand import forget_dataset
 
     gone = forget_dataset(topology(), dataset)
@@ -151,7 +165,10 @@ def catalog_forget(dataset: str, as_json: bool) -> None:
 @catalog.command("migrate")
 @JSON
 def catalog_migrate(as_json: bool) -> None:
-    """Bring a catalog that an older version made to the form of this one; may be interrupted and run again."""
+    """Convert a catalog of an older version.
+
+    The conversion may be interrupted and run again.
+    """
     from xdask_pipelines.catalog import open_catalog
 
     done = open_catalog(topology().catalog_url).migrate(tell(as_json))
@@ -160,23 +177,22 @@ def catalog_migrate(as_json: bool) -> None:
 
 @catalog.command("search", cls=Facets)
 @filters
-@click.option("--limit", type=int, default=100, show_default=True)
+@click.option("--limit", type=int, default=100, show_default=True, help="List so many entries at most.")
 @JSON
 @click.pass_context
 def catalog_search(ctx: click.Context, /, limit: int, as_json: bool, **given: Any) -> None:
-    """List entries; any facet is a filter: --dataset era5 --variable tas --experiment A1B."""
+    """List entries; any facet is a filter, such as --experiment A1B."""
     from xdask_pipelines.catalog import open_catalog
+    from xdask_pipelines.cli.entry_tables import file_lines, result_lines
 
     held, query = open_catalog(topology().catalog_url), query_of(ctx, given)
     found = held.search(limit=limit, **query)
     documents = [{k: v for k, v in json.loads(e.to_json()).items() if k != "header"} for e in found]
 
     def show() -> None:
-        for e in found:
-            echo(
-                f"{e.region:12} {e.size_bytes / 1e6:9.2f} MB  {e.etag[:12]}  {e.dataset}  {one_line(e.key)}"
-                + (f"  [{one_line(e.part)}]" if e.part else "")
-            )
+        for lines in (file_lines(found), result_lines(found)):
+            if lines:
+                echo("\n".join(lines) + "\n")
         more = ", more may match: raise --limit" if len(found) == limit else ""
         echo(
             f"{counted(len(found), 'entry', 'entries')}{more}" + ("" if found or more else f". {held.instead(**query)}")

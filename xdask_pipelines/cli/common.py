@@ -8,13 +8,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.system.safe_text import terminal
+from xdask_pipelines.system.units import format_bytes
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")
 
@@ -25,7 +26,13 @@ def echo(text: str = "", **style: Any) -> None:
 
 
 class Group(click.Group):
-    """Shows our errors as one message, not as a traceback."""
+    """Shows our errors as one message, not as a traceback; and what each command does as a whole sentence."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands, each with its first sentence, which click would cut at the end of a line."""
+        rows = [(name, self.commands[name].get_short_help_str(limit=10_000)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -47,6 +54,62 @@ def topology() -> Any:
     return found
 
 
+def topology_with_catalog() -> Any:
+    """The topology of this call, whose catalog answers: asked before what takes seconds to import or to start.
+
+    Raises
+    ------
+    CatalogError
+        The catalog does not answer, or cannot be read.
+    """
+    from xdask_pipelines.catalog import open_catalog
+
+    found = topology()
+    if found.places:
+        open_catalog(found.catalog_url).generation(*found.places[0])
+    return found
+
+
+def first_and_last(
+    words: list[str], option: str, example: tuple[str, str], is_last: Callable[[list[str], str], bool]
+) -> list[str]:
+    """Words of a command in which an option of first and last has two values; click takes a fixed number.
+
+    Parameters
+    ----------
+    words
+        As they were typed.
+    option
+        Such as ``--time``; one value stands for first and last.
+    example
+        Of first and last, for messages.
+    is_last
+        Whether the word behind the first value is the last one: given the words with first twice, and that word.
+
+    Raises
+    ------
+    click.UsageError
+        There is no value, or the option is there twice.
+    """
+    apart: list[str] = []
+    for word in words:
+        apart += word.split("=", 1) if word.startswith(f"{option}=") else [word]
+    if option not in apart:
+        return apart
+    at = apart.index(option)
+    values = apart[at + 1 : at + 3]
+    first, last = example
+    if apart.count(option) > 1:
+        raise click.UsageError(f"{option} is given twice; write it once with first and last: {option} {first} {last}")
+    if not values or values[0].startswith("-"):
+        raise click.UsageError(
+            f"{option} needs a value, such as {option} {first}, or first and last: {option} {first} {last}"
+        )
+    doubled = [*apart[: at + 2], values[0], *apart[at + 2 :]]
+    two = len(values) == 2 and not values[1].startswith("-") and is_last(doubled, values[1])
+    return apart if two else doubled
+
+
 def tell(as_json: bool) -> Callable[[str], None]:
     """Where lines of progress go: with ``--json``, standard output holds the document alone."""
     return (lambda line: echo(line, err=True)) if as_json else echo
@@ -61,6 +124,23 @@ def give(as_json: bool, document: Any, text: Callable[[], None]) -> None:
         text()
 
 
-def pairs(values: Mapping[str, int], unit: str = "") -> str:
+def pairs(values: Mapping[str, int]) -> str:
     """Numbers by name in one line."""
-    return ", ".join(f"{k} {v:,} {unit}".rstrip() for k, v in values.items()) or "0"
+    return ", ".join(f"{k} {v:,}" for k, v in values.items()) or "0"
+
+
+def byte_pairs(values: Mapping[str, int]) -> str:
+    """Bytes by name in one line."""
+    return ", ".join(f"{k} {format_bytes(v)}" for k, v in values.items()) or "0 B"
+
+
+def columns(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Lines of a table, whose first row is its header; columns ``right`` end at the right, as sizes do."""
+    rows = list(rows)
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+    def line(row: Sequence[str]) -> str:
+        cells = zip(row, widths, strict=True)
+        return "  ".join(c.rjust(w) if i in right else c.ljust(w) for i, (c, w) in enumerate(cells)).rstrip()
+
+    return [line(row) for row in rows]

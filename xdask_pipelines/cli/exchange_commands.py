@@ -13,15 +13,16 @@ from typing import Any
 import click
 
 from xdask_pipelines.cli.catalog_commands import Facets, filters, query_of
-from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
+from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology_with_catalog
 from xdask_pipelines.system.safe_text import one_line
+from xdask_pipelines.system.units import counted
 
 SHOWN = 3
 
 
 @click.group("export", cls=Group)
 def catalog_export() -> None:
-    """Write what the catalog knows in another form."""
+    """Write what the catalog holds in another form."""
 
 
 @catalog_export.command("stac", cls=Facets)
@@ -31,13 +32,14 @@ def catalog_export() -> None:
 @click.pass_context
 def export_stac(ctx: click.Context, /, folder: Path, as_json: bool, **given: Any) -> None:
     """Write a static STAC catalog into FOLDER; filters as in search."""
+    where = topology_with_catalog()
     from xdask_pipelines.operations.exchange import export_to_stac
 
-    done = export_to_stac(topology(), folder.resolve(), query_of(ctx, given), tell(as_json))
+    done = export_to_stac(where, folder.resolve(), query_of(ctx, given), tell(as_json))
 
     def show() -> None:
         for name, count in done.items():
-            echo(f"{name}: {count} items")
+            echo(f"{name}: {counted(count, 'item')}")
         echo(f"{folder / 'catalog.json'}")
 
     give(as_json, {"catalog": str(folder / "catalog.json"), "items": done}, show)
@@ -47,16 +49,20 @@ def export_stac(ctx: click.Context, /, folder: Path, as_json: bool, **given: Any
 @click.argument("file", type=click.Path(dir_okay=False, exists=True, path_type=Path))
 @JSON
 def catalog_import(file: Path, as_json: bool) -> None:
-    """Make entries of FILE, a table of Zarr stores such as pangeo-cmip6.csv; what is known stays as it is."""
+    """Import FILE, a table of Zarr stores such as pangeo-cmip6.csv.
+
+    Entries that the catalog has already stay as they are.
+    """
+    where = topology_with_catalog()
     from xdask_pipelines.operations.exchange import import_table
 
-    done = import_table(topology(), file, tell(as_json))
+    done = import_table(where, file, tell(as_json))
 
     def show() -> None:
         for place, count in done["imported"].items():
-            echo(f"{place}: {count} entries imported, {done['known'][place]} known before")
+            echo(f"{place}: {counted(count, 'entry', 'entries')} imported, {done['known'][place]:,} known before")
         for reason, rows in done["refused"].items():
-            echo(f"{rows['rows']} rows not imported: {reason}", fg="yellow")
+            echo(f"{counted(rows['rows'], 'row')} not imported: {reason}", fg="yellow")
             for example in rows["examples"][:SHOWN]:
                 echo(f"  {one_line(example)}")
         if any(done["imported"].values()):
@@ -70,7 +76,10 @@ def catalog_import(file: Path, as_json: bool) -> None:
 @click.argument("target", metavar="TO")
 @JSON
 def catalog_copy(source: str, target: str, as_json: bool) -> None:
-    """Copy the catalog FROM one store TO another that holds nothing; each a SQLite file or an opensearch+… address."""
+    """Copy the catalog FROM one store TO another that is empty.
+
+    Each is a SQLite file or an opensearch+… address.
+    """
     from xdask_pipelines.catalog import copy_catalog
     from xdask_pipelines.errors import CatalogError
 
@@ -82,7 +91,8 @@ def catalog_copy(source: str, target: str, as_json: bool) -> None:
     documents = [{"dataset": d, "region": r, **asdict(held)} for (d, r), held in done.items()]
 
     def show() -> None:
-        echo(f"copied and compared: {entries:,} entries of {len(done)} datasets and Regions")
+        places = counted(len(done), "dataset and Region", "datasets and Regions")
+        echo(f"copied and compared: {counted(entries, 'entry', 'entries')} of {places}")
         echo(f"To use the copy, write `catalog: {urls[1]}` into regions.yaml.")
 
     give(as_json, {"catalog": urls[1], "copied": documents}, show)
@@ -101,14 +111,15 @@ def _address(word: str) -> str:
 @JSON
 @click.pass_context
 def catalog_describe(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
-    """Read headers of entries that have none, in their Regions; filters as in search."""
+    """Read headers that entries lack; filters as in search."""
+    where = topology_with_catalog()
     from xdask_pipelines.operations.exchange import describe_entries
 
-    done = describe_entries(topology(), query_of(ctx, given), tell(as_json))
+    done = describe_entries(where, query_of(ctx, given), tell(as_json))
 
     def show() -> None:
         for place, count in done["described"].items():
-            echo(f"{place}: {count} entries described")
+            echo(f"{place}: {counted(count, 'entry', 'entries')} described")
         for entry, reason in done["unreadable"].items():
             echo(f"  not described: {one_line(entry)}: {one_line(reason)}", fg="yellow")
         if not done["described"]:

@@ -11,19 +11,30 @@ from typing import Any, Literal
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.common import JSON, echo, give, pairs, tell, topology
+from xdask_pipelines.cli.common import (
+    JSON,
+    byte_pairs,
+    columns,
+    echo,
+    first_and_last,
+    give,
+    pairs,
+    tell,
+    topology_with_catalog,
+)
+from xdask_pipelines.system.units import counted
 
 
 @click.command()
 @click.option("--experiment", default="A1B", show_default=True, help="Scenario of the projection (experiment_id).")
 @JSON
 def demo(experiment: str, as_json: bool) -> None:
-    """Run the main job, the ERA5-CMIP6 temperature difference, on the data in data/."""
+    """Compute the temperature difference of ERA5 and CMIP6 in data/."""
+    where, say = topology_with_catalog(), tell(as_json)
     from xdask_pipelines.operations.demo import refuse_other_projects, run_demo
     from xdask_pipelines.operations.progress import bars
     from xdask_pipelines.resources.pools import Pools
 
-    where, say = topology(), tell(as_json)
     refuse_other_projects(where)
     with bars() as watch:
         pools = Pools(where, watch)
@@ -56,8 +67,8 @@ def _print_report(report: Mapping[str, Any]) -> None:
     echo(f"  = model offset {report['model_bias_K']:+.4f} K + climate signal {report['climate_signal_K']:+.4f} K")
     echo("area-weighted means with exact cell areas; temperature_difference and all its ancestors moved:")
     echo(f"tasks by Region       {pairs(report['tasks_by_region'])}; misplaced {report['misplaced_tasks']}")
-    echo(f"bytes read by Region  {pairs(report['bytes_read_by_region'], 'B')}")
-    echo(f"bytes across Regions  {pairs(report['bytes_across'], 'B')}")
+    echo(f"bytes read by Region  {byte_pairs(report['bytes_read_by_region'])}")
+    echo(f"bytes across Regions  {byte_pairs(report['bytes_across'])}")
     echo(f"cost, energy          {in_words(report)}")
     echo(f"map                   {report['map']}")
     echo("look at it all        xdask ui   (Dagster on http://127.0.0.1:3000)")
@@ -76,89 +87,107 @@ def _settings(words: tuple[str, ...]) -> dict[str, str]:
     return config
 
 
-_PARTITIONS = click.option("--partition", "partitions", multiple=True, help="Partition key; first and last of a range.")
+class Ranged(click.Command):
+    """Takes ``--partition FIRST [LAST]``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the words of the command: a word behind the first key is the last one, if it is not needed as ASSET."""
+
+        def is_last(words: list[str], word: str) -> bool:
+            return bool(self.make_parser(ctx).parse_args(list(words))[1])
+
+        return super().parse_args(ctx, first_and_last(args, "--partition", ("2026-01", "2026-04"), is_last))
+
+
+_PARTITIONS = click.option(
+    "--partition",
+    "partitions",
+    nargs=2,
+    metavar="FIRST [LAST]",
+    help="A partition key such as 2026-01, or first and last, such as 2026-01 2026-04.",
+)
 _CONFIG = click.option("--config", "-c", multiple=True, metavar="NAME=VALUE", help="Config value of the asset.")
 
 
-@click.command("run")
+@click.command("run", cls=Ranged)
 @click.argument("asset")
 @_PARTITIONS
 @_CONFIG
 @JSON
-def run_one(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], as_json: bool) -> None:
-    """Materialize one asset, with its checks, on the pools that are up."""
+def run_one(asset: str, partitions: tuple[str, str] | None, config: tuple[str, ...], as_json: bool) -> None:
+    """Materialize one asset, with its checks, on the pools."""
+    where, values = topology_with_catalog(), _settings(config)
+    from xdask_pipelines.operations.materialize import materialize
     from xdask_pipelines.operations.progress import bars
-    from xdask_pipelines.operations.project import instance, run_assets
+
+    with bars() as watch:
+        done = materialize(where, asset, partitions or (), values, watch)
+    give(as_json, done, lambda: _print_run(done))
+
+
+def _print_run(done: Mapping[str, Any]) -> None:
     from xdask_pipelines.placement.footprint import in_words
-    from xdask_pipelines.resources.pools import Pools
 
-    where = topology()
-    with bars() as watch, instance(where) as history:
-        pools = Pools(where, watch)
-        done = run_assets(
-            where,
-            pools,
-            history,
-            [asset],
-            configs={asset: _settings(config)} if config else {},
-            partitions=partitions,
-        )
-    pools.close()
-    shown = {k: v for k, v in done.metadata.get(asset, {}).items() if k not in ("map", "plot", "sources")}
-    document = {"run_id": done.run_id, "asset": asset, "warnings": list(done.warnings), "metadata": shown}
-
-    def show() -> None:
-        for warning in done.warnings:
-            echo(f"warning  {warning}", fg="yellow")
-        evidence = shown.get("evidence")
-        echo(f"{asset} is stored in {shown['store']}" if evidence else f"{asset} is done")
-        if "value" in shown:
-            echo(f"value                 {shown['value']} {shown['units']}".rstrip())
-        if "picture" in shown:
-            echo(shown["picture"])
-        if "area_weighted_mean" in shown:
-            echo(f"area-weighted mean    {shown['area_weighted_mean']:.4f} {shown['units']}")
-        if evidence:
-            echo(f"tasks by Region       {pairs(evidence['tasks_by_region'])}; misplaced {evidence['misplaced_tasks']}")
-            echo(f"bytes read by Region  {pairs(evidence['bytes_read_by_region'], 'B')}")
-            echo(f"bytes across Regions  {pairs(evidence['bytes_across'], 'B')}")
-            echo(f"cost, energy          {in_words(evidence)}")
-        if "replicas" in shown:
-            echo(f"replicas              {shown['replicas']}")
-
-    give(as_json, document, show)
+    for warning in done["warnings"]:
+        echo(f"warning  {warning}", fg="yellow")
+    asset, found, evidence = done["asset"], done["metadata"], done["metadata"].get("evidence")
+    echo(f"{asset} is stored in {found['store']}" if evidence else f"{asset} is done")
+    if "value" in found:
+        echo(f"value                 {found['value']} {found['units']}".rstrip(), bold=True)
+    if "picture" in found:
+        echo(found["picture"])
+    if "area_weighted_mean" in found:
+        echo(f"area-weighted mean    {found['area_weighted_mean']:.4f} {found['units']}")
+    if evidence:
+        echo(f"tasks by Region       {pairs(evidence['tasks_by_region'])}; misplaced {evidence['misplaced_tasks']}")
+        echo(f"bytes read by Region  {byte_pairs(evidence['bytes_read_by_region'])}")
+        echo(f"bytes across Regions  {byte_pairs(evidence['bytes_across'])}")
+        echo(f"cost, energy          {in_words(evidence)}")
+    if "replicas" in found:
+        echo(f"replicas              {found['replicas']}")
+    if done["checks"]:
+        passed = [name for name, state in done["checks"].items() if state == "passed"]
+        others = "".join(f"; {name}: {state}" for name, state in done["checks"].items() if state != "passed")
+        echo(f"checks                {counted(len(done['checks']), 'check')}, {len(passed)} passed{others}")
+    if done["picture"]:
+        echo(f"picture               {done['picture']}")
+    echo(f"in the UI             {done['page']}" + ("" if done["ui_is_up"] else ", after `xdask ui`"))
 
 
 @click.command("list")
 @JSON
 def list_assets(as_json: bool) -> None:
-    """List assets: their state, the Regions that made them, and what they are."""
+    """List assets: when and in which Regions they were made."""
+    where = topology_with_catalog()
     from xdask_pipelines.operations.asset_list import listed_assets
 
-    found = listed_assets(topology())
+    found = listed_assets(where)
 
     def show() -> None:
-        width = max((len(each["asset"]) for each in found), default=0)
+        rows = [("ASSET", "MADE (UTC)", "REGIONS", "DESCRIPTION")]
         for each in found:
-            when = each["made"][:16].replace("T", " ") if each["made"] else "never made"
-            regions = ", ".join(each["regions"]) or "-"
-            echo(f"{each['asset']:{width}}  {when:16}  {regions:22}  {each['description']}".rstrip())
+            when = each["made"][:16].replace("T", " ") if each["made"] else "never"
+            rows.append((each["asset"], when, ", ".join(each["regions"]) or "-", each["description"]))
+        echo("\n".join(columns(rows)))
 
     give(as_json, found, show)
 
 
-@click.command()
+@click.command(cls=Ranged)
 @click.argument("asset")
 @_PARTITIONS
 @_CONFIG
 @click.option("--svg", is_flag=True, help="Draw an SVG instead of a PNG.")
 @JSON
-def plan(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], svg: bool, as_json: bool) -> None:
-    """Say what materializing an asset would run, read and move; nothing runs. Draws a picture."""
+def plan(asset: str, partitions: tuple[str, str] | None, config: tuple[str, ...], svg: bool, as_json: bool) -> None:
+    """Predict what materializing an asset would run, read and move.
+
+    Nothing runs. A picture is drawn.
+    """
+    where, values = topology_with_catalog(), _settings(config)
     from xdask_pipelines.operations.planning import plan_asset
 
-    where = topology()
-    found = plan_asset(where, asset, partitions, _settings(config))
+    found = plan_asset(where, asset, partitions or (), values)
     form: Literal["svg", "png"] = "svg" if svg else "png"
     picture = where.var / "plans" / f"{asset}.{form}"
     picture.parent.mkdir(parents=True, exist_ok=True)
@@ -169,8 +198,8 @@ def plan(asset: str, partitions: tuple[str, ...], config: tuple[str, ...], svg: 
         echo(f"tasks by Region       {pairs(found.tasks_by_region)}; neutral {found.neutral_tasks}")
         if found.assigned_tasks_by_region:
             echo(f"assigned, least bytes {pairs(found.assigned_tasks_by_region)}")
-        echo(f"bytes read by Region  {pairs(found.bytes_read_by_region, 'B')}")
-        echo(f"bytes across Regions  {pairs(found.bytes_across, 'B')}")
+        echo(f"bytes read by Region  {byte_pairs(found.bytes_read_by_region)}")
+        echo(f"bytes across Regions  {byte_pairs(found.bytes_across)}")
         echo(f"about                 {found.seconds:.1f} s; {sum(found.cost_usd.values()):.6f} USD at list prices")
         for warning in found.warnings:
             echo(f"warning  {warning}", fg="yellow")

@@ -13,12 +13,16 @@ from typing import Any
 import click
 
 from xdask_pipelines.cli.catalog_commands import Facets, filters, query_of
-from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
+from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology_with_catalog
+from xdask_pipelines.system.units import counted, format_bytes
 
 
 @click.group(cls=Group)
 def lustre() -> None:
-    """What of the data is on the mounts; the rest is fetched from its bucket when it is read."""
+    """Report and fetch what of the data is on the mounts.
+
+    What is not there is in its bucket, and is fetched when it is read.
+    """
 
 
 @lustre.command("status", cls=Facets)
@@ -26,7 +30,7 @@ def lustre() -> None:
 @JSON
 @click.pass_context
 def lustre_status(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
-    """Say what of a selection is on the mounts; filters as in catalog search."""
+    """Report what is on the mounts; filters as in catalog search."""
     _run(query_of(ctx, given), as_json, warm=False)
 
 
@@ -35,14 +39,15 @@ def lustre_status(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
 @JSON
 @click.pass_context
 def lustre_warm(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
-    """Fetch a selection before an analysis reads it; filters as in catalog search."""
+    """Fetch files before they are read; filters as in catalog search."""
     _run(query_of(ctx, given), as_json, warm=True)
 
 
 def _run(query: Mapping[str, Any], as_json: bool, *, warm: bool) -> None:
+    where = topology_with_catalog()
     from xdask_pipelines.operations.sync_by_hand import residency_of
 
-    found = residency_of(topology(), query, warm=warm, tell=tell(as_json))
+    found = residency_of(where, query, warm=warm, tell=tell(as_json))
     give(as_json, {region: asdict(each) for region, each in found.items()}, lambda: _show(found, warm))
 
 
@@ -50,6 +55,6 @@ def _show(found: Mapping[str, Any], warm: bool) -> None:
     for region, each in found.items():
         word = "fetched" if warm else "in the bucket only"
         echo(
-            f"{region:12} {each.resident_files} files, {each.resident_bytes / 1e9:.3f} GB on the mount; "
-            f"{each.released_files} files, {each.released_bytes / 1e9:.3f} GB {word}"
+            f"{region:12} {counted(each.resident_files, 'file')}, {format_bytes(each.resident_bytes)} on the mount; "
+            f"{counted(each.released_files, 'file')}, {format_bytes(each.released_bytes)} {word}"
         )

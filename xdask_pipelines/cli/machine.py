@@ -11,12 +11,13 @@ from typing import Any
 # Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
 import click
 
-from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology
+from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology, topology_with_catalog
+from xdask_pipelines.system.units import counted
 
 
 @click.group(cls=Group)
 def pools() -> None:
-    """Scheduler and workers of every Region on this machine."""
+    """Start and stop the scheduler and the workers on this machine."""
 
 
 def _status_document(status: Any) -> dict[str, Any]:
@@ -34,7 +35,7 @@ def _print_status(status: Any) -> None:
         echo(f"scheduler {status.address}")
         echo(f"dashboard {status.dashboard}")
     for region, n in sorted(status.workers.items()):
-        echo(f"pool of {region}: {n} worker process(es)")
+        echo(f"pool of {region}: {counted(n, 'worker process', 'worker processes')}")
     for problem in status.problems:
         echo(problem, fg="red")
 
@@ -72,13 +73,13 @@ def pools_down(as_json: bool) -> None:
 
 @click.group(cls=Group)
 def opensearch() -> None:
-    """A real OpenSearch node on this machine, for a catalog as on AWS."""
+    """Run an OpenSearch node on this machine, for a catalog as on AWS."""
 
 
 @opensearch.command("up")
 @JSON
 def opensearch_up(as_json: bool) -> None:
-    """Start the node, put together at the first time; it answers this project alone."""
+    """Start the node, which answers this project alone."""
     from xdask_pipelines.resources.search_node import SearchNode
     from xdask_pipelines.resources.var import writable
 
@@ -105,7 +106,7 @@ def opensearch_down(as_json: bool) -> None:
 @click.option("--host", "hosts", multiple=True, help="Name or address of a machine besides this one; may be repeated.")
 @JSON
 def certs(hosts: tuple[str, ...], as_json: bool) -> None:
-    """Make or renew the certificates with which pools and clients speak TLS."""
+    """Create or renew the TLS certificates of pools and clients."""
     from xdask_pipelines.placement.local.certificates import make_certificates
     from xdask_pipelines.resources.pools import Pools
     from xdask_pipelines.resources.var import writable
@@ -133,16 +134,20 @@ def certs(hosts: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port on 127.0.0.1.")
 def ui(port: int) -> None:
-    """Start pools and Dagster on this machine; Ctrl-C stops everything."""
+    """Start pools and Dagster here; Ctrl-C stops everything."""
+    where = topology_with_catalog()
     from xdask_pipelines.operations.ui import serve
 
-    serve(topology(), port, echo)
+    serve(where, port, echo)
 
 
 @click.command()
 @JSON
 def doctor(as_json: bool) -> None:
-    """Say what is wrong on this machine and how to mend it; exit code 1 if something blocks."""
+    """Report what is wrong on this machine, and how to fix it.
+
+    The exit code is 1 if something blocks.
+    """
     from dataclasses import asdict
 
     from xdask_pipelines.operations.doctor import examine
@@ -155,7 +160,7 @@ def doctor(as_json: bool) -> None:
             echo(f"{f.state:8} {f.about:9} {f.said}", fg={"ok": None, "note": "yellow", "problem": "red"}[f.state])
             if f.mend:
                 echo(f"{'':18} {f.mend}")
-        echo(f"{len(problems)} problems" if problems else "nothing blocks")
+        echo(counted(len(problems), "problem") if problems else "nothing blocks")
 
     give(as_json, {"ok": not problems, "findings": [asdict(f) for f in found]}, show)
     sys.exit(1 if problems else 0)

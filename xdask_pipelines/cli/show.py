@@ -24,7 +24,10 @@ _NAMES = 12
 @click.option("--region", help="Region, where several hold the file.")
 @JSON
 def catalog_show(key: str, region: str | None, as_json: bool) -> None:
-    """Say all that the catalog knows of one file or store: KEY is its path, as `xdask catalog search` lists it."""
+    """Show all that the catalog knows of one file, store or result.
+
+    KEY is its path, as `xdask catalog search` lists it.
+    """
     from xdask_pipelines.catalog import open_catalog
 
     found = [

@@ -12,6 +12,7 @@ from typing import ClassVar
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.lustre.imports import ImportReport, Residency, Tell
 from xdask_pipelines.lustre.mount_files import MountFiles
+from xdask_pipelines.system.units import counted, format_bytes
 from xdask_pipelines.topology.mount import Mount
 
 
@@ -31,7 +32,7 @@ class FolderLustre:
                 "of regions.yaml."
             )
         stands_for = f", standing in for {mount.source}" if mount.source else ""
-        size = f"{found.resident_files} files, {found.resident_bytes / 1e6:.1f} MB"
+        size = f"{counted(found.resident_files, 'file')}, {format_bytes(found.resident_bytes)}"
         tell(f"{mount.region}: folder {mount.path}{stands_for} holds {size}; nothing to import")
         return ImportReport(mount.region, mount.path, "SUCCEEDED", found.resident_files)
 
@@ -46,5 +47,5 @@ class FolderLustre:
     def warm(self, region: str, keys: Sequence[str], tell: Tell) -> Residency:
         """Nothing has to be fetched."""
         found = self.files.residency(region, keys)
-        tell(f"{region}: {found.resident_files} files are in the folder already")
+        tell(f"{region}: in the folder already: {counted(found.resident_files, 'file')}")
         return found

@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.lustre.imports import ImportReport, Residency, Tell
 from xdask_pipelines.lustre.mount_files import MountFiles
+from xdask_pipelines.system.units import counted, format_bytes
 from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import IMPORT_REPORTS
 
@@ -103,17 +104,18 @@ class FsxLustre:
         self.files.restore(region, keys)
         moved = monotonic()
         while left.released_files:
-            tell(f"{region}: {left.released_files} files, {left.released_bytes / 1e9:.2f} GB still to be fetched")
+            size = f"{counted(left.released_files, 'file')}, {format_bytes(left.released_bytes)}"
+            tell(f"{region}: {size} still to be fetched")
             self.wait(self.poll_seconds)
             now = self.residency(region, keys)
             moved = monotonic() if now != left else moved
             left = now
             if monotonic() - moved > _PATIENCE_SECONDS:
                 raise XdaskError(
-                    f"{left.released_files} files in {region} were asked for and did not come for "
+                    f"{region}: {counted(left.released_files, 'file')} asked for and not fetched for "
                     f"{_PATIENCE_SECONDS / 3600:g} hours. Look at `lfs hsm_action` on the mount, then run again"
                 )
-        tell(f"{region}: all {left.resident_files} files, {left.resident_bytes / 1e9:.2f} GB are on the mount")
+        tell(f"{region}: {counted(left.resident_files, 'file')}, {format_bytes(left.resident_bytes)} on the mount")
         return before
 
     # ---- associations and tasks -------------------------------------------------------------------------------

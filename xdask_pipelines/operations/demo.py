@@ -16,12 +16,14 @@ from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.assets.reuse import Due, due
+from xdask_pipelines.assets.temperature import JOB
 from xdask_pipelines.build import build_definitions, lacking
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.project import instance, passed_checks, run_assets
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.results import Results
+from xdask_pipelines.schedules import SYNC_JOB
 from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.topology import Topology
 
@@ -66,7 +68,7 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
     configs = {"cmip6_predicted_tas_regridded": {"experiment_id": experiment}}
     with instance(topology) as history:
         upkeep = [make(*place).to_user_string() for place in topology.places for make in (lustre_key, catalog_key)]
-        synced = run_assets(topology, pools, history, upkeep)
+        synced = run_assets(topology, pools, history, upkeep, job_name=SYNC_JOB)
         for name, region in topology.places:
             found = synced.metadata[catalog_key(name, region).to_user_string()]
             tell(f"catalog: {name} in {region}: " + ", ".join(f"{found[k]} {k}" for k in _SAID))
@@ -78,8 +80,9 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
         plan = due(analyses, results.catalog, results, configs, lambda name: passed_checks(history, name))
         evidence: dict[str, Evidence] = {}
         for names, months in _runs(plan, analyses):
-            tell("computing " + ", ".join(names) + (f" for {months[0]} to {months[-1]}" if months else ""))
-            done = run_assets(topology, pools, history, names, configs=configs, partitions=months)
+            tell("computing " + ", ".join(names) + (f" for {_range(months)}" if months else ""))
+            job = "" if months else JOB
+            done = run_assets(topology, pools, history, names, configs=configs, partitions=months, job_name=job)
             warnings += done.warnings
             for name in names:
                 made = Evidence.from_dict(done.metadata[name]["evidence"])
@@ -140,6 +143,10 @@ def _stretches(months: list[str]) -> list[list[str]]:
     return stretches
 
 
+def _range(months: Sequence[str]) -> str:
+    return months[0] if len(months) == 1 else f"{months[0]} to {months[-1]}"
+
+
 def _report(
     topology: Topology,
     results: Results,
@@ -157,7 +164,7 @@ def _report(
         "model_bias_K": latest["model_bias"]["area_weighted_mean"],
         "nan_cells": int(statistics[MAIN].isnull().sum()),
         **{k: v for k, v in total.as_dict().items() if k != "seconds"},
-        "reused_assets": [d.name + (f" ({', '.join(d.reuse)})" if d.reuse != ("",) else "") for d in plan if d.reuse],
+        "reused_assets": [d.name + (f"[{', '.join(d.reuse)}]" if d.reuse != ("",) else "") for d in plan if d.reuse],
         "ran_assets": [d.name for d in plan if d.run],
         "map": str(latest[MAIN]["picture_file"]),
         "excerpt": latest[MAIN].get("excerpt", ""),

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from packaging.requirements import Requirement
 
 from xdask_pipelines.errors import CatalogError, PlacementError, TopologyError
+from xdask_pipelines.system.units import counted, format_bytes
 from xdask_pipelines.topology import Topology, find_topology
 from xdask_pipelines.topology.stanzas import Dataset
 
@@ -57,10 +58,14 @@ def examine() -> list[Finding]:
 
 def _careful(look: Callable[[Topology], Iterable[Finding]], topology: Topology) -> Iterator[Finding]:
     """One look that fails must not hide the others."""
+    about = look.__name__.removeprefix("_")
     try:
         yield from look(topology)
+    except CatalogError:  # the look at the catalog has said why
+        yield Finding(
+            about, "note", "not looked at: the catalog cannot be read", "Fix the catalog first, as said above."
+        )
     except Exception as error:
-        about = look.__name__.removeprefix("_")
         yield Finding(about, "problem", f"{type(error).__name__}: {error}", "Mend what the message names.")
 
 
@@ -115,7 +120,7 @@ def _folders(topology: Topology) -> Iterator[Finding]:
         yield Finding("folders", "problem", problem, f"Make {topology.var} writable, or copy the project elsewhere.")
         return
     free = shutil.disk_usage(_existing(topology.var)).free
-    said = f"{topology.var}: writable, {free / 1e9:,.1f} GB free"
+    said = f"{topology.var}: writable, {format_bytes(free)} free"
     short = free < _FREE_BYTES
     yield Finding("folders", "note" if short else "ok", said, "Make room before large runs." if short else "")
 
@@ -168,18 +173,22 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
             if not committed.generation:
                 yield Finding("catalog", "note", f"{about}: never synced", f"{sync}.")
                 continue
-            said = f"{about}: {entries} entries, generation {committed.generation}"
+            said = f"{about}: {counted(entries, 'entry', 'entries')}, generation {committed.generation}"
             known = {o.key: (o.size_bytes, o.modified_ns) for o in committed.objects}
             mounts = [m.mount for r, m in topology.datasets(name) if r == region]
             changed = _changed(topology.data_folder(region), mounts, known)
             if changed:
                 yield Finding(
-                    "catalog", "note", f"{said}; {changed} files are new, changed, gone or quarantined", f"{sync}."
+                    "catalog",
+                    "note",
+                    f"{said}; {counted(changed, 'file')} new, changed, gone or quarantined",
+                    f"{sync}.",
                 )
             else:
                 yield Finding("catalog", "ok", f"{said}, as the folder is")
     for (name, region), entries in unnamed_places(topology, catalog).items():
-        said = f"{name} in {region}: {entries} entries that no sync keeps true; regions.yaml does not name it"
+        held = f"{name} in {region}: {counted(entries, 'entry', 'entries')}"
+        said = f"{held} that no sync keeps true; regions.yaml does not name the dataset there"
         yield Finding("catalog", "note", said, f"Name it there again, or `xdask catalog forget {name}`.")
 
 
@@ -219,10 +228,13 @@ def _code(topology: Topology) -> Iterator[Finding]:
     for broken in assembly.own.broken:
         what = f"Fix it, or move {broken.file} out of the folder; all other assets work."
         yield Finding("code", "problem", str(broken), what)
-    yield Finding("code", "ok", f"{len(list(assembly.definitions.assets or ()))} assets in the code location")
+    yield Finding(
+        "code", "ok", f"{counted(len(list(assembly.definitions.assets or ())), 'asset')} in the code location"
+    )
 
 
 def _dagster(topology: Topology) -> Iterator[Finding]:
+    from xdask_pipelines.assets.datasets import catalog_key
     from xdask_pipelines.operations.project import instance
 
     home = topology.var / "dagster"
@@ -235,18 +247,11 @@ def _dagster(topology: Topology) -> Iterator[Finding]:
         yield Finding("dagster", "note", f"{home}: no history yet", "The first run creates it.")
         return
     with instance(topology) as history:
-        syncs = [_last(history, *place, "catalog") for place in topology.places]
-        last = max((s for s in syncs if s), default=None)
-        said = f"{home}: {history.get_runs_count()} runs"
+        events = [history.get_latest_materialization_event(catalog_key(*place)) for place in topology.places]
+        last = max((event.timestamp for event in events if event), default=None)
+        said = f"{home}: {counted(history.get_runs_count(), 'run')}"
     synced = f"; datasets last synced {datetime.fromtimestamp(last, UTC):%Y-%m-%d %H:%M} UTC" if last else ""
     yield Finding("dagster", "ok", said + synced)
-
-
-def _last(history: Any, *key: str) -> float | None:
-    import dagster as dg
-
-    event = history.get_latest_materialization_event(dg.AssetKey(key))
-    return float(event.timestamp) if event else None
 
 
 # ---- processes --------------------------------------------------------------------------------------------------

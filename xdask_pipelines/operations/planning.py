@@ -20,7 +20,7 @@ from xdask_pipelines.build import assemble
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.checks import complete_verdict, units_verdict
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.operations.project import check_request
+from xdask_pipelines.operations.project import partition_range
 from xdask_pipelines.placement import Plan, plan
 from xdask_pipelines.resources.input_steps import InputSteps, input_steps, joined_steps
 from xdask_pipelines.resources.io_manager import Result
@@ -28,6 +28,7 @@ from xdask_pipelines.resources.mounts import LustreWith
 from xdask_pipelines.resources.pools import Pools
 from xdask_pipelines.resources.result_figures import checked_fields
 from xdask_pipelines.resources.results import LAYOUT, Label, Results
+from xdask_pipelines.system.units import counted, format_bytes
 from xdask_pipelines.topology import Topology
 
 
@@ -43,7 +44,7 @@ def plan_asset(
     name
         Asset made with `analysis`.
     partitions
-        Keys of a partitioned asset; all for which there is source data if none is given.
+        Partition keys of a partitioned asset, first and last; all for which there is source data if none is given.
     config
         Config values.
 
@@ -64,12 +65,13 @@ def plan_asset(
     made = analyses[name]
     results: Results = (definitions.resources or {})["results"].results
     made.config(config)
-    if partitions:
-        check_request(definitions, name, config or {}, partitions)
-    keys = list(partitions or source_months(name, results.catalog)) if made.partitioned else [""]
+    asked = partition_range(definitions, name, partitions) if partitions else source_months(name, results.catalog)
+    keys = list(asked) if made.partitioned else [""]
     inputs = {}
     for upstream in made.upstream:
         there = results.partitions(upstream)
+        if not there and upstream in analyses and analyses[upstream].partitioned:  # named as what is missing
+            there = list(source_months(upstream, results.catalog))
         inputs[upstream] = results.open(
             results.find(upstream, (keys if made.partitioned else there) if there else [""])
         )
@@ -129,9 +131,9 @@ def _to_fetch(topology: Topology, lustre: LustreWith, entries: Iterable[Entry]) 
         for region, wanted in sorted(keys.items()):
             left = lustre(pools.compute).residency(region, wanted)
             if left.released_files:
+                size = f"{format_bytes(left.released_bytes)} of {counted(left.released_files, 'file')}"
                 yield (
-                    f"{left.released_bytes / 1e9:.2f} GB of {left.released_files} files in {region} are in the bucket only; "
-                    "`xdask lustre warm` fetches a selection before it is read"
+                    f"{size} in {region} are in the bucket only; `xdask lustre warm` fetches a selection before it is read"
                 )
     finally:
         pools.close()

@@ -9,6 +9,7 @@ import inspect
 import json
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,11 +37,24 @@ _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 @dataclass(frozen=True)
 class Done:
-    """One finished run: its id, and the metadata of each asset's latest materialization in it."""
+    """One finished run.
+
+    Attributes
+    ----------
+    run_id
+        Its id.
+    metadata
+        Of each asset's latest materialization in it.
+    warnings
+        What its checks warn of.
+    checks
+        By asset and check, ``passed`` or ``warning``; a check that fails makes the run fail.
+    """
 
     run_id: str
     metadata: Mapping[str, Mapping[str, Any]]
     warnings: tuple[str, ...]
+    checks: Mapping[str, Mapping[str, str]]
 
 
 def dagster_home(topology: Topology) -> Path:
@@ -77,6 +91,7 @@ def run_assets(
     *,
     configs: Mapping[str, Mapping[str, Any]] | None = None,
     partitions: Sequence[str] = (),
+    job_name: str = "",
 ) -> Done:
     """Materialize assets in this process, as one run in the project's history.
 
@@ -87,7 +102,9 @@ def run_assets(
     configs
         Config values by asset.
     partitions
-        Keys of consecutive partitions, for partitioned assets.
+        Partition keys, first and last, for partitioned assets; all between them are materialized too.
+    job_name
+        Job of the code location of which the run is one; Dagster's own for any assets if none is named.
 
     Raises
     ------
@@ -97,19 +114,17 @@ def run_assets(
     assembly = assemble(topology, {"pools": pools})
     definitions, chosen = assembly.definitions, list(names)
     assembly.refuse_unknown(chosen)
-    config = {}
+    config, keys = {}, list[str]()
     for name in chosen:
         values = check_request(definitions, name, (configs or {}).get(name, {}), partitions)
+        keys = keys or partition_range(definitions, name, partitions)
         if name in (configs or {}):
             config[definitions.resolve_assets_def(_key(name)).op.name] = {"config": values}
     pools.client()  # nothing is wrong with the request: connect before Dagster records a run
-    job = definitions.resolve_implicit_global_asset_job_def()
+    job = definitions.resolve_job_def(job_name) if job_name else definitions.resolve_implicit_global_asset_job_def()
     tags = {}
-    if partitions:
-        tags = {
-            "dagster/asset_partition_range_start": partitions[0],
-            "dagster/asset_partition_range_end": partitions[-1],
-        }
+    if keys:
+        tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
     try:
         result = job.execute_in_process(
             instance=history,
@@ -126,9 +141,13 @@ def run_assets(
     for event in result.get_asset_materialization_events():
         made = event.step_materialization_data.materialization
         metadata[made.asset_key.to_user_string()] = {k: v.value for k, v in made.metadata.items()}
-    failed = [e for e in result.get_asset_check_evaluations() if not e.passed]
+    evaluations = result.get_asset_check_evaluations()
+    failed = [e for e in evaluations if not e.passed]
     warnings = tuple(f"{e.asset_key.to_user_string()}: {from_markdown(e.description or e.check_name)}" for e in failed)
-    return Done(result.run_id, metadata, warnings)
+    checks = defaultdict[str, dict[str, str]](dict)
+    for e in evaluations:
+        checks[e.asset_key.to_user_string()][e.check_name] = "passed" if e.passed else "warning"
+    return Done(result.run_id, metadata, warnings, checks)
 
 
 def _key(name: str) -> dg.AssetKey:
@@ -150,7 +169,7 @@ def check_request(
         A key is unknown or missing, a value does not fit its type, or a partition does not exist.
     """
     values = _config_values(definitions, name, config)
-    _check_partitions(definitions, name, partitions)
+    partition_range(definitions, name, partitions)
     return values
 
 
@@ -178,18 +197,36 @@ def _from_json(value: Any) -> Any:
         return value
 
 
-def _check_partitions(definitions: dg.Definitions, name: str, partitions: Sequence[str]) -> None:
+def partition_range(definitions: dg.Definitions, name: str, partitions: Sequence[str]) -> list[str]:
+    """Keys of an asset's partitions from the first of those named to the last; none of an asset without partitions.
+
+    Raises
+    ------
+    XdaskError
+        None is named or one does not exist, the last is before the first, or the asset has no partitions.
+    """
     there_are = definitions.resolve_assets_def(_key(name)).partitions_def
     if there_are is None:
         if partitions:
-            raise XdaskError(f"{name} has no partitions; leave out {', '.join(partitions)}.")
-        return
+            raise XdaskError(f"{name} has no partitions; leave out {_listed(partitions)}.")
+        return []
     keys = list(there_are.get_partition_keys())
     listed = f"It has {keys[0]} to {keys[-1]}" if keys else "It has none yet: run `xdask sync`"
     if not partitions:
         raise XdaskError(f"{name} is made partition by partition. {listed}; name one with --partition.")
     if unknown := [key for key in partitions if key not in keys]:
-        raise XdaskError(f"{name} has no partition {', '.join(unknown)}. {listed}.")
+        raise XdaskError(f"{name} has no partition {_listed(unknown)}. {listed}.")
+    first, last = keys.index(partitions[0]), keys.index(partitions[-1])
+    if last < first:
+        raise XdaskError(
+            f"--partition {partitions[0]} {partitions[-1]} ends before it starts; write --partition {partitions[-1]} "
+            f"{partitions[0]}."
+        )
+    return keys[first : last + 1]
+
+
+def _listed(keys: Sequence[str]) -> str:
+    return ", ".join(dict.fromkeys(keys))
 
 
 def passed_checks(history: dg.DagsterInstance, name: str) -> bool:

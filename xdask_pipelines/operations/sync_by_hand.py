@@ -12,7 +12,8 @@ from xdask_pipelines.access.home_calls import Compute
 from xdask_pipelines.access.sync_place import Synced, plan_place, sync_place
 from xdask_pipelines.assets.datasets import imported, planned, synced
 from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
-from xdask_pipelines.errors import CatalogError, TopologyError, XdaskError
+from xdask_pipelines.catalog.sync import SyncPlan
+from xdask_pipelines.errors import CatalogError, SuspiciousPlan, TopologyError, XdaskError
 from xdask_pipelines.lustre import LustreFileSystem, Residency
 from xdask_pipelines.operations.sync_history import Record, recording
 from xdask_pipelines.resources.lending import lent
@@ -40,7 +41,8 @@ def sync_datasets(
     Returns
     -------
     One document for each dataset and Region: counts, quarantined keys with reasons, generation; or, where the sync was
-    refused or failed, ``error`` and ``message``. One place's failure does not keep others from being synced.
+    refused or failed, ``error`` and ``message``, and for a refused dry run also what the sync would do. One place's failure
+    does not keep others from being synced.
 
     Raises
     ------
@@ -68,10 +70,10 @@ def sync_datasets(
                             *(topology, catalog, compute, lustre, name, region), accept=accept, full=full, tell=tell
                         )
                         done.append(_recorded(catalog, found, record))
-                except XdaskError as error:  # of this place alone: others need not wait for its mending
-                    done.append(
-                        {"dataset": name, "region": region, "error": type(error).__name__, "message": str(error)}
-                    )
+                except XdaskError as error:  # of this place alone: others need not wait for its fix
+                    refused = _listed(catalog, error.plan) if dry_run and isinstance(error, SuspiciousPlan) else {}
+                    message = {"error": type(error).__name__, "message": str(error)}
+                    done.append({"dataset": name, "region": region, **message, **refused})
                     tell(f"{name} in {region}: failed")
                 else:
                     tell(f"{name} in {region}: {'planned' if dry_run else 'synced'}")
@@ -125,6 +127,12 @@ def _planned(
 ) -> dict[str, Any]:
     plan = plan_place(topology, catalog, compute, name, region, accept=accept, full=full).plan
     record(planned(plan))
+    return _listed(catalog, plan)
+
+
+def _listed(catalog: Catalog, plan: SyncPlan) -> dict[str, Any]:
+    """What a plan would do, with the keys of entries."""
+    name, region = plan.dataset, plan.region
     its = {e.id: e.key for e in catalog.search(dataset=name, region=region, superseded=True)} if plan.removed else {}
     return {
         "dataset": name,

@@ -85,7 +85,7 @@ def in_words(values: Mapping[str, Any]) -> str:
         sign = 1 if saved else -1
         costs = f"{sign * avoided['cost_usd']:+.6f} USD, {sign * 1000 * avoided['co2e_kg']:+.4f} g CO2e"
         text += (
-            f"; hauling the inputs would have sent {avoided['bytes']:,.0f} B more ({costs})"
+            f"; hauling the inputs would have sent {format_bytes(avoided['bytes'])} more ({costs})"
             if saved
             else f"; this sent {format_bytes(-avoided['bytes'])} more than hauling the inputs would have sent ({costs})"
         )

@@ -193,7 +193,8 @@ class Results:
         if missing:
             names = [f"{asset}[{p}]" if p else asset for p in missing]
             raise MissingEntries(
-                f"Not materialized yet: {', '.join(names)}. Materialize {asset} first, in the UI or with `xdask demo`.",
+                f"Not materialized yet: {', '.join(names)}. Materialize {asset} first, in the UI or with "
+                f"`{run_command(asset, missing)}`.",
                 missing=tuple(names),
             )
         return [found[p] for p in partitions]
@@ -220,6 +221,12 @@ class Results:
         result = _as_returned(opened)
         result.encoding["entries"] = tuple(entries)  # which entries they were, for versions and sources
         return result
+
+
+def run_command(asset: str, partitions: Sequence[str] = ()) -> str:
+    """The command that materializes an asset, from the first of some partitions to the last."""
+    keys = sorted(filter(None, partitions))
+    return " ".join(["xdask run", asset, *(["--partition", *dict.fromkeys((keys[0], keys[-1]))] if keys else [])])
 
 
 def _stacked(parts: Mapping[str, Part]) -> xr.Dataset:

@@ -20,6 +20,9 @@ from opensearchpy.exceptions import OpenSearchException, TransportError
 _MEANT = frozenset({404, 409})
 _EXPLAINED = frozenset({"error", "found", "pits"})
 _SHOWN = 120
+#: How long a connection and an answer are waited for: a machine that is not there refuses nothing, and a process that hangs
+#: answers nothing. The first request of a process reads one small document; later ones may read much, from a busy domain.
+FIRST_ANSWER_SECONDS, ANSWER_SECONDS = 2.5, 60.0
 
 
 class GarbledAnswer(OpenSearchException):
@@ -57,6 +60,8 @@ class JsonObjects(JSONSerializer):
 class CheckedConnection(Urllib3HttpConnection):
     """A connection that passes on what a node of OpenSearch may have said, and nothing else."""
 
+    _has_answered = False
+
     def perform_request(self, method: str, *args: Any, **options: Any) -> Any:
         """Send a request.
 
@@ -65,9 +70,13 @@ class CheckedConnection(Urllib3HttpConnection):
         GarbledAnswer
             Something else than a node answered, or nothing came.
         """
+        seconds = ANSWER_SECONDS if self._has_answered else FIRST_ANSWER_SECONDS
+        options["timeout"] = options.get("timeout") or seconds
         try:
             status, headers, data = super().perform_request(method, *args, **options)
+            self._has_answered = True
         except TransportError as error:
+            self._has_answered |= isinstance(error.status_code, int)
             explained = isinstance(error.info, Mapping) and not _EXPLAINED.isdisjoint(error.info)
             if error.status_code in _MEANT and method != "HEAD" and not explained:
                 raise GarbledAnswer(

@@ -33,10 +33,9 @@ T = TypeVar("T")
 PASSING = frozenset({429, 502, 503, 504})
 #: How long requests are tried again: where no node has answered yet, as a wrong address should be reported soon; and where
 #: one has, or says that it is busy, for it may be restarting, which takes a laptop 10 s and a loaded domain a minute.
-FIRST_PATIENCE_SECONDS = 10.0
+FIRST_PATIENCE_SECONDS = 0.5
 PATIENCE_SECONDS = 180.0
 _FIRST_WAIT_SECONDS = 0.1
-_TIMEOUT_SECONDS = 60.0
 #: Of one request or answer, unless a single document is larger. Small instances of AWS domains take 10 MiB, a node takes
 #: 100 MB, and holds each request several times in a heap that may be 1 GB.
 MAX_BODY_BYTES = 8_000_000
@@ -120,7 +119,6 @@ class Node:
                     connection_class=CheckedConnection,
                     serializer=JsonObjects(),
                     pool_maxsize=8,
-                    timeout=_TIMEOUT_SECONDS,
                     max_retries=0,
                 )
                 logging.getLogger("opensearch").setLevel(logging.CRITICAL)  # what fails is told by us, or tried again

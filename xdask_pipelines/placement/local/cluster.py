@@ -27,6 +27,7 @@ from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.placement.worker.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE, folders_of
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.system.processes import is_alive, spawn, stop_processes
+from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology.names import pool_name
 
 START_SECONDS = 60.0
@@ -268,7 +269,7 @@ def _await_workers(running: Processes, pools: Sequence[Pool], folder: Path, tell
         while True:
             joined = check_scheduler(client)["pools"]
             for region in [r for r, wanted in waiting.items() if joined.get(r, 0) >= wanted]:
-                tell(f"pool {pool_name(region)}: {waiting.pop(region)} worker process(es)")
+                tell(f"pool {pool_name(region)}: {counted(waiting.pop(region), 'worker process', 'worker processes')}")
             lost = [r for r in waiting if not is_alive(running.pids[r])]
             if lost or (waiting and monotonic() > deadline):
                 region = (lost or sorted(waiting))[0]

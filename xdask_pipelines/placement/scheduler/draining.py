@@ -15,6 +15,7 @@ from distributed import Scheduler
 from xdask_pipelines.placement.dask_internals.scheduling import close_gracefully, hand_over, reopen
 from xdask_pipelines.placement.dask_internals.task_states import TaskState, WorkerState
 from xdask_pipelines.placement.scheduler.backlog import pool_of
+from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology.names import pool_name
 
 _LOOK_SECONDS = 0.05
@@ -27,7 +28,9 @@ async def drain_on_scheduler(scheduler: Scheduler, region: str, workers: Workers
     if isinstance(workers, int):
         leaving = set(sorted(pool, key=lambda ws: (ws.nbytes, len(ws.processing), ws.address))[:workers])
         if len(leaving) < workers:
-            return {"refused": f"The pool of {region} has {len(pool)} running worker(s), fewer than {workers}."}
+            return {
+                "refused": f"The pool of {region} has {counted(len(pool), 'running worker')}, fewer than {workers}."
+            }
     else:
         leaving = {ws for ws in pool if ws.address in workers}
         if unknown := sorted(set(workers) - {ws.address for ws in leaving}):
@@ -59,9 +62,9 @@ def _refuses(region: str, leaving: set[WorkerState], staying: set[WorkerState]) 
     if not results and not tasks:
         return ""
     return (
-        f"The last worker(s) of the pool {pool_name(region)} cannot be drained: they hold {results} results and have "
-        f"{tasks} tasks that are still needed, and no other worker of {region} could take them over. Let the runs that "
-        "need them end first, or add a worker to the pool."
+        f"The last workers of the pool {pool_name(region)} cannot be drained: {counted(results, 'result')} that they hold "
+        f"and {counted(tasks, 'task')} that they have are still needed, and no other worker of {region} could take them "
+        "over. Let the runs that need them end first, or add a worker to the pool."
     )
 
 
