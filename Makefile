@@ -20,8 +20,8 @@ demo: $(READY)  ## The main job on the data in data/, with two Regions on this m
 ui: $(READY)  ## Pools and Dagster on http://127.0.0.1:3000; Ctrl-C stops everything
 	$(BIN)/xdask ui
 
-test: $(DEV)  ## All tests that need nothing but Python
-	$(BIN)/python -m $(PYTEST_RUN)
+test: $(DEV)  ## All tests that need nothing but Python, in two processes
+	$(BIN)/python -m $(PYTEST_RUN) -n 2
 
 damage: $(DEV)  ## Runs whose processes are killed, whose disk is full, whose machine has no data
 	$(BIN)/python -m $(PYTEST_RUN) -m damage tests/jobs

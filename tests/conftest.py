@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 from distributed import Client, Scheduler
+from xdist.remote import Producer
 
 from tests.support.catalog_helpers import cmip6, era5
 from tests.support.hostile_process import HostileProcess
@@ -21,6 +22,7 @@ from tests.support.node_requests import ask, named
 from tests.support.places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster, worker_ids
 from tests.support.recorder import Recorder, is_others
 from tests.support.s3_server import S3Server, s3_server
+from tests.support.together import Together, order
 from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.placement import local_regions
 from xdask_pipelines.resources.search_node import SearchNode
@@ -60,8 +62,13 @@ def hostile(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Judge the hostile client after all others have run."""
-    items.sort(key=lambda item: item.path == PLACEMENT / "test_hostile.py")
+    """Users of the shared cluster first; judge the hostile client after all of them have run."""
+    items.sort(key=order)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Together:
+    """Run tests that share processes in the same process of pytest."""
+    return Together(config, log)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from xdask_pipelines.synthetic import Fault, write_cmip6_member, write_era5_mont
 from xdask_pipelines.topology import Topology
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     folder = project_folder(tmp_path_factory.mktemp("project"))
     (folder / "analyses").mkdir()

@@ -25,7 +25,8 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "regions.yaml").write_text(f"{regions}\ncatalog: opensearch+http://{NAMED}/xdask\n")
     monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "regions.yaml"))
     monkeypatch.setattr(SearchNode, "endpoint", OURS)
-    monkeypatch.setattr("xdask_pipelines.operations.doctor._catalog", lambda topology: ())
+    for look in ("_catalog", "_code"):  # the catalog's node is not there, and both would retry for a while
+        monkeypatch.setattr(f"xdask_pipelines.operations.doctor.{look}", lambda topology: ())
     monkeypatch.setattr(search_node, "open_to_all", lambda endpoint: False)
     make_certificates(tmp_path / "var" / "opensearch" / "certs")
     return tmp_path

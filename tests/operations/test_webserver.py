@@ -36,13 +36,22 @@ ROUTES = (
 )
 
 
+@pytest.fixture(scope="module")
+def one_asset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a history that holds one asset; to be copied: making its databases takes longer than any test here."""
+    folder = tmp_path_factory.mktemp("history")
+    with dg.DagsterInstance.local_temp(str(folder)) as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization(KEY))
+    return folder
+
+
 @pytest.fixture
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
-    """A history that holds one asset."""
+def history(one_asset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.DagsterInstance]:
+    """A history of one's own that holds one asset."""
+    shutil.copytree(one_asset, tmp_path, dirs_exist_ok=True)
     shutil.copy(Path(__file__).parents[2] / "regions.yaml", tmp_path)
     monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "regions.yaml"))
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
-        instance.report_runless_asset_event(dg.AssetMaterialization(KEY))
         yield instance
 
 

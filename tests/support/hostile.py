@@ -366,6 +366,7 @@ def main() -> None:
                 open_acts.remove(owed)
                 late = not owed.future.done()
                 tell(owed.act, owed.since, *((False, "nothing") if late else outcome(owed)))
+                owed.future.release()  # the traceback of its error holds it for as long as the client lives
             try:
                 word = words.get(timeout=_PAUSE_SECONDS)
             except Empty:
@@ -376,6 +377,8 @@ def main() -> None:
                 paused = word == "pause"
                 if paused:
                     hostile.client.cancel([o.future for o in open_acts])
+                    for owed in open_acts:
+                        owed.future.release()
                     open_acts.clear()
                     gc.collect()  # tracebacks of errors hold futures
                 print(word, flush=True)

@@ -82,12 +82,8 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
         _await(server, process, log)
         yield server
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(20)
+        process.kill()  # asked to end, it waits for idle connections, 20 s and more; what it stores is of no use any more
+        process.wait(20)
 
 
 def _await(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:

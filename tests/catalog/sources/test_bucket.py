@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.orc as orc
 import pyarrow.parquet as pq
 import pytest
+from botocore.retries.standard import ExponentialBackoff
 
 from tests.support.proxy import proxied
 from tests.support.s3_server import S3Server
@@ -152,6 +153,7 @@ def test_a_bucket_of_another_region_is_refused(s3: S3Server, bucket: Make, monke
 def test_answers_that_s3_asks_to_try_again_are_tried_again(s3: S3Server, bucket: Make, monkeypatch: pytest.MonkeyPatch):
     url = bucket("")
     put(s3, url, {f"{i}/x.nc": b"x" for i in range(6)})
+    monkeypatch.setattr(ExponentialBackoff, "delay_amount", lambda self, context: 0.01)
     with proxied(s3.url) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", proxy.url)
         proxy.fault = lambda method, path, number: 503 if number % 3 == 1 else "lose" if number % 7 == 2 else None

@@ -14,9 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, milp
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 #: Programmes with more variables are not given to the solver, and none may branch more often than this: both are counts,
 #: not seconds, so that equal graphs get equal answers.
@@ -228,6 +225,9 @@ def _solved(
                     rows.add([(len(cost) - 1, -1.0), *held], -is_held)
             for user in net.users:
                 sent(columns, net.source, user, r)
+    from scipy.optimize import Bounds, LinearConstraint, milp  # kept light: workers import this module too
+    from scipy.sparse import coo_array
+
     solution = milp(
         np.array(cost),
         integrality=(np.arange(len(cost)) < len(at)).astype(np.int8),
@@ -250,6 +250,9 @@ def _solved(
 
 def _isolated(nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], allowed: Sequence[int]) -> list[int]:
     """Cut the nodes of each Region off from all others by a minimum cut, all but the dearest; for any prices."""
+    from scipy.sparse import coo_array  # kept light: workers import this module too
+    from scipy.sparse.csgraph import breadth_first_order, maximum_flow
+
     largest = max((net.nbytes for net in nets), default=1.0)
     scale = _CAPACITY / 2 / max(largest, 1.0)
     sides, costs = {}, {}

@@ -32,6 +32,12 @@ from xdask_pipelines.topology.names import pool_name
 
 START_SECONDS = 60.0
 _PRELOAD = "xdask_pipelines.placement.preload"
+#: How often Dask looks at its event loops, and at what workers compute. At its own 20 ms and 10 ms an idle pool of one
+#: worker took 7 % of a core, and takes 2 % at these.
+_INTERVALS = {
+    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "200ms",
+    "DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL": "100ms",
+}
 
 
 @dataclass(frozen=True)
@@ -129,7 +135,7 @@ def start(
                 *("--dashboard-address", f"{LOOPBACK}:{dashboard_port}", "--preload", _PRELOAD),
             ],
             folder / "scheduler.log",
-            (settings or Settings()).to_environment() | encrypted | {HOSTS_VARIABLE: ",".join(ui_hosts)},
+            (settings or Settings()).to_environment() | _intervals() | encrypted | {HOSTS_VARIABLE: ",".join(ui_hosts)},
         )
         guarded = _guarded(pools)
         for pool in pools:  # started at once: they wait for the scheduler's file, and importing takes seconds
@@ -240,7 +246,12 @@ def _spawn_pool(
     ]
     folders = {ROOT_VARIABLE: pool.data, RESULTS_VARIABLE: pool.results}
     named = {name: str(path) for name, path in folders.items() if path}
-    return spawn(command, folder / f"{pool.region}.log", {**environment, **named})
+    return spawn(command, folder / f"{pool.region}.log", {**_intervals(), **environment, **named})
+
+
+def _intervals() -> dict[str, str]:
+    """Those that the user did not set."""
+    return {name: value for name, value in _INTERVALS.items() if name not in os.environ}
 
 
 def _await_address(file: Path, pid: int, folder: Path) -> tuple[str, str]:
