@@ -21,7 +21,7 @@ from xdask_pipelines.own_analyses.own import OwnAssets, meant, own_assets
 from xdask_pipelines.partitions import months_of
 from xdask_pipelines.resources.io_manager import ResultsIOManager
 from xdask_pipelines.resources.mounts import lustre_of
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.pools import pools_of
 from xdask_pipelines.resources.results import Results
 from xdask_pipelines.schedules import nightly_sync
 from xdask_pipelines.sensors import NewMonths, failed_syncs, new_months
@@ -44,7 +44,7 @@ def build_resources(topology: Topology, overrides: Mapping[str, Any] | None = No
     if unknown:
         raise dg.DagsterInvalidDefinitionError(f"no such resource to override: {', '.join(unknown)}")
     catalog = given.get("catalog") or open_catalog(topology.catalog_url)
-    pools = given.get("pools") or Pools(topology)
+    pools = given.get("pools") or pools_of(topology)
     return {
         "topology": topology,
         "catalog": catalog,

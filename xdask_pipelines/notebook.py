@@ -18,7 +18,7 @@ from xdask_pipelines.catalog.query import Wanted
 from xdask_pipelines.catalog.resolve import nearest
 from xdask_pipelines.catalog.times import Time, range_of
 from xdask_pipelines.placement import Evidence
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.pools import Pools, pools_of
 from xdask_pipelines.topology import Topology
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Project:
     evidence: Evidence = field(init=False, default_factory=Evidence)
 
     def __post_init__(self) -> None:
-        self.catalog, self.pools = open_catalog(self.topology.catalog_url), Pools(self.topology)
+        self.catalog, self.pools = open_catalog(self.topology.catalog_url), pools_of(self.topology)
 
     def open(
         self,

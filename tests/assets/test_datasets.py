@@ -27,6 +27,7 @@ from xdask_pipelines.errors import EmptyPool, TopologyError, XdaskError
 from xdask_pipelines.placement import compute
 from xdask_pipelines.resources.alerts import send_alert
 from xdask_pipelines.resources.lending import lent
+from xdask_pipelines.resources.pools import pools_of
 from xdask_pipelines.synthetic import write_era5_month
 from xdask_pipelines.topology import Topology
 
@@ -318,9 +319,8 @@ def test_an_address_that_answers_byte_by_byte_is_given_up():
 
 def test_on_aws_no_worker_of_this_machine_stands_in_for_a_pool_that_is_down(topology: Topology):
     aws = topology.model_copy(update={"profile": "aws"})
-    pools: Any = SimpleNamespace(topology=aws, status=lambda: SimpleNamespace(workers={}))
     with (
         pytest.raises(EmptyPool, match=r"pools of us-east-1 have no worker.*nothing was changed"),
-        lent(pools, [EAST], print),
+        lent(pools_of(aws), [EAST], print),
     ):
         pass

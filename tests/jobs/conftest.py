@@ -11,7 +11,7 @@ import pytest
 
 from tests.jobs.lab import ANALYSES, Project, project_folder, write_own_layouts
 from xdask_pipelines.operations.sync_by_hand import sync_datasets
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.local_pools import LocalPools
 from xdask_pipelines.synthetic import Fault, write_cmip6_member, write_era5_month
 from xdask_pipelines.topology import Topology
 
@@ -39,7 +39,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     write_own_layouts(folder / "data" / "us-west-2")
     topology = Topology.load(folder / "regions.yaml")
     os.environ["XDASK_TOPOLOGY"] = str(folder / "regions.yaml")
-    pools = Pools(topology)
+    pools = LocalPools(topology)
     pools.up()
     try:
         sync_datasets(topology)

@@ -18,15 +18,15 @@ from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import pin
 from xdask_pipelines.placement.local import tls
 from xdask_pipelines.placement.local.certificates import make_certificates
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.local_pools import LocalPools
 from xdask_pipelines.topology import Topology
 
 
 @pytest.fixture
-def pools(tmp_path: Path) -> Iterator[Pools]:
+def pools(tmp_path: Path) -> Iterator[LocalPools]:
     shutil.copy(REPO / "regions.yaml", tmp_path)
     shutil.copytree(REPO / "data", tmp_path / "data")
-    pools = Pools(Topology.load(tmp_path / "regions.yaml"))
+    pools = LocalPools(Topology.load(tmp_path / "regions.yaml"))
     try:
         yield pools
     finally:
@@ -34,14 +34,14 @@ def pools(tmp_path: Path) -> Iterator[Pools]:
         pools.down()
 
 
-def xdask(pools: Pools, *words: str, fails: bool = False) -> str:
+def xdask(pools: LocalPools, *words: str, fails: bool = False) -> str:
     """What a command says; in this process, for each of their own takes seconds to import Dask."""
     done = CliRunner(env={"XDASK_TOPOLOGY": str(pools.topology.root / "regions.yaml")}).invoke(main, words)
     assert done.exit_code == int(fails), done.output
     return done.output
 
 
-def found(pools: Pools, about: str = "certs") -> list[tuple[str, str]]:
+def found(pools: LocalPools, about: str = "certs") -> list[tuple[str, str]]:
     """What the doctor says of certificates, or of something else."""
     done = CliRunner(env={"XDASK_TOPOLOGY": str(pools.topology.root / "regions.yaml")}).invoke(
         main, ["doctor", "--json"]
@@ -49,7 +49,7 @@ def found(pools: Pools, about: str = "certs") -> list[tuple[str, str]]:
     return [(f["state"], f["said"] + f["mend"]) for f in json.loads(done.stdout)["findings"] if f["about"] == about]
 
 
-def test_certificates_from_the_first_to_the_last_day(pools: Pools) -> None:
+def test_certificates_from_the_first_to_the_last_day(pools: LocalPools) -> None:
     """One story, for pools are dear."""
     record = pools.folder / "pools.json"
 
@@ -100,7 +100,7 @@ def test_certificates_from_the_first_to_the_last_day(pools: Pools) -> None:
     assert [state for state, _ in found(pools)] == ["problem", "ok"]
 
 
-def test_a_doctor_tells_of_certificates_that_will_soon_expire_and_of_none(pools: Pools) -> None:
+def test_a_doctor_tells_of_certificates_that_will_soon_expire_and_of_none(pools: LocalPools) -> None:
     ((state, said),) = found(pools)
     assert (state, "each of its users can run code as you" in said, "`xdask certs`" in said) == ("note", True, True)
     make_certificates(pools.certificates, now=datetime.now(UTC) - timedelta(days=340))

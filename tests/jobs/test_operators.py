@@ -64,10 +64,11 @@ def test_a_plan_tells_what_lies_in_a_bucket_only(project: Project, monkeypatch: 
     standing = SimpleNamespace(
         status=lambda: SimpleNamespace(up=True), compute=None, close=lambda: None, settings=project.pools.settings
     )
-    monkeypatch.setattr(planning, "Pools", lambda topology: standing)
+    monkeypatch.setattr(planning, "pools_of", lambda topology: standing)
     entry = SimpleNamespace(layout="era5-pds", region="us-east-1", key="hourly/x.nc")
     topology = project.topology.model_copy(update={"profile": "aws"})
-    lustre = SimpleNamespace(residency=lambda region, keys: Residency(1, 10, 2, 5_000_000_000))
+    lustre = SimpleNamespace(imports=True, residency=lambda region, keys: Residency(1, 10, 2, 5_000_000_000))
     (said,) = planning._to_fetch(topology, lambda compute: lustre, [entry])
     assert said.startswith("5.00 GB of 2 files in us-east-1 are in the bucket only; `xdask lustre warm`")
-    assert not list(planning._to_fetch(project.topology, lambda compute: lustre, [entry]))
+    folders = SimpleNamespace(imports=False)
+    assert not list(planning._to_fetch(project.topology, lambda compute: folders, [entry]))

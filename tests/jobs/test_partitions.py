@@ -139,12 +139,12 @@ def test_a_truncated_file_is_quarantined_with_its_reason(project: Project) -> No
 TWO = """
 import sys
 from xdask_pipelines.operations.project import instance, run_assets
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.local_pools import LocalPools
 from xdask_pipelines.topology import find_topology
 
 if __name__ == "__main__":
     topology = find_topology()
-    pools = Pools(topology)
+    pools = LocalPools(topology)
     with instance(topology) as history:
         done = run_assets(topology, pools, history, ["hourly_mean"], partitions=sys.argv[1:])
     print(done.run_id, done.metadata["hourly_mean"]["misplaced_tasks"])

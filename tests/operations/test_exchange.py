@@ -76,7 +76,7 @@ def test_the_command_exports_what_filters_name(topology: Topology, cluster: Clus
     catalog = synced(topology, cluster)
     done = xdask("catalog", "export", "stac", str(tmp_path / "all.stac"))
     assert done.exit_code == 0, done.output
-    assert "cmip6: 2 items\nhours: 1 items" in done.output
+    assert "cmip6: 2 items\nhours: 1 item\n" in done.output
     found = pystac.Catalog.from_file(str(tmp_path / "all.stac" / "catalog.json"))
     assert {item.id for item in found.get_items(recursive=True)} == {entry.id for entry in catalog.search()}
     one = xdask("catalog", "export", "stac", str(tmp_path / "all.stac"), "--member_id", "r2i1p1f2", "--json")

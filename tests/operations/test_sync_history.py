@@ -90,7 +90,7 @@ def site(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "elsewhere"))
     (tmp_path / "regions.yaml").write_text(REGIONS.format(mount=folder.name))
     made = Site(Topology.load(tmp_path / "regions.yaml"), cluster, folder)
-    monkeypatch.setattr(upkeep, "Pools", lambda topology: made.pools)
+    monkeypatch.setattr(upkeep, "pools_of", lambda topology: made.pools)
     yield made
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -33,11 +33,11 @@ def demo(experiment: str, as_json: bool) -> None:
     where, say = topology_with_catalog(), tell(as_json)
     from xdask_pipelines.operations.demo import refuse_other_projects, run_demo
     from xdask_pipelines.operations.progress import bars
-    from xdask_pipelines.resources.pools import Pools
+    from xdask_pipelines.resources.pools import pools_of
 
     refuse_other_projects(where)
     with bars() as watch:
-        pools = Pools(where, watch)
+        pools = pools_of(where, watch)
         ours = not pools.status().up
         say("starting scheduler and pools (about 15 s)" if ours else "using the pools that are up")
         try:

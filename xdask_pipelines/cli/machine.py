@@ -44,9 +44,9 @@ def _print_status(status: Any) -> None:
 @JSON
 def pools_up(as_json: bool) -> None:
     """Start what is not running."""
-    from xdask_pipelines.resources.pools import Pools
+    from xdask_pipelines.resources.pools import pools_of
 
-    status = Pools(topology()).up(tell(as_json))
+    status = pools_of(topology()).up(tell(as_json))
     give(as_json, _status_document(status), lambda: _print_status(status))
 
 
@@ -54,9 +54,9 @@ def pools_up(as_json: bool) -> None:
 @JSON
 def pools_status(as_json: bool) -> None:
     """Say which pools can take tasks; exit code 1 if one cannot."""
-    from xdask_pipelines.resources.pools import Pools
+    from xdask_pipelines.resources.pools import pools_of
 
-    status = Pools(topology()).status()
+    status = pools_of(topology()).status()
     give(as_json, _status_document(status), lambda: _print_status(status))
     sys.exit(0 if status.up else 1)
 
@@ -65,9 +65,9 @@ def pools_status(as_json: bool) -> None:
 @JSON
 def pools_down(as_json: bool) -> None:
     """Stop all."""
-    from xdask_pipelines.resources.pools import Pools
+    from xdask_pipelines.resources.pools import pools_of
 
-    stopped = Pools(topology()).down()
+    stopped = pools_of(topology()).down()
     give(as_json, {"stopped": stopped}, lambda: echo("stopped" if stopped else "nothing was running"))
 
 
@@ -108,24 +108,24 @@ def opensearch_down(as_json: bool) -> None:
 def certs(hosts: tuple[str, ...], as_json: bool) -> None:
     """Create or renew the TLS certificates of pools and clients."""
     from xdask_pipelines.placement.local.certificates import make_certificates
-    from xdask_pipelines.resources.pools import Pools
+    from xdask_pipelines.resources.pools import pools_of
     from xdask_pipelines.resources.var import writable
 
-    pools = Pools(topology())
-    writable(pools.topology, pools.certificates.name)
-    made = make_certificates(pools.certificates, hosts)
+    where = topology()
+    writable(where, where.certificates.name)
+    made = make_certificates(where.certificates, hosts)
     document = {
         "done": made.done,
-        "folder": str(pools.certificates),
+        "folder": str(where.certificates),
         "until": made.until.isoformat(),
         "names": made.names,
     }
 
     def show() -> None:
         words = {"made": "made", "renewed": "renewed", "kept": "valid already, nothing was done"}
-        echo(f"certificates in {pools.certificates}: {words[made.done]}")
+        echo(f"certificates in {where.certificates}: {words[made.done]}")
         echo(f"for {', '.join(made.names)}; until {made.until:%Y-%m-%d %H:%M} UTC")
-        if made.done != "kept" and pools.started:
+        if made.done != "kept" and pools_of(where).started:
             echo("the pools use them from their next start: `xdask pools down`, `xdask pools up`")
 
     give(as_json, document, show)

@@ -292,10 +292,11 @@ def _validity(about: str, folder: Path, mend: str) -> Iterator[Finding]:
 def _pools(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.operations.ui import running_ui
     from xdask_pipelines.placement.client.compute import refuse_query_planning
-    from xdask_pipelines.resources.pools import MEND, Pools
+    from xdask_pipelines.placement.local import tls
+    from xdask_pipelines.resources.pools import MEND, pools_of
 
     refuse_query_planning()
-    pools = Pools(topology)
+    pools = pools_of(topology)
     try:
         status = pools.status()
     except PlacementError as error:  # answers, but is of another version or does not place
@@ -304,7 +305,7 @@ def _pools(topology: Topology) -> Iterator[Finding]:
     if status.up:
         workers = ", ".join(f"{region} {n}" for region, n in sorted(status.workers.items()))
         yield Finding("pools", "ok", f"scheduler {status.address}, of this version; worker processes: {workers}")
-        if pools.made_certificates() and not status.address.startswith("tls:"):
+        if tls.has_certificates(topology.certificates) and not status.address.startswith("tls:"):
             said = (
                 "the pools run without the certificates, which are newer: each user of this machine can run code as you"
             )

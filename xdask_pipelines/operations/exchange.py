@@ -22,7 +22,7 @@ from xdask_pipelines.catalog.export.stac import export_stac, link_to
 from xdask_pipelines.catalog.sources.pangeo import read_pangeo
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.resources.lending import lent
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.pools import pools_of
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.mount import Mount
 
@@ -125,7 +125,7 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
     StaleWriter
         A sync works on the same place; it reads headers itself. What was kept before stays.
     """
-    catalog, pools = open_catalog(topology.catalog_url), Pools(topology)
+    catalog, pools = open_catalog(topology.catalog_url), pools_of(topology)
     found = catalog.search(**query)
     if not found:
         raise CatalogError("No entries match. Look with `xdask catalog search` and the same filters.")

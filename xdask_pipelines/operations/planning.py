@@ -25,7 +25,7 @@ from xdask_pipelines.placement import Plan, plan
 from xdask_pipelines.resources.input_steps import InputSteps, input_steps, joined_steps
 from xdask_pipelines.resources.io_manager import Result
 from xdask_pipelines.resources.mounts import LustreWith
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.pools import pools_of
 from xdask_pipelines.resources.result_figures import checked_fields
 from xdask_pipelines.resources.results import LAYOUT, Label, Results
 from xdask_pipelines.system.units import counted, format_bytes
@@ -86,7 +86,7 @@ def plan_asset(
         libraries = sysconfig.get_path("purelib")
         place = [f for f in frames if not f.filename.startswith(libraries)][-1]  # this file's own frame is always there
         raise XdaskError(f"{name}: {type(error).__name__}: {error} ({place.filename}, line {place.lineno})") from error
-    made_plan = plan(*prepared.lazy, settings=Pools(topology).settings())
+    made_plan = plan(*prepared.lazy, settings=pools_of(topology).settings())
     lustre: LustreWith = (definitions.resources or {})["lustre"]
     return replace(made_plan, warnings=(*made_plan.warnings, *warnings, *_to_fetch(topology, lustre, result.sources)))
 
@@ -120,8 +120,9 @@ def _foreseen(made: Analysis, results: Results, result: Result) -> list[str]:
 
 def _to_fetch(topology: Topology, lustre: LustreWith, entries: Iterable[Entry]) -> Iterator[str]:
     """What of the inputs lies in a bucket only: it would be fetched file by file, while tasks wait for it."""
-    pools = Pools(topology)
-    if topology.profile == "local" or not pools.status().up:
+    pools = pools_of(topology)
+    file_systems = lustre(pools.compute)
+    if not file_systems.imports or not pools.status().up:
         return
     keys: defaultdict[str, list[str]] = defaultdict(list)
     for entry in entries:
@@ -129,7 +130,7 @@ def _to_fetch(topology: Topology, lustre: LustreWith, entries: Iterable[Entry]) 
             keys[entry.region].append(entry.key)
     try:
         for region, wanted in sorted(keys.items()):
-            left = lustre(pools.compute).residency(region, wanted)
+            left = file_systems.residency(region, wanted)
             if left.released_files:
                 size = f"{format_bytes(left.released_bytes)} of {counted(left.released_files, 'file')}"
                 yield (

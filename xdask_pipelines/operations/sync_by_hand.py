@@ -18,7 +18,7 @@ from xdask_pipelines.lustre import LustreFileSystem, Residency
 from xdask_pipelines.operations.sync_history import Record, recording
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import lustre_of
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.pools import pools_of
 from xdask_pipelines.resources.results import LAYOUT
 from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology import Topology
@@ -53,7 +53,7 @@ def sync_datasets(
     if unknown:
         raise TopologyError(f"No such dataset: {', '.join(unknown)}. There are {', '.join(topology.dataset_names)}.")
     places = [(name, region) for name, region in topology.places if not names or name in names]
-    catalog, pools = open_catalog(topology.catalog_url), Pools(topology)
+    catalog, pools = open_catalog(topology.catalog_url), pools_of(topology)
     if full and not dry_run:
         _repair(catalog, tell)
     done = []
@@ -174,7 +174,7 @@ def residency_of(
             keys.setdefault(entry.region, []).append(entry.key)
     if not keys:
         raise CatalogError("No files of datasets match. Look with `xdask catalog search` and the same filters.")
-    pools = Pools(topology)
+    pools = pools_of(topology)
     try:
         with lent(pools, sorted(keys), tell) as compute:
             lustre = lustre_of(topology)(compute)

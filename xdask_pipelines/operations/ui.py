@@ -26,7 +26,7 @@ import psutil
 
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.project import dagster_home, instance
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.pools import pools_of
 from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.ports import LOOPBACK, port_problem
 from xdask_pipelines.system.processes import is_alive
@@ -88,7 +88,7 @@ def serve(topology: Topology, port: int = PORT, tell: Tell = lambda line: None) 
     with interrupted_by_signals(), _only_one(folder):
         _end_leftover(folder)
         _refuse_busy(port)
-        pools = Pools(topology)
+        pools = pools_of(topology)
         ours = not pools.status().up
         dagster: Running | None = None
         try:

@@ -15,7 +15,7 @@ from tests.support.places import EAST, WEST, Cluster
 from xdask_pipelines.placement import pin
 from xdask_pipelines.placement.local.certificates import make_certificates
 from xdask_pipelines.resources.lending import lent
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.local_pools import LocalPools
 from xdask_pipelines.topology import Topology
 
 
@@ -42,20 +42,20 @@ def test_regions_of_a_block_listen_on_loopback(cluster: Cluster) -> None:
 
 
 @pytest.fixture
-def pools(tmp_path: Path) -> Iterator[Pools]:
+def pools(tmp_path: Path) -> Iterator[LocalPools]:
     shutil.copy(Path(__file__).parents[3] / "regions.yaml", tmp_path)
-    pools = Pools(Topology.load(tmp_path / "regions.yaml"))
+    pools = LocalPools(Topology.load(tmp_path / "regions.yaml"))
     yield pools
     pools.close()
     pools.down()
 
 
-def test_standing_pools_listen_on_loopback(pools: Pools) -> None:
+def test_standing_pools_listen_on_loopback(pools: LocalPools) -> None:
     pools.up()
     assert_on_loopback(list(pools._running().pids.values()))  # type: ignore[union-attr]
 
 
-def test_temporary_workers_use_the_certificates_that_were_made(pools: Pools) -> None:
+def test_temporary_workers_use_the_certificates_that_were_made(pools: LocalPools) -> None:
     def address(compute: Any) -> str:
         (client,) = compute.args
         return str(client.scheduler.address)

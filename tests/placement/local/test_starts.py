@@ -25,14 +25,14 @@ STARTS_DASK |= {"ECSCluster", "FargateCluster", "KubeCluster"}
 STARTS_OURS = {"start", "join", "local_regions"}
 #: Whatever else is found must be put here, with a test that it speaks TLS once certificates are made.
 WAYS = {
-    "placement/local/cluster.py start spawn": "the scheduler, of Pools.up and local_regions",
+    "placement/local/cluster.py start spawn": "the scheduler, of LocalPools.up and local_regions",
     "placement/local/cluster.py _spawn_pool spawn": "workers, with the certificates of their scheduler",
     "placement/local/local_regions.py local_regions start": (
         "test_scripts_and_notebooks_find_the_certificates_of_their_project"
     ),
-    "resources/lending.py lent local_regions": "test_temporary_workers_use_the_certificates_that_were_made",
-    "resources/pools.py up start": "tests/jobs/test_certs.py; xdask pools up, demo and ui call it",
-    "resources/pools.py _start_missing join": "workers, with the certificates of the scheduler that stands",
+    "resources/local_pools.py temporary local_regions": "test_temporary_workers_use_the_certificates_that_were_made",
+    "resources/local_pools.py up start": "tests/jobs/test_certs.py; xdask pools up, demo and ui call it",
+    "resources/local_pools.py _start_missing join": "workers, with the certificates of the scheduler that stands",
     "system/processes.py spawn Popen": "what the others call",
     "resources/search_node.py _start spawn": "OpenSearch, not Dask",
     "operations/ui.py _start Popen": "Dagster, not Dask",

@@ -20,7 +20,7 @@ from xdask_pipelines.placement import compute, pin
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 from xdask_pipelines.placement.local.cluster import Pool, join, start
 from xdask_pipelines.placement.settings import Settings
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.local_pools import LocalPools
 from xdask_pipelines.topology import Topology
 
 REGIONS = """\
@@ -81,7 +81,7 @@ def _be_patient(seconds: float, dask_scheduler: Any = None) -> None:
 
 def test_pools_up_starts_only_what_is_missing_while_others_compute(tmp_path: Path) -> None:
     (tmp_path / "regions.yaml").write_text(REGIONS)
-    pools = Pools(Topology.load(tmp_path / "regions.yaml"))
+    pools = LocalPools(Topology.load(tmp_path / "regions.yaml"))
     try:
         before = pools.up()
         assert before.up

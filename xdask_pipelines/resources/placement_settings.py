@@ -1,0 +1,42 @@
+"""What placement must know of a topology, in figures.
+
+Belongs here: from the topology's words to `placement.settings`. Does not belong here: pools that run (local_pools).
+"""
+
+from __future__ import annotations
+
+from xdask_pipelines.placement.settings import Link, Rates, Settings
+from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology.aws_facts import (
+    KWH_PER_BUSY_VCPU_SECOND,
+    KWH_PER_BYTE_BETWEEN_REGIONS,
+    co2e_kg_per_kwh,
+    usd_per_vcpu_second,
+)
+
+
+def settings_of(topology: Topology) -> Settings:
+    """What placement must know of a topology: links, prices, pools at their largest, factors of energy and CO2e."""
+    pairs = [(a, b) for a in topology.regions for b in topology.regions if a != b]
+    client = topology.client
+    pools = {client.region: Rates(client.threads, co2e_kg_per_kwh=co2e_kg_per_kwh(client.region))}
+    for worker in topology.workers:
+        pool, processes = worker.pool, worker.pool.max_workers * worker.pool.processes
+        pools[worker.region] = Rates(
+            threads=processes * pool.threads,
+            memory_bytes=processes * pool.memory_limit_bytes,
+            process_memory_bytes=pool.memory_limit_bytes,
+            usd_per_thread_second=usd_per_vcpu_second(pool.instance_type),
+            kwh_per_thread_second=KWH_PER_BUSY_VCPU_SECOND,
+            co2e_kg_per_kwh=co2e_kg_per_kwh(worker.region),
+        )
+    return Settings(
+        client_region=topology.client.region,
+        links={
+            f"{a}->{b}": Link(topology.price(a, b), link.rtt_ms / 1e3, link.mbit * 1e6 / 8)
+            for a, b in pairs
+            if (link := topology.link(a, b))
+        },
+        pools=pools,
+        kwh_per_byte=KWH_PER_BYTE_BETWEEN_REGIONS,
+    )
