@@ -133,7 +133,8 @@ def _print_run(done: Mapping[str, Any]) -> None:
     asset, found, evidence = done["asset"], done["metadata"], done["metadata"].get("evidence")
     echo(f"{asset} is stored in {found['store']}" if evidence else f"{asset} is done")
     if "value" in found:
-        echo(f"value                 {found['value']} {found['units']}".rstrip(), bold=True)
+        value = found["value"] if isinstance(found["value"], str) else f"{found['value']:.6g}"  # text: nan, inf
+        echo(f"value                 {value} {found['units']}".rstrip(), bold=True)
     if "picture" in found:
         echo(found["picture"])
     if "area_weighted_mean" in found:
