@@ -8,6 +8,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from xdask_pipelines.assets.datasets import region_tag
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.checks import NAMES
 from xdask_pipelines.topology import Topology
@@ -47,6 +48,40 @@ def test_asset_graph_is_the_one_agreed(topology: Topology) -> None:
         "temperature_difference": ["cmip6_predicted_tas_regridded", "era5_historic_temp_regridded"],
         "model_bias": ["cmip6_reference_tas_regridded", "era5_historic_temp_regridded"],
         "climate_signal": ["cmip6_predicted_tas_regridded", "cmip6_reference_tas_regridded"],
+    }
+
+
+def test_every_asset_has_owner_kind_and_the_regions_of_its_data(topology: Topology) -> None:
+    specs = {s.key.to_user_string(): s for s in build_definitions(topology).resolve_all_asset_specs()}
+    assert all(spec.owners and spec.kinds for spec in specs.values())
+    assert {name: spec.tags["xdask/region"] for name, spec in specs.items()} == {
+        "era5_lustre_us-east-1": "us-east-1",
+        "era5_catalog_us-east-1": "us-east-1",
+        "cmip6_lustre_us-west-2": "us-west-2",
+        "cmip6_catalog_us-west-2": "us-west-2",
+        "published_catalogs": "us-east-1_us-west-2",
+        "results_stores": "eu-west-2_us-east-1_us-west-2",
+        "era5_monthly_mean": "us-east-1",
+        "era5_historic_temp_regridded": "us-east-1_us-west-2",
+        "cmip6_predicted_tas_regridded": "us-west-2",
+        "cmip6_reference_tas_regridded": "us-west-2",
+        "temperature_difference": "us-east-1_us-west-2",
+        "model_bias": "us-east-1_us-west-2",
+        "climate_signal": "us-west-2",
+    }
+
+
+def test_regions_that_do_not_fit_a_tag_are_several() -> None:
+    assert region_tag(()) == {}
+    assert region_tag({"us-west-2", "eu-west-2"}) == {"xdask/region": "eu-west-2_us-west-2"}
+    assert region_tag([f"ap-southeast-{i}" for i in range(9)]) == {"xdask/region": "several"}
+
+
+def test_the_main_job_has_a_name_and_makes_what_has_no_partitions(topology: Topology) -> None:
+    job = build_definitions(topology).resolve_job_def("compare_temperatures")
+    assert {key.to_user_string() for key in job.asset_layer.selected_asset_keys} == {
+        *("era5_historic_temp_regridded", "cmip6_predicted_tas_regridded", "cmip6_reference_tas_regridded"),
+        *("temperature_difference", "model_bias", "climate_signal"),
     }
 
 

@@ -61,6 +61,14 @@ def test_ui_opens_on_the_asset_graph_with_the_history_of_the_demo(ui: Ui, page: 
     assert page.get_by_text("newsletter").count() == 0
 
 
+def test_the_jobs_page_shows_the_runs_of_the_demo(ui: Ui, page: Page, shot: Shot) -> None:
+    page.goto(f"{ui.url}/jobs")
+    for name in ("compare_temperatures", "sync_datasets"):
+        expect(page.get_by_role("link", name=name)).to_be_visible()
+    expect(page.get_by_text(re.compile("ago$"))).to_have_count(2)
+    shot(page, "jobs")
+
+
 def test_two_scenarios_launched_at_once_end_each_with_its_own_evidence(
     ui: Ui, window: BrowserContext, shot: Shot
 ) -> None:

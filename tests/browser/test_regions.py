@@ -84,6 +84,21 @@ def test_page_shows_a_computation_while_it_runs_and_after(
     assert failed == []
 
 
+def test_nothing_is_cut_off_in_a_narrow_window(cluster: Cluster, page: Page, shot: Callable[[Page, str], None]) -> None:
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.goto(cluster.client.dashboard_link.removesuffix("status") + "regions")
+    figures = page.locator(".bk-Figure")
+    expect(figures).to_have_count(6)
+    for text in (EAST, "all Regions"):
+        expect(page.get_by_text(text).first).to_be_visible()
+    shot(page, "regions-narrow")
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    for box in (figure.bounding_box() for figure in figures.all()):
+        assert box is not None
+        assert box["x"] >= 0
+        assert 340 <= box["width"] <= 400 - box["x"]
+
+
 def row(page: Page, name: str) -> Any:
     return page.get_by_role("row").filter(has_text=name)
 

@@ -216,8 +216,11 @@ def test_assets_are_listed_with_their_state(topology: Topology):
     found = {each["asset"]: each for each in json.loads(run("list", "--json").output)}
     assert found["results_stores"]["regions"] == ["us-east-1"]
     assert found["results_stores"]["made"]
+    assert found["results_stores"]["state"] == "made"
     assert found["published_catalogs"]["made"] is None
+    assert found["published_catalogs"]["state"] == "never made"
+    assert found["obs_catalog_us-east-1"]["regions"] == ["us-east-1"]
     assert found["obs_catalog_us-east-1"]["group"] == "datasets"
     lines = run("list").output.splitlines()
-    assert lines[0].split() == ["ASSET", "MADE", "(UTC)", "REGIONS", "DESCRIPTION"]
-    assert any(line.startswith("published_catalogs ") and " never " in line for line in lines)
+    assert lines[0].split() == ["ASSET", "STATE", "MADE", "(UTC)", "REGIONS", "DESCRIPTION"]
+    assert any(line.startswith("published_catalogs ") and " never made " in line for line in lines)

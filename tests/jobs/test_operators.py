@@ -69,6 +69,6 @@ def test_a_plan_tells_what_lies_in_a_bucket_only(project: Project, monkeypatch: 
     topology = project.topology.model_copy(update={"profile": "aws"})
     lustre = SimpleNamespace(imports=True, residency=lambda region, keys: Residency(1, 10, 2, 5_000_000_000))
     (said,) = planning._to_fetch(topology, lambda compute: lustre, [entry])
-    assert said.startswith("5.00 GB of 2 files in us-east-1 are in the bucket only; `xdask lustre warm`")
+    assert said.startswith("5.0 GB of 2 files in us-east-1 are in the bucket only; `xdask lustre warm`")
     folders = SimpleNamespace(imports=False)
     assert not list(planning._to_fetch(project.topology, lambda compute: folders, [entry]))

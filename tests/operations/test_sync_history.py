@@ -213,3 +213,19 @@ def test_a_sync_brings_back_an_entry_that_was_lost_and_says_so(site: Site):
     assert open_catalog(site.topology.catalog_url).resolve(dataset="hours", month="01")
     (again,) = site.sync()
     assert (again["counts"]["added"], again["counts"]["unchanged"]) == (0, 2)
+
+
+def test_a_refused_dry_run_lists_what_it_would_remove(site: Site):
+    paths = [site.month(number) for number in range(1, 13)]
+    site.sync()
+    for path in paths[1:]:
+        path.unlink()
+    (refused,) = site.sync(dry_run=True)
+    assert refused["error"] == "SuspiciousPlan"
+    assert f"`xdask sync hours --accept {refused['plan']}`" in refused["message"]
+    assert [Path(key).parts[2] for key in refused["removed"]] == [f"{number:02}" for number in range(2, 13)]
+    assert refused["counts"]["removed"] == 11
+    (failed,) = site.sync()
+    assert "removed" not in failed
+    (done,) = site.sync(accept=refused["plan"])
+    assert done["counts"]["removed"] == 11

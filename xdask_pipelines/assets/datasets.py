@@ -28,6 +28,7 @@ Event = dg.AssetMaterialization | dg.AssetObservation
 GROUP = "datasets"
 #: Owner of what keeps datasets and results in order.
 OPERATORS = "team:operators"
+REGION_TAG = "xdask/region"
 _LONGEST_TAG = 63  # characters that Dagster takes
 #: Nights are 24 h apart; a sync that began at midnight may take until morning, one missed night is told, two are bad.
 _FRESHNESS = dg.FreshnessPolicy.time_window(warn_window=timedelta(hours=32), fail_window=timedelta(hours=56))
@@ -202,4 +203,4 @@ def _tags(name: str, region: str) -> Mapping[str, str]:
 def region_tag(regions: Collection[str]) -> dict[str, str]:
     """Asset tag that names the Regions whose data an asset is made of."""
     joined = "_".join(sorted(regions))
-    return {"xdask/region": joined if len(joined) <= _LONGEST_TAG else "several"} if regions else {}
+    return {REGION_TAG: joined if len(joined) <= _LONGEST_TAG else "several"} if regions else {}

@@ -68,7 +68,8 @@ def temperature_job() -> Any:
     """The main job by its name: all of it but the months, which are launched as their data come."""
     return dg.define_asset_job(
         JOB,
-        dg.AssetSelection.groups(GROUP) - dg.AssetSelection.assets("era5_monthly_mean"),
+        dg.AssetSelection.assets("temperature_difference", "model_bias", "climate_signal").upstream()
+        & dg.AssetSelection.groups(GROUP) - dg.AssetSelection.assets("era5_monthly_mean"),
         description="Projected minus historic temperature, its bias and its signal, of all months that are materialized.",
     )
 

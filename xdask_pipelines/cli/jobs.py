@@ -133,7 +133,8 @@ def _print_run(done: Mapping[str, Any]) -> None:
     asset, found, evidence = done["asset"], done["metadata"], done["metadata"].get("evidence")
     echo(f"{asset} is stored in {found['store']}" if evidence else f"{asset} is done")
     if "value" in found:
-        echo(f"value                 {found['value']} {found['units']}".rstrip(), bold=True)
+        value = found["value"] if isinstance(found["value"], str) else f"{found['value']:.6g}"  # text: nan, inf
+        echo(f"value                 {value} {found['units']}".rstrip(), bold=True)
     if "picture" in found:
         echo(found["picture"])
     if "area_weighted_mean" in found:
@@ -157,17 +158,17 @@ def _print_run(done: Mapping[str, Any]) -> None:
 @click.command("list")
 @JSON
 def list_assets(as_json: bool) -> None:
-    """List assets: when and in which Regions they were made."""
+    """List assets: their state, when and in which Regions they were made."""
     where = topology_with_catalog()
     from xdask_pipelines.operations.asset_list import listed_assets
 
     found = listed_assets(where)
 
     def show() -> None:
-        rows = [("ASSET", "MADE (UTC)", "REGIONS", "DESCRIPTION")]
+        rows = [("ASSET", "STATE", "MADE (UTC)", "REGIONS", "DESCRIPTION")]
         for each in found:
-            when = each["made"][:16].replace("T", " ") if each["made"] else "never"
-            rows.append((each["asset"], when, ", ".join(each["regions"]) or "-", each["description"]))
+            when = each["made"][:16].replace("T", " ") if each["made"] else "-"
+            rows.append((each["asset"], each["state"], when, ", ".join(each["regions"]) or "-", each["description"]))
         echo("\n".join(columns(rows)))
 
     give(as_json, found, show)

@@ -5,11 +5,16 @@ Belongs here: reading definitions and history. Does not belong here: words for p
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import dagster as dg
+
+from xdask_pipelines.assets.analysis import analysis_named
+from xdask_pipelines.assets.datasets import REGION_TAG
 from xdask_pipelines.build import assemble
-from xdask_pipelines.operations.project import instance
+from xdask_pipelines.operations.project import instance, passed_checks
 from xdask_pipelines.topology import Topology
 
 
@@ -19,7 +24,8 @@ def listed_assets(topology: Topology) -> list[dict[str, Any]]:
     Returns
     -------
     For each asset: ``asset``, ``group``, the first line of its ``description``, when it was last ``made`` (ISO 8601 in UTC,
-    None if never), and the ``regions`` in which its tasks ran then.
+    None if never), its ``state`` (``never made``, ``made``, or ``refused`` if its checks refused what was made), and the
+    ``regions`` in which its tasks ran then; of an asset without tasks of its own, those of its data.
     """
     definitions = assemble(topology).definitions
     found = []
@@ -35,10 +41,22 @@ def listed_assets(topology: Topology) -> list[dict[str, Any]]:
                     "group": asset.group_name,
                     "description": (asset.description or "").strip().split("\n")[0],
                     "made": when,
-                    "regions": sorted(_evidence(values).get("tasks_by_region", {})),
+                    "state": _state(history, asset.key, made is not None),
+                    "regions": sorted(_evidence(values).get("tasks_by_region", ())) or _tagged(asset.tags),
                 }
             )
     return sorted(found, key=lambda each: str(each["asset"]))
+
+
+def _state(history: dg.DagsterInstance, key: dg.AssetKey, made: bool) -> str:
+    name = key.to_user_string()
+    if not made:
+        return "never made"
+    return "made" if analysis_named(name) is None or passed_checks(history, name) else "refused"
+
+
+def _tagged(tags: Mapping[str, str]) -> list[str]:
+    return [region for region in tags.get(REGION_TAG, "").split("_") if region]
 
 
 def _evidence(values: dict[str, Any]) -> dict[str, Any]:

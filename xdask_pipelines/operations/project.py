@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from dagster_shared.error import SerializableErrorInfo
 
 from xdask_pipelines.assets.analysis import analysis_named
@@ -32,6 +33,8 @@ from xdask_pipelines.system.safe_text import from_markdown
 from xdask_pipelines.topology import Topology
 
 _SETTINGS = files("xdask_pipelines.templates") / "dagster.yaml"
+#: Code location of workspace.yaml, as the UI finds a job's runs.
+_IN_UI = "__repository__@xdask_pipelines"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -122,9 +125,9 @@ def run_assets(
             config[definitions.resolve_assets_def(_key(name)).op.name] = {"config": values}
     pools.client()  # nothing is wrong with the request: connect before Dagster records a run
     job = definitions.resolve_job_def(job_name) if job_name else definitions.resolve_implicit_global_asset_job_def()
-    tags = {}
+    tags = {REPOSITORY_LABEL_TAG: _IN_UI} if job_name else {}
     if keys:
-        tags = {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
+        tags |= {"dagster/asset_partition_range_start": keys[0], "dagster/asset_partition_range_end": keys[-1]}
     try:
         result = job.execute_in_process(
             instance=history,

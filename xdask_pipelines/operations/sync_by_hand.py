@@ -142,7 +142,7 @@ def _listed(catalog: Catalog, plan: SyncPlan) -> dict[str, Any]:
         "plan": plan.digest,
         "added": [e.key for e in plan.added],
         "changed": [e.key for e in plan.changed],
-        "removed": [its[identity] for identity in plan.removed],
+        "removed": sorted(its[identity] for identity in plan.removed),
     }
 
 

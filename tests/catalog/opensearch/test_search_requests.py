@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,8 @@ from tests.support.catalog_helpers import era5, stored
 from tests.support.node_requests import another
 from tests.support.proxy import proxied
 from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
+from xdask_pipelines.catalog.opensearch import opensearch_answers, opensearch_head, opensearch_node
 from xdask_pipelines.catalog.opensearch import opensearch_backend as opensearch
-from xdask_pipelines.catalog.opensearch import opensearch_head, opensearch_node
 from xdask_pipelines.catalog.opensearch.opensearch_address import Address
 from xdask_pipelines.errors import CatalogError, StaleWriter
 from xdask_pipelines.placement.local.certificates import make_certificates
@@ -66,6 +67,15 @@ def test_an_address_says_where_and_how() -> None:
 def test_a_node_that_is_not_there_is_told_as_such(quick: None) -> None:
     with pytest.raises(CatalogError, match=r"does not answer .*`xdask opensearch up` starts a node"):
         open_catalog("opensearch+http://127.0.0.1:9/xdask").count()
+
+
+def test_a_node_that_takes_connections_and_never_answers_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(opensearch_answers, "FIRST_ANSWER_SECONDS", 0.2)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        pytest.raises(CatalogError, match=r"does not answer .*Read timed out"),
+    ):
+        open_catalog(f"opensearch+http://127.0.0.1:{silent.getsockname()[1]}/xdask").count()
 
 
 # --- writers that die -------------------------------------------------------------------------------------------

@@ -24,7 +24,24 @@ _HEIGHT = 330
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _PALE = "#d0d0d0"
 _SHORTEST_SECONDS = 60.0
-_CELL = "padding: 3px 18px 3px 0; text-align: right; font-variant-numeric: tabular-nums"
+#: Of the table; in a window too narrow for its columns each Region is a list of names and numbers.
+TABLE_STYLE = """
+table { font-size: 14px; border-spacing: 0 }
+th, td { padding: 3px 18px 3px 0; text-align: right; font-variant-numeric: tabular-nums }
+td:first-child { text-align: left; white-space: nowrap }
+@media (max-width: 800px) {
+  table, tbody { display: block }
+  thead { display: none }
+  tr { display: block; padding-bottom: 12px }
+  td { display: flex; justify-content: space-between; width: 260px; padding: 1px 0 }
+  td:first-child { display: block }
+  td::before { content: attr(data-name) }
+}
+"""
+#: Of the figures: as many side by side as the window has room for, and at most three.
+FIGURES_STYLE = (
+    ":host { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, max(340px, 30%)), 1fr)) }"
+)
 _COLUMNS = (
     "workers",
     "threads",
@@ -49,14 +66,14 @@ def table(pools: Mapping[str, Load], read: Mapping[str, int]) -> str:
     ]
     total = Load(*(sum(column) for column in zip(*(vars(load).values() for load in pools.values()), strict=True)))
     rows.append(("<b>all Regions</b>", _cells(total, sum(read.values()))))
-    head = "".join(f'<th style="{_CELL}">{name}</th>' for name in _COLUMNS)
+    head = "".join(f"<th>{name}</th>" for name in _COLUMNS)
     body = "".join(
-        f'<tr><td style="{_CELL}; text-align: left">{name}</td>'
-        + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
+        f"<tr><td>{name}</td>"
+        + "".join(f'<td data-name="{column}">{cell}</td>' for column, cell in zip(_COLUMNS, cells, strict=True))
         + "</tr>"
         for name, cells in rows
     )
-    return f'<table style="font-size: 14px; border-spacing: 0"><tr><th></th>{head}</tr>{body}</table>'
+    return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 def _square(filled: str) -> str:
@@ -130,7 +147,8 @@ class BacklogBars:
         )
         self.figure.add_tools(HoverTool(tooltips=[("Region", "@region"), ("$name", "@$name{0,0}")]))
         self.figure.add_layout(self.figure.legend[0], "below")
-        self.figure.legend.orientation = "horizontal"
+        self.figure.legend.orientation = "vertical"  # side by side the three are wider than a narrow window
+        self.figure.legend[0].update(padding=0, spacing=0)
         self.figure.legend.border_line_color = None
         self.figure.legend.background_fill_color = None
         self.figure.ygrid.visible = False
@@ -167,7 +185,7 @@ class Across:
         """Draw the sums by ``"src->dst"``, each in the colour of its source."""
         bars = ranked(across)
         total = sum(across.values())
-        self._title.text = f"Bytes across Regions since start: {format_bytes(total) if total else 'none'}"
+        self._title.text = f"Across Regions: {format_bytes(total)}"  # a longer title is cut in a narrow window
         if bars:
             bars["total"] = total
         self._pairs.factors = list(reversed(bars))

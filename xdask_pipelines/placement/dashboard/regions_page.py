@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from bokeh.document import Document
-from bokeh.layouts import grid
+from bokeh.models.layouts import Row
 from bokeh.models.widgets import Div
 from distributed import Scheduler
 from tornado.ioloop import PeriodicCallback
 
-from xdask_pipelines.placement.dashboard.panels import Across, BacklogBars, Lines, table
+from xdask_pipelines.placement.dashboard.panels import FIGURES_STYLE, TABLE_STYLE, Across, BacklogBars, Lines, table
 from xdask_pipelines.placement.dashboard.samples import EVERY_SECONDS, PAGE, Samples
 from xdask_pipelines.placement.dask_internals import dashboards
 from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin
@@ -39,7 +39,7 @@ class Page:
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
-        self._table = Div(sizing_mode="stretch_width", margin=(10, 10, 10, 10))
+        self._table = Div(sizing_mode="stretch_width", margin=(10, 10, 10, 10), stylesheets=[TABLE_STYLE])
         self._lines = (
             Lines("Tasks processing", lambda load: load.processing),
             Lines("Tasks waiting for their pool", lambda load: load.waiting),
@@ -53,10 +53,10 @@ class Page:
     def show(self, document: Document, extra: Mapping[str, Any]) -> None:
         """Lay the panels out in a document, which calls `update` for as long as it is open."""
         processing, waiting, done, threads = (lines.figure for lines in self._lines)
-        rows: list[Any] = [[processing, waiting, done], [self._across.figure, self._backlog.figure, threads]]
+        figures: list[Any] = [processing, waiting, done, self._across.figure, self._backlog.figure, threads]
         document.title = "Dask: Regions"
         document.add_root(self._table)
-        document.add_root(grid(rows, sizing_mode="stretch_width"))
+        document.add_root(Row(children=figures, sizing_mode="stretch_width", stylesheets=[FIGURES_STYLE]))
         dashboards.dress(document, extra)
         dashboards.update_every(document, self, _MILLISECONDS)
 
