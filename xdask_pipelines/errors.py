@@ -34,7 +34,7 @@ class XdaskError(Exception):
 
 
 def _rebuild(kind: type[XdaskError], message: str, details: dict[str, Any]) -> XdaskError:
-    """Make an error anew after it crossed processes: pickle alone would drop the keyword arguments."""
+    """Rebuild an error after it crossed processes: pickle alone would drop the keyword arguments."""
     return kind(message, **details)
 
 

@@ -142,11 +142,11 @@ def _read(device: int, source: int, links: dict[tuple[int, int], Link]) -> None:
 
 
 def _answer(regions: list[str], links: dict[tuple[int, int], Link]) -> bool:
-    """Answer one line: "count", or "cut REGION" and "mend REGION" for a Region that nothing reaches."""
+    """Answer one line: "count", or "cut REGION" and "restore REGION" for a Region that nothing reaches."""
     words = sys.stdin.readline().split()
     if not words:
         return False
-    if words[0] in ("cut", "mend"):
+    if words[0] in ("cut", "restore"):
         chosen = regions.index(words[1])
         for pair, link in links.items():
             if chosen in pair:

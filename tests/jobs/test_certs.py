@@ -46,7 +46,7 @@ def found(pools: LocalPools, about: str = "certs") -> list[tuple[str, str]]:
     done = CliRunner(env={"XDASK_TOPOLOGY": str(pools.topology.root / "regions.yaml")}).invoke(
         main, ["doctor", "--json"]
     )
-    return [(f["state"], f["said"] + f["mend"]) for f in json.loads(done.stdout)["findings"] if f["about"] == about]
+    return [(f["state"], f["said"] + f["remedy"]) for f in json.loads(done.stdout)["findings"] if f["about"] == about]
 
 
 def test_certificates_from_the_first_to_the_last_day(pools: LocalPools) -> None:

@@ -76,7 +76,7 @@ def test_own_data_are_searchable_and_usable(project: Project, monkeypatch: pytes
         (project.topology.root / "analyses" / "my_model_mean.py").unlink(missing_ok=True)
         file.write_text(before)
     found = json.loads(subprocess.run([XDASK, "doctor", "--json"], capture_output=True, text=True, check=False).stdout)
-    assert any("xdask catalog forget my-model" in f["mend"] for f in found["findings"])
+    assert any("xdask catalog forget my-model" in f["remedy"] for f in found["findings"])
     assert "my-model in us-west-2: 1 entry removed" in shell(project, ".venv/bin/xdask catalog forget my-model")
     assert "0 entries" in shell(project, lines[1])
     with pytest.raises(AssertionError, match=r"Take the dataset out of regions\.yaml first"):

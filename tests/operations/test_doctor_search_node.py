@@ -51,7 +51,7 @@ def test_what_is_wrong_with_a_node_is_not_mended_as_a_file_is(tmp_path: Path, mo
     done = CliRunner().invoke(main, ["doctor", "--json"])
     (found,) = (f for f in json.loads(done.stdout)["findings"] if f["about"] == "catalog")
     assert f"{tmp_path}/var/none/ca.pem cannot be read" in found["said"]
-    assert found["mend"].startswith("Do what the message says")
+    assert found["remedy"].startswith("Do what the message says")
 
 
 def test_certificates_of_a_node_are_looked_at(project: Path) -> None:

@@ -153,7 +153,7 @@ def test_ten_seconds_without_a_network_lose_nothing_and_nothing_is_done_again(fo
         network.tell(f"cut {WEST}")
         talk.say("go on")
         sleep(10)
-        network.tell(f"mend {WEST}")
+        network.tell(f"restore {WEST}")
         found = talk.hear()
     assert found.get("value") == 80 * 79 / 2 * 1_000, found
     assert sum(found["tasks_by_region"].values()) == found["planned"]
@@ -169,7 +169,7 @@ def test_two_minutes_without_a_network_are_told_by_name_and_the_rerun_succeeds(f
         assert f"pool-{WEST}" in found["message"]
         assert found["seconds"] < 120
         sleep(max(0.0, 120 - found["seconds"]))
-        network.tell(f"mend {WEST}")
+        network.tell(f"restore {WEST}")
         talk.say("again")
         again = talk.hear()
     assert again.get("value") == 80 * 79 / 2 * 1_000, again

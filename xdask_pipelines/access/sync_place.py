@@ -129,7 +129,7 @@ def sync_place(
         If the mount cannot be listed, or another sync has the lease; nothing is changed then.
     """
     with held(catalog, dataset, region, tell) as lease:
-        _mend(catalog, dataset, region, tell)
+        _repair(catalog, dataset, region, tell)
         place = plan_place(topology, catalog, compute, dataset, region, accept=accept, full=full)
         return commit_place(place, catalog, compute, lustre, lease, accept=accept)
 
@@ -208,7 +208,7 @@ def commit_place(
     )
 
 
-def _mend(catalog: Catalog, dataset: str, region: str, tell: Tell) -> None:
+def _repair(catalog: Catalog, dataset: str, region: str, tell: Tell) -> None:
     """Repair a catalog that lost something of a place; what it lost is found missing by the sync that follows."""
     committed = catalog.manifest(dataset, region)
     if committed.lost_entries:

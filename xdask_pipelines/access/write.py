@@ -256,6 +256,6 @@ def _guarded(path: Path, key: str, action: Callable[[], T]) -> T:
             _owner(path).unlink()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise AccessError(
-            f"The store {key} could not be written: {reason}. What was begun is removed. Free space or mend the "
+            f"The store {key} could not be written: {reason}. What was begun is removed. Free space or fix the "
             f"permissions of {path.parent}, then run again."
         ) from error

@@ -101,7 +101,7 @@ class Entry:
     id: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
-        # Written for speed: a sync makes every entry of a dataset anew, a million of them.
+        # Written for speed: a sync creates every entry of a dataset again, a million of them.
         texts = [self.dataset, self.region, self.layout, self.variable, self.key, self.version, self.part]
         for name, value in zip(("dataset", "region", "layout", "variable", "key"), texts, strict=False):
             if not value or not isinstance(value, str):

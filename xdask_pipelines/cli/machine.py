@@ -158,8 +158,8 @@ def doctor(as_json: bool) -> None:
     def show() -> None:
         for f in found:
             echo(f"{f.state:8} {f.about:9} {f.said}", fg={"ok": None, "note": "yellow", "problem": "red"}[f.state])
-            if f.mend:
-                echo(f"{'':18} {f.mend}")
+            if f.remedy:
+                echo(f"{'':18} {f.remedy}")
         echo(counted(len(problems), "problem") if problems else "nothing blocks")
 
     give(as_json, {"ok": not problems, "findings": [asdict(f) for f in found]}, show)

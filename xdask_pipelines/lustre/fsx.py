@@ -145,14 +145,14 @@ class FsxLustre:
             how_many = "No file system" if not fitting else f"{len(fitting)} file systems"
             raise XdaskError(
                 f"{how_many} in {region} link{'s' if not fitting else ''} {source} at /{mount.path}; exactly one must. "
-                f"There are: {links or 'none'}. Mend source or mount in regions.yaml, or the association"
+                f"There are: {links or 'none'}. Fix source or mount in regions.yaml, or the association"
             )
         (found,) = fitting
         if found["Lifecycle"] not in ("AVAILABLE", "UPDATING"):
             why = found.get("FailureDetails", {}).get("Message", "no reason is given")
             raise XdaskError(
                 f"The link {found['AssociationId']} of {source} in {region} is {found['Lifecycle']} ({why}). Wait until it "
-                "is AVAILABLE, or mend it, then sync again"
+                "is AVAILABLE, or fix it, then sync again"
             )
         return found
 
@@ -233,7 +233,7 @@ def _report(mount: Mount, task: Mapping[str, Any]) -> ImportReport:
     detail += f"; its report is {lies}/task-{task['TaskId']}/failures.csv" if lies and failed else ""
     if state == "CANCELED" or (state == "FAILED" and not (failed and failed < total)):
         raise XdaskError(
-            f"The import of {mount.source} in {mount.region} ended as {state} ({detail}); the catalog was not changed. Mend "
+            f"The import of {mount.source} in {mount.region} ended as {state} ({detail}); the catalog was not changed. Fix "
             "the cause, then sync again"
         )
     return ImportReport(mount.region, mount.path, state, total, failed, detail)

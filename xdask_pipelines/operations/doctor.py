@@ -1,4 +1,4 @@
-"""What is wrong on this machine, and how to mend it.
+"""What is wrong on this machine, and how to fix it.
 
 Belongs here: looking, without changing anything. Does not belong here: mending, printing (cli).
 """
@@ -32,12 +32,12 @@ _FREE_BYTES = 1_000_000_000
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at: a problem blocks work, a note does not; both say how to mend it."""
+    """One thing looked at: a problem blocks work, a note does not; both say how to fix it."""
 
     about: str
     state: Literal["ok", "note", "problem"]
     said: str
-    mend: str = ""
+    remedy: str = ""
 
 
 def examine() -> list[Finding]:
@@ -46,7 +46,7 @@ def examine() -> list[Finding]:
     try:
         topology = find_topology()
     except TopologyError as error:
-        return [*found, Finding("topology", "problem", str(error), "Mend the file; the rest is looked at then.")]
+        return [*found, Finding("topology", "problem", str(error), "Fix the file; the rest is looked at then.")]
     where = ", ".join(f"{r} (pool)" for r in topology.worker_regions)
     found.append(
         Finding("topology", "ok", f"{topology.root / 'regions.yaml'}: {topology.client.region} (client), {where}")
@@ -66,7 +66,7 @@ def _careful(look: Callable[[Topology], Iterable[Finding]], topology: Topology) 
             about, "note", "not looked at: the catalog cannot be read", "Fix the catalog first, as said above."
         )
     except Exception as error:
-        yield Finding(about, "problem", f"{type(error).__name__}: {error}", "Mend what the message names.")
+        yield Finding(about, "problem", f"{type(error).__name__}: {error}", "Fix what the message names.")
 
 
 # ---- what is installed ------------------------------------------------------------------------------------------
@@ -82,8 +82,8 @@ def _versions() -> Iterator[Finding]:
     if _version("dask") != _version("distributed"):
         wrong.append("dask and distributed differ: they belong together")
     if wrong:
-        mend = "`pip install --require-hashes -r requirements.lock`, or in a clone `make clean` and `make demo`."
-        yield Finding("versions", "problem", "; ".join(wrong), mend)
+        remedy = "`pip install --require-hashes -r requirements.lock`, or in a clone `make clean` and `make demo`."
+        yield Finding("versions", "problem", "; ".join(wrong), remedy)
     else:
         yield Finding("versions", "ok", said)
 
@@ -130,8 +130,8 @@ def _mount(folder: Path, region: str, dataset: Dataset) -> Finding:
     try:
         inside = any(os.scandir(mount))
     except OSError as error:
-        mend = f"Put the files of {dataset.name} there, or take the dataset out of regions.yaml."
-        return Finding("folders", "problem", f"{mount} ({dataset.name} in {region}): {error.strerror}", mend)
+        remedy = f"Put the files of {dataset.name} there, or take the dataset out of regions.yaml."
+        return Finding("folders", "problem", f"{mount} ({dataset.name} in {region}): {error.strerror}", remedy)
     if not inside:
         return Finding("folders", "note", f"{mount} ({dataset.name} in {region}) is empty", "Put its files there.")
     return Finding("folders", "ok", f"{mount} ({dataset.name} in {region})")
@@ -162,13 +162,13 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
                 committed = catalog.manifest(name, region)
                 entries = catalog.count(dataset=name, region=region) if committed.generation else 0
             except CatalogError as error:
-                mend = (
+                remedy = (
                     "Run `xdask sync --full`, which repairs a damaged file. If that fails, move the file away and run "
-                    "`xdask sync`: the catalog is made anew from the folders, without results."
+                    "`xdask sync`: the catalog is rebuilt from the folders, without results."
                     if topology.catalog_url.startswith("sqlite:")
                     else "Do what the message says; all else that needs the catalog fails until then."
                 )
-                yield Finding("catalog", "problem", str(error), mend)
+                yield Finding("catalog", "problem", str(error), remedy)
                 return
             if not committed.generation:
                 yield Finding("catalog", "note", f"{about}: never synced", f"{sync}.")
@@ -263,15 +263,17 @@ def _certificates(topology: Topology) -> Iterator[Finding]:
     folder = topology.certificates
     if not tls.has_certificates(folder):
         said = "none: the pools speak plain TCP on this machine, so that each of its users can run code as you through them"
-        mend = f"Where others use this machine: `{tls.MEND}`, then restart the pools (`xdask pools down`, `xdask pools up`)."
-        yield Finding("certs", "note", said, mend)
+        remedy = (
+            f"If others use this machine: `{tls.CERTS}`, then restart the pools (`xdask pools down`, `xdask pools up`)."
+        )
+        yield Finding("certs", "note", said, remedy)
         return
     yield from _validity(
-        "certs", folder, f"`{tls.MEND}`, then restart the pools: `xdask pools down`, `xdask pools up`."
+        "certs", folder, f"`{tls.CERTS}`, then restart the pools: `xdask pools down`, `xdask pools up`."
     )
 
 
-def _validity(about: str, folder: Path, mend: str) -> Iterator[Finding]:
+def _validity(about: str, folder: Path, remedy: str) -> Iterator[Finding]:
     """Whether a folder's certificates are valid, and its keys private."""
     from xdask_pipelines.placement.local.certificates import AUTHORITY_KEY, expires_soon, expiry
     from xdask_pipelines.placement.local.tls import NODE_KEY
@@ -279,12 +281,12 @@ def _validity(about: str, folder: Path, mend: str) -> Iterator[Finding]:
     until = expiry(folder)
     for key in (folder / NODE_KEY, folder / AUTHORITY_KEY):
         if key.exists() and key.stat().st_mode & 0o077:
-            yield Finding(about, "problem", f"{key} can be read by other users", mend)
+            yield Finding(about, "problem", f"{key} can be read by other users", remedy)
     said = f"{folder}: valid until {until:%Y-%m-%d %H:%M} UTC"
     if until <= datetime.now(UTC):
-        yield Finding(about, "problem", f"{folder}: expired on {until:%Y-%m-%d %H:%M} UTC", mend)
+        yield Finding(about, "problem", f"{folder}: expired on {until:%Y-%m-%d %H:%M} UTC", remedy)
     elif expires_soon(until):
-        yield Finding(about, "note", said, mend)
+        yield Finding(about, "note", said, remedy)
     else:
         yield Finding(about, "ok", said)
 
@@ -293,14 +295,14 @@ def _pools(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.operations.ui import running_ui
     from xdask_pipelines.placement.client.compute import refuse_query_planning
     from xdask_pipelines.placement.local import tls
-    from xdask_pipelines.resources.pools import MEND, pools_of
+    from xdask_pipelines.resources.pools import START, pools_of
 
     refuse_query_planning()
     pools = pools_of(topology)
     try:
         status = pools.status()
     except PlacementError as error:  # answers, but is of another version or does not place
-        yield Finding("pools", "problem", str(error), f"`xdask pools down`, then `{MEND}`.")
+        yield Finding("pools", "problem", str(error), f"`xdask pools down`, then `{START}`.")
         return
     if status.up:
         workers = ", ".join(f"{region} {n}" for region, n in sorted(status.workers.items()))
@@ -309,13 +311,13 @@ def _pools(topology: Topology) -> Iterator[Finding]:
             said = (
                 "the pools run without the certificates, which are newer: each user of this machine can run code as you"
             )
-            yield Finding("pools", "note", said, f"`xdask pools down`, then `{MEND}`.")
+            yield Finding("pools", "note", said, f"`xdask pools down`, then `{START}`.")
         return
     needed = running_ui(topology) is not None
     for problem in status.problems:
         blocks = pools.started or needed
-        mend = f"`{MEND}`" + ("." if blocks else "; `xdask demo` and `xdask ui` do it by themselves.")
-        yield Finding("pools", "problem" if blocks else "note", problem, mend)
+        remedy = f"`{START}`" + ("." if blocks else "; `xdask demo` and `xdask ui` do it by themselves.")
+        yield Finding("pools", "problem" if blocks else "note", problem, remedy)
 
 
 def _port(topology: Topology) -> Iterator[Finding]:

@@ -43,7 +43,7 @@ def export_to_stac(
     folder
         Is made, or replaced if it is such an export.
     query
-        As `Catalog.search` takes it. Results are left out: each run makes them anew.
+        As `Catalog.search` takes it. Results are left out: each run computes them again.
     tell
         Is told of progress.
 

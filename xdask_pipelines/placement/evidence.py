@@ -66,7 +66,7 @@ class Evidence:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Evidence:
-        """Make evidence anew from `as_dict`."""
+        """Rebuild evidence from `as_dict`."""
         return cls(**values)
 
     @classmethod

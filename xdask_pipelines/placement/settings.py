@@ -90,7 +90,7 @@ class Settings:
     scale_up_seconds
         Where an empty pool is scaled up once tasks wait for it: how long they wait instead, which is what its first
         instance needs to start, and some more (an instance takes two to four minutes). None where it is not.
-    mend
+    start_command
         Command that starts the pools.
     owner
         Id of the process with which scheduler and pools end, however it ends; None if they stand by themselves.
@@ -104,7 +104,7 @@ class Settings:
     kwh_per_byte: float = 0.0
     one_machine: bool = False
     empty_pool_seconds: float = EMPTY_POOL_SECONDS
-    mend: str = "xdask pools up"
+    start_command: str = "xdask pools up"
     owner: int | None = None
     scale_up_seconds: float | None = None
     worker_ttl_seconds: float = WORKER_TTL_SECONDS
@@ -120,7 +120,7 @@ class Settings:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Settings:
-        """Make settings anew from what `dataclasses.asdict` gave."""
+        """Rebuild settings from the result of `dataclasses.asdict`."""
         links = {pair: Link(**link) for pair, link in values.get("links", {}).items()}
         pools = {region: Rates(**rates) for region, rates in values.get("pools", {}).items()}
         return cls(**{**values, "links": links, "pools": pools})

@@ -15,14 +15,14 @@ from xdask_pipelines.placement.dask_internals import connections
 #: Compared besides what Dask itself compares: Python, Dask, its transport, NumPy, pandas.
 PACKAGES = ("xarray", "zarr", "xdask_pipelines")
 #: What helps where versions differ.
-MEND = "Use one image or one environment for all, and restart the pools: `xdask pools down`, `xdask pools up`."
+SAME_VERSIONS = "Use one image or one environment for all, and restart the pools: `xdask pools down`, `xdask pools up`."
 
 
 def refuse_different_versions(client: Client) -> None:
     """Raise `PlacementError` if client and scheduler differ. Workers that differ are refused when they join."""
     found = connections.scheduler_versions(client, PACKAGES)
     if problem := version_problem("this client", own_versions(), found):
-        raise PlacementError(f"Versions differ: {problem}. {MEND}")
+        raise PlacementError(f"Versions differ: {problem}. {SAME_VERSIONS}")
 
 
 def own_versions() -> dict[str, str | None]:

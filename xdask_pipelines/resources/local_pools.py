@@ -26,7 +26,7 @@ from xdask_pipelines.placement.local import tls
 from xdask_pipelines.placement.local.cluster import Pool, Processes, join, start
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.resources.placement_settings import settings_of
-from xdask_pipelines.resources.pools import MEND, Status, Tell
+from xdask_pipelines.resources.pools import START, Status, Tell
 from xdask_pipelines.resources.var import writable
 from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.processes import is_alive, stop_processes
@@ -58,7 +58,7 @@ class LocalPools:
     # ---- up and down ------------------------------------------------------------------------------------------
 
     def up(self, tell: Tell = lambda line: None) -> Status:
-        """Start what is not running, beside what is; start all anew if the scheduler is gone or a Region is new.
+        """Start what is not running, beside what is; start all again if the scheduler is gone or a Region is new.
 
         Raises
         ------
@@ -71,7 +71,7 @@ class LocalPools:
         if now.up:
             tell(f"the pools are up already, scheduler at {now.address}")
         if now.address and self.made_certificates() and not now.address.startswith("tls:"):
-            tell(f"they use no certificates, which were made since: `xdask pools down`, then `{MEND}`")
+            tell(f"they use no certificates, which were made since: `xdask pools down`, then `{START}`")
         if now.up:
             return now
         running = self._running() if now.address else None
@@ -122,21 +122,21 @@ class LocalPools:
         """Which processes live and which pools can take tasks."""
         running = self._running()
         if running is None:
-            return Status("", "", {}, (f"The pools are not running. Start them with `{MEND}`.",))
+            return Status("", "", {}, (f"The pools are not running. Start them with `{START}`.",))
         dead = [name for name, pid in running.pids.items() if not self._is_ours(pid)]
         if "scheduler" in dead:
-            return Status("", "", {}, (f"The scheduler is gone. Start the pools again with `{MEND}`.",))
+            return Status("", "", {}, (f"The scheduler is gone. Start the pools again with `{START}`.",))
         try:
             with running.connect(_CONNECT_SECONDS) as client:
                 workers = dict(check_scheduler(client)["pools"])
         except OSError as error:
             problem = (
-                f"The scheduler at {running.address} does not answer ({error}). `xdask pools down`, then `{MEND}`."
+                f"The scheduler at {running.address} does not answer ({error}). `xdask pools down`, then `{START}`."
             )
             return Status("", "", {}, (problem,))
         empty = [pool.region for pool in self._pools() if not workers.get(pool.region)]
         problems = tuple(
-            f"The pool of {r} has no worker. `{MEND}` starts it and leaves the others; its log is {self.folder / r}.log."
+            f"The pool of {r} has no worker. `{START}` starts it and leaves the others; its log is {self.folder / r}.log."
             for r in empty
         )
         return Status(running.address, running.dashboard, workers, problems)
@@ -196,7 +196,7 @@ class LocalPools:
             )
             for pool in self._pools()
         }
-        return replace(known, pools={**known.pools, **here}, one_machine=True, mend=MEND)
+        return replace(known, pools={**known.pools, **here}, one_machine=True, start_command=START)
 
     # ---- computing --------------------------------------------------------------------------------------------
 
@@ -215,13 +215,13 @@ class LocalPools:
             return self._client
         running, absent = self._running(), PlacementError if self._client is None else LostComputation
         if running is None:
-            raise absent(f"The pools are not running. Start them with `{MEND}`, then run again.")
+            raise absent(f"The pools are not running. Start them with `{START}`, then run again.")
         try:
             self._client = running.connect(_CONNECT_SECONDS)
         except OSError as error:
             raise absent(
-                f"The scheduler at {running.address} does not answer. Restart the pools: `xdask pools down`, then `{MEND}`; "
-                "then run again."
+                f"The scheduler at {running.address} does not answer. Restart the pools: `xdask pools down`, then "
+                f"`{START}`; then run again."
             ) from error
         return self._client
 

@@ -18,7 +18,7 @@ from xdask_pipelines.placement.client.compute import Progress
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.topology import Topology
 
-MEND = "xdask pools up"
+START = "xdask pools up"
 Tell = Callable[[str], None]
 
 

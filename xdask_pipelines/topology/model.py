@@ -51,7 +51,7 @@ class Topology(Stanza):
         Raises
         ------
         TopologyError
-            Names file, line and key of everything that is wrong, and how to mend it.
+            Names file, line and key of everything that is wrong, and how to fix it.
         """
         topology = load_model(path, cls)
         topology._root = Path(path).resolve().parent
@@ -100,7 +100,7 @@ class Topology(Stanza):
             if worker.pool.min_workers > worker.pool.max_workers:
                 yield (
                     ("workers", i, "pool", "min_workers"),
-                    f"{worker.pool.min_workers} is more than max_workers, {worker.pool.max_workers}; mend one of them",
+                    f"{worker.pool.min_workers} is more than max_workers, {worker.pool.max_workers}; fix one of them",
                 )
             seen.append((f"workers[{i}]", worker.region, worker.cidr))
 
@@ -130,7 +130,7 @@ class Topology(Stanza):
                     yield (
                         (*at, "layout"),
                         f"{dataset.name} has layout {dataset.layout} here and {layout} in {where}; a dataset has "
-                        f"one layout: mend it or rename the dataset",
+                        f"one layout: fix it or rename the dataset",
                     )
                 first = stanzas.setdefault(dataset.name, dataset)
                 for key in ("excerpt", "license", "attribution"):

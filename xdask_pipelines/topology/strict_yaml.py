@@ -55,11 +55,11 @@ def load_model(path: str | Path, model: type[Model]) -> Model:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 1
-        raise TopologyError(f"{path}:{line}: is not YAML: {error.problem}; mend the text there") from error
+        raise TopologyError(f"{path}:{line}: is not YAML: {error.problem}; fix the text there") from error
     except ValidationError as error:
         problems = list(_problems(error, model))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise TopologyError(f"{path}: is not YAML: {error}; mend the text") from error
+        raise TopologyError(f"{path}: is not YAML: {error}; fix the text") from error
     lines = sorted((_line(node, location), _dotted(location), message) for location, message in problems)
     raise TopologyError("\n".join(f"{path}:{line}: {key}: {message}" for line, key, message in lines))
 

@@ -133,7 +133,7 @@ def test_an_open_bucket_is_listed_without_credentials_and_a_closed_one_is_refuse
 
 def test_a_bucket_that_is_not_there_is_told(bucket: Make):
     bucket("")
-    with pytest.raises(CatalogError, match=r"nothing was changed\. Mend `source` in regions.yaml"):
+    with pytest.raises(CatalogError, match=r"nothing was changed\. Fix `source` in regions.yaml"):
         listed("s3://there-is-no-such-bucket-here")
 
 

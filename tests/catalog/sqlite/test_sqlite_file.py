@@ -65,7 +65,7 @@ def test_a_full_disk_stops_the_commit_with_words_and_nothing_half_written(catalo
     file = catalog.backend.file  # type: ignore[attr-defined]
     db = file._connection("rwc")
     db.execute(f"PRAGMA max_page_count = {db.execute('PRAGMA page_count').fetchone()[0] + 2}")
-    with pytest.raises(CatalogError, match=r"cannot be written: .*full; nothing was changed\. To mend: make room"):
+    with pytest.raises(CatalogError, match=r"cannot be written: .*full; nothing was changed\. To fix it: make room"):
         catalog.commit(Change([era5("2011-02", key=f"k/{i}") for i in range(500)]))
     assert catalog.count() == 1
     db.execute("PRAGMA max_page_count = 1000000")

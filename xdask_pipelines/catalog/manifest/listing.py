@@ -37,7 +37,7 @@ class StoredObject:
 def list_folder(root: str | Path, mount: str, known: Mapping[str, StoredObject]) -> list[StoredObject]:
     """Objects of the folder ``root/mount``, sorted by key; to be run where the folder is mounted.
 
-    The ETag is the blake2b-128 digest of the content in hex, computed anew only where size or time of modification
+    The ETag is the blake2b-128 digest of the content in hex, computed again only where size or time of modification
     differ from ``known``. The mount itself may be a link; below it, links to files inside the mount are
     followed, and all other links are reported as problems. A file that vanishes meanwhile is left out.
 
@@ -100,7 +100,7 @@ def _object(
             return StoredObject(key, 0, "", 0, "it is a link to nothing; put the file itself here")
         return None
     except OSError as error:
-        return StoredObject(key, 0, "", 0, f"it cannot be read ({error.strerror}); mend it and sync again")
+        return StoredObject(key, 0, "", 0, f"it cannot be read ({error.strerror}); fix it and sync again")
     if (after.st_size, after.st_mtime_ns) != (size, modified):
         return StoredObject(key, 0, "", 0, "it was written to while it was read; sync again when it is complete")
     return StoredObject(key, size, etag, modified)

@@ -284,7 +284,7 @@ class HeadDocument:
             raise CatalogError(
                 f"The catalog at {self._node.address} has lost its head, the index {self._index}, without which nobody "
                 f"knows what is true. Restore it from a snapshot; or delete {', '.join(kept)} too and run xdask sync, "
-                f"which makes the catalog anew from the data"
+                f"which rebuilds the catalog from the data"
             )
 
     def _write(self, head: Head, at: tuple[int, int] | None) -> None:

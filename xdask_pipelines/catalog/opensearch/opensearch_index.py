@@ -262,4 +262,4 @@ def _again(one: OutgoingDocument, answer: Mapping[str, Any]) -> bool:
     if status == 409:
         raise StaleWriter("A newer commit wrote the same documents. Start again from the current catalog")
     reason = answer.get("error", {}).get("reason", status)
-    raise CatalogError(f"The catalog refuses {one.title}: {reason}. Nothing was written; mend that entry and try again")
+    raise CatalogError(f"The catalog refuses {one.title}: {reason}. Nothing was written; fix that entry and try again")

@@ -79,7 +79,7 @@ class Node:
                 raise LostIndex(
                     f"The catalog at {self.address} has lost an index: {_reason(error)}. Restore it from a snapshot; or "
                     f"delete all indices of the catalog, which begin with {self.address.name}-, and run xdask sync, which "
-                    f"makes it anew from the data"
+                    f"rebuilds it from the data"
                 ) from error
             except OpenSearchException as error:
                 if isinstance(error, TransportError) and error.status_code == 409:

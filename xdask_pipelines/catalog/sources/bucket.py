@@ -160,7 +160,7 @@ def _code(error: Exception) -> str:
 def _advice(error: Exception, mount: Mount) -> str:
     code = _code(error)
     if code in ("404", "NoSuchBucket"):
-        return "Mend `source` in regions.yaml"
+        return "Fix `source` in regions.yaml"
     if code in ("403", "AccessDenied", "Forbidden") or type(error).__name__ == "NoCredentialsError":
         open_data = "" if mount.anonymous else ", or write `anonymous: true` for an open-data bucket"
         return f"Give the workers' role s3:ListBucket and s3:GetObject on it{open_data}"

@@ -76,7 +76,7 @@ def _newest_manifest(client: Any, mount: Mount, name: str, folder: str) -> dict[
     if manifest.get("sourceBucket") != mount.bucket:
         raise CatalogError(
             f"{mount.inventory} is an inventory of {manifest.get('sourceBucket')!r}, not of {mount.bucket!r}; nothing was "
-            "changed. Mend `inventory` in regions.yaml"
+            "changed. Fix `inventory` in regions.yaml"
         )
     return manifest
 

@@ -21,7 +21,7 @@ from xdask_pipelines.errors import CatalogError
 _BUSY_SECONDS = 60.0
 _DAMAGED = (
     "run `xdask sync --full`, which repairs what it can; if it cannot, restore the file from a backup, or move it away and "
-    "run xdask sync, which makes the catalog of all but results anew from the data"
+    "run xdask sync, which rebuilds the catalog from the data, without results"
 )
 _REMOTE = (
     "nfs",
@@ -129,7 +129,7 @@ class SqliteFile:
         if version or tables:
             raise CatalogError(
                 f"{self._path} is not a catalog of this version (schema {version}, expected {SCHEMA_VERSION}); move it "
-                f"away and run xdask sync, which makes it anew from the data"
+                f"away and run xdask sync, which rebuilds it from the data"
             )
         return False
 
@@ -156,11 +156,11 @@ class SqliteFile:
             else:
                 hint = _DAMAGED
             raise CatalogError(
-                f"The catalog {self._path} cannot be {done}: {reason}; nothing was changed. To mend: {hint}"
+                f"The catalog {self._path} cannot be {done}: {reason}; nothing was changed. To fix it: {hint}"
             ) from error
         except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of SQLite's own words for damage
             raise CatalogError(
-                f"The catalog {self._path} cannot be {done}: {error}; nothing was changed. To mend: {_DAMAGED}"
+                f"The catalog {self._path} cannot be {done}: {error}; nothing was changed. To fix it: {_DAMAGED}"
             ) from error
         except OSError as error:
             raise CatalogError(f"The catalog {self._path} cannot be {done}: {error}") from error

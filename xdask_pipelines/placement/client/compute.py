@@ -171,7 +171,7 @@ def check_scheduler(client: Client) -> dict[str, Any]:
     if client.status != "running" or client.scheduler is None:
         raise LostComputation(
             "The client is not connected: it was closed, or its scheduler is gone. Start the pools if they are down "
-            "(`xdask pools up`), connect anew, and run again."
+            "(`xdask pools up`), connect again, and run again."
         )
     address = client.scheduler.address
     try:

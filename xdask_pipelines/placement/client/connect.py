@@ -87,7 +87,7 @@ def _folder(certificates: str | os.PathLike[str]) -> Path:
         folder = Path(certificates).expanduser()
     except (TypeError, RuntimeError) as error:  # no path, or the home folder of a user who does not exist
         raise PlacementError(
-            f"{certificates!r} is not a folder of certificates ({error}). Name the folder that `{tls.MEND}` filled, or "
+            f"{certificates!r} is not a folder of certificates ({error}). Name the folder that `{tls.CERTS}` filled, or "
             "a copy, such as 'var/certs'."
         ) from error
     names = (tls.AUTHORITY, tls.NODE, tls.NODE_KEY)
@@ -98,7 +98,7 @@ def _folder(certificates: str | os.PathLike[str]) -> Path:
         )
         raise PlacementError(
             f"The certificates cannot be used: the folder {folder.resolve()} {lacks}. Name the folder that "
-            f"`{tls.MEND}` filled (var/certs), or a copy of it; or make them with `{tls.MEND}`, and {_RESTART}."
+            f"`{tls.CERTS}` filled (var/certs), or a copy of it; or make them with `{tls.CERTS}`, and {_RESTART}."
         )
     return folder
 
@@ -129,7 +129,7 @@ def _context(security: Security, certificates: Path | None) -> ssl.SSLContext | 
     except OSError as error:  # of ssl too
         where = f"in {certificates}" if certificates else "that Dask's configuration names"
         raise PlacementError(
-            f"The certificates {where} cannot be used: {error}. Make them with `{tls.MEND}`, and {_RESTART}."
+            f"The certificates {where} cannot be used: {error}. Make them with `{tls.CERTS}`, and {_RESTART}."
         ) from error
     return context
 
@@ -162,7 +162,7 @@ def _problem(address: str, certificates: Path | None, security: Security) -> str
                 _refuse_expired(certificates)
             return (
                 f"A certificate of the scheduler at {address}, or of this process, has expired. Renew it with "
-                f"`{tls.MEND}`, and {_RESTART}."
+                f"`{tls.CERTS}`, and {_RESTART}."
             )
         own = f"those in {certificates}" if certificates else "those that Dask's configuration names"
         return (

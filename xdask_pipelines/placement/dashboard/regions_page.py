@@ -61,7 +61,7 @@ class Page:
         dashboards.update_every(document, self, _MILLISECONDS)
 
     def update(self) -> None:
-        """Draw anew."""
+        """Draw again."""
         now, totals = self._samples.now(), self._samples.totals
         self._table.text = table(now.pools, totals.read)
         for lines in self._lines:

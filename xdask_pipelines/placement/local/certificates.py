@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from xdask_pipelines.errors import PlacementError, XdaskError
-from xdask_pipelines.placement.local.tls import AUTHORITY, MEND, NODE, NODE_KEY
+from xdask_pipelines.placement.local.tls import AUTHORITY, CERTS, NODE, NODE_KEY
 from xdask_pipelines.system.files import write_atomically
 
 #: Signs new certificates; processes never read it, and it may be kept elsewhere.
@@ -105,7 +105,7 @@ def expiry(folder: Path) -> datetime:
     """
     found = [_certificate(folder / name) for name in (AUTHORITY, NODE)]
     if None in found:
-        raise PlacementError(f"There are no certificates in {folder}. Make them with `{MEND}`.")
+        raise PlacementError(f"There are no certificates in {folder}. Make them with `{CERTS}`.")
     return _until(*(c for c in found if c))
 
 
@@ -114,7 +114,7 @@ def refuse_expired(folder: Path, now: datetime | None = None) -> None:
     until = expiry(folder)
     if until <= (now or datetime.now(UTC)):
         raise PlacementError(
-            f"The certificates in {folder} expired on {until:%Y-%m-%d %H:%M} UTC. Renew them with `{MEND}`, and restart "
+            f"The certificates in {folder} expired on {until:%Y-%m-%d %H:%M} UTC. Renew them with `{CERTS}`, and restart "
             "the pools: `xdask pools down`, `xdask pools up`."
         )
 
@@ -135,12 +135,12 @@ def _authority(
     if found and key is None:
         raise XdaskError(
             f"The key that signs certificates, {folder / AUTHORITY_KEY}, is not there. Put it back, or remove {folder} and "
-            f"run `{MEND}` for new ones; all machines need those then."
+            f"run `{CERTS}` for new ones; all machines need those then."
         )
     if found and key and key.public_key() != found.public_key():
         raise XdaskError(
             f"{AUTHORITY} and {AUTHORITY_KEY} in {folder} do not belong together. Put the right ones back, or remove the "
-            f"folder and run `{MEND}` for new ones; all machines need those then."
+            f"folder and run `{CERTS}` for new ones; all machines need those then."
         )
     if key is None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -252,7 +252,7 @@ def _key(path: Path) -> ec.EllipticCurvePrivateKey | None:
 
 def _unreadable(path: Path) -> PlacementError:
     return PlacementError(
-        f"{path} is not what `{MEND}` made. Put the right file back, or remove {path.parent} and run `{MEND}` for new "
+        f"{path} is not what `{CERTS}` made. Put the right file back, or remove {path.parent} and run `{CERTS}` for new "
         "certificates; all machines need those then."
     )
 

@@ -11,7 +11,7 @@ from distributed import Security
 
 AUTHORITY, NODE, NODE_KEY = "ca.pem", "node.pem", "node-key.pem"
 #: Command that makes and renews certificates.
-MEND = "xdask certs"
+CERTS = "xdask certs"
 _ROLES = ("scheduler", "worker", "client")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from distributed import Scheduler
 
 from xdask_pipelines.placement.dask_internals.scheduler_requests import ask_worker, handle
-from xdask_pipelines.placement.versions import MEND, own_versions, version_problem
+from xdask_pipelines.placement.versions import SAME_VERSIONS, own_versions, version_problem
 from xdask_pipelines.placement.worker.introduction import FOLDERS, INTRODUCTION, introduction_in
 from xdask_pipelines.topology.names import POOL_PREFIX
 
@@ -57,7 +57,7 @@ def _unfit(about: dict[str, Any], versions: dict[str, str | None], remedy: str) 
             "xdask_pipelines.placement.preload`."
         )
     if problem := version_problem(f"the worker at {address}", said["versions"], versions):
-        return f"Versions differ: {problem}. {MEND}"
+        return f"Versions differ: {problem}. {SAME_VERSIONS}"
     if len(pools := sorted(_pools(about["resources"]))) > 1:
         return (
             f"The worker at {address} names {len(pools)} pools ({', '.join(pools)}), and its folders can be those of one "

@@ -24,7 +24,7 @@ class EmptyPools:
     ----------
     seconds
         How long tasks wait.
-    mend
+    start_command
         Command that starts the pools, for the message.
     scale_up_seconds
         How long they wait instead where an empty pool is scaled up; None where it is not.
@@ -33,12 +33,12 @@ class EmptyPools:
     """
 
     def __init__(
-        self, seconds: float, mend: str, scale_up_seconds: float | None, regions: Collection[str] = ()
+        self, seconds: float, start_command: str, scale_up_seconds: float | None, regions: Collection[str] = ()
     ) -> None:
         self._regions = sorted(regions)
         self.seconds = seconds if scale_up_seconds is None else scale_up_seconds
         self._why = "" if scale_up_seconds is None else " It should have been scaled up, and was not in that time."
-        self._mend = mend
+        self._start_command = start_command
         self._since: dict[str, float] = {}
 
     def look(self, scheduler: Scheduler, pool_of_wait: Callable[[TaskState], str | None]) -> None:
@@ -71,4 +71,4 @@ class EmptyPools:
     def _remedy(self, region: str) -> str:
         if self._regions and region not in self._regions:
             return f" No such Region is set up, there are {', '.join(self._regions)}: name one of them, or add it"
-        return f"{self._why} Start it with `{self._mend}`"
+        return f"{self._why} Start it with `{self._start_command}`"

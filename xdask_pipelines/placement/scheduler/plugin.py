@@ -98,7 +98,9 @@ class PlacementPlugin(SchedulerPlugin):
         self.settings = settings
         self.client_region = settings.client_region
         pooled = settings.pools.keys() - (set() if settings.client_pool else {settings.client_region})
-        self.empty_pools = EmptyPools(settings.empty_pool_seconds, settings.mend, settings.scale_up_seconds, pooled)
+        self.empty_pools = EmptyPools(
+            settings.empty_pool_seconds, settings.start_command, settings.scale_up_seconds, pooled
+        )
         self.ledger = Ledger(settings, self._region, self._addresses, self._region_of)
         self._fair_share = FairShare()
         self._decided: dict[Key, Home] = {}
@@ -122,7 +124,7 @@ class PlacementPlugin(SchedulerPlugin):
         know_the_pools(self._held_in, lambda region: bool(self._running(region)))
         note_submitting_task(scheduler, self._note_submitting_task)
         check_keywords(scheduler)
-        control_admission(scheduler, self.settings.mend)
+        control_admission(scheduler, self.settings.start_command)
         protect_shared_work(scheduler)
         survive_runs(scheduler)
         send_tasks_safely(scheduler)
