@@ -17,7 +17,7 @@ from xdask_pipelines.lustre.imports import ImportReport
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.mounts import LustreWith
-from xdask_pipelines.resources.pools import Pools
+from xdask_pipelines.resources.standing_pools import Pools
 from xdask_pipelines.system.safe_text import markdown, one_line
 from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology import Topology

@@ -295,7 +295,8 @@ def _pools(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.operations.ui import running_ui
     from xdask_pipelines.placement.client.compute import refuse_query_planning
     from xdask_pipelines.placement.local import tls
-    from xdask_pipelines.resources.pools import START, pools_of
+    from xdask_pipelines.resources.pools import pools_of
+    from xdask_pipelines.resources.standing_pools import START
 
     refuse_query_planning()
     pools = pools_of(topology)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from xdask_pipelines.access.home_calls import Compute
-from xdask_pipelines.resources.pools import Pools, Tell
+from xdask_pipelines.resources.standing_pools import Pools, Tell
 
 
 @contextmanager

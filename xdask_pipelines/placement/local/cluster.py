@@ -30,7 +30,7 @@ from xdask_pipelines.system.processes import is_alive, spawn, stop_processes
 from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology.names import pool_name
 
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 _PRELOAD = "xdask_pipelines.placement.preload"
 #: How often Dask looks at its event loops, and at what workers compute. At its own 20 ms and 10 ms an idle pool of one
 #: worker took 7 % of a core, and takes 2 % at these.
