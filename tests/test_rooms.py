@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import xdask_pipelines
@@ -39,14 +40,27 @@ def test_floors_import_downwards_only() -> None:
         below |= floor
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """Modules that a file imports, inside functions too."""
+def _imports(path: Path, whole: bool = False) -> Iterator[str]:
+    """Modules that a file imports, inside functions too; with ``whole`` also those that it imports out of a package."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: imports of a package from itself are written out"
             yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if whole)
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    modules = {_module(path): path for path in FILES if path.name != "__init__.py"}
+    needs = {
+        module: {named for named in _imports(path, whole=True) if named in modules} for module, path in modules.items()
+    }
+    TopologicalSorter(needs).prepare()  # raises CycleError, with the circle
+
+
+def _module(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts)
 
 
 def test_no_file_name_and_no_public_class_name_is_there_twice() -> None:
