@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -64,7 +65,9 @@ def s3_server(folder: Path) -> Iterator[S3Server]:
     ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
+    ends_with_us = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv")) else []
     command = [
+        *ends_with_us,
         *(str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}", "-ip=127.0.0.1"),
         *("-ip.bind=127.0.0.1", "-filer", "-s3", "-s3.ip.bind=127.0.0.1", f"-s3.config={folder / 's3.json'}"),
         *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", f"-s3.port={s3}"),
