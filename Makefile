@@ -12,7 +12,11 @@ install = mkdir -p var && { $(BIN)/python -m pip install --no-compile --no-deps 
 	|| { tail -n 20 var/setup.log; exit 1; }; }
 PYTEST_RUN ?= pytest
 
-.PHONY: demo ui test damage browser wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan contract clean
+.DEFAULT_GOAL := help
+.PHONY: help demo ui test damage browser wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan contract clean
+
+help:  ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 demo: $(READY)  ## The main job on the data in data/, with two Regions on this machine
 	$(BIN)/xdask demo

@@ -46,7 +46,7 @@ def shell(project: Project, line: str) -> str:
 
 
 def test_first_own_asset_is_ten_lines_and_runs_at_home(project: Project) -> None:
-    text = section("Your first own asset")
+    text = section("Your first asset")
     (code,) = blocks(text, "python")
     assert len(code.strip().splitlines()) <= 10
     write_analysis(project, code)
