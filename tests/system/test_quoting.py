@@ -89,7 +89,7 @@ def test_facets_that_are_printed_can_be_typed_again_as_filters() -> None:
         assert f"{quoted} (1)" in line
         found = CliRunner().invoke(main, ["catalog", "search", f"--model={_typed(quoted)}"]).output
         assert found.splitlines()[-1] == "1 entry", value
-        assert len(found.splitlines()) == 2
+        assert len(found.splitlines()) == 4  # a header, the entry, an empty line, the count
         assert found.replace("\n", "").isprintable()
 
 
