@@ -152,7 +152,7 @@ def _check_unchanged(path: Path, source: StoredVariable, modified_ns: int, *, ex
     ):
         raise ChangedEntry(
             f"{source.key} in {source.region} changed after it was catalogued ({source.size_bytes} bytes and "
-            f"digest {source.etag[:12]}). Run `xdask sync`, then run again: results will be made from the new file."
+            f"digest {source.etag[:12]}). Run `xdask sync`, then run again: results will be computed from the new file."
         )
 
 

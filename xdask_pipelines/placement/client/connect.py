@@ -98,7 +98,7 @@ def _folder(certificates: str | os.PathLike[str]) -> Path:
         )
         raise PlacementError(
             f"The certificates cannot be used: the folder {folder.resolve()} {lacks}. Name the folder that "
-            f"`{tls.CERTS}` filled (var/certs), or a copy of it; or make them with `{tls.CERTS}`, and {_RESTART}."
+            f"`{tls.CERTS}` filled (var/certs), or a copy of it; or create them with `{tls.CERTS}`, and {_RESTART}."
         )
     return folder
 
@@ -129,7 +129,7 @@ def _context(security: Security, certificates: Path | None) -> ssl.SSLContext | 
     except OSError as error:  # of ssl too
         where = f"in {certificates}" if certificates else "that Dask's configuration names"
         raise PlacementError(
-            f"The certificates {where} cannot be used: {error}. Make them with `{tls.CERTS}`, and {_RESTART}."
+            f"The certificates {where} cannot be used: {error}. Create them with `{tls.CERTS}`, and {_RESTART}."
         ) from error
     return context
 

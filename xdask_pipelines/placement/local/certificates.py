@@ -105,7 +105,7 @@ def expiry(folder: Path) -> datetime:
     """
     found = [_certificate(folder / name) for name in (AUTHORITY, NODE)]
     if None in found:
-        raise PlacementError(f"There are no certificates in {folder}. Make them with `{CERTS}`.")
+        raise PlacementError(f"There are no certificates in {folder}. Create them with `{CERTS}`.")
     return _until(*(c for c in found if c))
 
 
