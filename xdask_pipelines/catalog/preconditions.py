@@ -78,7 +78,7 @@ def check_count(change: Change, held: int) -> None:
     if change.expected_entries is not None and held != change.expected_entries:
         raise CatalogError(
             f"{change.dataset} in {change.region} would hold {held} entries where {change.expected_entries} were "
-            f"listed; nothing was written. Entries were written besides the sync: give those another dataset name"
+            f"listed; nothing was written. Something other than the sync wrote entries: give those another dataset name"
         )
 
 

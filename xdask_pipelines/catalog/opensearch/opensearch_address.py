@@ -133,7 +133,7 @@ class Address:
             context.load_cert_chain(folder / _CERTIFICATE, folder / _KEY)
         except ssl.SSLError as error:
             raise CatalogError(
-                f"The catalog at {self} cannot be asked: {_CERTIFICATE} and {_KEY} in {folder} are not a certificate and "
+                f"The catalog at {self} cannot be queried: {_CERTIFICATE} and {_KEY} in {folder} are not a certificate and "
                 f"its key ({error.reason}). {remedy}"
             ) from error
         return context
@@ -143,7 +143,7 @@ class Address:
             return ssl.create_default_context(cafile=ca)
         except ssl.SSLError as error:
             raise CatalogError(
-                f"The catalog at {self} cannot be asked: {ca} holds no certificate of an authority ({error.reason}). Put "
+                f"The catalog at {self} cannot be queried: {ca} holds no certificate of an authority ({error.reason}). Put "
                 f"the right file there, or name another in the address"
             ) from error
 
@@ -157,5 +157,5 @@ def _readable(address: Address, file: str | None, remedy: str) -> None:
             Path(file).open("rb").close()
     except OSError as error:
         raise CatalogError(
-            f"The catalog at {address} cannot be asked: {file} cannot be read ({error.strerror}). {remedy}"
+            f"The catalog at {address} cannot be queried: {file} cannot be read ({error.strerror}). {remedy}"
         ) from error

@@ -249,7 +249,7 @@ class HeadDocument:
     def _own(self, head: Head, attempt: Attempt) -> None:
         if head.attempt is None or head.attempt.token != attempt.token:
             raise StaleWriter(
-                "This commit took so long without a sign of life that another writer took over. Nothing was written; "
+                "This commit took so long without a heartbeat that another writer took over. Nothing was written; "
                 "start again from the current catalog"
             )
 
