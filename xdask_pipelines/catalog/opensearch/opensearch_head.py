@@ -282,8 +282,8 @@ class HeadDocument:
         kept = self._node.ask(indices)
         if kept:
             raise CatalogError(
-                f"The catalog at {self._node.address} has lost its head, the index {self._index}, without which nobody "
-                f"knows what is true. Restore it from a snapshot; or delete {', '.join(kept)} too and run xdask sync, "
+                f"The catalog at {self._node.address} has lost its head, the index {self._index}, which records its "
+                f"current state. Restore it from a snapshot; or delete {', '.join(kept)} too and run xdask sync, "
                 f"which rebuilds the catalog from the data"
             )
 
