@@ -104,7 +104,7 @@ def prepare(folder: Path) -> Collection[str]:
 def _node() -> str | None:
     """Address of a catalog on a real node; None, with the reason told, if there can be none."""
     from xdask_pipelines.errors import XdaskError
-    from xdask_pipelines.resources.search_node import SearchNode
+    from xdask_pipelines.resources.opensearch.search_node import SearchNode
 
     try:
         return SearchNode(Path("var/opensearch").resolve()).up()

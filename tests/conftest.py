@@ -25,7 +25,7 @@ from tests.support.s3_server import S3Server, s3_server
 from tests.support.together import Together, order
 from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.placement import local_regions
-from xdask_pipelines.resources.search_node import SearchNode
+from xdask_pipelines.resources.opensearch.search_node import SearchNode
 from xdask_pipelines.topology import absolute_address
 
 REPO = Path(__file__).parents[1]

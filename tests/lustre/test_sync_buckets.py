@@ -20,9 +20,9 @@ from tests.support.killed_sync import STEPS
 from tests.support.places import EAST, Cluster
 from tests.support.proxy import proxied
 from tests.support.s3_server import S3Server
-from xdask_pipelines.access import lease_holder
-from xdask_pipelines.access.mount_at_home import MountAtHome
-from xdask_pipelines.access.sync_place import Synced, plan_place, sync_place
+from xdask_pipelines.access.syncing import lease_holder
+from xdask_pipelines.access.syncing.mount_at_home import MountAtHome
+from xdask_pipelines.access.syncing.sync_place import Synced, plan_place, sync_place
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sync import SyncPlan
 from xdask_pipelines.errors import CatalogError, StaleWriter, SuspiciousPlan, XdaskError

@@ -13,7 +13,7 @@ from xdask_pipelines.cli import main
 from xdask_pipelines.placement.local.certificates import make_certificates
 from xdask_pipelines.placement.local.tls import NODE_KEY
 from xdask_pipelines.resources import search_node
-from xdask_pipelines.resources.search_node import SearchNode
+from xdask_pipelines.resources.opensearch.search_node import SearchNode
 
 OURS, NAMED = "127.0.0.1:9201", "127.0.0.1:9205"
 

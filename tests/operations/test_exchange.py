@@ -15,8 +15,9 @@ import xarray as xr
 from click.testing import CliRunner, Result
 
 from tests.support.places import EAST, WEST, Cluster
-from xdask_pipelines.access import lease_holder, open_entries
-from xdask_pipelines.access.sync_place import sync_place
+from xdask_pipelines.access import open_entries
+from xdask_pipelines.access.syncing import lease_holder
+from xdask_pipelines.access.syncing.sync_place import sync_place
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sources.pangeo import COLUMNS
 from xdask_pipelines.cli import main

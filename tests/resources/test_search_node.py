@@ -26,7 +26,7 @@ from xdask_pipelines.cli import main
 from xdask_pipelines.errors import CatalogError, XdaskError
 from xdask_pipelines.placement.local.certificates import expiry, make_certificates
 from xdask_pipelines.placement.local.tls import AUTHORITY, NODE, NODE_KEY
-from xdask_pipelines.resources.search_node import SearchNode, access_settings, open_to_all
+from xdask_pipelines.resources.opensearch.search_node import SearchNode, access_settings, open_to_all
 
 REPO = Path(__file__).parents[2]
 #: As a page of another site can send it: no body, no header of its own, so that browsers ask nobody before.

@@ -13,8 +13,8 @@ from typing import Any
 import boto3
 from distributed import Client
 
-import xdask_pipelines.access.sync_place as module
-from xdask_pipelines.access.mount_at_home import MountAtHome
+import xdask_pipelines.access.syncing.sync_place as module
+from xdask_pipelines.access.syncing.mount_at_home import MountAtHome
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.lustre.fsx import FsxLustre
 from xdask_pipelines.placement import compute

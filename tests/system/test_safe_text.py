@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 
 from tests.support.catalog_helpers import era5
 from xdask_pipelines import checks
-from xdask_pipelines.access.sync_place import Synced
+from xdask_pipelines.access.syncing.sync_place import Synced
 from xdask_pipelines.assets.datasets import synced
 from xdask_pipelines.catalog import Change, open_catalog
 from xdask_pipelines.catalog.layouts import Quarantined

@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
-from xdask_pipelines.access.sync_place import Synced, plan_place, sync_place
+from xdask_pipelines.access.syncing.sync_place import Synced, plan_place, sync_place
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.catalog.sync import SyncPlan
 from xdask_pipelines.lustre.imports import ImportReport

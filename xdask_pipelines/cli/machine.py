@@ -80,7 +80,7 @@ def opensearch() -> None:
 @JSON
 def opensearch_up(as_json: bool) -> None:
     """Start the node, which answers this project alone."""
-    from xdask_pipelines.resources.search_node import SearchNode
+    from xdask_pipelines.resources.opensearch.search_node import SearchNode
     from xdask_pipelines.resources.var import writable
 
     address = SearchNode(writable(topology(), "opensearch")).up(tell(as_json))
@@ -96,7 +96,7 @@ def opensearch_up(as_json: bool) -> None:
 @JSON
 def opensearch_down(as_json: bool) -> None:
     """Stop the node; what it holds stays in var/opensearch."""
-    from xdask_pipelines.resources.search_node import SearchNode
+    from xdask_pipelines.resources.opensearch.search_node import SearchNode
 
     stopped = SearchNode(topology().var / "opensearch").down()
     give(as_json, {"stopped": stopped}, lambda: echo("stopped" if stopped else "nothing was running"))

@@ -206,7 +206,7 @@ def _changed(root: Path, mounts: Iterable[str], known: dict[str, tuple[int, int]
 
 def _search_node(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.catalog.opensearch.opensearch_address import Address
-    from xdask_pipelines.resources.search_node import SearchNode, open_to_all
+    from xdask_pipelines.resources.opensearch.search_node import SearchNode, open_to_all
 
     node = SearchNode(topology.var / "opensearch")
     endpoints = [node.endpoint] if node.endpoint else []

@@ -14,8 +14,8 @@ from typing import Any
 
 from xdask_pipelines.access.coordinates import unpack
 from xdask_pipelines.access.home_calls import Compute
-from xdask_pipelines.access.lease_holder import held
-from xdask_pipelines.access.sync_calls import read_headers
+from xdask_pipelines.access.syncing.lease_holder import held
+from xdask_pipelines.access.syncing.sync_calls import read_headers
 from xdask_pipelines.assets.published import address_of
 from xdask_pipelines.catalog import Catalog, Change, Entry, open_catalog
 from xdask_pipelines.catalog.export.stac import export_stac, link_to

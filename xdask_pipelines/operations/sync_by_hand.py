@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from xdask_pipelines.access.home_calls import Compute
-from xdask_pipelines.access.sync_place import Synced, plan_place, sync_place
+from xdask_pipelines.access.syncing.sync_place import Synced, plan_place, sync_place
 from xdask_pipelines.assets.datasets import imported, planned, synced
 from xdask_pipelines.catalog import Catalog, Change, ManifestChange, open_catalog
 from xdask_pipelines.catalog.sync import SyncPlan

@@ -18,7 +18,7 @@ from tests.support.catalog_helpers import era5
 from tests.support.netcdf_files import field, times, written
 from tests.support.places import EAST, WEST, Cluster
 from xdask_pipelines.access.esm_datastore import PlacedDatastore, placed_datastore
-from xdask_pipelines.access.sync_place import sync_place
+from xdask_pipelines.access.syncing.sync_place import sync_place
 from xdask_pipelines.assets.published import publish_datasets
 from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.catalog.export.esm import publish

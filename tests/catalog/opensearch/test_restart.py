@@ -16,7 +16,7 @@ from tests.support.proxy import Proxy, proxied
 from xdask_pipelines.catalog import Change, open_catalog
 from xdask_pipelines.catalog.opensearch import opensearch_index, opensearch_node
 from xdask_pipelines.errors import CatalogError
-from xdask_pipelines.resources.search_node import SearchNode
+from xdask_pipelines.resources.opensearch.search_node import SearchNode
 
 pytestmark = pytest.mark.opensearch
 NUMBER = 6_000

@@ -34,7 +34,7 @@ WAYS = {
     "resources/local_pools.py up start": "tests/jobs/test_certs.py; xdask pools up, demo and ui call it",
     "resources/local_pools.py _start_missing join": "workers, with the certificates of the scheduler that stands",
     "system/processes.py spawn Popen": "what the others call",
-    "resources/search_node.py _start spawn": "OpenSearch, not Dask",
+    "resources/opensearch/search_node.py _start spawn": "OpenSearch, not Dask",
     "operations/ui.py _start Popen": "Dagster, not Dask",
     "operations/webserver.py _guarded_start open_ipc_subprocess": "Dagster, not Dask",
 }

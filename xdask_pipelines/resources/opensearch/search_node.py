@@ -28,8 +28,8 @@ from xdask_pipelines.catalog.opensearch.opensearch_address import Address
 from xdask_pipelines.errors import CatalogError, XdaskError
 from xdask_pipelines.placement.local.certificates import Certificates, make_certificates
 from xdask_pipelines.placement.local.tls import AUTHORITY, NODE, NODE_KEY
-from xdask_pipelines.resources.search_node_data import refuse_newer
-from xdask_pipelines.resources.search_node_jars import PLUGIN, jars
+from xdask_pipelines.resources.opensearch.search_node_data import refuse_newer
+from xdask_pipelines.resources.opensearch.search_node_jars import PLUGIN, jars
 from xdask_pipelines.system.ports import LOOPBACK, port_problem
 from xdask_pipelines.system.processes import is_alive, spawn, stop_processes
 

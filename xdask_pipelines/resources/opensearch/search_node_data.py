@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.resources.search_node_jars import JAR_LIST
+from xdask_pipelines.resources.opensearch.search_node_jars import JAR_LIST
 
 Version = tuple[int, int, int]
 #: In OpenSearch's numbers of versions, to tell them from Elasticsearch's (org.opensearch.Version).

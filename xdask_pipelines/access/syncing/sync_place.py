@@ -13,9 +13,9 @@ from datetime import datetime
 from typing import Any
 
 from xdask_pipelines.access.home_calls import Compute
-from xdask_pipelines.access.lease_holder import held
-from xdask_pipelines.access.sync_calls import check_mounted, listed, read_headers
-from xdask_pipelines.access.sync_warnings import doubts
+from xdask_pipelines.access.syncing.lease_holder import held
+from xdask_pipelines.access.syncing.sync_calls import check_mounted, listed, read_headers
+from xdask_pipelines.access.syncing.sync_warnings import doubts
 from xdask_pipelines.catalog import Catalog, Entry, Lease
 from xdask_pipelines.catalog.layouts import Quarantined
 from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
@@ -43,7 +43,7 @@ class Synced:
     quarantined
         What is not catalogued, with reasons; unreadable files among them.
     warnings
-        What may change results without an error; see :mod:`xdask_pipelines.access.sync_warnings`.
+        What may change results without an error; see :mod:`xdask_pipelines.access.syncing.sync_warnings`.
     objects, size_bytes, digest
         Files listed, their size, and a digest of the state of the mount.
     evidence

@@ -17,7 +17,7 @@ from xdask_pipelines.errors import XdaskError
 
 #: Loaded by name, so that the node does not start without it.
 PLUGIN = "org.opensearch.security.OpenSearchSecurityPlugin"
-_PARTS = Path(__file__).parent / "opensearch"
+_PARTS = Path(__file__).parent
 #: Digest and name of each jar, one a line.
 JAR_LIST = _PARTS / "jars.sha256"
 

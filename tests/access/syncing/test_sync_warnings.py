@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.catalog_helpers import CMIP6, plan, write
-from xdask_pipelines.access.sync_warnings import doubts
+from xdask_pipelines.access.syncing.sync_warnings import doubts
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.layouts import Quarantined
 from xdask_pipelines.catalog.sync import commit_sync

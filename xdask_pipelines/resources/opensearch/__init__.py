@@ -1,0 +1,1 @@
+"""The trial node of OpenSearch: its jars, its data, its process."""
