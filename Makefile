@@ -52,12 +52,15 @@ coverage: $(DEV)  ## Share of lines that the tests run, of all but browser, dama
 opensearch-test: $(DEV)  ## The catalog's tests on a real node; XDASK_OPENSEARCH_URL is the address of a catalog on another one
 	$(BIN)/python -m $(PYTEST_RUN) -m opensearch tests
 
-contract: $(DEV)  ## The wall around Dask, on each release of Dask that pyproject.toml allows
+# Of placement, what one cluster shows; all of it runs on the locked release (make test).
+PLACEMENT := $(addprefix tests/placement/,graph/test_binding.py graph/test_shapes.py client worker prediction)
+
+contract: $(DEV)  ## The wall around Dask, and placement, on each release of Dask that pyproject.toml allows
 	$(BIN)/python -m $(PYTEST_RUN) tests/contract
 	for lock in tests/contract/releases/*.lock; do \
 	    folder=var/releases/$$(basename $$lock .lock); \
 	    $(BIN)/python -m pip install --quiet --no-deps --require-hashes --upgrade --target $$folder --requirement $$lock \
-	        && PYTHONPATH=$$folder $(BIN)/python -m $(PYTEST_RUN) tests/contract || exit 1; \
+	        && PYTHONPATH=$$folder $(BIN)/python -m $(PYTEST_RUN) tests/contract $(PLACEMENT) || exit 1; \
 	done
 
 lint: $(DEV)  ## Style and types
