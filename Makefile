@@ -58,7 +58,7 @@ PLACEMENT := $(addprefix tests/placement/,graph/test_binding.py graph/test_shape
 contract: $(DEV)  ## The wall around Dask, and placement, on each release of Dask that pyproject.toml allows
 	$(BIN)/python -m $(PYTEST_RUN) tests/contract
 	for lock in tests/contract/releases/*.lock; do \
-	    folder=var/releases/$$(basename $$lock .lock); \
+	    folder=$$PWD/var/releases/$$(basename $$lock .lock); \
 	    $(BIN)/python -m pip install --quiet --no-deps --require-hashes --upgrade --target $$folder --requirement $$lock \
 	        && PYTHONPATH=$$folder $(BIN)/python -m $(PYTEST_RUN) tests/contract $(PLACEMENT) || exit 1; \
 	done
