@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from xdask_pipelines.cli import main
 from xdask_pipelines.placement.local.certificates import make_certificates
 from xdask_pipelines.placement.local.tls import NODE_KEY
-from xdask_pipelines.resources import search_node
+from xdask_pipelines.resources.opensearch import search_node
 from xdask_pipelines.resources.opensearch.search_node import SearchNode
 
 OURS, NAMED = "127.0.0.1:9201", "127.0.0.1:9205"
