@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
 from tests.support.catalog_helpers import era5
 from xdask_pipelines.access.completeness import Steps
-from xdask_pipelines.catalog import Entry
+from xdask_pipelines.catalog import Change, Entry, open_catalog
+from xdask_pipelines.errors import MissingEntries
+from xdask_pipelines.resources.io_manager import saved_picture
 from xdask_pipelines.resources.provenance import MOST_SOURCES, Provenance, UsedEntry, inherited
+from xdask_pipelines.resources.results import LAYOUT, Results
 
 MADE_FROM = Provenance(
     code_version="c0de",
@@ -63,3 +67,24 @@ def test_names_with_commas_stay_whole_from_result_to_result() -> None:
     assert excerpts == set(MADE_FROM.excerpts)
     assert experiments == {"historical", "ssp245"}
     assert attributions == {*MADE_FROM.attributions, "ECMWF, Reading (CC-BY-4.0)"}
+
+
+def test_a_result_of_a_version_without_records_is_not_there_and_so_is_computed_again(tmp_path: Path) -> None:
+    catalog = open_catalog(f"sqlite:///{tmp_path}/catalog.sqlite")
+    results = Results(None, catalog, None)  # type: ignore[arg-type]
+    about = {"dataset": "mean", "layout": LAYOUT, "facets": {}, "attributes": {"data_version": "v1"}}
+    catalog.commit(Change([era5("2011-01", key="results/mean/1.zarr", version="1", header={"dims": {}}, **about)]))
+    assert results.versions("mean") == {}
+    with pytest.raises(MissingEntries, match="Not materialized yet: mean"):
+        results.find("mean")
+    kept = era5("2011-01", key="results/mean/2.zarr", version="2", header=MADE_FROM.in_header(), **about)
+    catalog.commit(Change([kept]))
+    assert results.versions("mean") == {"": "v1"}
+
+
+def test_a_picture_that_cannot_be_written_costs_the_file_alone(tmp_path: Path) -> None:
+    (tmp_path / "pictures").write_text("a file where a folder should be")
+    assert saved_picture(b"png", tmp_path / "pictures" / "mean" / "run.png") == {}
+    file = tmp_path / "others" / "mean" / "run.png"
+    assert saved_picture(b"png", file)["picture_file"].value == str(file)
+    assert file.read_bytes() == b"png"

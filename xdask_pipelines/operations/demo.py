@@ -166,7 +166,7 @@ def _report(
         **{k: v for k, v in total.as_dict().items() if k != "seconds"},
         "reused_assets": [d.name + (f"[{', '.join(d.reuse)}]" if d.reuse != ("",) else "") for d in plan if d.reuse],
         "ran_assets": [d.name for d in plan if d.run],
-        "map": str(latest[MAIN]["picture_file"]),
+        "map": str(latest[MAIN].get("picture_file", "could not be written")),
         "excerpt": latest[MAIN].get("excerpt", ""),
         "store": latest[MAIN]["store"],
         "digest": latest[MAIN]["digest"],

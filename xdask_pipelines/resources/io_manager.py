@@ -78,7 +78,9 @@ class ResultsIOManager(dg.IOManager):
         with explained():
             kept = self.results.keep(label, result.parts, result.preview, context.log.info)
         pictures = self.results.topology.var / "pictures"
-        context.add_output_metadata(_metadata(asset, result, kept, pictures, self.results.pools.dashboard))
+        context.add_output_metadata(
+            _metadata(asset, result, kept, pictures, context.run_id, self.results.pools.dashboard)
+        )
 
     def load_input(self, context: dg.InputContext) -> xr.DataArray | xr.Dataset:
         """Lazy upstream result, placed at home: this run's own where there is one, else the latest."""
@@ -113,10 +115,10 @@ def _plain_parts(context: dg.OutputContext, obj: Any) -> dict[str, xr.DataArray 
     return {keys[0]: obj}
 
 
-def _metadata(asset: str, result: Result, kept: Kept, pictures: Path, dashboard: str) -> dict[str, Any]:
+def _metadata(asset: str, result: Result, kept: Kept, pictures: Path, run_id: str, dashboard: str) -> dict[str, Any]:
     """Metadata in the order of the page: what it shows, what it is made of, and the proof."""
     evidence, entry = kept.evidence, kept.entries[0]
-    metadata = _picture(asset, result, kept.picture, kept.no_picture, pictures)
+    metadata = _picture(asset, result, kept.picture, kept.no_picture, pictures, run_id)
     made_from = result.made_from
     if excerpts := result.every("excerpts"):
         metadata["excerpt"] = "; ".join(excerpts)
@@ -144,8 +146,10 @@ def _metadata(asset: str, result: Result, kept: Kept, pictures: Path, dashboard:
     }
 
 
-def _picture(asset: str, result: Result, field_: xr.DataArray | None, no_picture: str, folder: Path) -> dict[str, Any]:
-    """The picture of a result, also as the newest file of its name; or its one value; or why there is neither."""
+def _picture(
+    asset: str, result: Result, field_: xr.DataArray | None, no_picture: str, folder: Path, run_id: str
+) -> dict[str, Any]:
+    """The picture of a result, also as a file; or its one value; or why there is neither."""
     if field_ is None:
         return {"picture": no_picture}
     units = {"units": str(field_.attrs.get("units", ""))}
@@ -166,13 +170,20 @@ def _picture(asset: str, result: Result, field_: xr.DataArray | None, no_picture
     except ClimateError as error:  # the result is stored and will be checked; only its picture is missing
         return {"picture": f"no picture: {error}", **units}
     image = dg.MetadataValue.md(f"![{markdown(asset)}](data:image/png;base64,{base64.b64encode(png).decode()})")
-    file = folder / f"{asset}.png"
-    write_atomically(file, png)
-    said = {"picture_file": dg.MetadataValue.path(file), **units}
+    said = {**saved_picture(png, folder / asset / f"{run_id}.png"), **units}
     if shape != "map":
         return {"map" if shape == "native map" else "plot": image, **said}
     mean = float(field_.attrs["area_mean"]) if "area_mean" in field_.attrs else float(area_weighted_mean(field_))
     return {"map": image, **({"area_weighted_mean": mean} if np.isfinite(mean) else {}), **said}
+
+
+def saved_picture(png: bytes, file: Path) -> dict[str, Any]:
+    """Metadata that name the picture as a file of its run; nothing if it cannot be written, for the result is stored."""
+    try:
+        write_atomically(file, png)
+    except OSError:
+        return {}
+    return {"picture_file": dg.MetadataValue.path(file)}
 
 
 def _sources_table(sources: tuple[Entry, ...]) -> dg.TableMetadataValue:

@@ -97,7 +97,7 @@ class LocalPools:
         return self.status()
 
     def _start_missing(self, running: Processes, workers: Mapping[str, int], tell: Tell) -> None:
-        """Start the pools without workers; whoever computes on the others goes on."""
+        """Start the pools without workers; computations on the others continue."""
         pools = self._pools()
         missing = [pool for pool in pools if not workers.get(pool.region)]
         stay = [pool for pool in pools if pool not in missing]

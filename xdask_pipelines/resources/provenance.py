@@ -100,6 +100,11 @@ class Provenance:
         """
         return _RECORD.validate_python((entry.header or {}).get(_NAME, {}))
 
+    @staticmethod
+    def is_in(entry: Entry) -> bool:
+        """Whether an entry carries a record: results of versions without one must be computed again."""
+        return _NAME in (entry.header or {})
+
     def in_header(self) -> dict[str, Any]:
         """What the header of an entry carries."""
         kept = self

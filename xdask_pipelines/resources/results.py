@@ -184,7 +184,7 @@ class Results:
             Listing every partition that was never materialized.
         """
         found: dict[str, Entry] = {}
-        for entry in self.catalog.search(dataset=asset, layout=LAYOUT, superseded=True):
+        for entry in filter(Provenance.is_in, self.catalog.search(dataset=asset, layout=LAYOUT, superseded=True)):
             rank = (entry.attributes.get("run_id") == run_id, version_order(entry.version))
             best = found.get(entry.part)
             if best is None or rank > (best.attributes.get("run_id") == run_id, version_order(best.version)):
@@ -201,11 +201,14 @@ class Results:
 
     def partitions(self, asset: str) -> list[str]:
         """Partition keys that were materialized, sorted."""
-        return sorted({e.part for e in self.catalog.search(dataset=asset, layout=LAYOUT) if e.part})
+        return sorted(
+            {e.part for e in self.catalog.search(dataset=asset, layout=LAYOUT) if e.part and Provenance.is_in(e)}
+        )
 
     def versions(self, asset: str) -> dict[str, str]:
         """Data version of the current result of each partition (``""`` without partitions)."""
-        entries = self.find(asset, self.partitions(asset) or [""]) if self.catalog.count(dataset=asset) else []
+        there = any(map(Provenance.is_in, self.catalog.search(dataset=asset, layout=LAYOUT)))
+        entries = self.find(asset, self.partitions(asset) or [""]) if there else []
         return {e.part: e.attributes["data_version"] for e in entries}
 
     def open(self, entries: Sequence[Entry]) -> Part:

@@ -75,7 +75,7 @@ def decompressed(data: bytes, long: bool) -> bytes:
 
 
 def plain(task: Any) -> Any:
-    """A fused task as an ordinary one, for whoever compresses it himself; anything else as it is."""
+    """A fused task as an ordinary one, for a caller that compresses it; anything else as it is."""
     return with_state(Task, state_of(task)) if type(task) is Fused else task
 
 
