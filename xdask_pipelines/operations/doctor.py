@@ -293,8 +293,8 @@ def _validity(about: str, folder: Path, remedy: str) -> Iterator[Finding]:
 
 def _pools(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.operations.ui import running_ui
-    from xdask_pipelines.placement.client.compute import refuse_query_planning
     from xdask_pipelines.placement.local import tls
+    from xdask_pipelines.placement.query_planning import refuse_query_planning
     from xdask_pipelines.resources.pools import pools_of
     from xdask_pipelines.resources.standing_pools import START
 

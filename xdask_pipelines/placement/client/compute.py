@@ -22,6 +22,7 @@ from xdask_pipelines.placement.dask_internals.graph_layers import flatten
 from xdask_pipelines.placement.dask_internals.scheduling import KilledWorker
 from xdask_pipelines.placement.evidence import Evidence
 from xdask_pipelines.placement.graph.fence import MAX_TASKS, fenced, too_many_tasks
+from xdask_pipelines.placement.query_planning import refuse_query_planning
 from xdask_pipelines.system.version import VERSION
 
 #: ``{region: (tasks done, tasks planned)}``
@@ -245,15 +246,6 @@ def _refused(report: Report) -> PlacementError:
     listed = "\n  ".join(problems[:3])
     more = f"\n  and {len(problems) - 3} more" if len(problems) > 3 else ""
     return PlacementError(f"Placement was violated, and the result is refused:\n  {listed}{more}")
-
-
-def refuse_query_planning() -> None:
-    """Raise `PlacementError` if Dask makes its array graphs after placement has looked."""
-    if dask.config.get("array.query-planning", False):
-        raise PlacementError(
-            "Dask's array query planning (`array.query-planning`) is on. Its graphs are created after placement has "
-            "looked: set it to False (DASK_ARRAY__QUERY_PLANNING=False) before dask.array is imported."
-        )
 
 
 def _assemble(x: Any, values: Mapping[Any, Any]) -> Any:

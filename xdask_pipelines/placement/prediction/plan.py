@@ -17,7 +17,6 @@ import dask
 from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
-from xdask_pipelines.placement.client.compute import refuse_query_planning
 from xdask_pipelines.placement.client.containers import unpack
 from xdask_pipelines.placement.dask_internals.graph_layers import flatten, submitted
 from xdask_pipelines.placement.dask_internals.task_specs import GraphNode, tasks_of
@@ -28,6 +27,7 @@ from xdask_pipelines.placement.graph.placement_rules import Home, TaskNode, chea
 from xdask_pipelines.placement.graph.sizes import Sizes, estimated, stored_bytes
 from xdask_pipelines.placement.prediction.forecast import Step, forecast
 from xdask_pipelines.placement.prediction.warnings import of_graph, of_run
+from xdask_pipelines.placement.query_planning import refuse_query_planning
 from xdask_pipelines.placement.settings import Settings
 
 

@@ -1,0 +1,59 @@
+"""What a scheduler gets when it starts: the plugin, the page of Regions, the guard of the dashboard.
+
+Belongs here: the order of that. Does not belong here: each of the parts.
+"""
+
+from __future__ import annotations
+
+import psutil
+from distributed import Scheduler
+from tornado.ioloop import PeriodicCallback
+
+from xdask_pipelines.placement.dashboard.dashboard_access import guard_dashboard
+from xdask_pipelines.placement.dask_internals.http_server import has_dashboard
+from xdask_pipelines.placement.dask_internals.startup_checks import check_scheduler
+from xdask_pipelines.placement.protection.worker_liveness import give_up_frozen, seldom_heartbeats
+from xdask_pipelines.placement.scheduler.plugin import PlacementPlugin
+from xdask_pipelines.placement.settings import Settings
+
+_LOOK_MILLISECONDS = 1000.0
+
+
+async def set_up_scheduler(server: Scheduler) -> None:
+    """Make a scheduler place; its settings come from the environment.
+
+    Raises
+    ------
+    PlacementError
+        This release of Dask lacks something that placement relies on.
+    """
+    check_scheduler(server)
+    settings = Settings.from_environment()
+    plugin = PlacementPlugin(settings)
+    server.add_plugin(plugin)
+    await plugin.start(server)
+    seldom_heartbeats()
+    give_up_frozen(server, settings.worker_ttl_seconds)
+    guard_dashboard(server)
+    if has_dashboard(server):
+        from xdask_pipelines.placement.dashboard.regions_page import add_page  # imports Bokeh
+
+        add_page(server, plugin)
+    if settings.owner is not None:
+        server.periodic_callbacks["owner"] = _end_with(settings.owner, server)
+        server.start_periodic_callbacks()
+
+
+def _end_with(owner: int, server: Scheduler) -> PeriodicCallback:
+    """Close the scheduler, which ends its workers, once a process is gone."""
+    started = psutil.Process(owner).create_time()
+
+    async def look() -> None:
+        try:
+            if psutil.Process(owner).create_time() == started:
+                return
+        except psutil.NoSuchProcess:
+            pass
+        await server.close(reason="its owner is gone")
+
+    return PeriodicCallback(look, _LOOK_MILLISECONDS)
