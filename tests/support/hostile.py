@@ -1,4 +1,4 @@
-"""A second client that does what hurts: seeded, a few acts a second, until its pipe closes.
+"""A second client that does what hurts: seeded, about one act a second, until its pipe closes.
 
 Run as ``python hostile.py ADDRESS LOG SEED DATA_FOLDER``. It waits for the line ``resume`` on standard input; ``pause``
 makes it take back what it has submitted and wait again. It answers each line once that is done. Every act ends as one
@@ -37,7 +37,7 @@ from xdask_pipelines.placement import compute, pin
 FORBIDDEN = "hostile.txt"
 #: Refusals take 10 s; but a flood of 40,000 tasks, or a busy machine, may hold up the scheduler for much longer.
 OWED_SECONDS = 120.0
-_PAUSE_SECONDS = 1 / 3
+_PAUSE_SECONDS = 0.8
 _REGIONS = (EAST, WEST, CENTRAL)
 
 
