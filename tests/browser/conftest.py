@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.live_ui import XDASK, Ui, environment, until
+from tests.support.free_ports import free_port
 
 #: A page of Dagster's took more than its 5 s to say what it had loaded, on two cores with other work.
 expect.set_options(timeout=30_000)
@@ -45,12 +45,6 @@ def slow(climate_signal: xr.DataArray) -> xr.DataArray:
     rows = climate_signal.chunk({climate_signal.dims[0]: 1})
     return xr.apply_ufunc(_wait, rows, dask="parallelized", output_dtypes=[float], keep_attrs=True)
 '''
-
-
-def free_port() -> int:
-    with socket.socket() as trial:
-        trial.bind(("127.0.0.1", 0))
-        return int(trial.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

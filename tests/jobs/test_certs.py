@@ -66,14 +66,16 @@ def test_certificates_from_the_first_to_the_last_day(pools: LocalPools) -> None:
     # Pools started since use them, and so does whoever finds them by their state.
     xdask(pools, "pools", "down")
     xdask(pools, "pools", "up")
-    assert json.loads(record.read_text())["certificates"] == str(pools.certificates)
+    assert json.loads(record.read_text())["certificates"] == str(pools.topology.certificates)
     assert json.loads(xdask(pools, "pools", "status", "--json"))["address"].startswith("tls://")
     (got,), evidence = pools.compute(pin(da.ones(8, chunks=2), "us-east-1").sum())
     assert got == 8
     assert evidence.tasks_by_region.keys() == {"us-east-1"}
     assert pools.client().scheduler.address.startswith("tls://")  # type: ignore[union-attr]
     pools.close()
-    secrets = [line for key in pools.certificates.glob("*-key.pem") for line in key.read_text().splitlines()[1:-1]]
+    secrets = [
+        line for key in pools.topology.certificates.glob("*-key.pem") for line in key.read_text().splitlines()[1:-1]
+    ]
     logs = [file.read_text() for file in pools.folder.iterdir() if file.is_file()]
     assert not any(secret in log for secret in secrets for log in logs)
     (finding,) = found(pools)
@@ -81,8 +83,8 @@ def test_certificates_from_the_first_to_the_last_day(pools: LocalPools) -> None:
     assert "valid until" in finding[1]
 
     # On the last day, all that starts or connects says what to do.
-    (pools.certificates / tls.NODE).unlink()
-    make_certificates(pools.certificates, now=datetime.now(UTC) - timedelta(days=500))
+    (pools.topology.certificates / tls.NODE).unlink()
+    make_certificates(pools.topology.certificates, now=datetime.now(UTC) - timedelta(days=500))
     with pytest.raises(PlacementError, match=r"expired on .*`xdask certs`"):
         pools.client()
     assert "Renew them with `xdask certs`" in xdask(pools, "pools", "status", fails=True)
@@ -93,16 +95,16 @@ def test_certificates_from_the_first_to_the_last_day(pools: LocalPools) -> None:
     assert "renewed" in xdask(pools, "certs")
 
     # Half of the files are an error, and no reason to go without.
-    (pools.certificates / tls.NODE).unlink()
+    (pools.topology.certificates / tls.NODE).unlink()
     assert "no certificates in" in xdask(pools, "pools", "up", fails=True)
-    make_certificates(pools.certificates)
-    (pools.certificates / tls.NODE_KEY).chmod(0o644)
+    make_certificates(pools.topology.certificates)
+    (pools.topology.certificates / tls.NODE_KEY).chmod(0o644)
     assert [state for state, _ in found(pools)] == ["problem", "ok"]
 
 
 def test_a_doctor_tells_of_certificates_that_will_soon_expire_and_of_none(pools: LocalPools) -> None:
     ((state, said),) = found(pools)
     assert (state, "each of its users can run code as you" in said, "`xdask certs`" in said) == ("note", True, True)
-    make_certificates(pools.certificates, now=datetime.now(UTC) - timedelta(days=340))
+    make_certificates(pools.topology.certificates, now=datetime.now(UTC) - timedelta(days=340))
     ((state, said),) = found(pools)
     assert (state, "`xdask certs`" in said) == ("note", True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,8 @@ from typing import Any
 import boto3
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.support.free_ports import free_ports
 
 ACCESS, SECRET = "tester", "tester-secret"  # of a server that lives as long as the tests do
 _PATIENCE_SECONDS = 60
@@ -57,7 +58,7 @@ class S3Server:
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:
     """SeaweedFS with one identity that may do all, and anonymous reading of the bucket ``open-data``."""
-    master, volume, filer, s3, *grpc = _free_ports(8)
+    master, volume, filer, s3, *grpc = free_ports(8)
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identities = [
         {"name": "tester", "credentials": [{"accessKey": ACCESS, "secretKey": SECRET}], "actions": actions},
@@ -101,14 +102,3 @@ def _await(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> Non
             if process.poll() is not None or monotonic() > deadline:
                 raise RuntimeError(f"the S3 server did not start:\n{log.read_text()[-3000:]}") from None
             sleep(0.2)
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()

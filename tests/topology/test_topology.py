@@ -173,7 +173,7 @@ REFUSALS = {
         "    pool:",
         "    poool:",
         "regions.yaml:5: workers[0].poool: unknown key (did you mean pool?); "
-        "known here: region, cidr, pool, lustre, datasets",
+        "known here: region, name, country, co2e_kg_per_kwh, cidr, pool, lustre, datasets",
     ),
     "unknown key in a dataset": (
         "excerpt: true",
@@ -297,7 +297,7 @@ def test_a_mistake_is_refused_with_line_key_and_remedy(tmp_path: Path, case: str
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path):
     path = tmp_path / "regions.yaml"
-    path.write_text(GOOD.replace("us-east-1", "nowhere").replace("name: era5", "name: ERA5"))
+    path.write_text(GOOD.replace("us-east-1", "us-east-7").replace("name: era5", "name: ERA5"))
     with pytest.raises(TopologyError) as caught:
         Topology.load(path)
     assert [line.split(":")[1] for line in str(caught.value).splitlines()] == ["3", "7"]

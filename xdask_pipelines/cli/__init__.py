@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from xdask_pipelines.cli import catalog_commands, exchange_commands, init, jobs, lustre, machine, show
+from xdask_pipelines.cli import catalog_commands, exchange_commands, foreground, init, jobs, lustre, machine, show
 from xdask_pipelines.cli.common import Group
 
 
@@ -32,6 +32,8 @@ for _command in (
     jobs.run_one,
     jobs.list_assets,
     machine.pools,
+    foreground.scheduler,
+    foreground.worker,
     machine.certs,
     machine.opensearch,
     machine.ui,

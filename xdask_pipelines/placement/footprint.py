@@ -9,7 +9,7 @@ Energy = thread-seconds x power + bytes sent x energy of a byte; CO2e = energy x
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,20 +38,20 @@ def footprint(
     ``cost_usd`` by kind; ``kwh_by_region`` and ``co2e_kg_by_region`` (Regions with a known factor only); ``avoided``:
     bytes, cost_usd and co2e_kg that hauling the read inputs to the client's Region would have sent, less what was sent.
     """
-    sent = _sent(across)
+    sent = settings.kwh(across)
     hauled = {f"{r}->{settings.client_region}": n for r, n in read.items() if r != settings.client_region}
     compute = sum(s * settings.rates(r).usd_per_thread_second for r, s in worker_seconds.items())
     kwh: defaultdict[str, float] = defaultdict(float)
     for region, seconds in worker_seconds.items():
         kwh[region] += seconds * settings.rates(region).kwh_per_thread_second
-    for region, nbytes in sent.items():
-        kwh[region] += nbytes * settings.kwh_per_byte
+    for region, energy in sent.items():
+        kwh[region] += energy
     avoided: dict[str, float] = {}
     if hauled:
         avoided = {
             "bytes": sum(hauled.values()) - sum(across.values()),
             "cost_usd": settings.egress_usd(hauled) - settings.egress_usd(across),
-            "co2e_kg": _co2e_of_sending(settings, _sent(hauled)) - _co2e_of_sending(settings, sent),
+            "co2e_kg": _co2e(settings, settings.kwh(hauled)) - _co2e(settings, sent),
         }
     return {
         "cost_usd": {"compute": compute, "egress": settings.egress_usd(across)},
@@ -65,15 +65,8 @@ def footprint(
     }
 
 
-def _sent(across: Mapping[str, int]) -> Counter[str]:
-    sent: Counter[str] = Counter()
-    for pair, nbytes in across.items():
-        sent[pair.split("->")[0]] += nbytes
-    return sent
-
-
-def _co2e_of_sending(settings: Settings, sent: Mapping[str, int]) -> float:
-    return sum(n * settings.kwh_per_byte * (settings.rates(r).co2e_kg_per_kwh or 0.0) for r, n in sent.items())
+def _co2e(settings: Settings, kwh: Mapping[str, float]) -> float:
+    return sum(energy * (settings.rates(region).co2e_kg_per_kwh or 0.0) for region, energy in kwh.items())
 
 
 def in_words(values: Mapping[str, Any]) -> str:

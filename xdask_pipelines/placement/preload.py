@@ -9,6 +9,8 @@ import logging
 
 from distributed import Nanny, Scheduler, Worker
 
+from xdask_pipelines.placement.launch.logs import log_beside_dask
+
 logger = logging.getLogger("xdask.placement")
 
 
@@ -20,6 +22,7 @@ async def dask_setup(server: Scheduler | Worker | Nanny) -> None:
     SystemExit
         The set-up failed.
     """
+    log_beside_dask()
     try:
         if isinstance(server, Scheduler):
             from xdask_pipelines.placement.scheduler.scheduler_setup import set_up_scheduler

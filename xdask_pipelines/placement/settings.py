@@ -33,11 +33,14 @@ class Link:
         Round-trip time.
     bytes_per_second
         Rate of one flow.
+    kwh_per_byte
+        Estimated energy of sending one byte; None takes that of the settings.
     """
 
     usd_per_byte: float = 0.02e-9
     rtt_seconds: float = 0.08
     bytes_per_second: float = 25e6
+    kwh_per_byte: float | None = None
 
     @property
     def price(self) -> float:
@@ -146,6 +149,15 @@ class Settings:
     def rates(self, region: str) -> Rates:
         """Figures of a Region's pool."""
         return self.pools.get(region) or Rates()
+
+    def kwh(self, across: Mapping[str, int]) -> dict[str, float]:
+        """Estimated energy of sending bytes by ``"src->dst"``, by the Region that sends them."""
+        found: dict[str, float] = {}
+        for pair, nbytes in across.items():
+            src, dst = pair.split("->")
+            given = self.link(src, dst).kwh_per_byte
+            found[src] = found.get(src, 0.0) + nbytes * (self.kwh_per_byte if given is None else given)
+        return found
 
     def egress_usd(self, across: Mapping[str, int]) -> float:
         """What bytes by ``"src->dst"`` cost at list prices."""

@@ -13,31 +13,25 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import psutil
-from distributed import Client
 
 from xdask_pipelines.access.home_calls import Compute
-from xdask_pipelines.errors import EmptyPool, LostComputation, PlacementError
-from xdask_pipelines.placement import Evidence, check_scheduler, compute, local_regions
-from xdask_pipelines.placement.client.compute import Progress
-from xdask_pipelines.placement.local import tls
+from xdask_pipelines.placement import compute, local_regions
 from xdask_pipelines.placement.local.cluster import Pool, Processes, join, start
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.resources.connected_pools import ConnectedPools
 from xdask_pipelines.resources.placement_settings import settings_of
 from xdask_pipelines.resources.standing_pools import START, Status, Tell
 from xdask_pipelines.resources.var import writable
 from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.processes import is_alive, stop_processes
-from xdask_pipelines.topology import Topology
 
 #: Where users of Dask look for a dashboard, and the same after a restart; a taken port is no hindrance.
 _DASHBOARD_PORT = 8787
-_CONNECT_SECONDS = 5.0
 
 
-class LocalPools:
+class LocalPools(ConnectedPools):
     """The pools of a topology on this machine, standing between runs; runs connect to them in milliseconds.
 
     Parameters
@@ -47,13 +41,6 @@ class LocalPools:
     watch
         Called about twice a second while something is computed, with tasks done and planned by Region.
     """
-
-    def __init__(self, topology: Topology, watch: Progress | None = None) -> None:
-        self.topology = topology
-        self._watch = watch
-        self.folder = topology.var / "pools"
-        self.certificates = topology.certificates
-        self._client: Client | None = None
 
     # ---- up and down ------------------------------------------------------------------------------------------
 
@@ -70,7 +57,7 @@ class LocalPools:
         now = self.status()
         if now.up:
             tell(f"the pools are up already, scheduler at {now.address}")
-        if now.address and self.made_certificates() and not now.address.startswith("tls:"):
+        if now.address and self.existing_certificates() and not now.address.startswith("tls:"):
             tell(f"they use no certificates, which were made since: `xdask pools down`, then `{START}`")
         if now.up:
             return now
@@ -86,7 +73,7 @@ class LocalPools:
                 self._pools(),
                 self.folder,
                 self.settings(),
-                certificates=self.made_certificates(),
+                certificates=self.existing_certificates(),
                 dashboard_port=_DASHBOARD_PORT,
                 ui_hosts=self.topology.ui_hosts,
                 tell=tell,
@@ -126,20 +113,13 @@ class LocalPools:
         dead = [name for name, pid in running.pids.items() if not self._is_ours(pid)]
         if "scheduler" in dead:
             return Status("", "", {}, (f"The scheduler is gone. Start the pools again with `{START}`.",))
-        try:
-            with running.connect(_CONNECT_SECONDS) as client:
-                workers = dict(check_scheduler(client)["pools"])
-        except OSError as error:
-            problem = (
-                f"The scheduler at {running.address} does not answer ({error}). `xdask pools down`, then `{START}`."
-            )
-            return Status("", "", {}, (problem,))
-        empty = [pool.region for pool in self._pools() if not workers.get(pool.region)]
-        problems = tuple(
-            f"The pool of {r} has no worker. `{START}` starts it and leaves the others; its log is {self.folder / r}.log."
-            for r in empty
+        return self.observed(
+            {
+                pool.region: f"The pool of {pool.region} has no worker. `{START}` starts it and leaves the others; "
+                f"its log is {self.folder / pool.region}.log."
+                for pool in self._pools()
+            }
         )
-        return Status(running.address, running.dashboard, workers, problems)
 
     @property
     def started(self) -> bool:
@@ -151,6 +131,21 @@ class LocalPools:
         """Address of the Regions on Dask's dashboard; empty if the pools were not started."""
         running = self._running()
         return running.dashboard if running else ""
+
+    def _scheduler(self) -> str:
+        running = self._running()
+        return running.address if running else ""
+
+    def _start(self) -> str:
+        return f"Start them with `{START}`"
+
+    def _restart(self) -> str:
+        return f"Restart the pools: `xdask pools down`, then `{START}`"
+
+    @property
+    def folder(self) -> Path:
+        """Folder of logs, spilled data and the state of the pools."""
+        return self.topology.var / "pools"
 
     @property
     def _state_file(self) -> Path:
@@ -171,10 +166,6 @@ class LocalPools:
         except OSError:
             return True  # no /proc on this system
         return b"dask" in command
-
-    def made_certificates(self) -> Path | None:
-        """Return the folder of the certificates that every scheduler started from now on uses; None before any is made."""
-        return self.certificates if tls.has_certificates(self.certificates) else None
 
     def _pools(self) -> list[Pool]:
         regions = self.topology.worker_regions
@@ -198,82 +189,14 @@ class LocalPools:
         }
         return replace(known, pools={**known.pools, **here}, one_machine=True, start_command=START)
 
-    # ---- computing --------------------------------------------------------------------------------------------
-
-    def client(self) -> Client:
-        """A connection to the standing scheduler, made once for each process.
-
-        Raises
-        ------
-        PlacementError
-            If the pools are not running, with the command that starts them; if this process has other versions or
-            certificates than they.
-        LostComputation
-            The same, if they were running a moment ago: they may be back soon.
-        """
-        if self._client is not None and self._client.status == "running":
-            return self._client
-        running, absent = self._running(), PlacementError if self._client is None else LostComputation
-        if running is None:
-            raise absent(f"The pools are not running. Start them with `{START}`, then run again.")
-        try:
-            self._client = running.connect(_CONNECT_SECONDS)
-        except OSError as error:
-            raise absent(
-                f"The scheduler at {running.address} does not answer. Restart the pools: `xdask pools down`, then "
-                f"`{START}`; then run again."
-            ) from error
-        return self._client
-
-    def compute(self, *xs: Any, tell: Tell | None = None) -> tuple[tuple[Any, ...], Evidence]:
-        """`placement.compute` on the standing pools, telling the progress of each Region line by line."""
-        watchers = [w for w in (self._watch, _Lines(tell) if tell else None) if w]
-
-        def progress(state: Mapping[str, tuple[int, int]]) -> None:
-            for watch in watchers:
-                watch(state)
-
-        return compute(self.client(), *xs, progress=progress if watchers else None)
-
     @contextmanager
     def temporary(self, regions: Sequence[str], tell: Tell) -> Iterator[Compute]:
-        """One worker in each of some Regions, for as long as a block of code runs.
-
-        Raises
-        ------
-        EmptyPool
-            The mounts of the Regions are not on this machine: every file would seem to be gone from them.
-        """
-        if self.topology.profile != "local":
-            workers = self.status().workers
-            raise EmptyPool(
-                f"The pools of {', '.join(r for r in regions if not workers.get(r))} have no worker, and on AWS none can "
-                "be started from here; nothing was changed. Raise the desired count of the pool's service, then run again"
-            )
+        """One worker in each of some Regions, for as long as a block of code runs."""
         tell(f"pools are down: starting one temporary worker in {', '.join(regions)}")
         data = {region: self.topology.data_folder(region) for region in regions}
         results = {region: self.topology.results_folder(region) for region in regions}
         for folder in results.values():
             folder.mkdir(parents=True, exist_ok=True)
-        made = self.made_certificates()
+        made = self.existing_certificates()
         with local_regions(regions, data=data, results=results, certificates=made) as client:
             yield partial(compute, client)
-
-    def close(self) -> None:
-        """Disconnect; unfinished tasks of this process are cancelled."""
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-
-class _Lines:
-    """Progress as lines for a log, one whenever something changed."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._last: Mapping[str, tuple[int, int]] = {}
-
-    def __call__(self, state: Mapping[str, tuple[int, int]]) -> None:
-        if state != self._last:
-            self._last = dict(state)
-            self._tell("tasks done: " + ", ".join(f"{region} {done}/{all_}" for region, (done, all_) in state.items()))

@@ -19,7 +19,7 @@ LustreWith = Callable[[Compute], LustreFileSystem]
 
 def lustre_of(topology: Topology) -> LustreWith:
     """Lustre as the topology's profile has it."""
-    if topology.profile == "local":
+    if topology.profile != "aws":
         return lambda compute: FolderLustre(MountAtHome(compute))
     from xdask_pipelines.lustre.fsx import FsxLustre  # imports botocore
 

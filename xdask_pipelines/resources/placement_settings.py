@@ -10,8 +10,6 @@ from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_facts import (
     KWH_PER_BUSY_VCPU_SECOND,
     KWH_PER_BYTE_BETWEEN_REGIONS,
-    co2e_kg_per_kwh,
-    usd_per_vcpu_second,
 )
 
 
@@ -19,21 +17,26 @@ def settings_of(topology: Topology) -> Settings:
     """What placement must know of a topology: links, prices, pools at their largest, factors of energy and CO2e."""
     pairs = [(a, b) for a in topology.regions for b in topology.regions if a != b]
     client = topology.client
-    pools = {client.region: Rates(client.threads, co2e_kg_per_kwh=co2e_kg_per_kwh(client.region))}
+    pools = {client.region: Rates(client.threads, co2e_kg_per_kwh=client.grid_factor)}
     for worker in topology.workers:
         pool, processes = worker.pool, worker.pool.max_workers * worker.pool.processes
         pools[worker.region] = Rates(
             threads=processes * pool.threads,
             memory_bytes=processes * pool.memory_limit_bytes,
             process_memory_bytes=pool.memory_limit_bytes,
-            usd_per_thread_second=usd_per_vcpu_second(pool.instance_type),
+            usd_per_thread_second=pool.usd_per_vcpu_second,
             kwh_per_thread_second=KWH_PER_BUSY_VCPU_SECOND,
-            co2e_kg_per_kwh=co2e_kg_per_kwh(worker.region),
+            co2e_kg_per_kwh=worker.grid_factor,
         )
     return Settings(
         client_region=topology.client.region,
         links={
-            f"{a}->{b}": Link(topology.price(a, b), link.rtt_ms / 1e3, link.mbit * 1e6 / 8)
+            f"{a}->{b}": Link(
+                topology.price(a, b),
+                link.rtt_ms / 1e3,
+                link.mbit * 1e6 / 8,
+                None if link.kwh_per_gb is None else link.kwh_per_gb / 1e9,
+            )
             for a, b in pairs
             if (link := topology.link(a, b))
         },

@@ -1,11 +1,13 @@
 """The pools of a topology.
 
-Belongs here: which kind a topology has. Does not belong here: what pools can do (standing_pools), any kind (local_pools).
+Belongs here: which kind a topology has. Does not belong here: what pools can do (standing_pools), any kind of them
+(local_pools, attached_pools).
 """
 
 from __future__ import annotations
 
 from xdask_pipelines.placement.client.compute import Progress
+from xdask_pipelines.resources.attached_pools import AttachedPools
 from xdask_pipelines.resources.local_pools import LocalPools
 from xdask_pipelines.resources.standing_pools import Pools
 from xdask_pipelines.topology import Topology
@@ -21,4 +23,5 @@ def pools_of(topology: Topology, watch: Progress | None = None) -> Pools:
     watch
         Called about twice a second while something is computed, with tasks done and planned by Region.
     """
-    return LocalPools(topology, watch)
+    kind = LocalPools if topology.profile == "local" else AttachedPools
+    return kind(topology, watch)

@@ -1,16 +1,25 @@
 """Ports of this machine.
 
-Belongs here: who holds a port. Does not belong here: what listens there.
+Belongs here: who holds a port, which hosts are this machine alone. Does not belong here: what listens there.
 """
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 from contextlib import suppress
 
 import psutil
 
 LOOPBACK = "127.0.0.1"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or address reaches this machine alone."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def port_problem(port: int) -> str | None:

@@ -17,19 +17,30 @@ from urllib.parse import quote, unquote_plus
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from xdask_pipelines.errors import TopologyError
-from xdask_pipelines.topology.aws_facts import egress_usd_per_gb, region_partitions
+from xdask_pipelines.topology.aws_facts import region_partitions
 from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import pool_name
-from xdask_pipelines.topology.stanzas import Client, Dataset, LinkStanza, Stanza, Worker, alert_address, host_name
+from xdask_pipelines.topology.region_facts import default_egress_usd_per_gb
+from xdask_pipelines.topology.stanzas import (
+    Client,
+    Dataset,
+    LinkStanza,
+    Stanza,
+    Worker,
+    alert_address,
+    host_name,
+    scheduler_address,
+)
 from xdask_pipelines.topology.strict_yaml import Location, ProblemsError, load_model
 
 
 class Topology(Stanza):
     """The client Region, the worker Regions, and every name derived from them.
 
-    ``profile`` says how Regions are reached: ``local`` as folders and processes of this machine, ``aws`` as buckets and
-    file systems. ``alerts`` is told of syncs that failed. ``ui_hosts`` are hosts, with their ports, by which browsers
-    reach the UI and the dashboard in addition to loopback: those of a tunnel or a reverse proxy.
+    ``profile`` says how Regions are reached: ``local`` as folders and processes of this machine, ``attached`` as workers
+    that are started anywhere for the ``scheduler``, ``aws`` as buckets and file systems. ``alerts`` receives failures of
+    syncs. ``ui_hosts`` are hosts, with their ports, by which browsers reach the UI and the dashboard in addition to
+    loopback: those of a tunnel or a reverse proxy.
 
     Read it with :func:`find_topology` or :meth:`Topology.load`; both raise :class:`TopologyError`. Methods
     that take a ``region`` raise it too, for a Region that has no such thing.
@@ -39,7 +50,8 @@ class Topology(Stanza):
     workers: Annotated[tuple[Worker, ...], Field(strict=False, min_length=1)]
     links: Annotated[tuple[LinkStanza, ...], Field(strict=False)] = ()
     catalog: str | None = None
-    profile: Literal["local", "aws"] = "local"
+    profile: Literal["local", "attached", "aws"] = "local"
+    scheduler: Annotated[str, AfterValidator(scheduler_address)] | None = None
     alerts: Annotated[str, AfterValidator(alert_address)] | None = None
     ui_hosts: Annotated[tuple[Annotated[str, AfterValidator(host_name)], ...], Field(strict=False)] = ()
     _root: Path | None = PrivateAttr(default=None)
@@ -65,6 +77,14 @@ class Topology(Stanza):
             *self._dataset_problems(),
             *self._link_problems(),
         ]
+        if self.profile == "attached" and self.scheduler is None:
+            problems.append(
+                (
+                    ("scheduler",),
+                    "profile attached needs the address of the scheduler that workers and clients connect to; write one "
+                    "such as tls://dask.example.org:8786",
+                )
+            )
         if self.catalog is not None and not re.match(r"sqlite:///|opensearch\+https?://", self.catalog):
             problems.append(
                 (
@@ -79,7 +99,7 @@ class Topology(Stanza):
 
     def _region_problems(self) -> Iterator[tuple[Location, str]]:
         seen: list[tuple[str, str, str | None]] = [("client", self.client.region, self.client.cidr)]
-        home = region_partitions()[self.client.region]
+        home = region_partitions().get(self.client.region)
         for i, worker in enumerate(self.workers):
             for where, region, cidr in seen:
                 if worker.region == region:
@@ -91,7 +111,8 @@ class Topology(Stanza):
                         f"{worker.cidr} of {worker.region} overlaps {cidr} of {region} ({where}); joined networks "
                         f"need addresses of their own, such as 10.{i + 1}.0.0/16",
                     )
-            if region_partitions()[worker.region] != home:
+            partition = region_partitions().get(worker.region)
+            if partition and home and partition != home:
                 yield (
                     ("workers", i, "region"),
                     f"{worker.region} and the client's {self.client.region} are in different AWS partitions, whose "
@@ -105,10 +126,15 @@ class Topology(Stanza):
             seen.append((f"workers[{i}]", worker.region, worker.cidr))
 
     def _network_problems(self) -> Iterator[tuple[Location, str]]:
-        """On AWS, each Region needs a network."""
+        """On AWS, each Region is one of AWS's, and needs a network."""
         places: list[tuple[Location, Client | Worker]] = [(("client",), self.client)]
         places += [(("workers", i), worker) for i, worker in enumerate(self.workers)]
         for i, (where, stanza) in enumerate(places):
+            if self.profile == "aws" and stanza.region not in region_partitions():
+                yield (
+                    (*where, "region"),
+                    f"{stanza.region} is not an AWS Region, and the profile is aws; correct one",
+                )
             if self.profile == "aws" and stanza.cidr is None:
                 yield (
                     where,
@@ -224,7 +250,7 @@ class Topology(Stanza):
             pattern=stanza.pattern or "",
             variable=stanza.variable or "",
             source=stanza.source or "",
-            from_bucket=self.profile != "local" and stanza.source is not None,
+            from_bucket=self.profile == "aws" and stanza.source is not None,
             anonymous=stanza.anonymous,
             inventory=stanza.inventory or "",
         )
@@ -293,9 +319,17 @@ class Topology(Stanza):
     def price(self, source: str, destination: str) -> float:
         """USD per byte sent from one Region to another; 0 within a Region.
 
-        See :func:`xdask_pipelines.topology.aws_facts.egress_usd_per_gb` for the source of the figures.
+        See :mod:`xdask_pipelines.topology.region_facts` for the source of the figures that the file does not give.
         """
-        return egress_usd_per_gb(self._known(source), self._known(destination)) / 1e9
+        if self._known(source) == self._known(destination):
+            return 0.0
+        given = self.link(source, destination).usd_per_gb
+        return (default_egress_usd_per_gb(source, destination) if given is None else given) / 1e9
+
+    def display_name(self, region: str) -> str:
+        """Name of a Region for people: ``name``, else the Region itself."""
+        stanzas = (self.client, *self.workers)
+        return next((s.name or region for s in stanzas if s.region == region), region)
 
     def link(self, source: str, destination: str) -> LinkStanza:
         """The network between two Regions, as the file says or with its defaults."""

@@ -13,20 +13,14 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from xdask_pipelines.system.safe_text import without_secrets
-from xdask_pipelines.topology.aws_facts import INSTANCE_TYPES, InstanceType, region_partitions
+from xdask_pipelines.topology.aws_facts import INSTANCE_TYPES, InstanceType, usd_per_vcpu_second
 from xdask_pipelines.topology.path_pattern import read_pattern
+from xdask_pipelines.topology.region_facts import country_code, grid_factor, region_name
 from xdask_pipelines.topology.strict_yaml import close_names
 
 LAYOUTS = ("arco-zarr", "cmip6-pds", "era5-pds", "generic", "grib", "ncar-era5")
 _THREADS_PER_PROCESS = 4
 _MEMORY_SHARE = 0.75  # of a process's share of the instance; the rest is for the system, Lustre's client and spilling
-
-
-def _known_region(name: str) -> str:
-    known = region_partitions()
-    if name not in known:
-        raise ValueError(f"{name!r} is not an AWS Region{close_names(name, known)}; write one such as eu-west-2")
-    return name
 
 
 def _vpc_cidr(text: str) -> str:
@@ -113,7 +107,7 @@ def _capacity(gib: int) -> int:
     return gib
 
 
-Region = Annotated[str, AfterValidator(_known_region)]
+Region = Annotated[str, AfterValidator(region_name)]
 _Cidr = Annotated[str, AfterValidator(_vpc_cidr)]
 
 
@@ -123,14 +117,31 @@ class Stanza(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class Client(Stanza):
+class RegionStanza(Stanza):
+    """What every Region has.
+
+    ``name`` is shown to people in place of ``region``. Emissions are those of the grid of ``country`` (ISO 3166, two
+    letters) or ``co2e_kg_per_kwh``; AWS Regions need neither. ``cidr`` are the addresses of its network on AWS.
+    """
+
+    region: Region
+    name: Annotated[str, Field(min_length=1, max_length=60)] | None = None
+    country: Annotated[str, AfterValidator(country_code)] | None = None
+    co2e_kg_per_kwh: Annotated[float, Field(ge=0)] | None = None
+    cidr: _Cidr | None = None
+
+    @property
+    def grid_factor(self) -> float | None:
+        """Average emissions of the Region's grid in kg CO2e per kWh; None if unknown."""
+        return grid_factor(self.region, self.country) if self.co2e_kg_per_kwh is None else self.co2e_kg_per_kwh
+
+
+class Client(RegionStanza):
     """The client Region: scheduler, catalog, Dagster and notebooks; it holds no data.
 
     ``threads`` are those of a worker beside the scheduler, which joins small results of several Regions.
     """
 
-    region: Region
-    cidr: _Cidr | None = None
     threads: Annotated[int, Field(ge=0)] = 0
 
 
@@ -140,6 +151,14 @@ class PoolStanza(Stanza):
     instance_type: Annotated[str, AfterValidator(_known_instance_type)] = "m5d.4xlarge"
     min_workers: Annotated[int, Field(ge=0)] = 0
     max_workers: Annotated[int, Field(ge=1)] = 12
+    usd_per_vcpu_hour: Annotated[float, Field(ge=0)] | None = None
+
+    @property
+    def usd_per_vcpu_second(self) -> float:
+        """Price of a busy virtual CPU: the one that is given, else the list price of the instance type."""
+        if self.usd_per_vcpu_hour is None:
+            return usd_per_vcpu_second(self.instance_type)
+        return self.usd_per_vcpu_hour / 3600
 
     @property
     def instance(self) -> InstanceType:
@@ -213,19 +232,32 @@ class Dataset(Stanza):
             )
 
 
-class Worker(Stanza):
+class Worker(RegionStanza):
     """A worker Region: a pool beside the data it reads."""
 
-    region: Region
-    cidr: _Cidr | None = None
     pool: PoolStanza = PoolStanza()
     lustre: Lustre = Lustre()
     datasets: Annotated[tuple[Dataset, ...], Field(strict=False)] = ()
 
 
 class LinkStanza(Stanza):
-    """The network between two Regions, both ways: round-trip time in ms and the rate of one flow in Mbit/s."""
+    """The network between two Regions, both ways.
+
+    ``rtt_ms`` is the round-trip time, ``mbit`` the rate of one flow in Mbit/s. ``usd_per_gb`` and ``kwh_per_gb`` are the
+    price and the energy of sending 10^9 bytes; without them, list prices and the average of the internet count.
+    """
 
     between: Annotated[tuple[Region, Region], Field(strict=False)]
     rtt_ms: Annotated[float, Field(gt=0)] = 80.0
     mbit: Annotated[float, Field(gt=0)] = 1000.0
+    usd_per_gb: Annotated[float, Field(ge=0)] | None = None
+    kwh_per_gb: Annotated[float, Field(ge=0)] | None = None
+
+
+def scheduler_address(address: str) -> str:
+    """Return the address of a scheduler on any machine."""
+    if not re.fullmatch(r"(tls|tcp)://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):\d{1,5}", address):
+        raise ValueError(
+            f"{address!r} is not the address of a scheduler; write one such as tls://dask.example.org:8786"
+        )
+    return address

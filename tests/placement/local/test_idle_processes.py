@@ -9,7 +9,7 @@ import dask
 import pytest
 
 from tests.support.places import Cluster
-from xdask_pipelines.placement.local import cluster as module
+from xdask_pipelines.placement.launch.process_command import intervals
 
 NAMES = ("distributed.admin.tick.interval", "distributed.worker.profile.interval")
 
@@ -25,7 +25,7 @@ def test_all_processes_look_at_themselves_seldom(cluster: Cluster) -> None:
 
 def test_what_the_user_sets_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL", "10ms")
-    assert module._intervals() == {"DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "200ms"}
+    assert intervals() == {"DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "200ms"}
 
 
 def test_workers_start_without_what_only_clients_need() -> None:

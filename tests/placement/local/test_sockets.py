@@ -63,7 +63,7 @@ def test_temporary_workers_use_the_certificates_that_were_made(pools: LocalPools
     before = set(dask_processes())
     with lent(pools, [EAST], print) as compute:
         assert address(compute).startswith("tcp://127.0.0.1:")
-    make_certificates(pools.certificates)
+    make_certificates(pools.topology.certificates)
     with lent(pools, [WEST], print) as compute:
         assert address(compute).startswith("tls://127.0.0.1:")
         assert_on_loopback(sorted(set(dask_processes()) - before))

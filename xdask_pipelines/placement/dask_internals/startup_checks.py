@@ -115,6 +115,7 @@ def _missing_in_worker(worker: Worker) -> Iterator[str]:
     yield from _lacking("Worker.get_data", getattr(Worker, "get_data", None), ("comm", "keys", "who", "serializers"))
     yield from _lacking("ShuffleRun.send", getattr(ShuffleRun, "send", None), ("address", "shards"))
     yield from _lacking("Worker.set_resources", getattr(Worker, "set_resources", None), ())
+    yield from (f"Worker.{name}" for name in ("contact_address", "_address") if not hasattr(worker, name))
     tables = ("startup_information", "stream_handlers")
     yield from (f"Worker.{name}" for name in tables if not isinstance(getattr(worker, name, None), dict))
     yield from (f"WorkerState.{name}" for name in ("tasks", "total_resources") if not hasattr(worker.state, name))

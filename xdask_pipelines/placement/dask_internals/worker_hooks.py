@@ -124,3 +124,12 @@ def leave_nanny_running(worker: Worker) -> None:
             await worker.close(nanny=False, reason="xdask-scheduler-connection-broken")
 
     worker.handle_scheduler = handle_scheduler  # type: ignore[method-assign]
+
+
+# ---- addresses --------------------------------------------------------------------------------------------------------
+
+
+def contact_by(worker: Worker, host: str) -> None:
+    """Let a worker that listens already, and has not joined yet, join under another host with the same port."""
+    scheme, _, rest = worker.listen_address.partition("://")
+    worker.contact_address = worker._address = f"{scheme}://{host}:{rest.rpartition(':')[2]}"

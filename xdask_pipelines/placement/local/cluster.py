@@ -6,10 +6,8 @@ Belongs here: starting, waiting for and stopping them. Does not belong here: wha
 from __future__ import annotations
 
 import json
-import os
 import re
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import monotonic, sleep
@@ -19,25 +17,18 @@ from distributed import Client
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.client.compute import check_scheduler
 from xdask_pipelines.placement.client.connect import connect
-from xdask_pipelines.placement.dashboard.dashboard_access import HOSTS_VARIABLE
 from xdask_pipelines.placement.dashboard.samples import PAGE
-from xdask_pipelines.placement.local import tls
+from xdask_pipelines.placement.launch.scheduler_command import SchedulerOptions, scheduler_command
+from xdask_pipelines.placement.launch.worker_command import WorkerOptions, worker_command
 from xdask_pipelines.placement.local.isolation import hiding
 from xdask_pipelines.placement.settings import Settings
-from xdask_pipelines.placement.worker.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE, folders_of
+from xdask_pipelines.placement.worker.guard import folders_of
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.system.processes import is_alive, spawn, stop_processes
 from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology.names import pool_name
 
 START_SECONDS = 120.0
-_PRELOAD = "xdask_pipelines.placement.preload"
-#: How often Dask looks at its event loops, and at what workers compute. At its own 20 ms and 10 ms an idle pool of one
-#: worker took 7 % of a core, and takes 2 % at these.
-_INTERVALS = {
-    "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "200ms",
-    "DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL": "100ms",
-}
 
 
 @dataclass(frozen=True)
@@ -122,26 +113,25 @@ def start(
     PlacementError
         If something did not start, or certificates have expired; whatever did start is stopped again.
     """
-    encrypted = _encryption(certificates)
+    certificates = _valid(certificates)
     folder.mkdir(parents=True, exist_ok=True)
     address_file = folder / "scheduler.json"
     address_file.unlink(missing_ok=True)
     running = Processes(address="", dashboard="", certificates=str(certificates) if certificates else None)
     try:
-        running.pids["scheduler"] = spawn(
-            [
-                *_dask("scheduler"),
-                *("--host", LOOPBACK, "--port", "0", "--scheduler-file", str(address_file)),
-                *("--dashboard-address", f"{LOOPBACK}:{dashboard_port}", "--preload", _PRELOAD),
-            ],
-            folder / "scheduler.log",
-            (settings or Settings()).to_environment() | _intervals() | encrypted | {HOSTS_VARIABLE: ",".join(ui_hosts)},
-        )
-        guarded = _guarded(pools)
-        for pool in pools:  # started at once: they wait for the scheduler's file, and importing takes seconds
-            running.pids[pool.region] = _spawn_pool(
-                pool, pools, address_file, folder, {GUARDED_VARIABLE: guarded} | encrypted
+        command = scheduler_command(
+            SchedulerOptions(
+                settings or Settings(),
+                port=0,
+                dashboard_address=f"{LOOPBACK}:{dashboard_port}",
+                certificates=certificates,
+                scheduler_file=address_file,
+                ui_hosts=ui_hosts,
             )
+        )
+        running.pids["scheduler"] = spawn(command.words, folder / "scheduler.log", command.environment)
+        for pool in pools:  # started at once: they wait for the scheduler's file, and importing takes seconds
+            running.pids[pool.region] = _spawn_pool(pool, pools, address_file, folder, certificates)
         running.address, running.dashboard = _await_address(address_file, running.pids["scheduler"], folder)
         tell(f"scheduler at {running.address}")
         try:
@@ -182,12 +172,12 @@ def join(
     PlacementError
         If something did not start; whatever of ``pools`` did is stopped again.
     """
-    encrypted = _encryption(Path(running.certificates) if running.certificates else None)
-    environment = {GUARDED_VARIABLE: _guarded([*pools, *beside])} | encrypted
+    certificates = _valid(Path(running.certificates) if running.certificates else None)
+    everywhere = [*pools, *beside]
     new = replace(running, pids={})
     try:
         for pool in pools:
-            new.pids[pool.region] = _spawn_pool(pool, [*pools, *beside], folder / "scheduler.json", folder, environment)
+            new.pids[pool.region] = _spawn_pool(pool, everywhere, folder / "scheduler.json", folder, certificates)
         _await_workers(new, pools, folder, tell)
     except BaseException:
         new.stop()
@@ -195,63 +185,42 @@ def join(
     running.pids.update(new.pids)
 
 
-def _guarded(pools: Sequence[Pool]) -> str:
-    return os.pathsep.join(map(str, _folders(pools)))
-
-
 def _folders(pools: Sequence[Pool]) -> list[Path]:
     return [Path(name) for pool in pools for p in (pool.data, pool.results) if p for name in folders_of(p)]
 
 
-def _dask(role: str) -> list[str]:
-    return [sys.executable, "-m", "dask", role]
+def _valid(certificates: Path | None) -> Path | None:
+    if certificates is not None:
+        from xdask_pipelines.placement.local.certificates import refuse_expired  # kept light: rarely needed
 
-
-def _encryption(certificates: Path | None) -> dict[str, str]:
-    if certificates is None:
-        return {}
-    from xdask_pipelines.placement.local.certificates import (
-        refuse_expired,  # kept light: workers import this module too
-    )
-
-    refuse_expired(certificates)
-    return tls.environment(certificates)
+        refuse_expired(certificates)
+    return certificates
 
 
 def _spawn_pool(
-    pool: Pool, others: Sequence[Pool], address_file: Path, folder: Path, environment: Mapping[str, str]
+    pool: Pool, everywhere: Sequence[Pool], address_file: Path, folder: Path, certificates: Path | None
 ) -> int:
     spill = folder / "spill" / pool.region
     spill.mkdir(parents=True, exist_ok=True)
-    hidden = hiding(_folders([other for other in others if other is not pool]), _folders([pool]))
-    command = [
-        *pool.prefix,
-        *hidden,
-        *_dask("worker"),
-        *(
-            "--scheduler-file",
-            str(address_file),
-            "--host",
-            LOOPBACK,
-            "--nanny",
-            "--no-dashboard",
-            "--dashboard-address",  # of metrics and health, on all interfaces by default
-            f"{LOOPBACK}:0",
-            "--name",
-            pool.region,
-        ),
-        *("--nworkers", str(pool.processes), "--nthreads", str(pool.threads), "--memory-limit", pool.memory_limit),
-        *("--resources", f"{pool_name(pool.region)}=1", "--preload", _PRELOAD),
-        *("--local-directory", str(spill), "--death-timeout", "30"),
-    ]
-    folders = {ROOT_VARIABLE: pool.data, RESULTS_VARIABLE: pool.results}
-    named = {name: str(path) for name, path in folders.items() if path}
-    return spawn(command, folder / f"{pool.region}.log", {**_intervals(), **environment, **named})
-
-
-def _intervals() -> dict[str, str]:
-    """Those that the user did not set."""
-    return {name: value for name, value in _INTERVALS.items() if name not in os.environ}
+    hidden = hiding(_folders([other for other in everywhere if other is not pool]), _folders([pool]))
+    command = worker_command(
+        WorkerOptions(
+            region=pool.region,
+            scheduler=address_file,
+            name=pool.region,
+            data=pool.data,
+            results=pool.results,
+            guarded=_folders(everywhere),
+            processes=pool.processes,
+            threads=pool.threads,
+            memory_limit=pool.memory_limit,
+            local_directory=spill,
+            certificates=certificates,
+            death_timeout=30.0,
+            prefix=(*pool.prefix, *hidden),
+        )
+    )
+    return spawn(command.words, folder / f"{pool.region}.log", command.environment)
 
 
 def _await_address(file: Path, pid: int, folder: Path) -> tuple[str, str]:

@@ -22,8 +22,10 @@ _LOOK_SECONDS = 0.05
 Workers = int | Sequence[str]
 
 
-async def drain_on_scheduler(scheduler: Scheduler, region: str, workers: Workers) -> dict[str, Any]:
-    """Answer `drain`: ``{"drained": addresses}`` or ``{"refused": why}``."""
+async def drain_on_scheduler(
+    scheduler: Scheduler, region: str, workers: Workers, *, close: bool = True
+) -> dict[str, Any]:
+    """Answer `drain`: ``{"drained": addresses}`` or ``{"refused": why}``; without ``close``, workers end by themselves."""
     pool = {ws for ws in scheduler.running if pool_of(ws) == region}
     if isinstance(workers, int):
         leaving = set(sorted(pool, key=lambda ws: (ws.nbytes, len(ws.processing), ws.address))[:workers])
@@ -41,7 +43,7 @@ async def drain_on_scheduler(scheduler: Scheduler, region: str, workers: Workers
     for ws in leaving:
         close_gracefully(scheduler, ws)
     handed = all(await gather(*(_hand_over_tasks(scheduler, ws, region) for ws in leaving)))
-    drained = await scheduler.retire_workers(workers=before, close_workers=True) if handed else {}
+    drained = await scheduler.retire_workers(workers=before, close_workers=close) if handed else {}
     stayed = [ws for ws in leaving if ws.address not in drained and scheduler.workers.get(ws.address) is ws]
     for ws in stayed:
         reopen(scheduler, ws)

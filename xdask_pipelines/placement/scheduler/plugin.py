@@ -138,8 +138,8 @@ class PlacementPlugin(SchedulerPlugin):
     def _answer_version(self) -> dict[str, Any]:
         return {"version": VERSION, "client_region": self.client_region, "pools": self._workers_by_region()}
 
-    async def _answer_drain(self, region: str, workers: Workers) -> dict[str, Any]:
-        return await drain_on_scheduler(self.scheduler, region, workers)
+    async def _answer_drain(self, region: str, workers: Workers, *, close: bool = True) -> dict[str, Any]:
+        return await drain_on_scheduler(self.scheduler, region, workers, close=close)
 
     def _note_submitting_task(self, key: Key | None) -> None:
         """Remember which task submits a graph: Dask does not say so to plugins."""

@@ -11,6 +11,7 @@ from xdask_pipelines.placement.dask_internals.startup_checks import check_worker
 from xdask_pipelines.placement.protection.survival import survive
 from xdask_pipelines.placement.scheduler.result_delivery import Deliver
 from xdask_pipelines.placement.worker.arrivals import expect_arrivals
+from xdask_pipelines.placement.worker.contact import use_contact_host
 from xdask_pipelines.placement.worker.guard import guarded_roots, install
 from xdask_pipelines.placement.worker.introduction import introduce
 from xdask_pipelines.placement.worker.relays import relay
@@ -26,6 +27,7 @@ async def set_up_worker(server: Worker) -> None:
         This release of Dask lacks something that placement relies on.
     """
     check_worker(server)
+    use_contact_host(server)
     report_transfers(server)
     expect_arrivals(server)
     relay(server)

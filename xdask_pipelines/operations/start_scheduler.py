@@ -1,0 +1,101 @@
+"""Starting the scheduler of a project on any machine: what it needs is found, checked, and becomes one command.
+
+Belongs here: which value of options, topology and machine counts, and refusals before anything starts. Does not belong here:
+the command itself (scheduler_command).
+"""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.connections import host_and_port
+from xdask_pipelines.placement.launch.process_command import ProcessCommand
+from xdask_pipelines.placement.launch.scheduler_command import SchedulerOptions, scheduler_command
+from xdask_pipelines.placement.local import tls
+from xdask_pipelines.resources.pools import pools_of
+from xdask_pipelines.system.ports import LOOPBACK, is_loopback
+from xdask_pipelines.topology import Topology
+
+_LANDMARKS = "xdask_pipelines.resources.landmarks"
+_PORT = 8786
+
+
+def command_of(
+    topology: Topology,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    contact_address: str | None = None,
+    dashboard_address: str = f"{LOOPBACK}:8787",
+    certificates: Path | None = None,
+) -> ProcessCommand:
+    """Return the command that starts the scheduler of a project.
+
+    Parameters
+    ----------
+    topology
+        Of the project; its ``scheduler`` gives host and port where they are not given here.
+    host, port
+        Address on which it listens.
+    contact_address
+        Address that others use, if it is another one.
+    dashboard_address
+        Host and port of the web pages, which have no login.
+    certificates
+        Folder of TLS certificates; that of the project, if any were created, by default.
+
+    Raises
+    ------
+    PlacementError
+        It would listen beyond this machine without TLS, its certificates have expired, or the host is not an address of this
+        machine.
+    """
+    named, named_port = host_and_port(topology.scheduler) if topology.scheduler else (LOOPBACK, _PORT)
+    folder = certificates or (topology.certificates if tls.has_certificates(topology.certificates) else None)
+    listens = host or _own_address(named)
+    if folder is None and not is_loopback(listens):
+        raise PlacementError(
+            f"A scheduler on {listens} without TLS would let everybody on the network run code as you. Create certificates "
+            f"with `xdask certs --host {named}`, and start it again; or listen on this machine alone: `--host {LOOPBACK}`."
+        )
+    if folder is not None:
+        from xdask_pipelines.placement.local.certificates import refuse_expired
+
+        refuse_expired(folder)
+    return scheduler_command(
+        SchedulerOptions(
+            pools_of(topology).settings(),
+            host=listens,
+            port=named_port if port is None else port,
+            contact_address=contact_address,
+            dashboard_address=dashboard_address,
+            certificates=folder,
+            ui_hosts=topology.ui_hosts,
+            preloads=(_LANDMARKS,),
+        )
+    )
+
+
+def _own_address(host: str) -> str:
+    """Return the address of this machine that a name stands for; all addresses are never the default."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise PlacementError(
+            f"The name {host}, which `scheduler:` of regions.yaml gives, has no address: {error}. Correct it, or name an "
+            "address of this machine: `xdask scheduler --host ADDRESS`."
+        ) from error
+    for family, kind, _, _, address in found:
+        with socket.socket(family, kind) as trial:
+            try:
+                trial.bind((address[0], 0))
+            except OSError:
+                continue
+            return str(address[0])
+    raise PlacementError(
+        f"{host}, which `scheduler:` of regions.yaml names, is not an address of this machine. Run `xdask scheduler` "
+        "on that machine; or, if others reach this one through it (NAT, a load balancer), name an address of this machine: "
+        "`--host ADDRESS`."
+    )

@@ -1,0 +1,188 @@
+"""Starting the workers of an instance on any machine: what they need is found, checked, and becomes one command.
+
+Belongs here: which value of options, environment, topology and machine counts, and refusals before anything starts. Does not
+belong here: the command itself (worker_command), what runs on the scheduler.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.client.connect import connect
+from xdask_pipelines.placement.dask_internals.connections import host_and_port
+from xdask_pipelines.placement.launch.machine_defaults import address_towards, processes_and_threads, scratch_folder
+from xdask_pipelines.placement.launch.process_command import ProcessCommand
+from xdask_pipelines.placement.launch.worker_command import WorkerOptions, worker_command
+from xdask_pipelines.placement.local import tls
+from xdask_pipelines.resources.landmarks import about_region, refuse_other_folder
+from xdask_pipelines.system.ports import is_loopback
+
+_RETRY_SECONDS = 2.0
+_CONNECT_SECONDS = 10.0
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class WorkerRequest:
+    """What a person or a service file asks for; None where the machine decides.
+
+    Attributes
+    ----------
+    region
+        Region whose pool the workers join.
+    scheduler
+        Its address, ``tls://host:port``.
+    certificates
+        Folder with ``ca.pem``, ``node.pem`` and ``node-key.pem``.
+    data, results
+        Folders of the Region's data and results on this machine.
+    name
+        Name of the instance; the machine's name and the process id by default.
+    host, ports, contact_host
+        Address and range of ports on which the workers listen, and the name by which others reach them.
+    processes, threads, memory_limit, local_directory
+        What they may use.
+    drain_seconds
+        How long they hand over what they hold before they end.
+    wait_seconds
+        How long to wait for a scheduler that does not answer yet.
+    """
+
+    region: str
+    scheduler: str
+    certificates: Path | None = None
+    data: Path | None = None
+    results: Path | None = None
+    name: str | None = None
+    host: str | None = None
+    ports: tuple[int, int] | None = None
+    contact_host: str | None = None
+    processes: int | None = None
+    threads: int | None = None
+    memory_limit: str = "auto"
+    local_directory: Path | None = None
+    drain_seconds: float = 25.0
+    wait_seconds: float = 300.0
+
+
+def defaults_of(scheduler: str | None, certificates: Path | None) -> tuple[str, Path | None]:
+    """Return the scheduler's address and the folder of certificates, from the project of this folder if there is one.
+
+    Raises
+    ------
+    PlacementError
+        No address was given, and no project names one.
+    """
+    from xdask_pipelines.topology import find_topology, project_folder  # a worker needs no project
+
+    topology = find_topology() if project_folder() else None
+    if topology and certificates is None and tls.has_certificates(topology.certificates):
+        certificates = topology.certificates
+    address = scheduler or (topology.scheduler if topology else None)
+    if not address:
+        raise PlacementError(
+            "No scheduler is named. Give its address (`--scheduler tls://HOST:8786` or XDASK_SCHEDULER), or name it in "
+            "regions.yaml (`scheduler: tls://HOST:8786`)."
+        )
+    return address, certificates
+
+
+def command_of(request: WorkerRequest, tell: Tell = lambda line: None) -> ProcessCommand:
+    """Check a request against its scheduler and this machine, and return the command that carries it out.
+
+    Raises
+    ------
+    PlacementError
+        The scheduler cannot be used (it does not answer in time, has other versions, or refuses the certificates), the
+        Region is not one of its topology, a folder is not the Region's, or plain TCP would leave this machine.
+    """
+    target, port = host_and_port(request.scheduler)
+    if not request.scheduler.startswith("tls://") and not is_loopback(target):
+        raise PlacementError(
+            f"{request.scheduler} is on another machine and does not use TLS: everybody on the way could run code on the "
+            "workers. Create certificates with `xdask certs --host NAME`, start the scheduler with them, and give the "
+            "worker a copy of the folder (`--certs DIR`) and the address that begins with tls://."
+        )
+    for option, folder in (("--data", request.data), ("--results", request.results)):
+        if folder and not folder.is_dir():
+            raise PlacementError(
+                f"There is no folder {folder} on this machine. Mount or create it, or correct {option}."
+            )
+    if request.data and not request.results:
+        raise PlacementError(
+            f"This worker of {request.region} was given no folder for results, which are stored in the Region whose data "
+            "they are made of. Name it: `--results DIR`."
+        )
+    _check_with_scheduler(request, tell)
+    processes, threads = processes_and_threads(request.processes, request.threads)
+    return worker_command(
+        WorkerOptions(
+            region=request.region,
+            scheduler=request.scheduler,
+            name=f"{request.region}-{request.name or f'{socket.gethostname()}-{os.getpid()}'}",
+            host=request.host or address_towards(target, port),
+            ports=request.ports,
+            contact_host=request.contact_host,
+            data=request.data.resolve() if request.data else None,
+            results=request.results.resolve() if request.results else None,
+            processes=processes,
+            threads=threads,
+            memory_limit=request.memory_limit,
+            local_directory=request.local_directory or scratch_folder(),
+            certificates=request.certificates.resolve() if request.certificates else None,
+            drain_seconds=request.drain_seconds,
+        )
+    )
+
+
+def _check_with_scheduler(request: WorkerRequest, tell: Tell) -> None:
+    deadline = monotonic() + request.wait_seconds
+    told = False
+    while True:
+        try:
+            client = connect(request.scheduler, request.certificates, timeout=_CONNECT_SECONDS)
+            break
+        except OSError as error:
+            if monotonic() > deadline:
+                raise PlacementError(
+                    f"The scheduler at {request.scheduler} does not answer ({error}), after {request.wait_seconds:g} s. "
+                    "Start it (`xdask scheduler`), or check that this machine may connect to its port."
+                ) from error
+            if not told:
+                tell(f"waiting for the scheduler at {request.scheduler}, for at most {request.wait_seconds:g} s")
+                told = True
+            sleep(_RETRY_SECONDS)
+    with client:
+        about = about_region(client, request.region)
+    if about is None:
+        return
+    if request.region not in about["regions"]:
+        raise PlacementError(
+            f"{request.region!r} is not a Region of the scheduler at {request.scheduler}: {', '.join(about['regions'])}. "
+            "Correct `--region`, or add the Region to its regions.yaml and restart it."
+        )
+    refuse_other_folder(request.region, request.data, about["landmarks"])
+
+
+def read_ports(text: str) -> tuple[int, int]:
+    """Read a range of ports such as ``9000-9031``.
+
+    Raises
+    ------
+    PlacementError
+        It is not a range of ports.
+    """
+    found = re.fullmatch(r"(\d{1,5})-(\d{1,5})", text.strip())
+    first, last = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1024 <= first <= last <= 65535:
+        raise PlacementError(
+            f"{text!r} is not a range of ports. Write first and last, from 1024 on, such as 9000-9031."
+        )
+    return first, last

@@ -1,0 +1,1 @@
+"""The commands by which schedulers and workers start, on any machine."""

@@ -1,0 +1,151 @@
+"""What all kinds of pools do once there is a scheduler: connect, report their state, compute.
+
+Belongs here: a client of the standing scheduler and its errors. Does not belong here: starting and stopping processes
+(local_pools, attached_pools).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from distributed import Client
+
+from xdask_pipelines.errors import LostComputation, PlacementError
+from xdask_pipelines.placement import Evidence, check_scheduler, compute
+from xdask_pipelines.placement.client.compute import Progress
+from xdask_pipelines.placement.client.connect import connect
+from xdask_pipelines.placement.local import tls
+from xdask_pipelines.resources.standing_pools import Status, Tell
+from xdask_pipelines.topology import Topology
+
+CONNECT_SECONDS = 5.0
+
+
+class ConnectedPools(ABC):
+    """Pools that share a standing scheduler.
+
+    Parameters
+    ----------
+    topology
+        Names the Regions and their folders.
+    watch
+        Called about twice a second while something is computed, with tasks done and planned by Region.
+    """
+
+    def __init__(self, topology: Topology, watch: Progress | None = None) -> None:
+        self.topology = topology
+        self._watch = watch
+        self._client: Client | None = None
+
+    # ---- what a kind knows ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _scheduler(self) -> str:
+        """Return the scheduler's address; empty if it was not started."""
+
+    @abstractmethod
+    def _start(self) -> str:
+        """Return how to start what was not started, as a clause that "then run again" may follow."""
+
+    @abstractmethod
+    def _restart(self) -> str:
+        """Return what to do about a scheduler that does not answer, as such a clause."""
+
+    @property
+    @abstractmethod
+    def dashboard(self) -> str:
+        """Address of the page of Regions; empty if it is unknown."""
+
+    # ---- what all kinds do ------------------------------------------------------------------------------------------
+
+    def existing_certificates(self) -> Path | None:
+        """Return the folder of the project's certificates; None before any were created."""
+        folder = self.topology.certificates
+        return folder if tls.has_certificates(folder) else None
+
+    def connected(self) -> Client:
+        """Return a new client of the scheduler.
+
+        Raises
+        ------
+        OSError
+            The scheduler does not answer.
+        PlacementError
+            This process does not fit it.
+        """
+        address = self._scheduler()
+        folder = self.existing_certificates() if address.startswith("tls://") else None
+        return connect(address, folder, timeout=CONNECT_SECONDS)
+
+    def observed(self, problem_of: Mapping[str, str]) -> Status:
+        """Return the state of pools whose scheduler has an address.
+
+        Parameters
+        ----------
+        problem_of
+            What to say of each Region whose pool has no worker.
+        """
+        address = self._scheduler()
+        try:
+            with self.connected() as client:
+                workers = dict(check_scheduler(client)["pools"])
+        except OSError as error:
+            problem = f"The scheduler at {address} does not answer ({error}). {self._restart()}."
+            return Status("", "", {}, (problem,))
+        problems = tuple(problem for region, problem in problem_of.items() if not workers.get(region))
+        return Status(address, self.dashboard, workers, problems)
+
+    def client(self) -> Client:
+        """Return a connection to the standing scheduler, made once for each process.
+
+        Raises
+        ------
+        PlacementError
+            If the pools are not running; if this process has other versions or certificates than they.
+        LostComputation
+            The same, if they were running a moment ago: they may be back soon.
+        """
+        if self._client is not None and self._client.status == "running":
+            return self._client
+        absent = PlacementError if self._client is None else LostComputation
+        if not self._scheduler():
+            raise absent(f"The pools are not running. {self._start()}, then run again.")
+        try:
+            self._client = self.connected()
+        except OSError as error:
+            raise absent(
+                f"The scheduler at {self._scheduler()} does not answer. {self._restart()}, then run again."
+            ) from error
+        return self._client
+
+    def compute(self, *xs: Any, tell: Tell | None = None) -> tuple[tuple[Any, ...], Evidence]:
+        """Compute as `placement.compute` does, and report the progress of each Region line by line."""
+        watchers = [w for w in (self._watch, _Lines(tell) if tell else None) if w]
+
+        def progress(state: Mapping[str, tuple[int, int]]) -> None:
+            for watch in watchers:
+                watch(state)
+
+        return compute(self.client(), *xs, progress=progress if watchers else None)
+
+    def close(self) -> None:
+        """Disconnect; unfinished tasks of this process are cancelled."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
+
+class _Lines:
+    """Progress as lines for a log, one whenever something changed."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._last: Mapping[str, tuple[int, int]] = {}
+
+    def __call__(self, state: Mapping[str, tuple[int, int]]) -> None:
+        if state != self._last:
+            self._last = dict(state)
+            self._tell("tasks done: " + ", ".join(f"{region} {done}/{all_}" for region, (done, all_) in state.items()))
