@@ -145,7 +145,7 @@ def test_a_file_that_is_something_else_is_named(tmp_path: Path, name: str) -> No
 
 @pytest.mark.parametrize("host", ["", "-a", "a b", "tls://x", "x:8786", "ä.example"])
 def test_a_host_that_is_none_is_refused(tmp_path: Path, host: str) -> None:
-    with pytest.raises(XdaskError, match="no name or address of a machine"):
+    with pytest.raises(XdaskError, match="not a name or address of a machine"):
         make_certificates(tmp_path, [host])
     assert not (tmp_path / NODE).exists()
 
@@ -161,7 +161,7 @@ def test_many_at_once_make_one_authority(tmp_path: Path) -> None:
 
 
 def test_expired_and_missing_certificates_are_refused_with_the_command_that_helps(tmp_path: Path) -> None:
-    with pytest.raises(PlacementError, match=r"no certificates in .*`xdask certs`"):
+    with pytest.raises(PlacementError, match=r"has no certificates.*`xdask certs`"):
         refuse_expired(tmp_path)
     make_certificates(tmp_path, now=NOW - 500 * DAY)
     with pytest.raises(PlacementError, match=r"expired on 20.*`xdask certs`.*`xdask pools up`"):

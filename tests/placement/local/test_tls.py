@@ -118,9 +118,9 @@ def test_processes_know_paths_of_keys_and_never_what_is_in_them(encrypted: Encry
 
 def test_a_client_without_certificates_is_refused(encrypted: Encrypted) -> None:
     plain = encrypted.address.replace("tls://", "tcp://")
-    with refused_quickly(r"tcp://.* speaks only TLS; the connection was refused.*`certificates=`"):
+    with refused_quickly(r"tcp://.* accepts only TLS, and refused the connection.*`certificates=`"):
         connect(plain)
-    with refused_quickly(r"tls://.* speaks only TLS, and this process was given no certificates"):
+    with refused_quickly(r"tls://.* accepts only TLS, but this process has no certificates"):
         connect(encrypted.address)
     started = monotonic()
     with pytest.raises(OSError, match="closed"):  # Dask's own client, which knows no better

@@ -1,6 +1,7 @@
 """Scheduler and pools as processes on one machine.
 
-Belongs here: starting, waiting for and stopping them. Does not belong here: what they are for (topology, command line).
+Belongs here: starting the processes, waiting for them, and stopping them. Does not belong here: which pools to start
+(topology, resources).
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ from xdask_pipelines.topology.names import pool_name
 
 START_SECONDS = 120.0
 _PRELOAD = "xdask_pipelines.placement.preload"
-#: How often Dask looks at its event loops, and at what workers compute. At its own 20 ms and 10 ms an idle pool of one
-#: worker took 7 % of a core, and takes 2 % at these.
+#: Intervals at which Dask checks its event loops and profiles workers. With the defaults of 20 ms and 10 ms an idle
+#: pool of one worker takes 7 % of a core, with these 2 %.
 _INTERVALS = {
     "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "200ms",
     "DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL": "100ms",
@@ -47,15 +48,15 @@ class Pool:
     Attributes
     ----------
     region
-        The Region they stand for.
+        Region of the pool.
     processes, threads
         Worker processes, and threads in each.
     data, results
-        Folders that stand for the Region's mount and for its results store; None where workers need no files.
+        Folders for the Region's mount and for its results; None if workers need no files.
     memory_limit
-        Per process, as Dask reads it ("auto", "4 GiB").
+        Memory limit of each process, in Dask's format ("auto", "4 GiB").
     prefix
-        Command put before the worker's, for example one that enters a namespace.
+        Command before the worker's command, for example one that enters a namespace.
     """
 
     region: str
@@ -77,12 +78,12 @@ class Processes:
     certificates: str | None = None
 
     def connect(self, timeout: float, *, set_as_default: bool = False) -> Client:
-        """A client of these processes, as `connect.connect` makes it."""
+        """Return a client of these processes, from `connect.connect`."""
         folder = Path(self.certificates) if self.certificates else None
         return connect(self.address, folder, timeout=timeout, set_as_default=set_as_default)
 
     def stop(self) -> None:
-        """Stop all, workers first, each by its own id; whoever does not go in time is killed with its children."""
+        """Stop all processes, workers first; a process that does not end in time is killed with its children."""
         stop_processes([pid for name, pid in self.pids.items() if name != "scheduler"])
         stop_processes([pid for name, pid in self.pids.items() if name == "scheduler"])
 
@@ -102,25 +103,29 @@ def start(
     Parameters
     ----------
     pools
-        What to start.
+        Pools to start.
     folder
-        Holds logs, spilled data and the scheduler's address; made if missing.
+        Folder for logs, spilled data and the scheduler's address; created if missing.
     settings
-        What the scheduler must know of the topology.
+        Settings of the scheduler from the topology.
     certificates
-        Folder that ``xdask certs`` filled: all connections are encrypted then, and only holders of such certificates may
-        connect. None for plain TCP on loopback.
+        Folder that ``xdask certs`` filled: all connections are then encrypted, and only processes with these
+        certificates may connect. None for plain TCP on loopback.
     dashboard_port
-        Port of Dask's dashboard on loopback if it is free; 0 for any.
+        Preferred port of Dask's dashboard on loopback; 0 for any free port.
     ui_hosts
         Hosts, with their ports, by which browsers reach the dashboard in addition to loopback.
     tell
-        Called with one line for each thing that happened.
+        Called with one line for each event.
+
+    Returns
+    -------
+    The started processes.
 
     Raises
     ------
     PlacementError
-        If something did not start, or certificates have expired; whatever did start is stopped again.
+        If a process did not start, or certificates have expired. All started processes are stopped again.
     """
     encrypted = _encryption(certificates)
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,7 +143,7 @@ def start(
             (settings or Settings()).to_environment() | _intervals() | encrypted | {HOSTS_VARIABLE: ",".join(ui_hosts)},
         )
         guarded = _guarded(pools)
-        for pool in pools:  # started at once: they wait for the scheduler's file, and importing takes seconds
+        for pool in pools:  # started in parallel: importing takes seconds, and workers wait for the scheduler's file
             running.pids[pool.region] = _spawn_pool(
                 pool, pools, address_file, folder, {GUARDED_VARIABLE: guarded} | encrypted
             )
@@ -146,7 +151,7 @@ def start(
         tell(f"scheduler at {running.address}")
         try:
             _await_workers(running, pools, folder, tell)
-        except OSError as error:  # it tells its address before its preloads, which may end it
+        except OSError as error:  # the scheduler writes its address before its preloads run, which may end it
             raise _no_scheduler(folder) from error
     except BaseException:
         running.stop()
@@ -162,25 +167,25 @@ def join(
     beside: Sequence[Pool] = (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Start the workers of some pools beside a standing scheduler, and wait until all have joined.
+    """Start the workers of further pools for a running scheduler, and wait until all have joined.
 
     Parameters
     ----------
     running
-        What stands; gets the new processes.
+        The running processes; the new ones are added.
     pools
-        What to start.
+        Pools to start.
     folder
-        That of `start`.
+        Folder of `start`.
     beside
-        The other pools on this machine, which are not touched.
+        The other pools on this machine, which stay as they are.
     tell
-        Called with one line for each thing that happened.
+        Called with one line for each event.
 
     Raises
     ------
     PlacementError
-        If something did not start; whatever of ``pools`` did is stopped again.
+        If a process did not start. All started processes of ``pools`` are stopped again.
     """
     encrypted = _encryption(Path(running.certificates) if running.certificates else None)
     environment = {GUARDED_VARIABLE: _guarded([*pools, *beside])} | encrypted
@@ -250,7 +255,7 @@ def _spawn_pool(
 
 
 def _intervals() -> dict[str, str]:
-    """Those that the user did not set."""
+    """Return the intervals that the user did not set."""
     return {name: value for name, value in _INTERVALS.items() if name not in os.environ}
 
 
@@ -270,7 +275,7 @@ def _await_address(file: Path, pid: int, folder: Path) -> tuple[str, str]:
 
 def _no_scheduler(folder: Path) -> PlacementError:
     log = folder / "scheduler.log"
-    return PlacementError(f"The scheduler did not start; its log is {log}:\n{_causes(log)}")
+    return PlacementError(f"The scheduler did not start. The last errors in its log {log}:\n{_causes(log)}")
 
 
 def _await_workers(running: Processes, pools: Sequence[Pool], folder: Path, tell: Callable[[str], None]) -> None:
@@ -285,18 +290,20 @@ def _await_workers(running: Processes, pools: Sequence[Pool], folder: Path, tell
             if lost or (waiting and monotonic() > deadline):
                 region = (lost or sorted(waiting))[0]
                 log = folder / f"{region}.log"
-                raise PlacementError(f"The pool of {region} did not start; its log is {log}:\n{_causes(log)}")
+                raise PlacementError(
+                    f"The pool of {region} did not start. The last errors in its log {log}:\n{_causes(log)}"
+                )
             if not waiting:
                 return
             sleep(0.05)
 
 
-#: Lines of a log that name no cause: what went well, and the frames of tracebacks.
+#: Lines of a log that are not errors: information, and frames of tracebacks.
 _NO_CAUSE = re.compile(r"\s|$|\^|Traceback |The above exception |During handling |.* - (INFO|DEBUG) - ")
 
 
 def _causes(log: Path, lines: int = 6) -> str:
-    """The last lines of a log that name what went wrong, each once."""
-    found = log.read_text(errors="replace").splitlines() if log.exists() else []
-    causes = list(dict.fromkeys(line for line in found if not _NO_CAUSE.match(line)))
-    return "\n".join("  " + line for line in (causes or found)[-lines:])
+    """Return the last error lines of a log, each once."""
+    lines_of_log = log.read_text(errors="replace").splitlines() if log.exists() else []
+    causes = list(dict.fromkeys(line for line in lines_of_log if not _NO_CAUSE.match(line)))
+    return "\n".join("  " + line for line in (causes or lines_of_log)[-lines:])
