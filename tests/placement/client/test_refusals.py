@@ -146,7 +146,7 @@ def test_a_region_without_any_pool_is_named_with_what_waits_for_it(cluster: Clus
         for attempt in (lambda: compute(cluster.client, lazy), lambda: lazy.compute()):
             with pytest.raises(EmptyPool, match=r"pool-sa-east-1 .*has no worker; \d tasks waited 1 s") as told:
                 attempt()
-            assert "No such Region is set up, there are us-east-1, us-west-2" in str(told.value)
+            assert "This Region is not configured. Available: us-east-1, us-west-2" in str(told.value)
     finally:
         cluster.client.run_on_scheduler(_be_patient, before)
 

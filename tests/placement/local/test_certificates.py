@@ -124,9 +124,7 @@ def test_files_that_do_not_belong_together_are_not_overwritten(tmp_path: Path) -
     one, two = tmp_path / "one", tmp_path / "two"
     key = (one / AUTHORITY_KEY).read_bytes()
     (one / AUTHORITY_KEY).unlink()
-    with pytest.raises(
-        XdaskError, match=r"ca-key.pem, is not there\. Put it back, or remove .*one and run `xdask certs`"
-    ):
+    with pytest.raises(XdaskError, match=r"ca-key.pem, is missing\. Put it back; or remove .*one, run `xdask certs`"):
         make_certificates(one)
     (one / AUTHORITY_KEY).write_bytes((two / AUTHORITY_KEY).read_bytes())
     with pytest.raises(XdaskError, match=r"ca.pem and ca-key.pem in .*one do not belong together"):
@@ -139,7 +137,7 @@ def test_files_that_do_not_belong_together_are_not_overwritten(tmp_path: Path) -
 def test_a_file_that_is_something_else_is_named(tmp_path: Path, name: str) -> None:
     make_certificates(tmp_path, now=NOW - 500 * DAY)
     (tmp_path / name).write_text("something else")
-    with pytest.raises(PlacementError, match=rf"{name} is not what `xdask certs` made"):
+    with pytest.raises(PlacementError, match=rf"{name} was not created by `xdask certs`"):
         make_certificates(tmp_path)
 
 

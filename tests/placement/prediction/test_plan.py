@@ -57,7 +57,7 @@ def test_warnings_say_what_is_large_and_what_to_do(monkeypatch: pytest.MonkeyPat
     (homeless,) = plan((pin(shared, EAST).mean(axis=0) - pin(shared, WEST).mean(axis=0)).sum()).warnings
     assert homeless == f"128 MB will cross from {EAST} to {WEST}. First reduce or regrid them in {EAST}."
     (anywhere,) = plan(shared.sum(), shared.max()).warnings
-    assert anywhere.startswith("128 MB are made by tasks without a home")
+    assert anywhere.startswith("128 MB are computed by tasks without a home")
     monkeypatch.setattr(sys.modules["xdask_pipelines.placement.prediction.warnings"], "MAX_TASKS", 3)
     (many,) = plan(array(EAST, (40,), 10).sum()).warnings
     assert many.startswith("5 tasks are more than the 3")

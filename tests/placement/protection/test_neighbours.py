@@ -65,11 +65,11 @@ def test_what_no_worker_meets_is_refused_by_name_and_stops_nobody_else(cluster: 
     started = monotonic()
     lazy, other = (array(EAST, (8,), (2,), seed).sum() for seed in (5, 15))
     attempts = {
-        f"belongs in {EAST}, and no worker there meets workers=.*{WEST}": neighbour.compute(
+        f"belongs in {EAST}, but no worker there meets workers=.*{WEST}": neighbour.compute(
             lazy, workers=workers_of(neighbour, WEST)
         ),
-        f"belongs in {EAST}, and no worker there meets resources=.*GPU": neighbour.compute(other, resources={"GPU": 1}),
-        "may run in any Region, and no worker there meets workers=tcp://127": neighbour.submit(
+        f"belongs in {EAST}, but no worker there meets resources=.*GPU": neighbour.compute(other, resources={"GPU": 1}),
+        "may run in any Region, but no worker there meets workers=tcp://127": neighbour.submit(
             lambda: 1, workers=nowhere, pure=False
         ),
     }
