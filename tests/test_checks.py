@@ -16,11 +16,11 @@ from xdask_pipelines.assets.analysis import analysis_named
 from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.source import digest
 from xdask_pipelines.catalog import Entry
-from xdask_pipelines.checks import Verdict, counted_verdict, field_verdicts, together
 from xdask_pipelines.climate import mean_of_partials, month_partial
 from xdask_pipelines.resources.input_steps import InputSteps, in_words, input_name, input_steps
 from xdask_pipelines.resources.provenance import Provenance
 from xdask_pipelines.resources.result_figures import checked_fields, field_figures, partial_figures
+from xdask_pipelines.verdicts import Verdict, counted_verdict, field_verdicts, together
 
 LAT, LON = np.linspace(-85, 85, 18), np.arange(0, 360, 10.0)
 
@@ -88,7 +88,7 @@ def test_an_array_is_checked_whole_whatever_its_picture_shows() -> None:
     fields = checked_fields(array, lambda result: result.isel(n0=0))
     assert fields[""].sizes == array.sizes
     assert (
-        "Values from 275.00 to 400.00 leave 170 to 340"
+        "Values from 275.00 to 400.00 are outside 170 to 340"
         in problems(judged(fields[""], valid_range=(170, 340)))["value_range"]
     )
 

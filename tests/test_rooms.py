@@ -22,7 +22,7 @@ def test_floors_import_downwards_only() -> None:
         {"placement", "catalog", "lustre", "climate"},
         {"access"},
         {"resources"},
-        {"assets", "checks", "partitions", "schedules", "sensors", "own_analyses"},
+        {"assets", "checks", "verdicts", "partitions", "schedules", "sensors", "own_analyses"},
         {"build"},
         {"operations", "notebook"},
         {"cli", "definitions"},

@@ -99,7 +99,7 @@ def test_area_mean_of_each_run(experiment: str, kelvin: float) -> None:
 
 
 def test_differences_on_the_model_grid_have_the_known_means() -> None:
-    with pytest.raises(ClimateError, match="steps that are unevenly apart"):
+    with pytest.raises(ClimateError, match="steps at uneven intervals"):
         climate.month_partial(era5_week())
     excerpt = era5_week().assign_attrs(excerpt="24 of 744 h", units="K")
     week = climate.mean_of_partials(climate.month_partial(excerpt))

@@ -16,8 +16,8 @@ from xdask_pipelines.assets.analysis import analysis_of, following, register
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.checks import checks_of, closure_check
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.own_analyses.analysis_files import OwnAssets, meant, own_assets
 from xdask_pipelines.own_analyses.loadable import set_aside_unloadable
-from xdask_pipelines.own_analyses.own import OwnAssets, meant, own_assets
 from xdask_pipelines.partitions import months_of
 from xdask_pipelines.resources.io_manager import ResultsIOManager
 from xdask_pipelines.resources.mounts import lustre_of

@@ -1,7 +1,7 @@
-"""The one hierarchy of errors that a user can meet.
+"""The errors that this package raises on purpose.
 
-Belongs here: every exception raised on purpose, with what it carries. Does not belong here: how to detect it.
-A message says what happened, where (Region, entry, path), and what to do next.
+Belongs here: exception classes and their attributes. Does not belong here: the conditions that raise them.
+A message states what happened, where (Region, entry, path), and what to do next.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ class XdaskError(Exception):
     message
         What happened, where, and what to do next.
     **details
-        Values a program may want to look at; each becomes an attribute.
+        Values for programs; each becomes an attribute.
     """
 
     def __init__(self, message: str, **details: Any) -> None:
-        super().__init__(terminal(message))  # it may quote a path or a library: whatever prints it shows text alone
+        super().__init__(terminal(message))  # removes control characters, which may come from a path or a library
         self.details = details
         for name, value in details.items():
             setattr(self, name, value)
@@ -34,51 +34,51 @@ class XdaskError(Exception):
 
 
 def _rebuild(kind: type[XdaskError], message: str, details: dict[str, Any]) -> XdaskError:
-    """Rebuild an error after it crossed processes: pickle alone would drop the keyword arguments."""
+    """Pickle the error with its keyword arguments, which pickle would drop by default."""
     return kind(message, **details)
 
 
 class TopologyError(XdaskError):
-    """``regions.yaml`` cannot be used as it is."""
+    """``regions.yaml`` is not valid."""
 
 
 class CatalogError(XdaskError):
-    """The catalog cannot answer or accept what was asked."""
+    """The catalog cannot answer a request or accept a change."""
 
 
 class MissingEntries(CatalogError):
-    """A request names data that the catalog does not hold; ``missing`` lists all of it."""
+    """A request is for data that the catalog does not have; ``missing`` lists all of them."""
 
     missing: tuple[str, ...] = ()
 
 
 class AmbiguousEntries(CatalogError):
-    """A request fits more than one entry; ``candidates`` lists them."""
+    """A request matches more than one entry; ``candidates`` lists them."""
 
     candidates: tuple[str, ...] = ()
 
 
 class SuspiciousPlan(CatalogError):
-    """A sync would empty the catalog or delete much of it, and was refused; ``plan`` is what it would do."""
+    """A sync was refused because it would delete most of the catalog; ``plan`` has its changes."""
 
     plan: Any = None
     digest: str = ""
 
 
 class StaleWriter(CatalogError):
-    """Another sync committed first; nothing of this one was written."""
+    """Another sync committed first, so this one wrote nothing."""
 
 
 class PlacementError(XdaskError):
-    """A task would run, or ran, away from the data it reads; no result is handed out."""
+    """A task would run, or ran, outside the Region of its data; no result is returned."""
 
 
 class EmptyPool(PlacementError):
-    """A Region's pool has no worker that could take its tasks."""
+    """A Region's pool has no worker for its tasks."""
 
 
 class LostComputation(PlacementError):
-    """The scheduler or a whole pool was lost in mid-run; running again does what is missing."""
+    """The scheduler or a whole pool was lost during a run; run again to compute the missing parts."""
 
 
 class AccessError(XdaskError):
@@ -86,7 +86,7 @@ class AccessError(XdaskError):
 
 
 class ChangedEntry(AccessError):
-    """A file is not the one that the catalog describes; a sync is needed."""
+    """A file differs from its entry in the catalog; a sync is needed."""
 
 
 class ClimateError(XdaskError):

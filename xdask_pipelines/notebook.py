@@ -1,6 +1,6 @@
-"""A project as a notebook or script sees it: find, open, compute.
+"""A project in a notebook or script: search, open, compute.
 
-Belongs here: the few words that join catalog, access and pools for a person. Does not belong here: what any of them does.
+Belongs here: the interface that combines catalog, access and pools. Does not belong here: their functions.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class Project:
     Attributes
     ----------
     topology
-        What ``regions.yaml`` says.
+        The content of ``regions.yaml``.
     catalog
-        What there is: ``search``, ``facets``, ``resolve``.
+        The catalog, with ``search``, ``facets`` and ``resolve``.
     pools
-        The standing pools; connected to by the first `compute`.
+        The running pools; the first `compute` connects to them.
     evidence
-        Where the latest `compute` ran: tasks and bytes by Region. Empty before.
+        Evidence of the latest `compute`: tasks and bytes by Region. Empty before the first one.
     """
 
     topology: Topology
@@ -59,52 +59,52 @@ class Project:
         each: Mapping[str, Sequence[str]] | None = None,
         **facets: str,
     ) -> xr.DataArray | xr.Dataset:
-        """Open exactly what is asked for, lazily; nothing is read yet.
+        """Open the requested data lazily; nothing is read yet.
 
         Parameters
         ----------
         dataset, time, times, each, **facets
-            As :meth:`xdask_pipelines.catalog.Catalog.resolve` takes them: ``time`` is one period or a range of two, first
-            and last included, ``times`` a list of separate periods. Several entries are joined along time, and steps
-            outside these periods are left out. Of data that several Regions hold, those from which a result is cheapest
-            to send are opened, from one Region that holds all of them; ``region`` names another.
+            As in :meth:`xdask_pipelines.catalog.Catalog.resolve`: ``time`` is one period or a range of two, both
+            included; ``times`` is a list of separate periods. Several entries are joined along time, and steps outside
+            these periods are dropped. If several Regions hold all of the data, the one from which results are cheapest
+            to send is used; ``region`` selects another.
 
         Returns
         -------
-        DataArray if there is one variable, as analyses get it: with its bounds, so that means can weigh months by their
-        lengths. Dataset if there are several.
+        A DataArray for one variable, in the same form as for analyses: with its bounds, so that means can weight months
+        by their lengths. A Dataset for several variables.
 
         Raises
         ------
         MissingEntries, AmbiguousEntries
-            With everything that is missing, or what would tell the candidates apart.
+            If data are missing, or the request matches several candidates; the message lists them.
         AccessError
-            Entries have no header yet, with the command that reads it, or do not fit together.
+            If entries have no header yet or cannot be joined.
         """
         near = from_cheapest(self.topology, self.topology.client.region)
-        found = self.catalog.replicas(dataset=dataset, time=time, times=times, each=each, **facets)
-        held_by_all = set.intersection(*({entry.region for entry in replicas} for _, replicas in found))
-        entries = nearest(found, [region for region in near if region in held_by_all] or near)
+        replicas = self.catalog.replicas(dataset=dataset, time=time, times=times, each=each, **facets)
+        held_by_all = set.intersection(*({entry.region for entry in replicas} for _, replicas in replicas))
+        entries = nearest(replicas, [region for region in near if region in held_by_all] or near)
         periods: list[Time] = [time] if time is not None else list(times or ())
         return opened_field(entries, [range_of(period) for period in periods])
 
     def to_esm(self, *, superseded: bool = False, time: Time | None = None, **query: Wanted) -> PlacedDatastore:
-        """Matching entries as an intake-esm datastore, whose datasets are lazy and read where the entries lie.
+        """Return matching entries as an intake-esm datastore, whose datasets are lazy and read in their home Regions.
 
         Parameters
         ----------
         superseded, time, **query
-            As :meth:`xdask_pipelines.catalog.Catalog.search` takes them. The entries must be of one layout.
+            As in :meth:`xdask_pipelines.catalog.Catalog.search`. All entries must have the same layout.
 
         Returns
         -------
-        The datastore. Members become a dimension, times are joined, and everything else, the Region too, tells datasets
-        apart.
+        The datastore. Members become a dimension and times are joined; all other facets, including the Region,
+        distinguish datasets.
 
         Raises
         ------
         CatalogError
-            Nothing matches, or entries of several layouts do.
+            If no entry matches, or entries have several layouts.
 
         Examples
         --------
@@ -119,28 +119,28 @@ class Project:
         return placed_datastore(self.catalog.search(superseded=superseded, limit=None, time=time, bbox=None, **query))
 
     def compute(self, *xs: Any) -> Any:
-        """Compute lazy objects in the Regions of their data; `evidence` then says where that was.
+        """Compute lazy objects in the Regions of their data; `evidence` is updated.
 
-        Pools are not started for this. They stand between calls and serve all notebooks; a worker lent to one would be
-        slower than they are, and would stay behind when its kernel dies.
+        This method does not start pools. Pools keep running between calls and serve all notebooks; temporary workers of
+        one notebook would be slower, and would remain if its kernel dies.
 
         Parameters
         ----------
         *xs
-            Lazy xarray or Dask objects; together they read what they share once.
+            Lazy xarray or Dask objects; data that they share are read once.
 
         Returns
         -------
-        The result, in memory; of several a tuple.
+        The result in memory; a tuple for several objects.
 
         Raises
         ------
         PlacementError
-            The pools are down, with the command that starts them; or something would run away from its data.
+            If the pools are down, or a task would run outside the Region of its data.
         """
         results, self.evidence = self.pools.compute(*xs)
         return results[0] if len(xs) == 1 else results
 
     def close(self) -> None:
-        """Disconnect from the pools, which stay up."""
+        """Disconnect from the pools, which keep running."""
         self.pools.close()

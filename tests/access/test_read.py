@@ -472,7 +472,10 @@ def test_code_that_opens_data_by_itself_is_refused_though_a_library_swallows_the
 ) -> None:
     # Zarr looks whether a store exists before it opens it: in another Region's pool it does not.
     hidden = FileNotFoundError if reader is _by_zarr and where == WEST else PlacementError
-    with cluster.client.as_current(), pytest.raises((PlacementError, hidden), match=r"by itself|does not exist"):
+    with (
+        cluster.client.as_current(),
+        pytest.raises((PlacementError, hidden), match=r"without placement|does not exist"),
+    ):
         compute(cluster.client, _at(where, reader, guarded))
     assert sorted(p.name for p in Path(guarded).parent.iterdir()) == ["guarded.grib", "guarded.nc", "guarded.zarr"]
 

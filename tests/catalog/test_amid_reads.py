@@ -229,5 +229,5 @@ def test_digests_of_a_manifest_are_of_its_generation_or_refused(store: str, requ
     assert again.digests == held.digests, "another place does not matter"
     late = catalog.manifest(**ERA5_PLACE)
     _second(catalog)
-    with pytest.raises(StaleWriter, match=r"has moved on from generation \d+: another commit came meanwhile"):
+    with pytest.raises(StaleWriter, match=r"is no longer at generation \d+: another commit came meanwhile"):
         _ = late.digests

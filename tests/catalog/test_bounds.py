@@ -175,15 +175,15 @@ def _answers(kind: str, status: int, content: bytes) -> Callable[[Proxy], None]:
     [
         (
             _answers("text/html", 200, PAGE),
-            "gives an answer that is not OpenSearch's: text/html instead of JSON: '<html>",
+            "sent an answer that is not from OpenSearch: text/html instead of JSON: '<html>",
         ),
-        (_answers("text/html", 404, PAGE), "not OpenSearch's: status 404 with '<html>"),
+        (_answers("text/html", 404, PAGE), "not from OpenSearch: status 404 with '<html>"),
         (_answers("application/json", 404, b'{"message": "no route"}'), "status 404 with .*no route"),
         (_answers("application/json", 200, b""), "application/json instead of JSON: nothing"),
-        (_answers("application/json", 200, b'{"_source": {"hea'), "JSON that breaks off or is damaged"),
-        (_answers("application/json", 200, b'["no", "object"]'), "JSON that is no object"),
-        (_answers("application/json", 200, b'{"status": "ok"}'), "JSON without what was asked for .KeyError"),
-        (_answers("text/html", 413, PAGE), r"takes no request of this size \(HTTP status 413\).*max_content_length"),
+        (_answers("application/json", 200, b'{"_source": {"hea'), "truncated or corrupt JSON"),
+        (_answers("application/json", 200, b'["no", "object"]'), "JSON that is not an object"),
+        (_answers("application/json", 200, b'{"status": "ok"}'), "JSON without the requested fields for .KeyError"),
+        (_answers("text/html", 413, PAGE), r"refuses requests of this size \(HTTP status 413\).*max_content_length"),
     ],
 )
 def test_answers_that_no_node_gives_are_named_and_are_no_empty_catalog(
@@ -212,7 +212,7 @@ def test_an_answer_without_the_counts_that_were_asked_for_is_no_answer(
             (lambda content: content.replace(lost, b'"other"')) if "/_search" in path else None
         )
         for ask in (catalog.names, catalog.facets, lambda: catalog.facets("key"), lambda: catalog.facets("year")):
-            with pytest.raises(CatalogError, match=r"gives an answer that is not OpenSearch's: .*no counts of"):
+            with pytest.raises(CatalogError, match=r"sent an answer that is not from OpenSearch: .*no counts of"):
                 ask()
 
 
@@ -242,7 +242,7 @@ def test_hits_without_what_was_asked_for_are_no_answer(address: str, search_node
             lambda: catalog.manifest(**ERA5_PLACE),
             lambda: catalog.commit(Change([era5("2011-01")])),
         ):
-            with pytest.raises(CatalogError, match=r"gives an answer that is not OpenSearch's: .*hits without"):
+            with pytest.raises(CatalogError, match=r"sent an answer that is not from OpenSearch: .*hits without"):
                 ask()
 
 
@@ -256,7 +256,7 @@ def test_documents_of_which_nobody_knows_whether_they_were_written_are_no_commit
             (lambda content: content.replace(b'"status"', b'"other"')) if path.startswith("/_bulk") else None
         )
         with pytest.raises(
-            CatalogError, match=r"gives an answer that is not OpenSearch's: JSON without what was asked"
+            CatalogError, match=r"sent an answer that is not from OpenSearch: JSON without the requested fields"
         ):
             catalog.commit(Change([era5("2011-01")]))
         assert catalog.count() == 0
@@ -295,7 +295,7 @@ def test_an_answer_without_some_shards_is_no_answer(address: str, search_node: s
 
         proxy.fault = lambda method, path, number: partial if "_search" in path or "_count" in path else None
         for ask in (catalog.count, catalog.search, catalog.facets):
-            with pytest.raises(CatalogError, match=r"does not answer whole.*1 of 2 shards did not answer"):
+            with pytest.raises(CatalogError, match=r"sends incomplete answers.*1 of 2 shards did not answer"):
                 ask()
 
 

@@ -139,13 +139,13 @@ def test_json_of_another_version_is_refused_by_the_name_of_its_field():
         ({"time_end": None}, "must both be set"),
         ({"time_end": 1}, "empty range"),
         ({"facets": {"year": 2011}}, "'year' = 2011 must be text"),
-        ({"facets": {"variable": "other"}}, "'variable' names something else in a search"),
-        ({"facets": {"time": "x"}}, "'time' names something else in a search"),
+        ({"facets": {"variable": "other"}}, "'variable' has another meaning in a search"),
+        ({"facets": {"time": "x"}}, "'time' has another meaning in a search"),
         ({"facets": {"a\x1fb": "x"}}, "ends a name in the catalog"),
         ({"attributes": {"": "x"}}, "a facet cannot be named ''"),
         ({"attributes": {"year": "2011"}}, "year cannot be facet and attribute at once"),
-        ({"key": "a\udc80"}, "text that UTF-8 cannot write"),
-        ({"attributes": {"license": "CC0\0"}}, r"U\+0000 is in 'CC0\\x00', which SQLite ends a text at"),
+        ({"key": "a\udc80"}, "text that cannot be encoded in UTF-8"),
+        ({"attributes": {"license": "CC0\0"}}, r"'CC0\\x00' contains U\+0000, where SQLite ends a text"),
     ],
 )
 def test_an_entry_that_cannot_be_right_is_refused_in_words(changes, words):

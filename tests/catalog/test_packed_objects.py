@@ -67,5 +67,5 @@ def test_a_fingerprint_is_of_keys_and_etags_with_their_borders():
 
 def test_unsorted_and_doubled_keys_are_refused_by_name():
     for keys in (("b", "a"), ("a", "a")):
-        with pytest.raises(CatalogError, match="is not sorted, each key once: 'a' comes after"):
+        with pytest.raises(CatalogError, match="is not sorted or has a key twice: 'a' comes after"):
             list(rising([ObjectTable.of([stored(key)]) for key in keys], "here"))

@@ -77,10 +77,10 @@ def test_facets_are_counted_in_a_time_too():
 @pytest.mark.usefixtures("topology")
 def test_who_finds_nothing_is_told_what_there_is():
     misspelt = run("catalog", "search", "--dataset", "obss").output
-    assert misspelt == "0 entries. With the rest as asked, dataset could be obs.\n"
+    assert misspelt == "0 entries. With the other conditions, available values of dataset are obs.\n"
     assert "model could be HadOBS" in run("catalog", "facets", "--model", "HadOBSS").output
     late = run("catalog", "search", "--model", "HadOBS", "--time", "2012-01", "2012-02").output
-    assert late == "0 entries. It holds 3 of these, 2011-01 until before 2011-04.\n"
+    assert late == "0 entries. It has 3 of these, 2011-01 until before 2011-04.\n"
 
 
 def test_who_asks_an_empty_catalog_is_told_to_sync(topology: Topology):

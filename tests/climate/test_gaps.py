@@ -67,7 +67,7 @@ def test_no_region_is_advised_to_sort() -> None:
 @pytest.mark.parametrize(
     ("missing", "words"),
     [
-        ([100], "between 95 and 105: the step is 10 degrees, those beside it 5"),
+        ([100], "between 95 and 105: the step is 10 degrees, the neighbouring steps 5"),
         ([5], "between 0 and 10"),
         ([350], "between 345 and 355"),
         ([100, 200], "between 95 and 105"),

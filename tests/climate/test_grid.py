@@ -91,8 +91,8 @@ def test_time_is_recognised_under_another_name_by_its_dates() -> None:
         (lambda lat, lon: (np.where(lat == 60, np.nan, lat), lon), 30, "is nan"),
         (lambda lat, lon: (np.where(lat == 60, 65, lat), lon), 30, "not monotonic"),
         (lambda lat, lon: (lat * 1.01, lon), 0, "beyond a pole"),
-        (lambda lat, lon: (lat, np.append(lon, 360.0)), 360, r"drop the columns .*slice\(0, 360\)"),
-        (lambda lat, lon: (np.where(lat == 60, 65, lat), lon), 30, r"65 is there twice, at index 25 and 30"),
+        (lambda lat, lon: (lat, np.append(lon, 360.0)), 360, r"drop the duplicate columns.*slice\(0, 360\)"),
+        (lambda lat, lon: (np.where(lat == 60, 65, lat), lon), 30, r"65 occurs twice, at index 25 and 30"),
         (lambda lat, lon: (lat, np.roll(lon, 3)), 3, "sort the field"),
     ],
 )

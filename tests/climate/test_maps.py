@@ -133,7 +133,7 @@ def test_fields_that_are_constant_fine_or_regional_can_be_drawn() -> None:
 @pytest.mark.parametrize(
     ("field", "words"),
     [
-        (USUAL.expand_dims(time=2), "choose one step"),
+        (USUAL.expand_dims(time=2), "select one step"),
         (USUAL.chunk(), "as a Dask array"),
         (USUAL * np.nan, "no finite value"),
     ],
@@ -199,5 +199,5 @@ def test_thumbnails_of_small_regional_and_broken_fields() -> None:
     assert np.isnan(dequantise(quantise(holed))).sum() == 1
     assert np.isnan(dequantise(quantise(small * np.nan))).all()
     assert np.array_equal(dequantise(quantise(small * 0 + 3)), small * 0 + 3)
-    with pytest.raises(ClimateError, match="choose one"):
+    with pytest.raises(ClimateError, match="select along"):
         quantise(small.expand_dims(time=2))

@@ -217,7 +217,7 @@ def test_points_without_a_place_are_left_out_and_a_grid_without_any_is_refused()
     lat, lon = (field[n].copy() for n in ("latitude", "longitude"))
     lat[:30], lon[:30] = np.nan, np.nan
     assert on_globe(draw(field.assign_coords(latitude=lat, longitude=lon), "t"), -40, -150) == GREY
-    with pytest.raises(ClimateError, match="nowhere to draw it"):
+    with pytest.raises(ClimateError, match="cannot be drawn on a map"):
         draw(field.assign_coords(latitude=lat * np.nan), "t")
 
 

@@ -46,7 +46,7 @@ def test_bounds_that_touch_and_hold_their_stamps_are_sound(stamps: np.ndarray) -
         (_changed((11, 1, 700_000.0)), "bounds far from its stamp at step 11"),
         (_changed(*((i, 0, 0.0) for i in range(12))), "bounds that overlap at steps 0 and 1"),
         (_changed((3, 1, 91.0)), "lies outside its bounds at step 3"),
-        (_changed((3, 1, 110.0)), "bounds that leave a hole between steps 3 and 4"),
+        (_changed((3, 1, 110.0)), "bounds that leave a gap between steps 3 and 4"),
         (GOOD + 3650.0, "lies outside its bounds at step 0"),
         (_changed((5, 0, np.nan)), "has no bounds at step 5"),
         (GOOD[:, ::-1], "bounds that span no time at step 0"),
@@ -175,7 +175,7 @@ def test_periods_that_do_not_exist_are_refused() -> None:
         select_period(series(), "soon")
     with pytest.raises(ClimateError, match="1995-02-31 does not exist in the calendar '360_day'"):
         select_period(series(), "1995-02-31")
-    with pytest.raises(ClimateError, match="there is no data from 2010 on: it covers 1995-01-01"):
+    with pytest.raises(ClimateError, match="no data from 2010 on: the field covers 1995-01-01"):
         select_period(series(), 2010)
     with pytest.raises(ClimateError, match="is empty"):
         select_period(series(), 1999, 1998)

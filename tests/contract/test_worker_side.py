@@ -242,7 +242,7 @@ def test_what_dask_lacks_is_named_with_its_version(
     async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
         with monkeypatch.context() as patched:
             change(scheduler, a, patched)
-            with pytest.raises(PlacementError, match=r"Dask \d+\.\d+\.\d+ lacks what placement relies on") as caught:
+            with pytest.raises(PlacementError, match=r"Dask \d+\.\d+\.\d+ lacks what placement needs") as caught:
                 _check_both(scheduler, a)
         assert missing in str(caught.value)
 

@@ -96,7 +96,7 @@ def test_certificates_from_the_first_to_the_last_day(pools: LocalPools) -> None:
 
     # Half of the files are an error, and no reason to go without.
     (pools.topology.certificates / tls.NODE).unlink()
-    assert "no certificates in" in xdask(pools, "pools", "up", fails=True)
+    assert "has no certificates" in xdask(pools, "pools", "up", fails=True)
     make_certificates(pools.topology.certificates)
     (pools.topology.certificates / tls.NODE_KEY).chmod(0o644)
     assert [state for state, _ in found(pools)] == ["problem", "ok"]

@@ -141,7 +141,7 @@ def test_a_task_that_once_wants_too_much_memory_runs_again_in_its_pool(client: C
 def test_a_task_that_always_wants_too_much_memory_is_named_with_what_to_do(client: Client, tmp_path: Path) -> None:
     client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 1))
     try:
-        with pytest.raises(PlacementError, match=r"Each worker that ran task .* died, .*memory.*smaller chunks"):
+        with pytest.raises(PlacementError, match=r"Every worker that ran task .* died, .*memory.*smaller chunks"):
             compute(client, greedy(tmp_path, times=99))
     finally:
         client.run_on_scheduler(lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", 3))

@@ -87,7 +87,7 @@ def test_the_command_exports_what_filters_name(topology: Topology, cluster: Clus
     assert item.assets["data"].href == f"file://{topology.data_folder(WEST) / entry.key}"
     refused = xdask("catalog", "export", "stac", str(tmp_path / "data"))
     assert refused.exit_code == 1
-    assert "is no export of STAC" in refused.output
+    assert "is not a STAC export" in refused.output
 
 
 HEAD = ",".join(COLUMNS)
@@ -157,14 +157,14 @@ def test_rows_that_are_no_entries_are_counted_by_reason_and_never_guessed(topolo
     )
     done = json.loads(xdask("catalog", "import", file, "--json").stdout)
     assert {reason: rows["rows"] for reason, rows in done["refused"].items()} == {
-        "a copy in Google Cloud (gs://), which no mount is imported from": 1,
+        "a copy in Google Cloud (gs://), from which no mount is imported": 1,
         "below no source of regions.yaml": 2,
-        "no path of a Zarr store": 4,
+        "not the path of a Zarr store": 4,
         "on the exclude list": 1,
         "there twice": 1,
-        "what the row says and what its path says differ": 4,
+        "the row and its path contradict each other": 4,
     }
-    differ = done["refused"]["what the row says and what its path says differ"]["examples"]
+    differ = done["refused"]["the row and its path contradict each other"]["examples"]
     assert differ[0].startswith("line 7: ")
     assert "member_id 'r5i1p1f2' and 'r4i1p1f2'" in differ[0]
     found = open_catalog(topology.catalog_url).search()
@@ -181,7 +181,7 @@ def test_rows_that_are_no_entries_are_counted_by_reason_and_never_guessed(topolo
         (HEAD.encode() + b"\na,b,c\n", "Expected 11 columns, got 3"),
         (f"{HEAD}\n{row()}\n".replace("MOHC", "Météo").encode("latin-1"), "invalid UTF8"),
         (HEAD.encode("utf-16"), "columns"),
-        (b"\x1f\x8b no gzip", "is no table of stores"),
+        (b"\x1f\x8b no gzip", "is not a table of stores"),
     ],
 )
 def test_a_malformed_table_changes_nothing(topology: Topology, tmp_path: Path, content: bytes, said: str):

@@ -136,9 +136,9 @@ def test_assets_computed_in_a_circle_are_named(topology: Topology, write: Write)
     assembly = assemble(topology)
     assert assembly.own.names() == {"good"}
     assert [str(broken) for broken in assembly.own.broken] == [
-        "analyses/one.py: first is computed from itself, by way of second",
-        "analyses/three.py: after is computed from first, second, which are computed in a circle",
-        "analyses/two.py: second is computed from itself, by way of first",
+        "analyses/one.py: first depends on itself, through second",
+        "analyses/three.py: after is computed from first, second, which depend on each other in a circle",
+        "analyses/two.py: second depends on itself, through first",
     ]
 
 

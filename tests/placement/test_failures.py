@@ -92,7 +92,7 @@ def test_what_breaks_tells_what_to_do_and_what_can_be_mended_is(breakable: Clien
 
     # A task that kills every worker that takes it is not tried for ever.
     client.run_on_scheduler(_allow_failures, 0)
-    with pytest.raises(PlacementError, match=r"Each worker that ran task .* died"):
+    with pytest.raises(PlacementError, match=r"Every worker that ran task .* died"):
         compute(client, pin(da.ones(4), WEST).map_blocks(die, meta=np.empty(0)))
 
     client.run_on_scheduler(_allow_failures, 3)

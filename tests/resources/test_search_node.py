@@ -171,9 +171,12 @@ def test_the_address_works_in_regions_yaml_for_a_sync_and_a_search(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ("", "shows a certificate that nothing here trusts .*with \\?certs=FOLDER if it wants a certificate too"),
+        (
+            "",
+            "has a certificate that this process does not trust .*with \\?certs=FOLDER if it requires client certificates",
+        ),
         ("?ca={ours}/ca.pem", "refuses clients without a certificate .*End its address with \\?certs=FOLDER"),
-        ("?certs={others}", "shows a certificate that nothing here trusts .*another node than that of .*others"),
+        ("?certs={others}", "has a certificate that this process does not trust .*is not the one of .*others"),
         ("?certs={mixed}", "refuses the certificate in .*mixed .*name the folder of this node"),
         ("?certs={swapped}", "node.pem and node-key.pem in .*swapped are not a certificate and its key"),
         ("?certs={empty}", "empty/ca.pem cannot be read \\(No such file or directory\\). Correct \\?certs=FOLDER"),
@@ -201,7 +204,7 @@ def test_a_node_that_speaks_no_tls_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=lambda: server.accept()[0].sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n"))
         thread.start()
-        with pytest.raises(CatalogError, match=r"does not speak TLS .*write opensearch\+http://"):
+        with pytest.raises(CatalogError, match=r"does not use TLS .*write opensearch\+http://"):
             open_catalog(f"opensearch+https://127.0.0.1:{server.getsockname()[1]}/x").count()
         thread.join()
 

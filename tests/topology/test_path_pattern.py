@@ -37,7 +37,7 @@ def test_a_path_says_what_its_pattern_names(pattern: str, path: str, said: dict[
         (OWN, "ukesm/2011/tas_2011.nc", "its path is not"),
         (OWN, "ukesm/2011/tas_201107.nc.tmp", "its path is not"),
         (OWN, "ukesm/2011/tas_２０１１07.nc", "its path is not"),
-        (OWN, "ukesm/2011/tas_201207.nc", "a name that is there twice has two values"),
+        (OWN, "ukesm/2011/tas_201207.nc", "a name that occurs twice has two values"),
         ("{a}_{b}.nc", "x_y_z.nc", "several ways: a=x_y, b=z or a=x, b=y_z|several ways: a=x, b=y_z or a=x_y, b=z"),
         ("{a}{year}.nc", "x12011.nc", "several ways"),
     ],
@@ -76,7 +76,7 @@ def test_a_bad_pattern_is_refused_with_what_is_wrong(pattern: str, problem: str)
 
 @pytest.mark.parametrize("name", sorted((set(FIELDS) | _RESERVED) - {"variable", "version"}))
 def test_no_facet_can_be_named_as_what_a_search_takes(name: str):
-    with pytest.raises(ValueError, match="means something else in a search"):
+    with pytest.raises(ValueError, match="has another meaning in a search"):
         read_pattern(f"{{{name}}}_{{x}}.nc")
 
 

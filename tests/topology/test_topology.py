@@ -87,12 +87,14 @@ def test_a_topology_survives_pickling_with_its_root(topology: Topology):
 
 def test_a_region_without_a_pool_is_refused_by_name(topology: Topology):
     with pytest.raises(
-        TopologyError, match="'eu-west-2' is not a worker Region of this topology: us-east-1, us-west-2"
+        TopologyError, match=r"'eu-west-2' is not a worker Region of this topology. Available: us-east-1, us-west-2"
     ):
         topology.pool_name("eu-west-2")
-    with pytest.raises(TopologyError, match="'us-east-2' is not a Region of this topology: eu-west-2, us-east-1"):
+    with pytest.raises(
+        TopologyError, match=r"'us-east-2' is not a Region of this topology. Available: eu-west-2, us-east-1"
+    ):
         topology.results_folder("us-east-2")
-    with pytest.raises(TopologyError, match="'era6' is not a dataset of this topology: cmip6, era5"):
+    with pytest.raises(TopologyError, match=r"'era6' is not a dataset of this topology. Available: cmip6, era5"):
         topology.datasets("era6")
     with pytest.raises(TopologyError, match="cannot name a parameter"):
         topology.parameter_name("a/b")
@@ -189,13 +191,12 @@ REFUSALS = {
     "same Region twice": (
         "region: us-west-2",
         "region: us-east-1",
-        "regions.yaml:12: workers[1].region: us-east-1 is there twice, first as workers[0]; put its datasets together",
+        "regions.yaml:12: workers[1].region: us-east-1 occurs twice, first as workers[0]; put its datasets together",
     ),
     "client as worker": (
         "region: us-west-2",
         "region: eu-west-2",
-        "regions.yaml:12: workers[1].region: eu-west-2 is there twice, first as client; "
-        "the client Region holds no data",
+        "regions.yaml:12: workers[1].region: eu-west-2 occurs twice, first as client; the client Region holds no data",
     ),
     "two partitions": (
         "region: us-west-2",
@@ -206,7 +207,7 @@ REFUSALS = {
         "10.2.0.0/16",
         "10.1.128.0/17",
         "regions.yaml:13: workers[1].cidr: 10.1.128.0/17 of us-west-2 overlaps 10.1.0.0/16 of us-east-1 "
-        "(workers[0]); joined networks need addresses of their own, such as 10.2.0.0/16",
+        "(workers[0]); peered networks need separate addresses, such as 10.2.0.0/16",
     ),
     "network that overlaps the client's": (
         "10.1.0.0/16",
@@ -275,7 +276,7 @@ REFUSALS = {
     "duplicate key": (
         "    cidr: 10.1.0.0/16\n",
         "    cidr: 10.1.0.0/16\n    cidr: 10.9.0.0/16\n",
-        "regions.yaml:4: workers[0].cidr: is there twice, in lines 4 and 5; keep one",
+        "regions.yaml:4: workers[0].cidr: occurs twice, in lines 4 and 5; keep one",
     ),
     "source that is no bucket": ("source: s3://era5-pds\n", "source: https://x.org\n", "is not an S3 address"),
     "odd capacity": (
@@ -326,7 +327,7 @@ def test_find_topology_prefers_the_environment_and_says_what_to_do_when_there_is
     monkeypatch.delenv("XDASK_TOPOLOGY", raising=False)
     with pytest.raises(
         TopologyError,
-        match=r"no topology file .*regions.yaml .*--topology or XDASK_TOPOLOGY",
+        match=r"The topology file .*regions.yaml .*--topology or XDASK_TOPOLOGY",
     ):
         find_topology()
     (tmp_path / "regions.yaml").write_text(GOOD)
@@ -337,7 +338,7 @@ def test_find_topology_prefers_the_environment_and_says_what_to_do_when_there_is
     assert find_topology().client.region == "eu-west-1"
     assert find_topology().root == tmp_path / "elsewhere"
     monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "gone.yaml"))
-    with pytest.raises(TopologyError, match=r"gone\.yaml .XDASK_TOPOLOGY or --topology names it"):
+    with pytest.raises(TopologyError, match=r"gone\.yaml does not exist .from XDASK_TOPOLOGY or --topology"):
         find_topology()
 
 

@@ -1,6 +1,6 @@
-"""The catalog: which files and stores exist, in which Region each lives, and what each holds.
+"""The catalog: all files and stores, their Regions and their contents.
 
-Belongs here: the public face of this package. Does not belong here: Dagster, Dask, the topology, or opening data.
+Belongs here: the public functions of this package. Does not belong here: Dagster, Dask, the topology, or opening data.
 """
 
 from __future__ import annotations
@@ -28,16 +28,20 @@ def open_catalog(url: str) -> Catalog:
     Parameters
     ----------
     url
-        ``sqlite:///absolute/path/catalog.sqlite``; the path is taken as it is, without percent-encoding. Or
-        ``opensearch+https://host:9200/name`` of an OpenSearch node or domain, where ``name`` begins the names of all
-        indices; ``?aws_region=REGION`` signs requests, ``?ca=FILE`` names an authority to trust, ``?certs=FOLDER`` an
-        authority, a certificate and its key, as ``xdask opensearch up`` prints it. What does not exist yet is an empty
-        catalog, and is made by the first write.
+        ``sqlite:///absolute/path/catalog.sqlite``, without percent-encoding; or ``opensearch+https://host:9200/name`` of
+        an OpenSearch node or domain, where ``name`` is the prefix of all indices. ``?aws_region=REGION`` signs requests,
+        ``?ca=FILE`` is an authority to trust, and ``?certs=FOLDER`` an authority, a certificate and its key, as
+        ``xdask opensearch up`` prints it. A catalog that does not exist yet reads as empty, and is created by the first
+        write.
+
+    Returns
+    -------
+    The catalog.
 
     Raises
     ------
     CatalogError
-        The address is of no known kind.
+        If the address has no known form.
 
     Examples
     --------
@@ -51,24 +55,24 @@ def open_catalog(url: str) -> Catalog:
 def copy_catalog(
     source: str, target: str, tell: Callable[[str], None] = lambda line: None
 ) -> dict[tuple[str, str], Digests]:
-    """Copy a catalog to another store, which must hold nothing; see :func:`xdask_pipelines.catalog.transfer.copy_contents`.
+    """Copy a catalog to another store, which must be empty; see :func:`xdask_pipelines.catalog.transfer.copy_contents`.
 
     Parameters
     ----------
     source, target
-        Addresses as `open_catalog` takes them.
+        Addresses as for `open_catalog`.
     tell
         Called with lines of progress.
 
     Raises
     ------
     CatalogError
-        The addresses are the same, or what `copy_contents` refuses.
+        If the addresses are equal, or `copy_contents` refuses the copy.
     """
     from xdask_pipelines.catalog.transfer import copy_contents  # imports pyarrow
 
     if source == target:
-        raise CatalogError(f"{source} is to be copied to itself; name another file or index to copy to")
+        raise CatalogError(f"{source} cannot be copied to itself. Pass another file or index as the target")
     return copy_contents(_open_backend(source), _open_backend(target), tell)
 
 

@@ -1,7 +1,7 @@
-"""What a store of the catalog must do: the seam behind which SQLite and, on AWS, a search service lie.
+"""The interface of stores of the catalog, which SQLite and OpenSearch implement.
 
-Belongs here: the protocol and the values that cross it. Does not belong here: how one store does it, or what is
-offered to users (catalog.py). Every implementation passes the same contract tests.
+Belongs here: the protocol, and the types of its arguments and results. Does not belong here: implementations, the
+interface for users (catalog.py). All implementations pass the same contract tests.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
 
 @dataclass(frozen=True, kw_only=True)
 class Query:
-    """Entries for which every name has one of its values.
+    """A query for entries in which every name has one of its values.
 
-    ``time`` is a half-open range of time keys that entries must overlap, ``bbox`` an extent that theirs must meet.
-    Superseded versions are left out unless ``superseded``.
+    ``time`` is a half-open range of time keys that entries must overlap, ``bbox`` an extent that must intersect theirs.
+    Superseded versions are included only if ``superseded`` is true.
     """
 
     terms: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -34,7 +34,7 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class ManifestChange:
-    """How the manifest of one (dataset, Region) changes: objects to put, keys to drop."""
+    """Changes of the manifest of one (dataset, Region): objects to put, keys to drop."""
 
     put: Sequence[StoredObject] = ()
     drop: Sequence[str] = ()
@@ -42,7 +42,7 @@ class ManifestChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Lease:
-    """Right of one owner to sync (dataset, Region) from the generation it saw; see :meth:`Backend.lease`."""
+    """The right of one owner to sync (dataset, Region) from the current generation; see :meth:`Backend.lease`."""
 
     dataset: str
     region: str
@@ -53,24 +53,24 @@ class Lease:
 
 @dataclass(frozen=True)
 class Change:
-    """One atomic commit: entries to write, others to remove.
+    """One atomic commit: entries to write and entries to remove.
 
     Attributes
     ----------
     upserts, removals
-        Entries to write or to replace by id; ids to remove. They are kept as tuples.
+        Entries to write, or to replace by id; ids to remove. Both are stored as tuples.
     dataset, region
-        The one place that this commit is about; needed for all that follows, and then other entries are refused.
+        The place of this commit. It is required for all following attributes; entries of other places are then refused.
     manifest
-        How the place's manifest changes.
+        Changes of the place's manifest.
     holdings
-        Fingerprint of the mounts' descriptions that the commit is made from; the one before holds on, if None.
+        Fingerprint of the mounts' descriptions; None keeps the previous one.
     base_generation
-        Generation of the place that the commit builds on.
+        Generation of the place on which the commit is based.
     lease
-        Lease of the place; the commit ends it.
+        Lease of the place, which the commit ends.
     expected_entries
-        How many entries, superseded ones too, the place must hold after the commit.
+        Number of entries, including superseded ones, that the place must have after the commit.
     """
 
     upserts: Sequence[Entry] = ()
@@ -91,11 +91,12 @@ class Change:
 
 @dataclass(frozen=True, kw_only=True)
 class Committed:
-    """What the last commit left of one (dataset, Region): the base that a sync compares with.
+    """The state of one (dataset, Region) after its last commit, with which a sync compares.
 
-    ``objects`` is the manifest, sorted by key: the objects behind entries, and no others. ``entries`` is how many of these
-    the store holds, ``written_entries`` how many the commit left, None if it did not count. ``holdings`` is the fingerprint
-    of the mounts' descriptions that the commit was made from. ``lost_objects`` says that a part of the manifest is gone.
+    ``objects`` is the manifest, sorted by key: all objects of entries, and no others. ``entries`` is the number of
+    entries in the store, ``written_entries`` the number after the commit, or None if the commit did not count them.
+    ``holdings`` is the fingerprint of the mounts' descriptions. ``lost_objects`` is true if a part of the manifest is
+    missing.
     """
 
     generation: int = 0
@@ -108,24 +109,24 @@ class Committed:
 
     @property
     def lost_entries(self) -> bool:
-        """Whether entries were lost or added behind the catalog's back."""
+        """Whether entries were lost, or added without a commit."""
         return self.written_entries is not None and self.written_entries != self.entries
 
     @cached_property
     def digests(self) -> Mapping[str, str]:
-        """Id of each entry to its :attr:`Entry.digest`; read when it is first asked for.
+        """Return the :attr:`Entry.digest` of each entry by id; it is read on first use.
 
         Raises
         ------
         StaleWriter
-            Another commit came meanwhile.
+            If another commit was made meanwhile.
         """
         return self.read_digests()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Tombstone:
-    """An entry that was removed, and the commit that removed it."""
+    """A removed entry, and the commit that removed it."""
 
     id: str
     key: str
@@ -135,7 +136,7 @@ class Tombstone:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """All that a store holds of one (dataset, Region), each entry and tombstone with the generation that wrote it."""
+    """The complete content of one (dataset, Region); each entry and tombstone has the generation that wrote it."""
 
     dataset: str
     region: str
@@ -147,106 +148,106 @@ class Contents:
 
 
 class Backend(Protocol):
-    """A store of entries. Reads see one commit, whole; a store that does not exist yet reads as empty."""
+    """A store of entries. Reads see exactly one commit; a store that does not exist yet reads as empty."""
 
     def commit(self, change: Change) -> int:
-        """Write all of a change or nothing; its generation, higher than any before.
+        """Write a change atomically, and return its generation, which is higher than all before.
 
         Raises
         ------
         StaleWriter
-            (dataset, Region) is not at ``base_generation`` any more, or the lease is not the current one.
+            If (dataset, Region) is no longer at ``base_generation``, or the lease is not the current one.
         CatalogError
-            An id to remove is not there, counts do not agree, or the store cannot be written.
+            If an id to remove does not exist, counts do not agree, or the store cannot be written.
         """
         ...
 
     def search(self, query: Query) -> list[Entry]:
-        """Matching entries sorted by dataset, Region, key, part."""
+        """Return matching entries, sorted by dataset, Region, key and part."""
         ...
 
     def count(self, query: Query) -> int:
-        """How many entries match."""
+        """Return the number of matching entries."""
         ...
 
     def facets(self, names: Sequence[str], query: Query) -> dict[str, dict[str, int]]:
-        """For each name the values among matching entries, sorted, and how many have each."""
+        """Return the sorted values of each name among matching entries, with the number of entries for each."""
         ...
 
     def names(self) -> dict[str, str]:
-        """All names that entries can be found by, sorted, and their kind: field, facet or attribute."""
+        """Return all names that can be searched, sorted, and their kind: field, facet or attribute."""
         ...
 
     def generation(self, dataset: str, region: str) -> int:
-        """Last commit that touched (dataset, Region); 0 if none did."""
+        """Return the last commit of (dataset, Region); 0 if none."""
         ...
 
     def committed(self, dataset: str, region: str) -> Committed:
-        """Generation, manifest and entry digests of (dataset, Region), of one moment."""
+        """Return generation, manifest and entry digests of (dataset, Region), from one commit."""
         ...
 
     def tombstones(self, dataset: str, region: str) -> list[Tombstone]:
-        """Entries removed and not written again since, sorted by key and part."""
+        """Return entries that were removed and not written again, sorted by key and part."""
         ...
 
     def lease(self, dataset: str, region: str, owner: str) -> Lease:
-        """Claim the right to sync (dataset, Region).
+        """Acquire the lease to sync (dataset, Region).
 
-        A lease saves work, safety does not hang on it: commits check generation and token. It ends with the next
-        commit to (dataset, Region) by anyone. While it lasts, another owner is refused once; if the holder
-        shows no life (:meth:`renew`) until that owner asks again, the lease passes to it. So a killed
-        sync blocks nobody for ever, and no machine's clock is compared with another's.
+        Leases avoid duplicate work; consistency does not depend on them, because commits check generation and token. A
+        lease ends with the next commit to (dataset, Region). While a lease is held, another owner is refused the first
+        time; if there is no heartbeat (:meth:`renew`) of the holder before that owner asks again, the lease passes to
+        it. A killed sync therefore does not block others forever, and clocks of machines are not compared.
 
         Raises
         ------
         StaleWriter
-            Another owner holds it, and has now been asked for a sign of life.
+            If another owner holds the lease. The holder must now send a heartbeat to keep it.
         """
         ...
 
     def renew(self, lease: Lease) -> None:
-        """Show life, to be called now and then during long work.
+        """Send a heartbeat; call it regularly during long work.
 
         Raises
         ------
         StaleWriter
-            The lease ended or passed to another; stop working.
+            If the lease has ended or passed to another owner. The caller must stop.
         """
         ...
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back unused; nothing happens if it ended already."""
+        """Release a lease without a commit; nothing happens if it has already ended."""
         ...
 
     def places(self) -> dict[tuple[str, str], int]:
-        """Every (dataset, Region) that a commit has touched, and its last commit."""
+        """Return every (dataset, Region) with commits, and its last commit."""
         ...
 
     def fill(self, contents: Iterable[Contents], newest: int) -> None:
-        """Write a whole catalog into a store that holds nothing, so that all of it becomes visible in one moment.
+        """Write a whole catalog into an empty store, as one atomic change.
 
-        Generations stay as they are; commits that follow have higher ones than ``newest``, the highest of them. What
-        ``contents`` raises leaves the store empty, as does a process that is killed.
+        Generations are kept; later commits get higher ones than ``newest``, the highest of them. If ``contents`` raises
+        or the process is killed, the store stays empty.
 
         Raises
         ------
         CatalogError
-            The store holds something.
+            If the store is not empty.
         """
         ...
 
     def migrate(self, tell: Callable[[str], None]) -> bool:
-        """Bring a store of an older form to the present one, or do nothing; whether there was something to do.
+        """Migrate a store of an older version to the current one; return whether this was necessary.
 
-        It may be killed at any moment and run again, and by several at once. Commits wait for it or are refused.
+        A migration may be killed and run again, also by several processes at once. Commits wait or are refused.
         """
         ...
 
     def repair(self) -> dict[tuple[str, str], int]:
-        """Leave out what is damaged, so that what is sound can be read and a sync adds the rest; nothing if all is sound.
+        """Drop damaged entries, so that the others can be read and a sync can add the missing ones.
 
         Returns
         -------
-        Entries that were lost, by (dataset, Region), ("", "") for those of unknown places; empty if nothing was damaged.
+        Number of lost entries by (dataset, Region), with ("", "") for unknown places; empty if nothing was damaged.
         """
         ...

@@ -1,7 +1,7 @@
-"""The catalog as its users see it: search, facets, resolve, commit.
+"""The interface of the catalog for users: search, facets, resolve, commit.
 
-Belongs here: what one may ask, and of whom. Does not belong here: how questions are read (query), how entries are stored
-(backends), or how they are found out (layouts, sync).
+Belongs here: the public methods. Does not belong here: parsing of queries (query), storage (backends), or creating
+entries (layouts, sync).
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from xdask_pipelines.system.quoting import in_shell
 class Catalog:
     """Entries of all datasets in all Regions; see :func:`xdask_pipelines.catalog.open_catalog`.
 
-    Names that may be searched are the fields of :class:`Entry` (``dataset``, ``region``, ``layout``, ``format``,
+    Names that can be searched are the fields of :class:`Entry` (``dataset``, ``region``, ``layout``, ``format``,
     ``variable``, ``version``, ``part``, ``key``), every facet and every attribute. Values match exactly, as text; a
     list means any of its values. ``time`` is one period (``"2026"``, ``"2026-03"``) or a range of two, first and last
     included (``("2026-01", "2026-04")``); a search finds the entries that overlap it, and no entries without time.
-    ``bbox=(west, south, east, north)`` asks for entries whose data lie in that box, in degrees, at least in part; west may
-    be greater than east, to cross the date line
-    (or, counting from 0, Greenwich). Entries without extent, such as those whose header is not read yet, do not.
-    Superseded versions are left out unless
-    ``superseded`` is true or a ``version`` is named.
+    ``bbox=(west, south, east, north)`` finds entries whose data are at least partly in that box, in degrees; west may
+    be greater than east, to cross the date line (or Greenwich, if longitudes count from 0). Entries without extent, for
+    example those without a header, are not found. Superseded versions are found only if ``superseded`` is true or a
+    ``version`` is given.
     """
 
     def __init__(self, backend: Backend) -> None:
@@ -45,19 +44,19 @@ class Catalog:
         bbox: Box | None = None,
         **query: Wanted,
     ) -> list[Entry]:
-        """Matching entries, sorted by dataset, Region, key and part; at most ``limit``.
+        """Return matching entries, sorted by dataset, Region, key and part; at most ``limit``.
 
         Raises
         ------
         CatalogError
-            A name that no entry has (an empty catalog answers with no entries), or a value that is not text.
+            If no entry has a name (an empty catalog returns no entries instead), or a value is not text.
         """
         if limit is not None and limit < 0:
-            raise CatalogError(f"limit is {limit}; write how many entries at most, or leave it out for all")
-        found = self.backend.search(asked(query, superseded=superseded, time=time, bbox=bbox, limit=limit))
-        if not found:
+            raise CatalogError(f"limit is {limit}. Pass a positive number of entries, or leave it out for all")
+        entries = self.backend.search(asked(query, superseded=superseded, time=time, bbox=bbox, limit=limit))
+        if not entries:
             self._refuse_unknown(query)
-        return found
+        return entries
 
     def count(
         self,
@@ -67,7 +66,7 @@ class Catalog:
         bbox: Box | None = None,
         **query: Wanted,
     ) -> int:
-        """How many entries match; arguments and errors as in :meth:`search`."""
+        """Return the number of matching entries; arguments and errors as in :meth:`search`."""
         number = self.backend.count(asked(query, superseded=superseded, time=time, bbox=bbox))
         if not number:
             self._refuse_unknown(query)
@@ -81,9 +80,9 @@ class Catalog:
         bbox: Box | None = None,
         **query: Wanted,
     ) -> dict[str, dict[str, int]]:
-        """For each name its values among matching entries, sorted, and how many entries have each.
+        """Return the sorted values of each name among matching entries, with the number of entries for each.
 
-        Without names: dataset, Region, variable and every facet that a matching entry has. Query and errors as in
+        Without names: dataset, Region, variable and all facets of matching entries. Query and errors as in
         :meth:`search`.
         """
         wanted = names or tuple(
@@ -92,10 +91,10 @@ class Catalog:
             if kind == "facet" or name in ("dataset", "region", "variable")
         )
         refuse_unwritable(dict.fromkeys(names, ()))
-        found = self.backend.facets(wanted, asked(query, superseded=superseded, time=time, bbox=bbox))
-        if not all(found.values()):
+        by_name = self.backend.facets(wanted, asked(query, superseded=superseded, time=time, bbox=bbox))
+        if not all(by_name.values()):
             self._refuse_unknown([*names, *query])
-        return found if names else {name: counts for name, counts in found.items() if counts}
+        return by_name if names else {name: counts for name, counts in by_name.items() if counts}
 
     def instead(
         self,
@@ -105,13 +104,13 @@ class Catalog:
         bbox: Box | None = None,
         **query: Wanted,
     ) -> str:
-        """What there is, in words for a person at a shell whose search found nothing: other values, and their times."""
+        """Return a hint for a search without results: available values, and their times."""
         wanted = asked(query, superseded=superseded)
         found = self.backend.search(wanted) if wanted.terms else ()
         return what_there_is(self.backend, wanted.terms, found, in_shell)
 
     def names(self) -> dict[str, str]:
-        """Every name that entries can be searched by, and its kind: ``field``, ``facet`` or ``attribute``."""
+        """Return every name that can be searched, and its kind: ``field``, ``facet`` or ``attribute``."""
         return self.backend.names()
 
     def resolve(
@@ -124,40 +123,41 @@ class Catalog:
         near: Sequence[str] = (),
         **facets: str,
     ) -> list[Entry]:
-        """The entries asked for, each there exactly once: never the nearest, never an arbitrary one.
+        """Return exactly the requested entries, each once: never the nearest match, never an arbitrary one.
 
         Parameters
         ----------
         dataset
             Name of the dataset.
         time
-            One period such as ``"2011"``, or a range such as ``("2011-01", "2011-12")``, first and last included: all of it
-            must be there, in one entry or in several that follow one another without a hole and without an overlap.
-            They may differ in ``year``, ``month`` and ``day`` only.
+            One period such as ``"2011"``, or a range such as ``("2011-01", "2011-12")``, both ends included. All of it
+            must be covered, by one entry or by consecutive entries without gaps and overlaps, which may differ only in
+            ``year``, ``month`` and ``day``.
         times
             A list of separate periods such as ``["2011-01", "2012-01"]``; exactly one entry must cover each whole period.
-            Give ``time`` or ``times``, not both.
+            Pass ``time`` or ``times``, not both.
         each
-            Name to values, such as ``{"member_id": ["r1i1p1f1", "r2i1p1f1"]}``: exactly one entry for each value (for
-            each combination of values and times, where several are given). With ``time``, for each value all of it.
+            Name to values, such as ``{"member_id": ["r1i1p1f1", "r2i1p1f1"]}``: exactly one entry for each value, or
+            for each combination of values and times. With ``time``, the whole period for each value.
         near
-            Regions from the cheapest to the dearest for what reads the entries. Entries that are the same thing in
-            different Regions (all is equal but the path) count as one, the one in the first of these.
+            Regions in order of preference, cheapest first. Replicas in different Regions (entries that differ only in
+            the path) count as one, the one in the first of these Regions.
         **facets
-            One value for each further name.
+            One value for each other name.
 
         Returns
         -------
         list of Entry
-            In the order asked for (values of ``each`` outside, times inside). An entry that covers several times is
-            there once.
+            In the requested order (values of ``each`` outside, times inside). An entry that covers several times occurs
+            once.
 
         Raises
         ------
         MissingEntries
-            ``missing`` lists everything that is not there; the message adds what is, as help only.
+            If entries are missing; ``missing`` lists them, and the message lists available values.
         AmbiguousEntries
-            ``candidates`` lists the entries among which the request does not choose; the message names what would.
+            If the request matches several entries; ``candidates`` lists them, and the message the facets that
+            distinguish them.
         CatalogError
             As in :meth:`search`.
         """
@@ -172,7 +172,7 @@ class Catalog:
         each: Mapping[str, Sequence[str]] | None = None,
         **facets: str,
     ) -> list[tuple[str, Replicas]]:
-        """As :meth:`resolve`: for each thing the words that ask for it, and its entries in all Regions that hold it."""
+        """Resolve a request as :meth:`resolve`, and return each requested item as text, with its entries in all Regions."""
         try:
             return resolve(self.backend, {"dataset": dataset, **facets}, time, times, each or {})
         except MissingEntries:
@@ -180,25 +180,25 @@ class Catalog:
             raise
 
     def commit(self, change: Change) -> int:
-        """Write entries and remove others in one atomic commit.
+        """Write and remove entries in one atomic commit.
 
         Parameters
         ----------
         change
-            What to write and to remove, and what must hold for it.
+            Entries to write and to remove, and preconditions.
 
         Returns
         -------
         int
-            Generation of the commit, higher than all before. With nothing to do nothing is written, and it is that of
-            the place (0 if none is given).
+            Generation of the commit, higher than all before. An empty change writes nothing, and the generation is that
+            of the place (0 without place).
 
         Raises
         ------
         StaleWriter
-            The place has moved on from ``base_generation``, or the lease is lost. Nothing was written.
+            If the place is no longer at ``base_generation``, or the lease is lost. Nothing was written.
         CatalogError
-            Something else does not hold. Nothing was written.
+            If another precondition fails. Nothing was written.
         """
         check_words(change)
         if not (change.upserts or change.removals or change.manifest):
@@ -211,46 +211,45 @@ class Catalog:
         return self.backend.generation(dataset, region)
 
     def manifest(self, dataset: str, region: str) -> Committed:
-        """Manifest, entry digests and generation of (dataset, Region), of one moment: the base of a sync."""
+        """Return manifest, entry digests and generation of (dataset, Region), from one commit."""
         return self.backend.committed(dataset, region)
 
     def tombstones(self, dataset: str, region: str) -> list[Tombstone]:
-        """Entries of (dataset, Region) that were removed and not written again since."""
+        """Return entries of (dataset, Region) that were removed and not written again."""
         return self.backend.tombstones(dataset, region)
 
     def lease(self, dataset: str, region: str, owner: str) -> Lease:
-        """Claim the right to sync (dataset, Region); see :meth:`Backend.lease`."""
+        """Acquire the lease to sync (dataset, Region); see :meth:`Backend.lease`."""
         return self.backend.lease(dataset, region, owner)
 
     def renew(self, lease: Lease) -> None:
-        """Show that the holder of a lease lives; see :meth:`Backend.renew`."""
+        """Send a heartbeat of a lease; see :meth:`Backend.renew`."""
         self.backend.renew(lease)
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back unused."""
+        """Release a lease without a commit."""
         self.backend.release(lease)
 
     def migrate(self, tell: Callable[[str], None] = lambda line: None) -> bool:
-        """Bring a catalog that an older version made to the form of this one; whether there was something to do.
+        """Migrate a catalog of an older version; return whether this was necessary.
 
-        Documents are copied first and become the catalog in one moment; whoever is killed before leaves it as it was, and it
-        may be run again, and by several at once. Commits wait, or are refused.
+        Documents are copied, and the copy then becomes the catalog atomically. A process that is killed before leaves
+        the catalog unchanged. A migration may be run again, also by several processes at once. Commits wait or are
+        refused.
 
         Raises
         ------
         CatalogError
-            The copy is not whole, or the catalog is of a newer version.
+            If the copy is not complete, or the catalog has a newer version.
         """
         return self.backend.migrate(tell)
 
     def repair(self) -> dict[tuple[str, str], int]:
-        """Leave out what is damaged; see :meth:`Backend.repair`."""
+        """Drop damaged entries; see :meth:`Backend.repair`."""
         return self.backend.repair()
 
     def _refuse_unknown(self, names: Iterable[str]) -> None:
-        """To be called when nothing was found: an unknown name never finds anything, a known one mostly does."""
+        """Raise if no entry has one of these names. Called only after a search without results, because it is expensive."""
         known = self.backend.names()
         if known and (unknown := sorted(set(names) - set(known))):
-            raise CatalogError(
-                f"No entry has {', '.join(unknown)}; entries can be searched by {', '.join(known)}, and by time"
-            )
+            raise CatalogError(f"No entry has {', '.join(unknown)}. Available names: {', '.join(known)}, and time")

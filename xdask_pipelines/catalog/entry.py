@@ -1,7 +1,7 @@
-"""The one document of the catalog: an entry is one file, or one whole Zarr store, in one Region.
+"""Entries, the documents of the catalog: an entry is one file, or one whole Zarr store, in one Region.
 
-Belongs here: what an entry holds, its identity and its JSON form. Does not belong here: where entries are kept, or how
-a path becomes one.
+Belongs here: the fields of an entry, its identity and its JSON form. Does not belong here: storage (backends), creating
+entries from paths (layouts).
 """
 
 from __future__ import annotations
@@ -23,58 +23,60 @@ from xdask_pipelines.topology.names import is_plain_key
 
 Format = Literal["netcdf4", "zarr2", "zarr3", "grib"]
 
-# What search, facets and resolve know of every entry beside its own facets and attributes.
+# Names that can be searched for all entries, in addition to their own facets and attributes.
 FIELDS = ("dataset", "region", "layout", "format", "variable", "version", "part", "key")
-_RESERVED = frozenset({"superseded", "limit", "time", "times", "each", "near", "id", "bbox"})  # names that those take
+_RESERVED = frozenset({"superseded", "limit", "time", "times", "each", "near", "id", "bbox"})  # parameters of searches
 _TAKEN = _RESERVED | frozenset(FIELDS)
 _FORMATS = frozenset(get_args(Format))
-#: Version of what is checked when headers are read. A sync reads the headers of entries again that were checked by another.
+#: Version of the checks of headers. A sync reads a header again if it was checked by another version.
 _CHECKED = "3"
 _DAMAGED = (
     "The catalog is damaged, or a newer version wrote it. Run `xdask sync --full`, which writes all entries again"
 )
-#: Of one entry, nearly all of it coordinates: a node takes requests of 10 MiB on AWS, and reads many entries at once.
+#: Largest document of an entry, nearly all of it coordinates. A node on AWS accepts requests of 10 MiB, and reads many
+#: entries at once.
 MAX_DOCUMENT_BYTES = 8_000_000
-#: Stores put it between a name and its value, which may hold it.
+#: Separator of names and values in stores; values may contain it.
 MARK = "\x1f"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """One file or store in one Region, and what is known of it without opening it.
+    """One file or store in one Region, with everything that is known without opening it.
 
     Parameters
     ----------
     dataset, region, key, part
         Identity. ``key`` is the path relative to the Region's root (with ``/``, for a store its folder); ``part``
-        tells apart several entries that share one store, such as the partitions of a result.
+        distinguishes entries in one store, such as the partitions of a result.
     layout
-        Name of the layout that made the entry from its path.
+        Name of the layout that created the entry from its path.
     format
         ``netcdf4``, ``zarr2``, ``zarr3`` or ``grib``.
     variable
-        Name of the data variable, as the path says it.
+        Name of the data variable in the path.
     facets
-        What the path says, by the field's own names (CMIP6: ``source_id``, ``member_id``, …).
+        Facets in the path, by the names of the field (CMIP6: ``source_id``, ``member_id``, …).
     version
-        Of entries that differ in nothing else, the highest version (numbers in it compare as numbers) is current and
-        the others are superseded. Empty: no versions.
+        Of entries that differ only in the version, the highest is current and the others are superseded; numbers in
+        versions are compared as numbers. Empty if the entry has no versions.
     time_start, time_end
         Half-open range of time keys (see :mod:`.times`); both None for data without time, or before a header is known.
     extent
-        Where the data lie, ``(west, south, east, north)`` in degrees, as :mod:`.extent` defines it; None for data without
+        Bounding box ``(west, south, east, north)`` in degrees, as defined by :mod:`.extent`; None for data without
         latitude and longitude, or before a header is known.
     size_bytes, etag, modified_ns
-        Size, content digest and time of modification; of a store the sum, a digest over all, and the latest.
+        Size, content digest and time of modification; for a store the total, a digest of all objects, and the latest.
     header
-        Dims, dtypes, chunks, coordinates and calendar, as the access floor wrote them; None if not read yet. Its key
-        ``time_range`` (two time keys), where present, is what the data say about time, and its key ``extent`` about place.
+        Dimensions, dtypes, chunks, coordinates and calendar, as written by ``access``; None if not read yet. Its keys
+        ``time_range`` (two time keys) and ``extent`` are those of the data themselves.
     attributes
-        Informative and searchable, never identity: run, licence, attribution, slice in a shared store.
+        Further searchable information that is not part of the identity: run, licence, attribution, slice in a shared
+        store.
     excerpt
-        The data are knowingly incomplete.
+        Whether the data are knowingly incomplete.
     generation
-        Commit of the catalog that wrote this document; 0 before it is written.
+        Generation of the commit that wrote this document; 0 before.
     """
 
     dataset: str
@@ -101,7 +103,7 @@ class Entry:
     id: str = field(init=False, repr=False, compare=False, default="")
 
     def __post_init__(self) -> None:
-        # Written for speed: a sync creates every entry of a dataset again, a million of them.
+        # Optimised for speed: a sync creates all entries of a dataset again, up to a million.
         texts = [self.dataset, self.region, self.layout, self.variable, self.key, self.version, self.part]
         for name, value in zip(("dataset", "region", "layout", "variable", "key"), texts, strict=False):
             if not value or not isinstance(value, str):
@@ -119,7 +121,7 @@ class Entry:
                 if not isinstance(name, str) or not isinstance(value, str):
                     raise self._refusal(f"facet or attribute {name!r} = {value!r} must be text")
                 if name in _TAKEN and (name in _RESERVED or getattr(self, name) != value):
-                    raise self._refusal(f"{name!r} names something else in a search; rename that facet")
+                    raise self._refusal(f"{name!r} has another meaning in a search; rename that facet")
                 if not name or MARK in name:
                     raise self._refusal(
                         f"a facet cannot be named {name!r}: U+001F ends a name in the catalog; rename it"
@@ -127,18 +129,18 @@ class Entry:
                 texts += (name, value)
         joined = "".join(texts)
         if "\0" in joined:
-            raise self._refusal(f"U+0000 is in {next(t for t in texts if chr(0) in t)!r}, which SQLite ends a text at")
+            raise self._refusal(f"{next(t for t in texts if chr(0) in t)!r} contains U+0000, where SQLite ends a text")
         try:
             joined.encode()
         except UnicodeEncodeError as error:
             where = f"{self.dataset}/{self.region}/{self.key}"
-            raise CatalogError(f"Entry {where!a} holds text that UTF-8 cannot write: {error}") from error
+            raise CatalogError(f"Entry {where!a} contains text that cannot be encoded in UTF-8: {error}") from error
         if self.facets and self.attributes and not self.facets.keys().isdisjoint(self.attributes):
             both = sorted(self.facets.keys() & self.attributes.keys())
-            raise self._refusal(f"{', '.join(both)} cannot be facet and attribute at once")
+            raise self._refusal(f"{', '.join(both)} cannot be both facet and attribute")
         if self.extent is not None:
             object.__setattr__(self, "extent", extent_of(self.extent, str(self)))
-        # Kept: a commit asks for it a dozen times, and each digest costs 2 us.
+        # Stored, because a commit uses it a dozen times, and each digest costs 2 us.
         object.__setattr__(self, "id", entry_id(self.dataset, self.region, self.key, self.part))
 
     def _refusal(self, why: str) -> CatalogError:
@@ -149,7 +151,7 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """Digest of all that a listing and a layout say: it differs exactly when a sync has news of this entry."""
+        """Return the digest of everything from listing and layout: a sync updates the entry if and only if it changes."""
         content = self._document()
         for name in ("header", "time_start", "time_end", "extent", "generation"):
             del content[name]
@@ -157,19 +159,19 @@ class Entry:
 
     @property
     def series(self) -> str:
-        """Digest of all that versions of the same thing share; empty for an entry without versions."""
+        """Return the digest of everything that is equal in all versions of an entry; empty without versions."""
         if not self.version:
             return ""
         same = (self.dataset, self.region, self.layout, self.variable, self.part, _json(dict(self.facets)))
         return _digest(*same)
 
     def terms(self) -> dict[str, str]:
-        """Everything an entry can be found by, name to value, without what is empty."""
+        """Return all names and values by which the entry can be found, without empty ones."""
         named = zip(FIELDS, _get_fields(self), strict=True)
         return {name: value for name, value in {**dict(named), **self.facets, **self.attributes}.items() if value}
 
     def with_header(self, header: Mapping[str, Any]) -> Entry:
-        """The entry with what the data themselves say; their time range is its own where the path names none."""
+        """Return the entry with its header; the header's time range is used if the path has none."""
         of_path = None if self.time_start is None or self.time_end is None else (self.time_start, self.time_end)
         start, end = of_path or header.get("time_range") or (None, None)
         extent = header.get("extent") or self.extent
@@ -181,24 +183,24 @@ class Entry:
         Raises
         ------
         CatalogError
-            It is no plain JSON, or longer than `MAX_DOCUMENT_BYTES`.
+            If the entry is not plain JSON, or longer than `MAX_DOCUMENT_BYTES`.
         """
         text = _json(self._document())
         if len(text) > MAX_DOCUMENT_BYTES:
             raise self._refusal(
-                f"the document has {len(text) / 1e6:.1f} MB, and at most {MAX_DOCUMENT_BYTES / 1e6:.0f} MB fit the catalog; "
-                "write the file with fewer or smaller auxiliary coordinates"
+                f"the document has {len(text) / 1e6:.1f} MB, but the catalog accepts at most "
+                f"{MAX_DOCUMENT_BYTES / 1e6:.0f} MB; write the file with fewer or smaller auxiliary coordinates"
             )
         return text
 
     @classmethod
     def from_json(cls, text: str | bytes, *, generation: int | None = None) -> Entry:
-        """Read what :meth:`to_json` wrote; ``generation`` replaces the one in the text.
+        """Create an entry from the text of :meth:`to_json`; ``generation`` replaces the one in the text.
 
         Raises
         ------
         CatalogError
-            The text is not an entry, or has fields that this version does not know.
+            If the text is not an entry, or has unknown fields.
         """
         try:
             document = orjson.loads(text)
@@ -230,12 +232,12 @@ _get_names, _get_fields = attrgetter(*_NAMES), attrgetter(*FIELDS)
 
 
 def entry_id(dataset: str, region: str, key: str, part: str = "") -> str:
-    """Identity of an entry, see :attr:`Entry.id`."""
+    """Return the identity of an entry, see :attr:`Entry.id`."""
     return _digest(dataset, region, key, part)
 
 
 def version_order(version: str) -> tuple[tuple[int, str], ...]:
-    """Key to sort versions by: v9 before v10 before v20190815."""
+    """Return the sort key of a version: v9 before v10 before v20190815."""
     parts = re.findall(r"\d+|\D+", version, re.ASCII)
     return tuple((int(text), "") if text.isdigit() else (-1, text) for text in parts)
 
@@ -244,7 +246,7 @@ _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=
 
 
 def _json(value: Mapping[str, Any]) -> str:
-    """Canonical JSON. orjson takes 2 us where the other takes 19, but would write NaN, of a header, as null."""
+    """Return canonical JSON. orjson takes 2 us and json 19 us, but orjson would write NaN as null."""
     try:
         if value.get("header") is None:
             return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

@@ -1,6 +1,6 @@
-"""Questions to the catalog in the words of people, as stores know them.
+"""Conversion of users' queries to the form of stores.
 
-Belongs here: checking and translating what is asked. Does not belong here: answering it.
+Belongs here: checking and converting queries. Does not belong here: answering them (backends).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ def asked(
     bbox: Box | None = None,
     limit: int | None = None,
 ) -> Query:
-    """A query as stores know it.
+    """Convert a user's query to the form of stores.
 
     Raises
     ------
     CatalogError
-        A name or value is not text, a time no period, a box no box.
+        If a name or value is not text, a time is not a period, or a box is not valid.
     """
     if "times" in query:
         raise refuse_times(query["times"])
@@ -41,12 +41,12 @@ def asked(
 
 
 def refuse_unwritable(terms: Mapping[str, Iterable[str]]) -> None:
-    """Raise `CatalogError` for names and values that no entry can have: U+0000, and bytes that are no UTF-8."""
+    """Raise `CatalogError` for names and values that no entry can have: U+0000, and bytes that are not UTF-8."""
     for name, values in terms.items():
         for text in (name, *values):
             if "\0" in text or not _is_utf_8(text):
                 raise CatalogError(
-                    f"{name} = {text!r} holds what is no UTF-8 text, and no entry has such a name or value; write it as "
+                    f"{name} = {text!r} is not valid UTF-8 text, which no entry can have. Write it as "
                     f"the catalog shows it"
                 )
 

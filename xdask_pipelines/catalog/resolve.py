@@ -1,6 +1,6 @@
-"""From a request to exactly the entries it names, or to an error that lists what is missing or ambiguous.
+"""Resolving a request to exactly the requested entries, or to an error that lists missing or ambiguous ones.
 
-Belongs here: the rule "each exactly once", and the words of its refusals. Does not belong here: storage.
+Belongs here: the rule "each exactly once", and its error messages. Does not belong here: storage (backends).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from xdask_pipelines.catalog.times import Time, carried, ends_late, period_text,
 from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries
 from xdask_pipelines.system.quoting import in_python
 
-_SHOWN = 8  # values or entries that a message spells out; the error's attributes hold all
+_SHOWN = 8  # values or entries in a message; the error's attributes have all
 
 
 def resolve(
@@ -35,9 +35,10 @@ def resolve(
     times: Sequence[str] | None,
     each: Mapping[str, Sequence[str]],
 ) -> list[tuple[str, Replicas]]:
-    """What `Catalog.resolve` chooses from: the words that ask for each thing, and its replicas.
+    """Return the candidates of `Catalog.resolve`: each requested item as text, and its replicas.
 
-    ``fixed`` is the dataset and the other facets. Errors as there, but for things that only lie in several Regions.
+    ``fixed`` has the dataset and the other facets. Errors are those of `Catalog.resolve`, except that several replicas
+    are allowed.
     """
     _check(fixed, time, times, each)
     terms = {**{name: (value,) for name, value in fixed.items()}, **{n: tuple(values) for n, values in each.items()}}
@@ -79,31 +80,31 @@ def resolve(
         hint = what_there_is(backend, terms, there)
         if times is not None and len(asked) == 1:
             hint += _joined_hint(there, times)
-        raise MissingEntries(f"The catalog does not hold {_some(missing, '; ')}. {hint}", missing=tuple(missing))
+        raise MissingEntries(f"The catalog does not have {_some(missing, '; ')}. {hint}", missing=tuple(missing))
     if ambiguous:
         raise _ambiguity(ambiguous, joining=bool(whole))
     return chosen
 
 
 def nearest(found: Iterable[tuple[str, Replicas]], near: Sequence[str]) -> list[Entry]:
-    """Of each thing the replica in the first Region of ``near`` that holds it, each entry once.
+    """Return the replica of each item in the first Region of ``near`` that has one, each entry once.
 
     Raises
     ------
     AmbiguousEntries
-        A thing has replicas, and none of them is in a Region of ``near``.
+        If an item has several replicas, and none is in a Region of ``near``.
     """
     if isinstance(near, str) or len(set(near)) != len(near):
-        raise CatalogError(f"near = {near!r} must be a list of Regions, each once, from the cheapest to the dearest")
+        raise CatalogError(f"near = {near!r} must be a list of different Regions, cheapest first")
     chosen: dict[str, Entry] = {}
     for words, replicas in found:
         held = {entry.region: entry for entry in replicas}
         region = replicas[0].region if len(held) == 1 else next((r for r in near if r in held), None)
         if region is None:
-            what = f"near names none of them: {', '.join(near)}" if near else "they are replicas of one thing"
+            what = f"near has none of them: {', '.join(near)}" if near else "these are replicas"
             raise AmbiguousEntries(
-                f"{words} is held in {' and '.join(held)}; {what}. Name one region, or give near: the Regions from the "
-                f"cheapest to the dearest for what reads them",
+                f"{words} is in {' and '.join(held)}; {what}. Pass one region, or near: a list of Regions, "
+                f"cheapest first",
                 candidates=tuple(map(str, replicas)),
             )
         chosen[held[region].id] = held[region]
@@ -115,13 +116,13 @@ def _check(
 ) -> None:
     if time is not None and times is not None:
         raise CatalogError(
-            f"time = {time!r} and times = {times!r} are both given; keep time for a period or a range, or times for a list "
-            f"of separate periods"
+            f"time = {time!r} and times = {times!r} cannot be combined; pass time for a period or a range, or times for a "
+            f"list of separate periods"
         )
     if isinstance(times, tuple) and len(times) == 2:
         raise CatalogError(
             f"times = {times!r} is a tuple of two; times is a list of separate periods; for a range write time={times!r}, "
-            f"for the two alone times={list(times)!r}"
+            f"for only these two times={list(times)!r}"
         )
     if not isinstance(each, Mapping):
         raise CatalogError(f"each = {each!r} is not a mapping; write each={{'member_id': ['r1i1p1f1', 'r2i1p1f1']}}")
@@ -130,7 +131,7 @@ def _check(
     for name, value in fixed.items():
         if not isinstance(value, str):
             raise CatalogError(
-                f"{name} = {value!r} is not one text; ask for several values with each={{{name!r}: […]}}"
+                f"{name} = {value!r} is not a single text; for several values write each={{{name!r}: […]}}"
             )
     for name, values in {**each, **({"times": times} if times is not None else {})}.items():
         if isinstance(values, str) or not isinstance(values, Iterable) or not list(values):
@@ -139,17 +140,17 @@ def _check(
         if wrong := [value for value in values if not isinstance(value, str)]:
             raise CatalogError(f"{name} holds {wrong[0]!r}, which is not text; write it in quotes")
         if len(set(values)) != len(values):
-            raise CatalogError(f"{name} names a value twice: {', '.join(values)}; name each once")
+            raise CatalogError(f"{name} has a value twice: {', '.join(values)}; write each once")
     if twice := sorted(set(fixed) & set(each)):
         raise CatalogError(f"{', '.join(twice)} is given both as one value and in each; keep one")
 
 
 def _covers(entry: Entry, start: int, end: int) -> bool:
-    """Whether an entry reaches over a whole period, and has data of it. Steps missing in it are found when it is opened."""
+    """Return whether an entry covers a whole period and has data of it. Missing steps are found when it is opened."""
     if entry.time_start is None or entry.time_end is None or not entry.time_start <= start < end:
         return False
     if end > entry.time_end and (
-        not ends_late(entry.time_end)  # nearly always: the calendar takes 3 us to find out
+        not ends_late(entry.time_end)  # nearly always true, and avoids 3 us for the calendar
         or carried(end, calendar_of(entry)) > carried(entry.time_end, calendar_of(entry))
     ):
         return False
@@ -161,12 +162,14 @@ def _time_words(time: Time | None) -> str:
 
 
 def _joined_hint(entries: Sequence[Entry], times: Sequence[str]) -> str:
-    """Of periods that no one entry covers, those that several together do, and how to ask for them."""
+    """Return a hint for periods that only several entries together cover."""
     whole = [t for t in times if not any(_covers(e, *time_range(t)) for e in entries)]
     together = [t for t in whole if _is_whole(join_in_time(_overlapping(entries, *time_range(t)), *time_range(t)))]
     if not together:
         return ""
-    return f" No one entry covers {_some(together)}, but several together do: write time={together[0]!r} to join them."
+    return (
+        f" No single entry covers {_some(together)}, but several together do: write time={together[0]!r} to join them."
+    )
 
 
 def _is_whole(joined: Joined) -> bool:
@@ -197,30 +200,31 @@ def what_there_is(
     found: Sequence[Entry],
     quoted: Callable[[str], str] = in_python,
 ) -> str:
-    """Help for the reader: what is there, and what would be with one condition left out. Never used to choose.
+    """Return a hint for the user: available entries, and those with one condition left out. Never used to choose entries.
 
-    ``quoted`` makes of a value what can be typed again.
+    ``quoted`` formats a value so that it can be typed again.
     """
     if not backend.names():
-        return "It is empty: run xdask sync."
+        return "It is empty. Run `xdask sync`."
     hints = []
     if found:
         texts = [f"{time_text(start)} until before {time_text(end)}" for start, end in _spans(found)]
-        hints.append(f"It holds {len(found)} of these, " + (_some(texts) if texts else "without a known time"))
+        hints.append(f"It has {len(found)} of these, " + (_some(texts) if texts else "without a known time"))
     for name, asked in terms.items():
         if found and len(asked) == 1:
             continue
         rest = {other: values for other, values in terms.items() if other != name}
         if values := backend.facets([name], _query(rest))[name]:
-            hints.append(f"With the rest as asked, {name} could be {_some(map(quoted, values))}")
+            hints.append(f"With the other conditions, available values of {name} are {_some(map(quoted, values))}")
         elif like := backend.search(Query(terms=rest, superseded="version" in rest, limit=1)):
             others = ", ".join(map(quoted, sorted(like[0].terms())))
-            hints.append(f"With the rest as asked, entries have no {name}; they have {others}")
-    return ". ".join(hints or ["No other value of any one name would do; look with xdask catalog facets"]) + "."
+            hints.append(f"With the other conditions, entries have no {name}; they have {others}")
+    nothing = "No change of a single value gives a match. See the available values with `xdask catalog facets`"
+    return ". ".join(hints or [nothing]) + "."
 
 
 def _spans(entries: Iterable[Entry]) -> list[tuple[int, int]]:
-    """Time ranges of the entries, with those that touch or overlap joined."""
+    """Return the time ranges of the entries, joining those that touch or overlap."""
     spans: list[tuple[int, int]] = []
     for start, end in sorted(piece for entry in entries for piece in time_pieces(entry)):
         if spans and start <= spans[-1][1]:
@@ -235,14 +239,14 @@ def _ambiguity(ambiguous: Mapping[str, Sequence[Entry]], *, joining: bool) -> Am
     if are_replicas(entries):
         regions = " or ".join(f"region={e.region!r}" for e in entries)
         return AmbiguousEntries(
-            f"{wanted} is held in {' and '.join(e.region for e in entries)}, but these are not the same: "
-            f"{replica_difference(entries)}. A result would depend on which is read. Name {regions}, or copy the right one "
+            f"{wanted} is in {' and '.join(e.region for e in entries)}, but the copies differ: "
+            f"{replica_difference(entries)}. A result would depend on the copy. Pass {regions}, or copy the right one "
             "over the other and run `xdask sync`",
             candidates=tuple(map(str, entries)),
         )
     terms = [entry.terms() for entry in entries]
     names = dict.fromkeys(name for name in (*FIELDS, *(n for t in terms for n in t)) if name != "key")
-    if joining:  # parts of a range differ in these anyway
+    if joining:  # parts of a range always differ in these
         names = {name: None for name in names if name not in TIME_FACETS}
     differing = {
         name: values
@@ -253,16 +257,16 @@ def _ambiguity(ambiguous: Mapping[str, Sequence[Entry]], *, joining: bool) -> Am
     most_telling = sorted(differing.items(), key=lambda item: -len(item[1]))
     settle = "; ".join(f"{name}: {_some(values)}" for name, values in most_telling)
     candidates = tuple(str(entry) for fitting in ambiguous.values() for entry in fitting)
-    others = f" (and {len(ambiguous) - 1} more requests fit several)" if len(ambiguous) > 1 else ""
+    others = f" (and {len(ambiguous) - 1} more requests match several)" if len(ambiguous) > 1 else ""
     return AmbiguousEntries(
-        f"{wanted} fits {len(entries)} entries{others}: {_some(map(str, entries))}. Name one value of {settle}"
+        f"{wanted} matches {len(entries)} entries{others}: {_some(map(str, entries))}. Pass one value of {settle}"
         + ("" if joining else _all_of(entries)),
         candidates=candidates,
     )
 
 
 def _all_of(entries: Sequence[Entry]) -> str:
-    """How to ask for all entries, where they follow one another in time."""
+    """Return a hint how to join entries that are consecutive in time."""
     spans = _spans(entries)
     if len(spans) != 1 or not _is_whole(join_in_time(entries, *spans[0])):
         return ""

@@ -1,6 +1,6 @@
-"""Entries that follow one another in time: which are the same thing, and whether they make a whole range.
+"""Series of entries in time: replicas, and whether consecutive entries cover a whole range.
 
-Belongs here: replicas, parts of one series, holes and overlaps. Does not belong here: what was asked, or errors (resolve).
+Belongs here: replicas, parts of one series, gaps and overlaps. Does not belong here: requests and errors (resolve).
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import Any
 from xdask_pipelines.catalog.entry import Entry
 from xdask_pipelines.catalog.times import carried, period_text
 
-Replicas = tuple[Entry, ...]  # of one thing: one entry a Region, sorted by Region
+Replicas = tuple[Entry, ...]  # one entry for each Region, sorted by Region
 
-#: What the parts of one series may differ in: a path says its time by these.
+#: Facets in which the parts of one series may differ: they are the time in a path.
 TIME_FACETS = frozenset({"year", "month", "day"})
 
 
 @dataclass(frozen=True)
 class Joined:
-    """What entries make of a range of time.
+    """The result of joining entries over a range of time.
 
     Attributes
     ----------
     parts
-        In the order of time: the period of each part in words, and its replicas. Empty if there are ``overlapping`` ones.
+        The period of each part as text, and its replicas, in order of time. Empty if entries are ``overlapping``.
     holes
-        Periods of the range, in words, that no entry covers.
+        Periods of the range, as text, that no entry covers.
     overlapping
-        Entries among which nothing chooses: of different series, or of the same time.
+        Entries that are ambiguous: of different series, or of the same time.
     """
 
     parts: tuple[tuple[str, Replicas], ...] = ()
@@ -38,19 +38,19 @@ class Joined:
 
 
 def join_in_time(entries: Sequence[Entry], start: int, end: int) -> Joined:
-    """Join entries in the order of time, so that they make the half-open range [start, end).
+    """Join entries in order of time to cover the half-open range [start, end).
 
     Parameters
     ----------
     entries
-        All that overlap the range; each has a time.
+        All entries that overlap the range; each must have a time.
     start, end
         Time keys.
 
     Returns
     -------
     Joined
-        Without holes and overlapping entries, the parts make the range exactly once.
+        The result; without holes and overlapping entries, the parts cover the range exactly once.
     """
     things: dict[Hashable, list[Entry]] = {}
     for entry in entries:
@@ -79,15 +79,15 @@ def join_in_time(entries: Sequence[Entry], start: int, end: int) -> Joined:
 
 
 def are_replicas(entries: Sequence[Entry]) -> bool:
-    """Whether entries are one thing, each in a Region of its own; their paths may differ."""
+    """Return whether entries are replicas in different Regions; their paths may differ."""
     return len(set(map(_thing, entries))) == 1 and len({entry.region for entry in entries}) == len(entries)
 
 
 def replica_difference(entries: Sequence[Entry]) -> str:
-    """In what replicas differ, as text; empty if they are the same as far as the catalog knows.
+    """Return the difference of replicas as text; empty if they are equal in the catalog.
 
-    Sizes, digests, and, where headers are known, coordinates and variables are compared. The digest of an object that was
-    uploaded in parts says nothing of its content, and is left out.
+    Sizes, digests and, if headers are known, coordinates and variables are compared. The digest of an object that was
+    uploaded in parts does not depend on its content alone, and is ignored.
     """
     first, *others = sorted(entries, key=lambda entry: entry.region)
     for other in others:
@@ -102,7 +102,7 @@ def replica_difference(entries: Sequence[Entry]) -> str:
 
 
 def _grids(first: Entry, other: Entry) -> Iterable[tuple[str, list[Any]]]:
-    """What two headers say of coordinates and variables, name by name."""
+    """Iterate over the properties of coordinates and variables in two headers."""
     if first.header is None or other.header is None:
         return
     headers = first.header, other.header
@@ -117,9 +117,9 @@ def _grids(first: Entry, other: Entry) -> Iterable[tuple[str, list[Any]]]:
 
 
 def time_pieces(entry: Entry) -> list[tuple[int, int]]:
-    """Half-open ranges of time keys for which an entry has data: its range without the gaps that its header knows.
+    """Return the half-open ranges of time keys for which an entry has data: its range without the gaps in its header.
 
-    An entry that is knowingly incomplete stands for all of its range.
+    An entry that is knowingly incomplete counts for its whole range.
     """
     if entry.time_start is None or entry.time_end is None:
         return []
@@ -129,7 +129,7 @@ def time_pieces(entry: Entry) -> list[tuple[int, int]]:
 
 
 def calendar_of(entry: Entry) -> str:
-    """Calendar of an entry's time axis; ``standard`` while no header says another."""
+    """Return the calendar of an entry's time axis; ``standard`` without a header."""
     coords: Iterable[dict[str, Any]] = (entry.header or {}).get("coords", {}).values()
     found = (c["attrs"].get("calendar") for c in coords if "since" in str(c.get("attrs", {}).get("units", "")))
     return str(next(filter(None, found), "standard"))

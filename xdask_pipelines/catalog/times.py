@@ -1,7 +1,7 @@
-"""Time as the catalog knows it: integers that order right in every calendar.
+"""Time keys: times as integers, which sort correctly in every calendar.
 
-Belongs here: the integer form ``YYYYMMDDhhmmss``, and periods written as text. Does not belong here: real calendars,
-which a reader of the data decodes; Feb 30 exists in 360_day ones, and year 12000 in spin-ups.
+Belongs here: the integer form ``YYYYMMDDhhmmss``, and periods as text. Does not belong here: real calendars, which
+readers of the data decode. Feb 30 exists in 360_day calendars, and year 12000 in spin-ups.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import cftime
 
 from xdask_pipelines.errors import CatalogError
 
-_LONGEST_MONTHS = (31, 30, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # over all CF calendars: Feb 30 in 360_day
+_LONGEST_MONTHS = (31, 30, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)  # maximum over all CF calendars: Feb 30 in 360_day
 #: One period, or the first and the last of a range.
 Time = str | tuple[str, str]
 
@@ -24,14 +24,14 @@ _PERIOD = re.compile(r"(\d{4,5})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d)(?::(\d\d)(?::(
 
 
 def time_key(year: int, month: int = 1, day: int = 1, hour: int = 0, minute: int = 0, second: int = 0) -> int:
-    """Instant as an integer whose decimal digits are ``YYYYMMDDhhmmss`` (years may have five digits).
+    """Return a time as an integer with the decimal digits ``YYYYMMDDhhmmss`` (years may have five digits).
 
-    Integers compare as the instants do, in any calendar, for years 1 to 99999.
+    The integers sort like the times, in any calendar, for years 1 to 99999.
 
     Raises
     ------
     CatalogError
-        No CF calendar has such an instant.
+        If no CF calendar has such a time.
     """
     ok = 1 <= year <= 99999 and 1 <= month <= 12 and 1 <= day <= _LONGEST_MONTHS[month - 1]
     if not (ok and 0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 59):
@@ -44,16 +44,16 @@ def time_key(year: int, month: int = 1, day: int = 1, hour: int = 0, minute: int
 
 @lru_cache(10_000)
 def time_range(period: str) -> tuple[int, int]:
-    """Half-open range [start, end) of a period: ``2026``, ``2026-03``, ``2026-03-25`` or ``2026-03-25T06``.
+    """Return the half-open range [start, end) of a period: ``2026``, ``2026-03``, ``2026-03-25`` or ``2026-03-25T06``.
 
-    The end carries over (December ends at the next year's January 1), except into the next month: how long a month is
-    depends on the calendar, so that 2026-02-28 ends at "2026-02-29", which in every calendar lies after all instants
-    of the 28th and not after the 1st of March.
+    The end carries over (December ends at January 1 of the next year), except from a day into the next month, because
+    lengths of months depend on the calendar: 2026-02-28 ends at "2026-02-29", which in every calendar is after the 28th
+    and not after the 1st of March.
 
     Raises
     ------
     CatalogError
-        The text is no such period.
+        If the text is not such a period.
     """
     match = _PERIOD.fullmatch(period) if isinstance(period, str) else None
     if match is None:
@@ -74,12 +74,12 @@ def time_range(period: str) -> tuple[int, int]:
 
 
 def range_of(time: Time) -> tuple[int, int]:
-    """Half-open range [start, end) of ``time``: one period, or all from a first to a last one, both included.
+    """Return the half-open range [start, end) of ``time``: one period, or a range of two periods, both included.
 
     Raises
     ------
     CatalogError
-        It is neither, or the last ends before the first starts.
+        If ``time`` is neither, or the last period ends before the first starts.
     """
     if isinstance(time, str):
         return time_range(time)
@@ -95,16 +95,16 @@ def range_of(time: Time) -> tuple[int, int]:
 
 
 def refuse_times(times: Any) -> CatalogError:
-    """The error for ``times`` given to a search, which filters by one ``time``."""
+    """Return the error for ``times`` in a search, which filters by one ``time``."""
     remedy = f"time={times!r}" if isinstance(times, str) else f"time={_example(times)!r}"
     return CatalogError(
-        f"A search has no filter times, but time: one period or a range of two. Write {remedy}; times, a list of "
+        f"A search has the filter time (one period or a range of two), not times. Write {remedy}; times, a list of "
         f"separate periods, belongs to resolve and open"
     )
 
 
 def _example(given: Any) -> tuple[str, str]:
-    """The range that was probably meant, else any."""
+    """Return the range that was probably meant, for an error message."""
     values = list(given) if isinstance(given, Sequence) and not isinstance(given, str) else []
     if len(values) >= 2 and all(isinstance(v, str) and _PERIOD.fullmatch(v) for v in values):
         return min(values, key=time_range), max(values, key=time_range)
@@ -112,12 +112,12 @@ def _example(given: Any) -> tuple[str, str]:
 
 
 def ends_late(end: int) -> bool:
-    """Whether a range ends on a day that only some months have, so that `carried` may differ from it."""
+    """Return whether a range ends on a day that does not exist in all months, so that `carried` may change it."""
     return end // 1_000_000 % 100 > 28
 
 
 def carried(end: int, calendar: str = "standard") -> int:
-    """The end of a range where the month has no such day, carried over to the first of the next month.
+    """Return the end of a range, carried over to the first of the next month if the month has no such day.
 
     2011-02-28 ends at "2011-02-29" (see `time_range`), which is 2011-03-01 in all calendars but ``360_day`` and
     ``all_leap``.
@@ -145,7 +145,7 @@ def _days(year: int, month: int, calendar: str) -> int:
 
 
 def period_text(start: int, end: int, calendar: str = "standard") -> str:
-    """A half-open range in the words of `time_range`: ``2011-07``, or ``2011-07 to 2011-09``, last included."""
+    """Return a half-open range as text: ``2011-07``, or ``2011-07 to 2011-09`` with the last included."""
     (*first, a_minute, a_second), (*last, b_minute, b_second) = _split(start), _split(carried(end, calendar))
     if a_minute or a_second or b_minute or b_second:
         return f"{time_text(start)} until before {time_text(end)}"
@@ -171,7 +171,7 @@ def _split(key: int) -> list[int]:
 
 
 def time_text(key: int) -> str:
-    """A time key as ISO-like text, without the trailing parts that are the first of their kind."""
+    """Return a time key as ISO-like text, without trailing parts that are at their start."""
     year, month, day, hour, minute, second = _split(key)
     if hour or minute or second:
         clock = f"{hour:02}:{minute:02}" + (f":{second:02}" if second else "")

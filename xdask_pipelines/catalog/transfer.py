@@ -1,6 +1,6 @@
-"""From one store to another: all that a catalog knows, copied whole and compared afterwards.
+"""Copying a complete catalog to another store, with a comparison afterwards.
 
-Belongs here: the order of the steps, and the comparison. Does not belong here: how a store reads or writes (backends).
+Belongs here: the steps of a copy, and the comparison. Does not belong here: reading and writing stores (backends).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Digests:
-    """What one (dataset, Region) holds, as numbers and digests that two stores can be compared by."""
+    """Numbers and digests of one (dataset, Region), with which two stores are compared."""
 
     generation: int
     entries: int
@@ -31,30 +31,30 @@ class Digests:
 def copy_contents(source: Backend, target: Backend, tell: Tell = lambda line: None) -> dict[tuple[str, str], Digests]:
     """Copy a catalog into an empty store: entries of all versions, manifests, tombstones and generations.
 
-    The target shows nothing until all is written, in one moment. A copy that is killed before leaves it empty, and may be
-    run again.
+    The copy becomes visible atomically when everything is written. A copy that is killed leaves the target empty, and
+    may be run again.
 
     Parameters
     ----------
     source
-        What is copied; syncs of it may go on, but make the copy fail.
+        The store to copy. Syncs may continue, but make the copy fail.
     target
-        A store that does not exist yet, or holds nothing.
+        A store that does not exist yet, or is empty.
     tell
         Called with a line of progress for each dataset and Region.
 
     Returns
     -------
-    What was copied, by (dataset, Region).
+    Numbers and digests of the copied content, by (dataset, Region).
 
     Raises
     ------
     CatalogError
-        The source holds nothing, the target holds something, the source changed meanwhile, or the two differ afterwards.
+        If the source is empty, the target is not empty, the source changed meanwhile, or the two differ afterwards.
     """
     places = source.places()
     if not places:
-        raise CatalogError("The catalog to copy from holds nothing. Look at its address, or run `xdask sync` instead.")
+        raise CatalogError("The catalog to copy from is empty. Check its address, or run `xdask sync` instead.")
     check_empty(target.places())
     copied: dict[tuple[str, str], Digests] = {}
 
@@ -79,12 +79,12 @@ def copy_contents(source: Backend, target: Backend, tell: Tell = lambda line: No
                 f"copy: delete it, then copy again"
             )
     if set(target.places()) != set(places):
-        raise CatalogError("The copy holds other datasets than its source. Do not use it: delete it, then copy again")
+        raise CatalogError("The copy has other datasets than its source. Do not use it: delete it, then copy again")
     return copied
 
 
 def contents_of(store: Backend, dataset: str, region: str) -> Contents:
-    """All that a store holds of one (dataset, Region)."""
+    """Return the complete content of one (dataset, Region) in a store."""
     committed = store.committed(dataset, region)
     query = Query(terms={"dataset": (dataset,), "region": (region,)}, superseded=True)
     return Contents(

@@ -1,4 +1,4 @@
-"""Exact climate arithmetic on xarray objects: means, regridding, differences, figures, maps.
+"""Exact climate arithmetic on xarray objects: means, regridding, differences, statistics, maps.
 
 Belongs here: pure functions of fields, lazy on Dask arrays. Does not belong here: reading, placing or storing fields.
 Pictures are in ``drawing``, which is not imported here.
@@ -7,13 +7,8 @@ Pictures are in ``drawing``, which is not imported here.
 from xdask_pipelines.climate.axes import with_bounds
 from xdask_pipelines.climate.difference import climate_signal, difference, model_bias
 from xdask_pipelines.climate.grid import Grid, cell_areas, grid_of, make_grid
-from xdask_pipelines.climate.means import (
-    area_weighted_mean,
-    combine_partials,
-    mean_of_partials,
-    month_partial,
-    time_weighted_mean,
-)
+from xdask_pipelines.climate.means import area_weighted_mean, time_weighted_mean
+from xdask_pipelines.climate.partials import combine_partials, mean_of_partials, month_partial
 from xdask_pipelines.climate.periods import select_period
 from xdask_pipelines.climate.regrid import regrid
 from xdask_pipelines.climate.statistics import field_statistics

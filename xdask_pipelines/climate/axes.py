@@ -1,6 +1,7 @@
-"""Which of a field's coordinates are latitude, longitude and time, and the bounds that travel with them.
+"""Coordinates of fields: recognising latitude, longitude and time, and keeping their bounds with the field.
 
-Belongs here: recognising and carrying coordinates by CF. Does not belong here: the geometry of cells (``grid``).
+Belongs here: recognising coordinates by CF, and carrying their bounds. Does not belong here: the geometry of cells
+(``grid``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import xarray as xr
 
 from xdask_pipelines.errors import ClimateError
 
-#: Dimension along which the partitions of one materialization lie in its store.
+#: Dimension of the partitions in the store of one materialization.
 PARTITION = "partition"
 
 _LATITUDE_UNITS = {"degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN"}
@@ -23,22 +24,22 @@ _LATITUDE_NAMES, _LONGITUDE_NAMES = {"lat", "latitude"}, {"lon", "longitude"}
 
 
 def latitude_name(field: xr.DataArray) -> str:
-    """Name of the dimension that is latitude, by CF's ``standard_name`` or units, or by a usual name."""
+    """Return the name of the latitude dimension, by CF's ``standard_name`` or units, or by a usual name."""
     return _the_one(field, "latitude", lambda c: _is(c, "latitude", _LATITUDE_UNITS, _LATITUDE_NAMES))
 
 
 def longitude_name(field: xr.DataArray) -> str:
-    """Name of the dimension that is longitude, by CF's ``standard_name`` or units, or by a usual name."""
+    """Return the name of the longitude dimension, by CF's ``standard_name`` or units, or by a usual name."""
     return _the_one(field, "longitude", lambda c: _is(c, "longitude", _LONGITUDE_UNITS, _LONGITUDE_NAMES))
 
 
 def time_name(field: xr.DataArray) -> str:
-    """Name of the dimension that is time, by CF's ``standard_name`` or axis, or by its dates."""
+    """Return the name of the time dimension, by CF's ``standard_name`` or axis, or by its dates."""
     return _the_one(field, "time", is_time)
 
 
 def is_time(coordinate: xr.DataArray) -> bool:
-    """Whether a coordinate holds the instants of the values; when a forecast began is another thing."""
+    """Return whether a coordinate has the times of the values; the start time of a forecast does not count."""
     attrs = coordinate.attrs
     if is_reference_time(str(coordinate.name), attrs):
         return False
@@ -56,9 +57,10 @@ def is_time(coordinate: xr.DataArray) -> bool:
 
 
 def is_reference_time(name: str, attrs: Mapping[Any, Any]) -> bool:
-    """Whether a coordinate says when a forecast began, by its standard name, or where it has none of its own, by its words.
+    """Return whether a coordinate is the start time of a forecast, by its standard name or its long name.
 
-    Files converted from GRIB give such a coordinate the standard name ``time``, and say "initial time of forecast".
+    Files converted from GRIB give such a coordinate the standard name ``time`` and the long name "initial time of
+    forecast".
     """
     words = f"{name} {attrs.get('long_name', '')}".lower().replace("_", " ")
     begins = ("initial time", "reference time", "init time", "initialisation", "initialization")
@@ -66,22 +68,22 @@ def is_reference_time(name: str, attrs: Mapping[Any, Any]) -> bool:
 
 
 def horizontal_names(field: xr.DataArray) -> tuple[str, str]:
-    """Names of the latitude and the longitude dimension.
+    """Return the names of the latitude and the longitude dimension.
 
     Raises
     ------
     ClimateError
-        If either is not there, is there twice, or is not a dimension of its own (a curvilinear grid).
+        If either is missing, exists twice, or is not a separate dimension (a curvilinear grid).
     """
     return latitude_name(field), longitude_name(field)
 
 
 def native_names(field: xr.DataArray) -> tuple[str, str] | None:
-    """Names of the 2-D latitude and longitude coordinates of a field on its native (curvilinear) grid.
+    """Return the names of the 2-D latitude and longitude coordinates of a field on its native (curvilinear) grid.
 
     Returns
     -------
-    None unless the field has exactly one coordinate of each kind, over the same two of the field's dimensions.
+    The names; None unless the field has exactly one coordinate of each kind, over the same two of its dimensions.
     """
     flat = {name: c for name, c in field.coords.items() if c.ndim == 2 and not _is_carried_bound(str(name))}
     found = [
@@ -98,13 +100,13 @@ def native_names(field: xr.DataArray) -> tuple[str, str] | None:
 
 
 def origin(*holders: Any) -> str:
-    """Text such as ``" of us-east-1:era5/t2m.nc"`` that names the file of a field or coordinate, for error messages.
+    """Return text such as ``" of us-east-1:era5/t2m.nc"`` with the file of a field or coordinate, for error messages.
 
     Parameters
     ----------
     *holders
-        Fields, coordinates or plain arrays; the first one whose ``encoding`` has a ``source`` decides. The name is empty
-        if none has one.
+        Fields, coordinates or plain arrays; the first one whose ``encoding`` has a ``source`` is used. If none has one,
+        the text is empty.
     """
     for holder in holders:
         if source := getattr(holder, "encoding", {}).get("source"):
@@ -113,7 +115,7 @@ def origin(*holders: Any) -> str:
 
 
 def require_field(field: Any, function: str) -> None:
-    """Raise ``ClimateError`` if a function that takes one variable is given a Dataset or something else."""
+    """Raise ``ClimateError`` if the argument of a function is not a DataArray."""
     if isinstance(field, xr.DataArray):
         return
     if isinstance(field, xr.Dataset):
@@ -131,15 +133,15 @@ def require_field(field: Any, function: str) -> None:
 
 
 def with_bounds(dataset: xr.Dataset, variable: str) -> xr.DataArray:
-    """Take one variable out of a dataset, together with the bounds of its coordinates.
+    """Select one variable of a dataset, together with the bounds of its coordinates.
 
-    xarray lets a ``DataArray`` carry no ``time_bnds``, because ``bnds`` is not one of its dimensions. Each bounds
-    variable that a coordinate names is carried instead as two coordinates, ``time_lower`` and ``time_upper``.
+    In xarray a ``DataArray`` cannot have the coordinate ``time_bnds``, because ``bnds`` is not one of its dimensions.
+    Each bounds variable is therefore converted to two coordinates, ``time_lower`` and ``time_upper``.
 
     Raises
     ------
     ClimateError
-        If bounds are Dask arrays: they are needed in memory to build weights.
+        If bounds are Dask arrays. They must be in memory to compute weights.
     """
     field = dataset[variable]
     for name, coordinate in field.coords.items():
@@ -164,11 +166,16 @@ def with_bounds(dataset: xr.Dataset, variable: str) -> xr.DataArray:
 
 
 def carried_bounds(coordinate: xr.DataArray) -> tuple[np.ndarray, np.ndarray] | None:
-    """Lower and upper ends, each of the coordinate's shape, if ``with_bounds`` made them travel along."""
+    """Return lower and upper bounds, each in the coordinate's shape, if ``with_bounds`` added them; else None."""
     lower, upper = f"{coordinate.name}_lower", f"{coordinate.name}_upper"
     if lower not in coordinate.coords or upper not in coordinate.coords:
         return None
     return coordinate.coords[lower].values, coordinate.coords[upper].values
+
+
+def coordinates_without(field: xr.DataArray, *dims: str) -> dict[Any, xr.DataArray]:
+    """Return the coordinates that do not depend on the given dimensions."""
+    return {name: c for name, c in field.coords.items() if not set(dims) & set(c.dims)}
 
 
 def _is_carried_bound(name: str) -> bool:
@@ -190,14 +197,14 @@ def _the_one(field: xr.DataArray, what: str, test: Callable[[xr.DataArray], bool
     dims = tuple(map(str, field.dims))
     if found:
         raise ClimateError(
-            f"{label} has more than one {what} dimension: {found}. Leave the standard_name {what!r} to one of them",
+            f"{label} has more than one {what} dimension: {found}. Remove the standard_name {what!r} from all but one",
             dims=dims,
         )
     if what != "time" and native_names(field):
         raise ClimateError(
-            f"{label} has no {what} dimension among {dims}: it is on a native grid, whose cells are given by 2-D "
-            "coordinates. Means over time and over levels need none; take a version of the data that is on a regular grid "
-            "(in CMIP6 the grid label gr) for area means and regridding",
+            f"{label} has no {what} dimension among {dims}: it is on a native grid with 2-D coordinates. Means over time "
+            "and over levels work on native grids. For area means and regridding, use a version of the data on a regular "
+            "grid (in CMIP6 the grid label gr)",
             dims=dims,
         )
     raise ClimateError(

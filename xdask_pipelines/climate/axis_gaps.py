@@ -1,6 +1,7 @@
-"""Gaps in an axis of cells, and axes that are cut where a region goes on: what is said, and what to do.
+"""Gaps in an axis of cells, including longitudes of a region that are wrapped around: detection and error messages.
 
-Belongs here: finding a missing row or column among centres, and the remedy. Does not belong here: edges and areas (grid).
+Belongs here: finding a missing row or column among centres, and the advice for it. Does not belong here: edges and
+areas (grid).
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ Float = NDArray[np.float64]
 #: A step of more than this multiple of the step next to it is a jump. One missing column makes a step of 2; steps of
 #: stretched and of Gaussian grids change by less than 1.3 from one to the next.
 _JUMP = 1.5
-#: Steps in a row that can be gaps, with a lone column between two of them; more are a coarse part of a grid.
+#: How many consecutive large steps can be gaps; a longer run is a coarse part of a grid.
 _LONGEST = 3
-#: What a region leaves out: at least so many degrees and so many steps. Less is a globe that lacks columns.
+#: The smallest part of a circle that a region leaves out, in degrees and in steps; less is a globe with missing
+#: columns.
 _REGION_DEGREES, _REGION_STEPS = 30.0, 3.5
 #: Bounds are often stored as float32: 360 degrees then carry a rounding of 3e-5.
 TOLERANCE_DEGREES = 1e-4
@@ -28,7 +30,7 @@ TOLERANCE_DEGREES = 1e-4
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis as messages name it: its kind, its name in the field, and where it comes from (`axes.origin`)."""
+    """An axis in messages: its kind, its name in the field, and its file (`axes.origin`)."""
 
     kind: str
     name: str
@@ -39,26 +41,26 @@ class Axis:
 
     @property
     def values(self) -> str:
-        """How code gets the coordinate of a field."""
+        """Return the code that reads the coordinate of a field."""
         return f"field.{self.name}" if self.name.isidentifier() else f"field[{self.name!r}]"
 
     def assigned(self, values: str) -> str:
-        """Code that gives the field other values of this coordinate, and sorts it."""
+        """Return the code that assigns other values to the coordinate, and sorts the field."""
         keyword = f"{self.name}={values}" if self.name.isidentifier() else f"{{{self.name!r}: {values}}}"
         return f'field = field.assign_coords({keyword}).sortby("{self.name}")'
 
 
 def gap(kind: str, ascending: Float) -> int | None:
-    """Number of the step that is a gap among centres, or None if the cells between them can touch.
+    """Return the number of a step between centres that is a gap; None if all cells can touch.
 
-    Steps are cut into runs of steps that change smoothly. A run of at most three steps is a gap if its steps are larger
-    than those beside it and not more in number: many small steps with a large one among them miss something where the
-    large one is. A short step to a row at a pole makes no gap of the others, and a coarse part of a grid is none.
+    Steps are divided into runs within which they change smoothly. A run of at most three steps is a gap if its steps
+    are larger than those of the neighbouring runs, and not more in number. A short step to a row at a pole does not
+    make the other steps gaps, and a coarse part of a grid is not a gap.
 
     Parameters
     ----------
     kind
-        ``"latitude"`` or ``"longitude"``; two longitudes are also compared with the way round the other side.
+        ``"latitude"`` or ``"longitude"``; with two longitudes, the step around the other side is checked too.
     ascending
         Centres in degrees, shape (n,), n >= 2.
     """
@@ -82,13 +84,13 @@ def gap(kind: str, ascending: Float) -> int | None:
 
 
 def gap_error(axis: Axis, centres: Float, place: int, bounded: bool = False) -> ClimateError:
-    """The error for a gap: the step at ``place`` among the sorted centres, which are in the field's own order here."""
+    """Return the error for a gap: the step at ``place`` of the sorted centres; ``centres`` are in the field's own order."""
     ascending = np.sort(centres)
     low, high = float(ascending[place]), float(ascending[place + 1])
     if axis.kind == "longitude" and (remedy := _unwrapped(axis, ascending)):
         return ClimateError(
             f"{axis} has no value between {low:g} and {high:g} degrees: the longitudes of a region are wrapped around, so "
-            f"that its cells do not touch in this order. {remedy}",
+            f"its cells do not touch in this order. {remedy}",
             gap=(low, high),
         )
     what = "row" if axis.kind == "latitude" else "column"
@@ -96,42 +98,42 @@ def gap_error(axis: Axis, centres: Float, place: int, bounded: bool = False) -> 
     bounds = (
         ""
         if bounded
-        else f", or, if the cells do touch, give their ends as coordinates {axis.name}_lower and {axis.name}_upper"
+        else f"; or, if the cells do touch, add their bounds as coordinates {axis.name}_lower and {axis.name}_upper"
     )
     return ClimateError(
-        f"{axis} has a gap between {low:g} and {high:g}: the step is {high - low:g} degrees, those beside it "
-        f"{_beside(ascending, place)}. A {what} is missing there, and cells that do not touch have no sound area. Take the "
-        f"part on one side of the gap, field.sel({{{axis.name!r}: slice({side[0]:g}, {side[1]:g})}}){bounds}",
+        f"{axis} has a gap between {low:g} and {high:g}: the step is {high - low:g} degrees, the neighbouring steps "
+        f"{_beside(ascending, place)}. A {what} is missing, and cells that do not touch have no valid area. Select the "
+        f"part on one side of the gap with field.sel({{{axis.name!r}: slice({side[0]:g}, {side[1]:g})}}){bounds}",
         gap=(low, high),
     )
 
 
 def order_error(axis: Axis, centres: Float, index: int) -> ClimateError:
-    """The error for an axis that neither rises nor falls all along, at the index where it turns."""
-    said = f"{axis} is not monotonic at index {index}: {centres[index]:g} after {centres[index - 1]:g}"
+    """Return the error for an axis that is not monotonic, with the index at which it turns."""
+    problem = f"{axis} is not monotonic at index {index}: {centres[index]:g} after {centres[index - 1]:g}"
     ascending = np.sort(centres)
     twice = np.flatnonzero(np.diff(ascending) == 0)
     if twice.size:
         value = ascending[twice[0]]
         places = " and ".join(map(str, np.flatnonzero(centres == value)[:2]))
         return ClimateError(
-            f"{said}; {value:g} is there twice, at index {places}. Correct the coordinate with field.assign_coords, or keep "
-            f'each value once with field.drop_duplicates("{axis.name}")',
+            f"{problem}; {value:g} occurs twice, at index {places}. Correct the coordinate with field.assign_coords, or "
+            f'keep each value once with field.drop_duplicates("{axis.name}")',
             index=index,
         )
     if gap(axis.kind, ascending) is None:
-        return ClimateError(f'{said}; sort the field by it: field = field.sortby("{axis.name}")', index=index)
+        return ClimateError(f'{problem}; sort the field by it: field = field.sortby("{axis.name}")', index=index)
     if axis.kind == "longitude" and (remedy := _unwrapped(axis, ascending)):
         crosses = "the longitudes of a region are wrapped around"
-        return ClimateError(f"{said}: {crosses}. {remedy}", index=index)
+        return ClimateError(f"{problem}: {crosses}. {remedy}", index=index)
     return ClimateError(
-        f'{said}, and it has gaps. Take a part without gaps with field.isel({{"{axis.name}": slice(start, stop)}})',
+        f'{problem}, and it has gaps. Select a part without gaps with field.isel({{"{axis.name}": slice(start, stop)}})',
         index=index,
     )
 
 
 def _unwrapped(axis: Axis, ascending: Float) -> str | None:
-    """Code that makes a region one piece, with what it gives; None if the columns are none, however they are cut."""
+    """Return the code that makes the longitudes of a region contiguous, as advice; None if no shift does."""
     around = np.sort(ascending % 360.0)
     steps = np.append(np.diff(around), around[0] + 360.0 - around[-1])
     others = np.delete(steps, np.argmax(steps))

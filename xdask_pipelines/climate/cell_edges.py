@@ -1,7 +1,7 @@
-"""Edges of cells along one axis: from the midpoints of their centres, or from bounds that are checked.
+"""Edges of cells along one axis: midpoints between centres, or bounds that are checked.
 
-Belongs here: what centres and bounds of cells can be. Does not belong here: areas and identity of cells (``grid``), and
-rows or columns that are missing (``axis_gaps``).
+Belongs here: checks of centres and bounds. Does not belong here: areas and identity of cells (``grid``), missing rows
+and columns (``axis_gaps``).
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ Float = NDArray[np.float64]
 
 
 def check_centres(axis: Axis, centres: Float) -> None:
-    """Raise ``ClimateError``, with the index, for anything that no axis of cells can be."""
+    """Raise ``ClimateError``, with the index, if centres cannot be an axis of cells."""
     if centres.ndim != 1 or centres.size < 2:
         raise ClimateError(
-            f"{axis} needs one dimension of at least 2 values, not shape {centres.shape}: the size of a single cell is not "
-            "known"
+            f"{axis} needs one dimension of at least 2 values, not shape {centres.shape}: the size of a single cell is "
+            "unknown"
         )
     bad = np.flatnonzero(~np.isfinite(centres))
     if bad.size:
         raise ClimateError(
-            f"{axis} at index {bad[0]} is {centres[bad[0]]}; the coordinate is damaged. Correct it with field.assign_coords",
+            f"{axis} at index {bad[0]} is {centres[bad[0]]}; the coordinate is corrupt. Correct it with field.assign_coords",
             index=int(bad[0]),
         )
     steps = np.diff(centres)
@@ -44,13 +44,13 @@ def check_centres(axis: Axis, centres: Float) -> None:
         i = int(np.argmax(np.abs(centres - centres[0]) >= 360.0 - TOLERANCE_DEGREES))
         raise ClimateError(
             f"longitude {centres[i]:g} at index {i}{axis.origin} comes 360 degrees or more after {centres[0]:g}; "
-            f"drop the columns that are there twice: field.isel({{{axis.name!r}: slice(0, {i})}})",
+            f"drop the duplicate columns: field.isel({{{axis.name!r}: slice(0, {i})}})",
             index=i,
         )
 
 
 def midpoints(kind: str, ascending: Float) -> Float:
-    """Edges of cells whose centres are given, both ascending."""
+    """Return the edges of cells from their centres, both ascending."""
     inner = (ascending[1:] + ascending[:-1]) / 2
     first = ascending[0] - (ascending[1] - ascending[0]) / 2
     last = ascending[-1] + (ascending[-1] - ascending[-2]) / 2
@@ -68,17 +68,17 @@ def midpoints(kind: str, ascending: Float) -> Float:
 
 
 def edges_of_bounds(axis: Axis, centres: Float, ends: ArrayLike, other_ends: ArrayLike, place: int | None) -> Float:
-    """Ascending edges from bounds, which must leave no gap and no overlap; ``place`` is that of a gap among centres."""
-    remedy = (
-        f'Drop the bounds, after which midpoints are used: field.drop_vars(["{axis.name}_lower", "{axis.name}_upper"])'
-    )
+    """Return ascending edges from bounds without gaps and overlaps; ``place`` is the position of a gap among centres."""
+    remedy = f'Drop the bounds, so that midpoints are used: field.drop_vars(["{axis.name}_lower", "{axis.name}_upper"])'
     pair = np.sort(np.stack([np.asarray(ends, np.float64), np.asarray(other_ends, np.float64)]), axis=0)
     if pair.shape != (2, centres.size) or not np.isfinite(pair).all():
-        raise ClimateError(f"the bounds of {axis} are not two finite values a cell (shape {pair.shape}). {remedy}")
+        raise ClimateError(
+            f"the bounds of {axis} are not two finite values for each cell (shape {pair.shape}). {remedy}"
+        )
     if axis.kind == "longitude":
         if centres.size > 2:  # 357.5 to 2.5 is a cell across the meridian, not one of 355 degrees
             pair = np.where(pair[1] - pair[0] > 180.0, np.stack([pair[1] - 360.0, pair[0]]), pair)
-        # bounds may lie a turn away from their centre
+        # bounds may be shifted by 360 degrees from their centre
         pair += 360.0 * np.round((centres - pair.mean(axis=0)) / 360.0)
     outside = np.flatnonzero((centres < pair[0] - TOLERANCE_DEGREES) | (centres > pair[1] + TOLERANCE_DEGREES))
     if outside.size:

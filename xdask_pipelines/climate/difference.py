@@ -1,7 +1,7 @@
-"""Differences between fields of one grid and unit, and the split of a projected change into bias and signal.
+"""Differences between fields on one grid, and the split of a projected change into bias and signal.
 
-Belongs here: what may be subtracted from what. Does not belong here: bringing fields to one grid (``regrid``).
-``temperature_difference = model_bias + climate_signal``: a projection minus a reanalysis mixes the two.
+Belongs here: subtracting fields, and the checks before it. Does not belong here: regridding (``regrid``).
+``temperature_difference = model_bias + climate_signal``: a projection minus a reanalysis contains both.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ _AXES = (("latitude", latitude_name), ("longitude", longitude_name))
 
 
 def difference(projected: xr.DataArray, historic: xr.DataArray) -> xr.DataArray:
-    """Projected minus historic, cell by cell, in float64.
+    """Subtract a historic field from a projected one, cell by cell, in float64.
 
-    Coordinates of shared dimensions must agree to rounding: nothing is aligned, and no cell is dropped. Dimensions that only
-    one of both has (members, levels, time) stay. Native grids (dimensions j and i) agree if their 2-D coordinates do.
+    Coordinates of shared dimensions must agree except for rounding: nothing is aligned, and no cell is dropped.
+    Dimensions of only one field (members, levels, time) are kept. Native grids (dimensions j and i) agree if their 2-D
+    coordinates agree.
 
     Raises
     ------
@@ -50,12 +51,12 @@ def difference(projected: xr.DataArray, historic: xr.DataArray) -> xr.DataArray:
 
 
 def model_bias(reference: xr.DataArray, historic: xr.DataArray) -> xr.DataArray:
-    """The model's reference run minus what was observed or reanalysed for the same time; raises as ``difference``."""
+    """Subtract observations or a reanalysis from the model's reference run of the same period; raises as ``difference``."""
     return _subtract(reference, historic, "model_bias", ("reference run", "historic"))
 
 
 def climate_signal(projected: xr.DataArray, reference: xr.DataArray) -> xr.DataArray:
-    """The model's projection minus the same model's reference run; raises as ``difference``."""
+    """Subtract a model's reference run from its projection; raises as ``difference``."""
     return _subtract(projected, reference, "climate_signal", ("projected", "reference run"))
 
 
@@ -72,8 +73,8 @@ def _subtract(minuend: xr.DataArray, subtrahend: xr.DataArray, name: str, roles:
     if not (mine <= others or others <= mine):
         raise ClimateError(
             f"{name}: {roles[0]}{origin(minuend)} has dimensions {tuple(map(str, minuend.dims))}, "
-            f"{roles[1]}{origin(subtrahend)} {tuple(map(str, subtrahend.dims))}; bring both to one grid, and take a mean "
-            "over what only one has, or choose one of it"
+            f"{roles[1]}{origin(subtrahend)} {tuple(map(str, subtrahend.dims))}; bring both to one grid, and average or "
+            "select along dimensions that only one has"
         )
     subtrahend = subtrahend.transpose(*(dim for dim in minuend.dims if dim in others), ...)
     horizontal = {dim: kind for kind, find in _AXES if (dim := _found(find, minuend)) and dim in others}
@@ -91,9 +92,10 @@ def _subtract(minuend: xr.DataArray, subtrahend: xr.DataArray, name: str, roles:
         shared += native
     for dim in shared:
         _require_same(minuend[dim], subtrahend[dim], name, roles)
-    # They are the same but for rounding: take one's coordinates for both, so that xarray finds nothing to align.
+    # They agree except for rounding: both get the same coordinates, so that xarray aligns nothing.
     taken = {dim: minuend.coords[dim].variable for dim in (*horizontal, *shared) if dim in minuend.coords}
-    # One float64 operand makes the result float64; a float32 one stays as it is, for half its bytes may cross Regions.
+    # One float64 operand is enough for a float64 result. A float32 operand stays float32, because fewer bytes may have
+    # to cross Regions.
     if minuend.dtype != np.float64 and subtrahend.dtype != np.float64:
         minuend = minuend.astype(np.float64)
     result = minuend - subtrahend.assign_coords(taken)
@@ -102,7 +104,7 @@ def _subtract(minuend: xr.DataArray, subtrahend: xr.DataArray, name: str, roles:
         "long_name": f"{_label(minuend)}: {roles[0]} minus {roles[1]}",
         **{key: minuend.attrs[key] for key in ("standard_name", "regridding") if key in minuend.attrs},
     }
-    for key in ("attribution", "license"):  # whoever shows the result owes them to both
+    for key in ("attribution", "license"):  # the result needs those of both fields
         owed = dict.fromkeys(str(field.attrs[key]) for field in (minuend, subtrahend) if field.attrs.get(key))
         if owed:
             attrs[key] = " ".join(owed) if key == "attribution" else "; ".join(owed)
@@ -112,7 +114,7 @@ def _subtract(minuend: xr.DataArray, subtrahend: xr.DataArray, name: str, roles:
 
 
 def _found(find: Callable[[xr.DataArray], str], field: xr.DataArray) -> str | None:
-    """The dimension that is latitude or longitude, if the field has one: profiles and native grids have none."""
+    """Return the latitude or longitude dimension; None if the field has none, as profiles and native grids."""
     try:
         return find(field)
     except ClimateError:
@@ -120,13 +122,13 @@ def _found(find: Callable[[xr.DataArray], str], field: xr.DataArray) -> str | No
 
 
 def _renamed(minuend: xr.DataArray, subtrahend: xr.DataArray) -> xr.DataArray:
-    """The subtrahend with the minuend's names of latitude and longitude."""
+    """Return the subtrahend with the minuend's names of latitude and longitude."""
     pairs = [(_found(find, subtrahend), _found(find, minuend)) for _, find in _AXES]
     return subtrahend.rename({old: new for old, new in pairs if old and new and old != new})
 
 
 def _same_cells(kind: str, one: xr.DataArray, other: xr.DataArray) -> bool:
-    """Whether centres agree, and edges too where cells touch: regions with gaps have no cells, but differences."""
+    """Return whether centres agree, and also edges if cells touch; regions with gaps have no edges but can be subtracted."""
     if not same_coordinate(one.values, other.values):
         return False
     try:
@@ -142,20 +144,20 @@ def _grid_words(field: xr.DataArray, horizontal: Mapping[str, str]) -> str:
 
 
 def _require_same(one: xr.DataArray, other: xr.DataArray, name: str, roles: tuple[str, str]) -> None:
-    """Raise unless two coordinates of one name are the same."""
+    """Raise unless two coordinates of one name agree."""
     if same_coordinate(one.values, other.values):
         return
     calendars = [_calendar(coordinate) for coordinate in (one, other)]
     if all(calendars) and calendars[0] != calendars[1]:
         raise ClimateError(
             f"{name}: {roles[0]}{origin(one)} has the calendar {calendars[0]!r} but {roles[1]}{origin(other)} "
-            f"{calendars[1]!r}, so that their steps of {str(one.name)!r} cannot be paired. Take means over time of both "
-            "first (time_weighted_mean), or bring one to the other's calendar with field.convert_calendar",
+            f"{calendars[1]!r}, so their steps of {str(one.name)!r} cannot be matched. Compute means over time of both "
+            "first (time_weighted_mean), or convert one to the other's calendar with field.convert_calendar",
             calendars=tuple(map(str, calendars)),
         )
     raise ClimateError(
-        f"{name}: {roles[0]}{origin(one)} and {roles[1]}{origin(other)} differ in {str(one.name)!r}; take means over it, or "
-        "choose the same steps",
+        f"{name}: {roles[0]}{origin(one)} and {roles[1]}{origin(other)} differ in {str(one.name)!r}; average over it, or "
+        "select the same steps",
         dim=str(one.name),
     )
 
@@ -169,10 +171,10 @@ def _calendar(coordinate: xr.DataArray) -> str | None:
 def _units(field: xr.DataArray, role: str) -> str:
     units = field.attrs.get("units")
     if not units:
-        raise ClimateError(f"the {role} field has no units; set field.attrs['units'] to what its values are")
+        raise ClimateError(f"the {role} field has no units; set field.attrs['units']")
     if str(units).lower().replace(" ", "_") in _CELSIUS:
         raise ClimateError(
-            f"the {role} field is in {units!r}; temperatures are differenced in K: "
+            f"the {role} field is in {units!r}; temperatures are subtracted in K: "
             "(field + 273.15).assign_attrs(units='K')",
             units=str(units),
         )

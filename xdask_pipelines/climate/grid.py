@@ -52,12 +52,12 @@ class Cells:
 
     @property
     def descending(self) -> bool:
-        """Whether the field's own order runs from the last edge to the first."""
+        """Return whether the field's own order runs from the last edge to the first."""
         return bool(self.centres[0] > self.centres[-1])
 
     @cached_property
     def measure(self) -> Float:
-        """Each cell's part of an area on the unit sphere, shape (n,), in the field's own order.
+        """Return each cell's factor of the area on the unit sphere, shape (n,), in the field's own order.
 
         Differences of sin(latitude), without cancellation near the poles; radians of longitude.
         """
@@ -69,16 +69,16 @@ class Cells:
 
     @property
     def complete(self) -> bool:
-        """Whether the cells reach both poles, or go all the way round."""
+        """Return whether the cells reach both poles, or cover 360 degrees."""
         whole = 180.0 if self.kind == "latitude" else 360.0
         return bool(abs(self.edges[-1] - self.edges[0] - whole) < TOLERANCE_DEGREES)
 
     def same_cells(self, other: Cells) -> bool:
-        """Whether centres and edges agree to rounding (`tolerance.same_coordinate`)."""
+        """Return whether centres and edges agree except for rounding (`tolerance.same_coordinate`)."""
         return same_coordinate(self.centres, other.centres) and same_coordinate(self.edges, other.edges)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Midpoints are cheaper to make again than to send: this halves the kernels that travel in graphs.
+        # Midpoints are cheaper to recompute than to send: this halves the size of kernels in graphs.
         return _cells, (self.kind, self.centres, self.edges if self.from_bounds else None)
 
 
@@ -96,7 +96,7 @@ class Grid:
 
     @property
     def complete(self) -> bool:
-        """Whether the cells cover the whole sphere."""
+        """Return whether the cells cover the whole sphere."""
         return self.lat.complete and self.lon.complete
 
     @cached_property
@@ -133,13 +133,12 @@ class Grid:
 
 
 def grid_of(field: xr.DataArray) -> Grid:
-    """Grid of a field, from its latitude and longitude coordinates; values are not looked at.
+    """Return the grid of a field, from its latitude and longitude coordinates.
 
     Raises
     ------
     ClimateError
-        If coordinates are missing, not monotonic, NaN or impossible, or a row or column is missing among them; the
-        message names the place, the file if it is known, and what to do.
+        If coordinates are missing, not monotonic, NaN or invalid, or if a row or column is missing.
     """
     require_field(field, "grid_of")
     lat, lon = horizontal_names(field)
@@ -148,16 +147,16 @@ def grid_of(field: xr.DataArray) -> Grid:
 
 
 def make_grid(lat: ArrayLike | xr.DataArray, lon: ArrayLike | xr.DataArray) -> Grid:
-    """Grid from two axes in degrees, shapes (ny,) and (nx,); DataArrays may carry bounds (``axes.with_bounds``)."""
+    """Create a grid from two axes in degrees, shapes (ny,) and (nx,); DataArrays may carry bounds (``axes.with_bounds``)."""
     return Grid(cell_bounds("latitude", lat), cell_bounds("longitude", lon))
 
 
 def cell_bounds(kind: str, axis: ArrayLike | xr.DataArray, origin: str = "") -> Cells:
-    """Cells of one axis: from carried bounds, else midpoints.
+    """Return the cells of one axis, from its carried bounds or from midpoints.
 
-    Midpoint cells end at the poles: a row at a pole is half a cell, and a last row (a Gaussian grid's, say) whose
-    cell would end less than half a cell from the pole reaches it. Longitudes are cyclic if the step across the seam is
-    at most 1.5 times the larger of the steps beside it.
+    Midpoint cells end at the poles: a row at a pole is half a cell, and a last row (of a Gaussian grid, for example)
+    whose cell would end less than half a cell from the pole is extended to it. Longitudes are cyclic if the step across
+    the seam is at most 1.5 times the larger of its neighbouring steps.
 
     Parameters
     ----------
@@ -166,12 +165,12 @@ def cell_bounds(kind: str, axis: ArrayLike | xr.DataArray, origin: str = "") -> 
     axis
         Centres in degrees, shape (n,), rising or falling.
     origin
-        What `axes.origin` says of the field, for messages.
+        Text of `axes.origin` for messages.
 
     Raises
     ------
     ClimateError
-        If the axis cannot be one of cells that touch each other: the message says where, and what to do.
+        If the axis cannot have cells that touch each other.
     """
     units = str(axis.attrs.get("units", "")) if isinstance(axis, xr.DataArray) else ""
     if units.startswith("rad"):
@@ -193,7 +192,7 @@ def cell_bounds(kind: str, axis: ArrayLike | xr.DataArray, origin: str = "") -> 
 
 
 def cell_areas(field: xr.DataArray) -> xr.DataArray:
-    """Exact areas of a field's cells on the unit sphere: shape (ny, nx), steradians, 4 pi in all.
+    """Return the exact areas of a field's cells on the unit sphere: shape (ny, nx), in steradians, 4 pi in total.
 
     Examples
     --------
@@ -215,7 +214,7 @@ def cell_areas(field: xr.DataArray) -> xr.DataArray:
 
 
 def _cells(kind: str, centres: Float, edges: Float | None) -> Cells:
-    """Cells with given edges or with midpoints, both of which were checked; also how Cells come out of a pickle."""
+    """Create cells with given edges or midpoints, without checks; also used to unpickle cells."""
     if edges is not None:
         return Cells(kind, centres, edges, from_bounds=True)
     return Cells(kind, centres, midpoints(kind, np.sort(centres)))

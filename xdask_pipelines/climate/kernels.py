@@ -1,6 +1,6 @@
-"""How a NumPy kernel is applied to a field, whether it is in memory or a Dask array, in as few tasks as can be.
+"""Applying NumPy kernels to fields in memory or as Dask arrays, with as few tasks as possible.
 
-Belongs here: the ways of applying. Does not belong here: any kernel. Nothing here computes a Dask array.
+Belongs here: ways to apply a kernel. Does not belong here: the kernels. Nothing here computes a Dask array.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SPLIT_EVERY = 32
 
 @dataclass(frozen=True)
 class _Moved:
-    """A kernel that sees two given axes last, and if ``back`` puts them back where they were."""
+    """A kernel that gets two given axes last; with ``back`` they are moved back in the result."""
 
     kernel: Kernel
     axes: tuple[int, int]
@@ -48,17 +48,17 @@ def map_fields(
     Parameters
     ----------
     kernel
-        Takes (..., ny, nx). Gives (..., *shape), or (...,) followed by the sizes of ``new``.
+        Takes (..., ny, nx); returns (..., *shape), or (...,) followed by the sizes of ``new``.
     field
-        Horizontal chunks, if there are several, are merged first.
+        Several horizontal chunks are merged first.
     horizontal
-        Names of the latitude and longitude dimensions, in any place.
+        Names of the latitude and longitude dimensions, at any position.
     label
-        What the tasks' names begin with.
+        Prefix of the tasks' names.
     shape
-        New size of the two dimensions, which keep names and places; without it they are replaced by ``new``.
+        New sizes of the two dimensions, which keep names and positions; None replaces them by ``new``.
     new
-        Dimensions that take the place of the horizontal ones, with their sizes; none by default.
+        Dimensions that replace the horizontal ones, with their sizes; none by default.
     """
     axes = (field.get_axis_num(horizontal[0]), field.get_axis_num(horizontal[1]))
     moved = _Moved(kernel, axes, back=shape is not None)
@@ -92,15 +92,15 @@ def sum_over(
     dtype: DTypeLike,
     new: Mapping[str, int] | None = None,
 ) -> xr.Variable:
-    """Sum what a kernel makes of each block along one dimension; the other dimensions keep their chunks.
+    """Sum the results of a kernel for each block along one dimension; the other dimensions keep their chunks.
 
     Parameters
     ----------
     kernel
-        Takes a block with ``dim`` first, and the slice of ``dim`` that it covers; gives an array of the sizes
-        of ``new`` followed by the block's other sizes.
+        Takes a block with ``dim`` first, and the slice of ``dim`` that it covers; returns an array with the sizes of
+        ``new`` followed by the block's other sizes.
     new
-        Dimensions that the kernel puts in front, with their sizes; none by default.
+        Dimensions that the kernel adds in front, with their sizes; none by default.
     """
     field = field.transpose(dim, ...)
     added = dict(new or {})
@@ -122,7 +122,7 @@ def sum_over(
 
 @dataclass(frozen=True)
 class _Block:
-    """A kernel that is told which slice it sees, and whose result gets a first axis of length 1."""
+    """A kernel that gets the slice of its block, and whose result gets a first axis of length 1."""
 
     kernel: Kernel
     edges: tuple[int, ...]
@@ -133,7 +133,7 @@ class _Block:
 
 
 def elementwise(kernel: Kernel, *arrays: xr.DataArray, label: str, dtype: DTypeLike) -> xr.Variable:
-    """Apply a kernel to arrays of one shape, one task a block; coordinates are not looked at."""
+    """Apply a kernel to arrays of one shape, one task for each block; coordinates are ignored."""
     dims = arrays[0].dims
     data = [array.transpose(*dims).data for array in arrays]
     if not any(isinstance(each, da.Array) for each in data):
@@ -143,7 +143,7 @@ def elementwise(kernel: Kernel, *arrays: xr.DataArray, label: str, dtype: DTypeL
 
 
 def add(*arrays: xr.DataArray, label: str) -> xr.DataArray:
-    """Sum arrays of one shape, at most ``SPLIT_EVERY`` of them a task; coordinates are the first one's."""
+    """Sum arrays of one shape, at most ``SPLIT_EVERY`` in each task; coordinates are those of the first."""
     if len(arrays) == 1:
         return arrays[0]
     groups = [arrays[i : i + SPLIT_EVERY] for i in range(0, len(arrays), SPLIT_EVERY)]

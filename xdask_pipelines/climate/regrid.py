@@ -1,6 +1,6 @@
 """Regridding between rectangular grids, as two one-dimensional sparse matrices: ``A @ field @ B.T``.
 
-Belongs here: the two methods and their weights. Does not belong here: what a grid is (``grid``).
+Belongs here: the two methods and their weights. Does not belong here: grids (``grid``).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from xdask_pipelines.errors import ClimateError
 
 Method = Literal["conservative", "bilinear"]
 
-# Edges that should coincide differ by rounding; an overlap thinner than this part of the thinnest cell is none.
+# Edges that should coincide differ by rounding: an overlap below this fraction of the smallest cell is ignored.
 _SLIVER = 1e-9
 
 _DESCRIPTIONS = {
@@ -36,17 +36,17 @@ def regrid(
     lon: ArrayLike | xr.DataArray,
     method: Method = "conservative",
 ) -> xr.DataArray:
-    """Bring a global field to another rectangular grid.
+    """Regrid a global field to another rectangular grid.
 
     Works on whole horizontal fields in float64, lazily if the field is a Dask array (one task for each chunk of the
-    other dimensions). A target value is NaN exactly if a source value that it depends on is NaN: no value is ever made
-    from a part of its cell. A field that is on the target grid already keeps its values and dtype, and takes the target's
-    coordinates where they differ by rounding.
+    other dimensions). A target value is NaN if and only if a source value on which it depends is NaN: values are never
+    computed from only a part of their cell. A field that is already on the target grid keeps its values and dtype, and
+    gets the target's coordinates.
 
     Parameters
     ----------
     field
-        Dimensions latitude and longitude, in any place and orientation, and any others; the order is kept.
+        A field with the dimensions latitude and longitude, in any position and orientation, and any others.
     lat, lon
         Target axes in degrees, shapes (ny,) and (nx,), in any orientation. Cells end at midpoints, unless DataArrays
         carry bounds (``axes.with_bounds``).
@@ -54,7 +54,7 @@ def regrid(
         ``"conservative"``: first order; keeps the area-weighted mean. Source: P. W. Jones 1999,
         doi:10.1175/1520-0493(1999)127<2204:FASOCR>2.0.CO;2, for grids of rows and columns, where an overlap is a
         product of one in sin(latitude) and one in longitude.
-        ``"bilinear"``: between centres, cyclic in longitude; poleward of the last row towards its zonal mean.
+        ``"bilinear"``: between centres, cyclic in longitude; poleward of the last row, between it and its zonal mean.
 
     Raises
     ------
@@ -79,7 +79,7 @@ def regrid(
     lat_name, lon_name = horizontal_names(field)
     source, target = grid_of(field), make_grid(lat, lon)
     if source.lat.same_cells(target.lat) and source.lon.same_cells(target.lon):
-        # Coordinates that differ by rounding become the target's: xarray would drop the cells in a later subtraction.
+        # Coordinates that differ by rounding are replaced: xarray would drop these cells in a later subtraction.
         for name, axis in ((lat_name, lat), (lon_name, lon)):
             if not np.array_equal(field.coords[name].values, np.asarray(axis)):
                 field = field.assign_coords({name: (name, np.asarray(axis), field.coords[name].attrs)})
@@ -107,7 +107,7 @@ def regrid(
 
 @dataclass(frozen=True)
 class RegridKernel:
-    """The kernel. It carries coordinates, not matrices: those are built, once a grid pair, where it runs."""
+    """The regridding kernel. It contains only coordinates; workers build the matrices, once for each pair of grids."""
 
     source: Grid
     target: Grid
@@ -127,7 +127,7 @@ class RegridKernel:
 
 @lru_cache(maxsize=16)
 def _matrices(source: Grid, target: Grid, method: Method) -> tuple[sparse.csr_array, ...]:
-    """Weights of rows (ny', ny), of columns (nx', nx), and of zonal means (ny', ny) for rows beyond the last one."""
+    """Return weights of rows (ny', ny), of columns (nx', nx), and of zonal means (ny', ny) for rows beyond the last one."""
     if method == "conservative":
         rows = _overlaps(source.lat, target.lat)
         return rows, _overlaps(source.lon, target.lon), sparse.csr_array(rows.shape)
@@ -136,14 +136,14 @@ def _matrices(source: Grid, target: Grid, method: Method) -> tuple[sparse.csr_ar
 
 
 def _overlaps(source: Cells, target: Cells) -> sparse.csr_array:
-    """Share of each target cell that lies in each source cell; rows sum to 1."""
+    """Return the fraction of each target cell that lies in each source cell; rows sum to 1."""
     edges, wanted = source.edges, target.edges
     index = _places(source)
     if source.kind == "longitude":
         turns = np.floor((wanted[0] - edges[0]) / 360.0)
         edges = np.concatenate([edges[:-1], edges + 360.0]) + 360.0 * turns
         index = np.tile(index, 2)
-    # All edges of both together cut the axis into pieces that lie in one cell of either.
+    # The edges of both axes divide the axis into pieces that each lie in one cell of both.
     cuts = np.unique(np.concatenate([edges, wanted]))
     cuts = cuts[(cuts >= wanted[0]) & (cuts <= wanted[-1])]
     lower, upper = cuts[:-1], cuts[1:]
@@ -160,7 +160,7 @@ def _overlaps(source: Cells, target: Cells) -> sparse.csr_array:
 
 
 def _linear_rows(source: Cells, target: Cells) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Linear weights of rows, and those that fall to the zonal mean of the last row where there is no pole row."""
+    """Return linear weights of rows, and the weights of the last row's zonal mean if no row is at the pole."""
     index = _places(source)
     points = source.centres[index]
     last = source.size
@@ -179,7 +179,7 @@ def _linear_rows(source: Cells, target: Cells) -> tuple[sparse.csr_array, sparse
 
 
 def _linear_columns(source: Cells, target: Cells) -> sparse.csr_array:
-    """Linear weights of columns, cyclic."""
+    """Return cyclic linear weights of columns."""
     index = _places(source)
     points = source.centres[index]
     points, index = np.r_[points, points[0] + 360.0], np.r_[index, index[0]]
@@ -190,19 +190,19 @@ def _linear_columns(source: Cells, target: Cells) -> sparse.csr_array:
 
 
 def _neighbours(points: Float, wanted: Float) -> tuple[NDArray[np.intp], Float]:
-    """Number of the point at or before each wanted one, and the weight of the point after."""
+    """Return the index of the point at or before each wanted one, and the weight of the next point."""
     left = np.clip(np.searchsorted(points, wanted, side="right") - 1, 0, points.size - 2)
     return left, (wanted - points[left]) / (points[left + 1] - points[left])
 
 
 def _places(cells: Cells) -> NDArray[np.intp]:
-    """Place in the field of each cell, from the first edge to the last."""
+    """Return the position in the field of each cell, from the first edge to the last."""
     places = np.arange(cells.size)
     return places[::-1] if cells.descending else places
 
 
 def _nonzero(matrix: sparse.csr_array) -> sparse.csr_array:
-    """Without stored zeros: a NaN at a weight of 0 must not spread."""
+    """Remove stored zeros, because a NaN times a weight of 0 would be NaN."""
     matrix.eliminate_zeros()
     return matrix
 
@@ -210,7 +210,7 @@ def _nonzero(matrix: sparse.csr_array) -> sparse.csr_array:
 def _coordinates(
     name: str, cells: Cells, axis: ArrayLike | xr.DataArray, attrs: dict[str, Any]
 ) -> dict[str, xr.Variable]:
-    """The target's axis as a coordinate, with its bounds if they are not what midpoints would give."""
+    """Return the target's axis as a coordinate, with its bounds unless they are midpoints."""
     values = axis.values if isinstance(axis, xr.DataArray) else np.asarray(axis)
     units, letter = ("degrees_north", "Y") if cells.kind == "latitude" else ("degrees_east", "X")
     attrs = {**attrs, "standard_name": cells.kind, "units": units, "axis": letter}

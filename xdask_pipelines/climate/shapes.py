@@ -1,6 +1,6 @@
-"""What a result is to somebody who looks at it: a map, a map of a native grid, a plane, a line, a number, or none of these.
+"""The shape of a result in a picture: a map, a map of a native grid, a plane, a line, a number, or none of these.
 
-Belongs here: deciding it from dimensions and coordinates. Does not belong here: drawing (``maps``, ``plots``).
+Belongs here: finding the shape from dimensions and coordinates. Does not belong here: drawing (``maps``, ``plots``).
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ import xarray as xr
 
 from xdask_pipelines.climate.axes import horizontal_names, native_names
 from xdask_pipelines.climate.grid import grid_of
-from xdask_pipelines.climate.means import is_partial, mean_of_partials
+from xdask_pipelines.climate.partials import is_partial, mean_of_partials
 from xdask_pipelines.errors import ClimateError
 
 Shape = Literal["map", "native map", "plane", "line", "number"]
 
 
 def shape_of(field: xr.DataArray) -> Shape | None:
-    """What a field is, from its dimensions; values are not looked at.
+    """Return the shape of a field, from its dimensions and coordinates.
 
     Returns
     -------
-    ``"map"``: latitude and longitude, cells that touch. ``"native map"``: two dimensions, and where each value lies is
-    known from 2-D coordinates or from axes with gaps. ``"plane"``: any other two dimensions (cross sections, Hovmöller
-    diagrams). ``"line"``: one dimension. ``"number"``: none. None for three dimensions and more.
+    ``"map"``: latitude and longitude with cells that touch. ``"native map"``: two dimensions, with 2-D coordinates or
+    axes with gaps. ``"plane"``: any other two dimensions (cross sections, Hovmöller diagrams). ``"line"``: one
+    dimension. ``"number"``: none. None for three dimensions and more.
     """
     if field.ndim == 2:
         if native := native_names(field):
@@ -40,7 +40,7 @@ def shape_of(field: xr.DataArray) -> Shape | None:
 
 
 def is_gridded(field: xr.DataArray) -> bool:
-    """Whether a field has latitude and longitude dimensions whose cells touch, so that they have areas."""
+    """Return whether a field has latitude and longitude dimensions with cells that touch."""
     try:
         grid_of(field)
     except ClimateError:
@@ -49,7 +49,7 @@ def is_gridded(field: xr.DataArray) -> bool:
 
 
 def places_of(field: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """Latitude and longitude of each value of a native map, in degrees, both of the field's shape."""
+    """Return latitude and longitude of each value of a native map, in degrees, both in the field's shape."""
     if native := native_names(field):
         lat, lon = field[native[0]], field[native[1]]
         return lat.transpose(*field.dims), lon.transpose(*field.dims)
@@ -59,14 +59,14 @@ def places_of(field: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
 
 
 def picture_of(result: Any) -> tuple[xr.DataArray | None, str]:
-    """The field of a result that a picture can show, and if there is none, why and what to do.
+    """Return the field of a result that a picture shows, or None with the reason and the advice.
 
-    Dimensions of size 1 are left out of the picture. A partial is shown as the mean that it stands for.
+    Dimensions of size 1 are dropped. A partial is shown as its mean.
 
     Parameters
     ----------
     result
-        What an analysis returned, or what its ``preview`` made of that.
+        The result of an analysis, or of its ``preview``.
     """
     if is_partial(result):
         result = mean_of_partials(result)

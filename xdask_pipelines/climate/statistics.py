@@ -1,6 +1,6 @@
-"""Figures about a field that tell whether it is sound, and that are small enough to cross Regions.
+"""Statistics of fields for quality checks, small enough to cross Regions.
 
-Belongs here: the figures. Does not belong here: what is acceptable (the asset checks decide).
+Belongs here: computing the statistics. Does not belong here: which values are acceptable (asset checks).
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ _NAMES = {
     "south_finite_count": "finite values in the southernmost row",
     "north_finite_count": "finite values in the northernmost row",
     "seam_step": "largest difference between the first and the last column",
-    "largest_step": "largest difference between other columns that are neighbours",
-    "area_mean": "area-weighted mean, NaN if any value is",
+    "largest_step": "largest difference between other neighbouring columns",
+    "area_mean": "area-weighted mean, NaN if any value is NaN",
 }
 
 
 def field_statistics(field: xr.DataArray) -> xr.Dataset:
-    """Figures about each horizontal field: a scalar each if there are no other dimensions, lazy if the field is.
+    """Compute statistics of each horizontal field; lazy if the field is lazy.
 
     Returns
     -------
     Dataset of float64 with ``finite_count``, ``nan_count``, ``minimum``, ``maximum``, ``south_finite_count``,
-    ``north_finite_count``, ``seam_step``, ``largest_step``, ``area_mean``. A field has a seam if ``seam_step`` is
-    far above ``largest_step``; both are NaN without finite neighbours, ``seam_step`` also if longitudes do not go
-    all the way round.
+    ``north_finite_count``, ``seam_step``, ``largest_step``, ``area_mean``. A field has a seam if ``seam_step`` is far
+    above ``largest_step``; both are NaN without finite neighbours, and ``seam_step`` also if longitudes do not cover
+    360 degrees.
     """
     require_field(field, "field_statistics")
     horizontal = horizontal_names(field)

@@ -1,6 +1,7 @@
-"""A field as some 10 kB, made where it lies, so that a picture of it can be drawn elsewhere without moving it.
+"""Thumbnails: coarse copies of fields in about 10 kB, computed in the field's Region and drawn elsewhere.
 
-Belongs here: coarse values in one byte each, and back. Does not belong here: drawing (``maps``, ``plots``).
+Belongs here: converting fields to values of one byte each, and back. Does not belong here: drawing (``maps``,
+``plots``).
 """
 
 from __future__ import annotations
@@ -26,29 +27,29 @@ _NO_VALUE = 255
 _LEVELS = 254
 _MOST_ROWS, _MOST_COLUMNS = 72, 144
 _MOST_CELLS = _MOST_ROWS * _MOST_COLUMNS
-#: Points of a line, eight bytes each: 254 levels would show as steps.
+#: Maximum number of points of a line, eight bytes each: one byte has 254 levels, which would be visible as steps.
 _MOST_POINTS = 1200
 _FIGURES = 5
-#: Attributes of a thumbnail that hold the field's name and size, and whether it is a map.
+#: Attributes of a thumbnail for the field's name, size and shape.
 _NAME, _SIZE, _SHAPE = "thumbnail_of", "thumbnail_of_size", "thumbnail_shape"
 
 
 def quantise(field: xr.DataArray) -> xr.Dataset:
-    """Coarse copy of a field of at most two dimensions in some 10 kB, lazy if the field is (two tasks).
+    """Create a coarse copy of a field in about 10 kB; lazy if the field is lazy (two tasks).
 
     Parameters
     ----------
     field
-        What `shapes.shape_of` knows. A global map of more than 72 x 144 is brought to 2.5 degrees first; neighbouring
-        cells of a large region are merged. Native grids and other planes are averaged over blocks of at most 10,368 in
-        all, and lines over at most 1,200 stretches; a block has a value if at least half of its values are finite, and
-        lies where its middle one does.
+        A field of at most two dimensions. A global map of more than 72 x 144 cells is regridded to 2.5 degrees;
+        neighbouring cells of a large region are merged. Native grids and other planes are averaged over at most 10,368
+        blocks, and lines over at most 1,200 sections. A block has a value if at least half of its values are finite,
+        and the position of its middle value.
 
     Returns
     -------
-    Dataset of ``codes`` (uint8, 255 where there is no value; float64 values of lines and numbers) and ``summary`` (five
-    float64: first level and step of the codes; minimum and maximum of the field itself; area-weighted mean of a map, number
-    of values that are missing of anything else).
+    Dataset of ``codes`` (uint8, 255 for missing values; float64 for lines and numbers) and ``summary`` (five float64:
+    first level and step of the codes; minimum and maximum of the field itself; area-weighted mean of a map, or number
+    of missing values of other shapes).
 
     Raises
     ------
@@ -59,18 +60,18 @@ def quantise(field: xr.DataArray) -> xr.Dataset:
     shape = shape_of(field)
     if shape is None:
         raise ClimateError(
-            f"a picture shows at most two dimensions, not {tuple(map(str, field.dims))}; choose one of the others first"
+            f"a picture shows at most two dimensions, not {tuple(map(str, field.dims))}; select along the others first"
         )
     return _map(field) if shape == "map" else _blocks(field, exact=shape in ("line", "number"))
 
 
 def dequantise(thumbnail: xr.Dataset) -> xr.DataArray:
-    """Values of a thumbnail, within half a step of the coarse ones.
+    """Restore the coarse values of a thumbnail, to half a step of its codes.
 
     Returns
     -------
-    float64 of at most 10,368 values. Attributes are the field's own, with its ``actual_range``, and ``area_mean`` (of a map)
-    or ``missing_values``: figures of the field itself, which a picture of the thumbnail should quote.
+    At most 10,368 values in float64. The attributes are those of the field, with its ``actual_range``, and
+    ``area_mean`` (of a map) or ``missing_values``: figures of the original field for the picture.
     """
     low, step, minimum, maximum, last = (float(value) for value in thumbnail.summary.values)
     values = thumbnail.codes.astype(np.float64) * step + low
@@ -114,7 +115,7 @@ def _blocks(field: xr.DataArray, exact: bool) -> xr.Dataset:
     )
     summary = _whole(_Summary(kernel, scaled=not exact), field, (_FIGURES,), np.float64, "thumbnail-summary")
     coords = {name: c.isel({d: at for d, at in middles.items() if d in c.dims}) for name, c in field.coords.items()}
-    # Places of a large native grid travel with the picture: 1e-5 degrees are enough.
+    # Coordinates of a large native grid are sent with the picture: a precision of 1e-5 degrees is enough.
     coords = {name: c if c.chunks is None else c.astype(np.float32, keep_attrs=True) for name, c in coords.items()}
     return _thumbnail(field, "blocks", xr.Variable(field.dims, codes), xr.Variable("figure", summary), coords)
 
@@ -149,7 +150,7 @@ def _whole(
 
 
 def _most(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """How many blocks along each dimension: what one side does not need, the other may use."""
+    """Return the number of blocks along each dimension; a short dimension leaves more blocks to the other."""
     if len(shape) < 2:
         return (_MOST_POINTS,) * len(shape)
     rows, columns = shape
@@ -175,7 +176,7 @@ def _coarse(grid: Grid) -> Grid:
 
 
 def _merged(cells: Cells, most: int) -> Cells:
-    """Neighbouring cells as one, so that at most so many are left."""
+    """Merge neighbouring cells until at most ``most`` are left."""
     edges = cells.edges[_edges(cells.size, most)]
     centres = (edges[1:] + edges[:-1]) / 2
     return Cells(cells.kind, centres[::-1] if cells.descending else centres, edges, from_bounds=True)
@@ -194,13 +195,13 @@ class _ByGrid:
         return RegridKernel(self.grid, self.coarse, "conservative")(values)
 
     def figure(self, values: NDArray[Any]) -> float:
-        """Area-weighted mean, NaN if any value is."""
+        """Return the area-weighted mean, NaN if any value is NaN."""
         return float(AreaMeanKernel(self.grid)(values))
 
 
 @dataclass(frozen=True)
 class _ByBlocks:
-    """Means of the finite values of blocks, where at least half of them are."""
+    """Means of the finite values of blocks, if at least half of their values are finite."""
 
     edges: tuple[NDArray[np.intp], ...]
 
@@ -215,12 +216,12 @@ class _ByBlocks:
         return few
 
     def figure(self, values: NDArray[Any]) -> float:
-        """How many values are missing."""
+        """Return the number of missing values."""
         return float(np.count_nonzero(~np.isfinite(values)))
 
 
 def _scale(few: Float) -> tuple[float, float]:
-    """The smallest of coarse values, and the step between codes."""
+    """Return the smallest coarse value, and the step between codes."""
     finite = few[np.isfinite(few)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     return low, (high - low) / _LEVELS or 1.0

@@ -1,10 +1,10 @@
-"""Time axes: when each step begins and ends, which steps are missing between them, and text for both.
+"""Time axes: start and end of each step, missing steps between them, and text for both.
 
-Belongs here: arithmetic on stamps and bounds. Does not belong here: what cannot be true of them (time_faults), reading them
-(access), selecting or averaging fields (periods, means).
+Belongs here: arithmetic on times and bounds. Does not belong here: invalid axes (time_faults), reading axes (access),
+selecting or averaging fields (periods, means).
 
-A step lasts from its lower to its upper bound. Without bounds it stands for the year, the month or the part of a day that
-holds its stamp, whichever is as long as the steps are apart. Steps that are unevenly apart have no known length.
+A step lasts from its lower to its upper bound. Without bounds it is the year, the month or the part of a day that
+contains its time (its *stamp*), according to the spacing of the steps. Steps at uneven intervals have no known length.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ Kind = Literal["moment", "even", "month", "year", "uneven"]
 
 DAY = 86_400.0
 _MONTH_DAYS, _YEAR_DAYS = (28, 31), (355, 370)
-#: Instants closer than this are the same.
+#: Times that are closer than this are equal.
 SAME_SECONDS = 1.0
-#: Part of a step by which stamps may be off: hours in float32 days since 1850 are off by six minutes.
+#: Fraction of a step by which stamps may be off: hours in float32 days since 1850 are off by six minutes.
 _JITTER = 0.1
 
 
@@ -41,13 +41,13 @@ class TimeAxis:
     Attributes
     ----------
     origin
-        First stamp; its calendar is that of the axis.
+        First stamp; its calendar is the calendar of the axis.
     seconds
         Stamps, seconds after the origin, shape (n,) with n > 0.
     bounds
         Lower and upper ends in the same seconds, each of shape (n,); None without bounds.
     fixed_step
-        Length of a step in seconds where it is known from elsewhere; None: told from the stamps.
+        Length of a step in seconds if it is known from elsewhere; None derives it from the stamps.
     """
 
     origin: cftime.datetime
@@ -59,12 +59,12 @@ class TimeAxis:
     def from_numbers(
         cls, values: ArrayLike, units: str, calendar: str, bounds: tuple[ArrayLike, ArrayLike] | None = None
     ) -> TimeAxis:
-        """Axis from numbers as a file stores them.
+        """Create an axis from the numbers in a file.
 
         Raises
         ------
         ValueError
-            cftime cannot decode the units, the calendar or a value.
+            If cftime cannot decode the units, the calendar or a value.
         """
         numbers = np.asarray(values, np.float64)
         first, second, _ = cftime.num2date(
@@ -74,30 +74,30 @@ class TimeAxis:
         ends = None
         if bounds is not None:
             lower, upper = ((np.asarray(b, np.float64) - numbers[0]) * unit for b in bounds)
-            # Instantaneous values may carry bounds that span no time at all: the stamp says the same.
+            # Instantaneous values may have bounds without duration, which add nothing to the stamps.
             ends = None if (lower == upper).all() else (lower, upper)
         return cls(first, (numbers - numbers[0]) * unit, ends)
 
     @classmethod
     def of(cls, coordinate: xr.DataArray) -> TimeAxis:
-        """Axis of a coordinate, with the bounds that travel with it (`axes.with_bounds`).
+        """Create the axis of a coordinate, with its carried bounds (`axes.with_bounds`).
 
         Raises
         ------
         ClimateError
-            It holds no dates, nor numbers of units since a date.
+            If the coordinate has neither dates nor numbers of units since a date.
         """
         values = np.atleast_1d(coordinate.values)
         if not values.size:
-            raise ClimateError(f"{coordinate.name!r}{origin(coordinate)} has no step; select at least one")
+            raise ClimateError(f"{coordinate.name!r}{origin(coordinate)} has no steps; select at least one")
         if (empty := np.flatnonzero(_is_nothing(values))).size:
             raise ClimateError(
-                f"{coordinate.name!r}{origin(coordinate)} has no value at step {empty[0]}; leave it out with isel"
+                f"{coordinate.name!r}{origin(coordinate)} has no value at step {empty[0]}; drop that step with isel"
             )
         if values.dtype.kind in "iuf":
             return cls._of_numbers(coordinate, values)
         if values.dtype.kind not in "MO":
-            raise ClimateError(f"{coordinate.name!r}{origin(coordinate)} holds {values.dtype}, not dates")
+            raise ClimateError(f"{coordinate.name!r}{origin(coordinate)} has the dtype {values.dtype}, not dates")
         first = _as_cftime(values[0])
         carried = carried_bounds(coordinate)
         bounds = None
@@ -113,7 +113,7 @@ class TimeAxis:
             return cls.from_numbers(values, units, calendar, carried_bounds(coordinate))
         except (ValueError, TypeError) as error:
             raise ClimateError(
-                f"{coordinate.name!r}{origin(coordinate)} holds numbers in {units!r}, not dates: decode it with "
+                f"{coordinate.name!r}{origin(coordinate)} has numbers in {units!r}, not dates: decode it with "
                 f"xr.decode_cf(dataset) ({error})"
             ) from error
 
@@ -123,21 +123,21 @@ class TimeAxis:
         return self.seconds.size
 
     def date(self, seconds: float) -> cftime.datetime:
-        """The instant so many seconds after the origin, to the second."""
+        """Return the date of some seconds after the origin, rounded to a second."""
         return self.origin + timedelta(seconds=float(np.rint(seconds)))
 
     @cached_property
     def gaps_seconds(self) -> Float:
-        """From each stamp to the next, shape (n - 1,)."""
+        """Seconds from each stamp to the next, shape (n - 1,)."""
         return np.diff(self.seconds)
 
     def with_step(self, seconds: float | None) -> TimeAxis:
-        """The same axis with steps of a known length; None leaves it as it is."""
+        """Return the axis with steps of a known length; None leaves it unchanged."""
         return self if seconds is None else replace(self, fixed_step=seconds)
 
     @cached_property
     def _spacing(self) -> tuple[Kind, float]:
-        """How stamps are spaced, and the step in seconds."""
+        """Return the spacing of the stamps, and the step in seconds."""
         if self.fixed_step is not None:
             return "even", self.fixed_step
         gaps = self.gaps_seconds
@@ -148,7 +148,7 @@ class TimeAxis:
         for step in (float(np.median(gaps)), float(gaps.min())):
             kind = _kind(step)
             if kind != "even":
-                if kind != "uneven":  # seasons, decades: whether a stamp begins or halves them is not known
+                if kind != "uneven":  # seasons, decades: the position of the stamp within the step is unknown
                     return kind, step
                 continue
             times = np.rint(gaps / step)
@@ -159,19 +159,19 @@ class TimeAxis:
 
     @property
     def kind(self) -> Kind:
-        """How stamps are spaced: evenly, by months, by years, unevenly; ``moment`` for a single one."""
+        """Return the spacing of the stamps: evenly, by months, by years, unevenly; ``moment`` for a single one."""
         return self._spacing[0]
 
     @cached_property
     def step(self) -> tuple[Kind, float]:
-        """What one step is, and its length in seconds (0 if unknown); of a single step by its bounds."""
+        """Return the kind of a step, and its length in seconds (0 if unknown); a single step is as long as its bounds."""
         if self.kind != "moment" or self.bounds is None:
             return self._spacing
         length = float(self.bounds[1][0] - self.bounds[0][0])
         return _kind(length), length
 
     def count(self, begin: float, end: float) -> int:
-        """How many steps of this axis fit between two instants, in seconds after the origin."""
+        """Return how many steps of this axis fit between two times, in seconds after the origin."""
         kind, length = self.step
         if kind in ("month", "year"):
             first, last = self.date(begin), self.date(end)
@@ -181,12 +181,12 @@ class TimeAxis:
 
     @cached_property
     def intervals(self) -> tuple[Float, Float] | None:
-        """When steps begin and end, in seconds, each of shape (n,); None if unknown."""
+        """Return start and end of the steps, in seconds, each of shape (n,); None if unknown."""
         if self.bounds is not None:
             return self.bounds
         kind, step = self._spacing
         if kind == "even" and step > 1.01 * DAY:
-            return None  # whether a stamp begins or halves its pentad or week is not known
+            return None  # pentads, weeks: the position of the stamp within the step is unknown
         if kind == "even":
             begin = self._even_starts(step)
             return begin, begin + step
@@ -207,13 +207,13 @@ class TimeAxis:
 
     @property
     def span(self) -> tuple[cftime.datetime, cftime.datetime]:
-        """When the first step begins and the last one ends; steps of unknown length last a second."""
+        """Return the start of the first step and the end of the last; steps of unknown length count as one second."""
         lower, upper = self.intervals or (self.seconds, self.seconds + 1.0)
         return self.date(lower[0]), self.date(upper[-1])
 
     @cached_property
     def holes(self) -> list[tuple[float, float]]:
-        """Stretches between steps that no step covers, in seconds; none where lengths are not known."""
+        """Return the gaps between steps, in seconds; empty if lengths are unknown."""
         if self.intervals is None:
             return []
         lower, upper = self.intervals
@@ -222,23 +222,23 @@ class TimeAxis:
         return [(float(upper[i]), float(lower[i + 1])) for i in found]
 
     def missing(self, most: int = 5) -> str:
-        """The holes as text for a message, at most so many of them."""
+        """Return at most ``most`` gaps as text for a message."""
         return periods_text([(self.date(a), self.date(b)) for a, b in self.holes], most)
 
 
 def hole_tolerance(lengths: Float) -> float:
-    """By how much steps of these lengths may fail to touch, in seconds."""
+    """Return the tolerance for gaps between steps of these lengths, in seconds."""
     return max(SAME_SECONDS, 0.05 * min(float(np.median(lengths)), DAY))
 
 
 def periods_text(periods: Sequence[tuple[Any, Any]], most: int = 5) -> str:
-    """Half-open periods as text: ``2001-02-01 00:00:00 until before 2001-03-01 00:00:00``, ...."""
+    """Return half-open periods as text: ``2001-02-01 00:00:00 until before 2001-03-01 00:00:00``, ...."""
     shown = ", ".join(f"{start} until before {end}" for start, end in periods[:most])
     return shown + (f" and {len(periods) - most} more" if len(periods) > most else "")
 
 
 def _rounded(step: float) -> float:
-    """A step without what float32 stamps add to it: whole hours, or whole seconds."""
+    """Round a step to whole hours or whole seconds, to remove the rounding errors of float32 stamps."""
     hours = round(step / 3600)
     if hours and abs(step - hours * 3600) <= 0.05 * 3600:
         return hours * 3600.0
@@ -261,7 +261,7 @@ def _kind(seconds: float) -> Kind:
 
 
 def _calendar_unit(date: cftime.datetime, kind: Kind) -> tuple[cftime.datetime, cftime.datetime]:
-    """Beginning and end of the month or year that holds a date."""
+    """Return start and end of the month or year that contains a date."""
     begin = date.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     if kind == "year":
         begin = begin.replace(month=1)
@@ -280,7 +280,7 @@ def _as_cftime(value: Any) -> cftime.datetime:
 
 
 def _seconds(values: NDArray[Any], origin: Any) -> Float:
-    """Seconds after an origin; NaN for what is no instant."""
+    """Return seconds after an origin; NaN for missing times."""
     if values.dtype == object:
         return np.array([_difference(value, origin) for value in values], np.float64)
     seconds: Float = np.where(np.isnat(values), np.nan, (values - origin) / np.timedelta64(1, "s"))

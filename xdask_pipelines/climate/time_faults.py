@@ -1,7 +1,7 @@
-"""What cannot be true of a time axis: stamps that do not rise, bounds that contradict them or each other.
+"""Faults of time axes: stamps that do not increase, and bounds that contradict them or each other.
 
-Belongs here: finding such faults, in words. Does not belong here: what follows from one (access, means), arithmetic on axes
-(time_axis).
+Belongs here: finding faults, and describing them. Does not belong here: the consequences (access, means), arithmetic on
+axes (time_axis).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from xdask_pipelines.climate.time_axis import DAY, SAME_SECONDS, Float, TimeAxis
 
 
 def fault_of(axis: TimeAxis) -> str | None:
-    """What cannot be true of the axis, as the end of a sentence that begins with its name; None if nothing."""
+    """Return the first fault of an axis, as a clause that follows its name; None if it has no fault."""
     return _stamp_fault(axis) or (None if axis.bounds is None else _bounds_fault(axis, *axis.bounds))
 
 
 def bounds_elsewhere(axis: TimeAxis) -> bool:
-    """Whether not one stamp lies in its bounds, so that they are of other times, and the stamps may be right."""
+    """Return whether all stamps lie outside their bounds: then the bounds are probably wrong and the stamps right."""
     if axis.bounds is None:
         return False
     lower, upper = axis.bounds
@@ -57,7 +57,7 @@ def _bounds_fault(axis: TimeAxis, lower: Float, upper: Float) -> str | None:
     usual = float(np.median(axis.gaps_seconds if axis.size > 2 else upper - lower))
     if (bad := np.flatnonzero((between > tolerance) & (axis.gaps_seconds <= 1.5 * usual))).size:
         i = int(bad[0])
-        return f"has bounds that leave a hole between steps {i} and {i + 1} ({_words(axis, i)}; {_words(axis, i + 1)})"
+        return f"has bounds that leave a gap between steps {i} and {i + 1} ({_words(axis, i)}; {_words(axis, i + 1)})"
     near = 1.5 * np.maximum(np.append(axis.gaps_seconds, 0), np.insert(axis.gaps_seconds, 0, 0)) + tolerance
     if (bad := np.flatnonzero((axis.seconds - lower > near) | (upper - axis.seconds > near))).size:
         i = int(bad[0])
@@ -70,6 +70,6 @@ def _words(axis: TimeAxis, step: int) -> str:
     ends = (float(side[step]) for side in axis.bounds)
     try:
         first, last = map(axis.date, ends)
-    except (OverflowError, ValueError):  # further away than dates go
+    except (OverflowError, ValueError):  # beyond the range of dates
         return f"bounds {axis.bounds[0][step] / DAY:g} to {axis.bounds[1][step] / DAY:g} days after {axis.origin}"
     return f"bounds {first} to {last}"

@@ -1,7 +1,7 @@
-"""How close two coordinates must be to count as one.
+"""The tolerance within which two coordinates are equal.
 
-Belongs here: the tolerance, which is one for joining, subtracting, adding and regridding. Does not belong here: what
-happens when coordinates differ.
+Belongs here: the tolerance for joining, subtracting, adding and regridding. Does not belong here: what happens if
+coordinates differ.
 """
 
 from __future__ import annotations
@@ -11,26 +11,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-#: Part of the smallest step of an axis by which its values may differ: float32 at 0.25 degrees differs by 6e-5 of it.
+#: Fraction of the smallest step by which values of an axis may differ; float32 at 0.25 degrees differs by 6e-5.
 STEP_FRACTION = 1e-3
-#: Part of the largest value by which values may differ where there is no step: a single value, or a 2-D coordinate.
+#: Fraction of the largest value by which values may differ without a step: a single value, or a 2-D coordinate.
 VALUE_FRACTION = 1e-6
 
 
 def same_coordinate(a: ArrayLike, b: ArrayLike) -> bool:
-    """Whether two coordinates are the same but for rounding.
+    """Return whether two coordinates are equal except for rounding.
 
     Parameters
     ----------
     a, b
-        Values of two coordinates, of any shape and unit: arrays or DataArrays. Attributes and names are not looked at.
+        Values of two coordinates, of any shape and unit: arrays or DataArrays. Attributes and names are ignored.
 
     Returns
     -------
-    True if shapes agree and values differ by at most 1e-3 of the smallest step of the axis, or, where there is no step
-    (one value, equal neighbours, two dimensions), by at most 1e-6 of the largest value. An axis stored as float32 may
-    also differ by the spacing of float32 numbers. Text, whole numbers and dates must be equal; NaN equals NaN; dates of
-    two calendars are never the same.
+    True if shapes agree and values differ by at most 1e-3 of the smallest step of the axis; or, without a step (one
+    value, equal neighbours, two dimensions), by at most 1e-6 of the largest value. An axis stored as float32 may also
+    differ by the spacing of float32 numbers. Text, integers and dates must be equal; NaN equals NaN; dates of different
+    calendars are never equal.
     """
     one, other = np.asarray(a), np.asarray(b)
     if one.shape != other.shape:
@@ -66,5 +66,5 @@ def _is_number(values: NDArray[Any]) -> bool:
 def _equal(one: NDArray[Any], other: NDArray[Any]) -> bool:
     try:
         return bool(np.array_equal(one, other))
-    except TypeError:  # cftime does not compare dates of two calendars
+    except TypeError:  # cftime cannot compare dates of different calendars
         return False

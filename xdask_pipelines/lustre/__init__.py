@@ -1,6 +1,6 @@
-"""Lustre: keeping a Region's mount in step with its bucket.
+"""Lustre: importing changes of a bucket into a Region's mount.
 
-Belongs here: imports, and what of the files is there. Does not belong here: what files mean (catalog).
+Belongs here: imports, and which files are on the mount. Does not belong here: the meaning of files (catalog).
 """
 
 from xdask_pipelines.lustre.folder import FolderLustre

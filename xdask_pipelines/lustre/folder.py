@@ -1,6 +1,7 @@
-"""A folder that stands in for a Lustre mount on one machine.
+"""A folder in place of a Lustre mount, for projects on one machine.
 
-Belongs here: what an import means where the folder is the data. Does not belong here: listing for the catalog.
+Belongs here: the operations of a Lustre file system on a plain folder. Does not belong here: listing for the catalog
+(catalog.manifest).
 """
 
 from __future__ import annotations
@@ -18,34 +19,34 @@ from xdask_pipelines.topology.mount import Mount
 
 @dataclass(frozen=True)
 class FolderLustre:
-    """Nothing has to be moved: the folder is both bucket and mount. It is looked at where it lies."""
+    """The folder is both bucket and mount, so nothing has to be imported."""
 
     files: MountFiles
     imports: ClassVar[bool] = False
 
     def import_changes(self, mount: Mount, tell: Tell) -> ImportReport:
-        """Report what the folder holds."""
-        found = self.files.residency(mount.region, [mount.path])
-        if not found.resident_files:
+        """Report the files in the folder."""
+        residency = self.files.residency(mount.region, [mount.path])
+        if not residency.resident_files:
             raise XdaskError(
-                f"The folder {mount.path} of {mount.region} holds no files. Put the data there, or take the dataset out "
-                "of regions.yaml."
+                f"The folder {mount.path} of {mount.region} contains no files. Put the data there, or remove the dataset "
+                "from regions.yaml."
             )
         stands_for = f", standing in for {mount.source}" if mount.source else ""
-        size = f"{counted(found.resident_files, 'file')}, {format_bytes(found.resident_bytes)}"
-        tell(f"{mount.region}: folder {mount.path}{stands_for} holds {size}; nothing to import")
-        return ImportReport(mount.region, mount.path, "SUCCEEDED", found.resident_files)
+        size = f"{counted(residency.resident_files, 'file')}, {format_bytes(residency.resident_bytes)}"
+        tell(f"{mount.region}: folder {mount.path}{stands_for} contains {size}; nothing to import")
+        return ImportReport(mount.region, mount.path, "SUCCEEDED", residency.resident_files)
 
     def forget(self, region: str, keys: Sequence[str]) -> int:
-        """Remove nothing: a file that is gone from the folder is gone."""
+        """Remove nothing, because folder and bucket are the same."""
         return 0
 
     def residency(self, region: str, keys: Sequence[str]) -> Residency:
-        """All that is in the folder is there."""
+        """Return the files in the folder; all of them are on the mount."""
         return self.files.residency(region, keys)
 
     def warm(self, region: str, keys: Sequence[str], tell: Tell) -> Residency:
-        """Nothing has to be fetched."""
-        found = self.files.residency(region, keys)
-        tell(f"{region}: in the folder already: {counted(found.resident_files, 'file')}")
-        return found
+        """Report the files in the folder; nothing has to be fetched."""
+        residency = self.files.residency(region, keys)
+        tell(f"{region}: {counted(residency.resident_files, 'file')} already in the folder")
+        return residency

@@ -1,7 +1,7 @@
-"""FSx for Lustre: imports from a linked bucket, through the AWS API; what is on the mount, through Lustre itself.
+"""FSx for Lustre: imports from a linked bucket through the AWS API, and the state of files through Lustre itself.
 
-Belongs here: associations, import tasks and their ends. Does not belong here: what files mean (catalog), the commands on
-the mount (lustre.mount_files).
+Belongs here: data repository associations and import tasks. Does not belong here: the meaning of files (catalog),
+commands on the mount (mount_files).
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from xdask_pipelines.topology.names import IMPORT_REPORTS
 
 _IMPORT = "IMPORT_METADATA_FROM_REPOSITORY"
 _UNFINISHED = ("PENDING", "EXECUTING", "CANCELING")
-#: Nothing moves for so long: an operator should look.
+#: Timeout without progress, after which an operator must check the task.
 _PATIENCE_SECONDS = 2 * 3600.0
 
 
 @dataclass(frozen=True)
 class FsxLustre:
-    """The file systems of worker Regions, each found by the bucket that is linked to it.
+    """The file systems of worker Regions, which are found by their linked buckets.
 
     Parameters
     ----------
     client_of
-        ``client_of(region)``: client of the FSx API there.
+        ``client_of(region)`` returns a client of the FSx API in that Region.
     files
-        Reaches the files of the mounts.
+        Access to the files of the mounts.
     poll_seconds
-        Between two looks at a task.
+        Interval between two checks of a task.
     wait
-        Waits some seconds.
+        Function that waits for some seconds.
     """
 
     client_of: Callable[[str], Any]
@@ -50,7 +50,7 @@ class FsxLustre:
     wait: Callable[[float], None] = sleep
 
     def import_changes(self, mount: Mount, tell: Tell) -> ImportReport:
-        """Run an import task to its end, or wait for one of the same bucket that runs already."""
+        """Run an import task to its end, or wait for a running one of the same bucket."""
         region, source = mount.region, mount.source
         if not source:
             return ImportReport(region, mount.path, "SUCCEEDED", 0, detail="no bucket is linked: the mount is the data")
@@ -62,18 +62,18 @@ class FsxLustre:
             return _report(mount, self._ended(client, task, region, tell))
         except (BotoCoreError, ClientError) as error:
             raise XdaskError(
-                f"FSx in {region} refused the import of {source}: {error}; nothing was changed. It needs "
+                f"FSx in {region} refused the import of {source}: {error}. Nothing was changed. Check that this role has "
                 "fsx:DescribeDataRepositoryAssociations, fsx:DescribeDataRepositoryTasks and "
                 "fsx:CreateDataRepositoryTask"
             ) from error
 
     def forget(self, region: str, keys: Sequence[str]) -> int:
-        """Remove files from the mount that are gone from the bucket; how many were there.
+        """Remove files from the mount that no longer exist in the bucket, and return their number.
 
         Raises
         ------
         XdaskError
-            The file system exports deletions: removing a file would remove an object that came back meanwhile.
+            If the file system exports deletions: removing a file could then delete an object that was uploaded again.
         """
         if not keys:
             return 0
@@ -83,22 +83,22 @@ class FsxLustre:
             if "DELETED" in exported and any(f"{key}/".startswith(folder) for key in keys):
                 raise XdaskError(
                     f"{association['AssociationId']} in {region} exports deletions to {association['DataRepositoryPath']}, "
-                    f"so that nothing is removed from {folder}. Take DELETED out of its AutoExportPolicy: a mount that is "
-                    "read must not change its bucket"
+                    f"so nothing was removed from {folder}. Remove DELETED from its AutoExportPolicy: a mount must not "
+                    "change its bucket"
                 )
         return self.files.unlink(region, keys)
 
     def residency(self, region: str, keys: Sequence[str]) -> Residency:
-        """What of these is on the mount."""
+        """Return which of these files are on the mount."""
         return self.files.residency(region, keys)
 
     def warm(self, region: str, keys: Sequence[str], tell: Tell) -> Residency:
-        """Fetch what is not on the mount yet, and wait for it.
+        """Fetch files that are not on the mount yet, and wait for them.
 
         Raises
         ------
         XdaskError
-            Nothing moved for two hours.
+            If there is no progress for two hours.
         """
         before = left = self.residency(region, keys)
         self.files.restore(region, keys)
@@ -112,8 +112,8 @@ class FsxLustre:
             left = now
             if monotonic() - moved > _PATIENCE_SECONDS:
                 raise XdaskError(
-                    f"{region}: {counted(left.released_files, 'file')} asked for and not fetched for "
-                    f"{_PATIENCE_SECONDS / 3600:g} hours. Look at `lfs hsm_action` on the mount, then run again"
+                    f"{region}: {counted(left.released_files, 'file')} requested, but none fetched for "
+                    f"{_PATIENCE_SECONDS / 3600:g} hours. Check `lfs hsm_action` on the mount, then run again"
                 )
         tell(f"{region}: {counted(left.resident_files, 'file')}, {format_bytes(left.resident_bytes)} on the mount")
         return before
@@ -145,7 +145,7 @@ class FsxLustre:
             how_many = "No file system" if not fitting else f"{len(fitting)} file systems"
             raise XdaskError(
                 f"{how_many} in {region} link{'s' if not fitting else ''} {source} at /{mount.path}; exactly one must. "
-                f"There are: {links or 'none'}. Fix source or mount in regions.yaml, or the association"
+                f"Available links: {links or 'none'}. Fix source or mount in regions.yaml, or the association"
             )
         (found,) = fitting
         if found["Lifecycle"] not in ("AVAILABLE", "UPDATING"):
@@ -157,7 +157,7 @@ class FsxLustre:
         return found
 
     def _unfinished(self, client: Any, association: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """An import of the same bucket that runs already; what it may have passed by, the next sync finds."""
+        """Return a running import of the same bucket. Changes that it may have missed are found by the next sync."""
         filters = [{"Name": "file-system-id", "Values": [association["FileSystemId"]]}]
         asked: dict[str, Any] = {"Filters": filters}
         while True:
@@ -173,10 +173,10 @@ class FsxLustre:
             asked["NextToken"] = page["NextToken"]
 
     def _begun(self, client: Any, association: Mapping[str, Any], region: str, tell: Tell) -> Mapping[str, Any]:
-        """A new import, once no other task keeps the file system busy."""
+        """Start a new import as soon as no other task blocks the file system."""
         source = association["DataRepositoryPath"].rstrip("/")
         began = monotonic()
-        token = uuid4().hex  # a request whose answer was lost, sent again, starts nothing twice
+        token = uuid4().hex  # the token keeps a repeated request from starting a second task
         while True:
             try:
                 answer = client.create_data_repository_task(
@@ -210,13 +210,13 @@ class FsxLustre:
             if monotonic() - moved > _PATIENCE_SECONDS:
                 raise XdaskError(
                     f"Task {task['TaskId']} in {region} is {task['Lifecycle']} and shows no progress for "
-                    f"{_PATIENCE_SECONDS / 3600:g} hours. Look at it in the FSx console; the next sync waits for it again"
+                    f"{_PATIENCE_SECONDS / 3600:g} hours. Check it in the FSx console; the next sync waits for it again"
                 )
         return task
 
 
 def _report_wanted(association: Mapping[str, Any], source: str) -> dict[str, Any]:
-    """Where the bucket may be written to, which only those who export to it may, a report of failed files is asked for."""
+    """Return the request for a report of failed files; only file systems that export may write one to the bucket."""
     if not association.get("S3", {}).get("AutoExportPolicy", {}).get("Events"):
         return {"Enabled": False}
     where = f"{source}/{IMPORT_REPORTS}"

@@ -1,4 +1,4 @@
-"""What keeps a Region's mount in step with its bucket, whoever does it.
+"""The protocol of file systems that import changes of a bucket into a Region's mount.
 
 Belongs here: the protocol and its report. Does not belong here: AWS (fsx), folders (folder).
 """
@@ -18,18 +18,18 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class ImportReport:
-    """End of one import.
+    """Report of one import.
 
     Attributes
     ----------
     region, mount
-        Of what.
+        Region and mount of the import.
     state
-        Final state. A task of which some files failed is FAILED, and is reported; one that did nothing raises.
+        Final state. A task in which some files failed is FAILED, and is reported; a task that did nothing raises.
     files, failed
-        Files looked at, and those that could not be imported.
+        Number of files that were checked, and of those that could not be imported.
     detail
-        What there is to know: the task, where its report lies, why files failed.
+        Further information: the task, the path of its report, why files failed.
     """
 
     region: str
@@ -42,7 +42,7 @@ class ImportReport:
 
 @dataclass(frozen=True)
 class Residency:
-    """How much of some files is on the mount, and how much is still in the bucket only, to be fetched when it is read."""
+    """Number and bytes of files on the mount, and of files that are only in the bucket and fetched when they are read."""
 
     resident_files: int = 0
     resident_bytes: int = 0
@@ -59,36 +59,36 @@ class Residency:
 
 
 class LustreFileSystem(Protocol):
-    """Brings mounts up to date with their buckets, and knows what of them is there."""
+    """Imports changes of buckets into mounts, and knows which files are on the mounts."""
 
     @property
     def imports(self) -> bool:
-        """Whether a mount and its bucket are two things; else the folder is the data."""
+        """Whether a mount is imported from a bucket; else the folder itself is the source."""
         ...
 
     def import_changes(self, mount: Mount, tell: Tell) -> ImportReport:
-        """Import what is new or changed in the mount's source, and wait for the end. Imports never carry deletions.
+        """Import new and changed objects of the mount's source, and wait for the end. Deletions are not imported.
 
         Raises
         ------
         XdaskError
-            The mount is not there, is not linked to its source, or the import did nothing.
+            If the mount does not exist or is not linked to its source, or the import did nothing.
         """
         ...
 
     def forget(self, region: str, keys: Sequence[str]) -> int:
-        """Remove files from the mount that are gone from the bucket; how many were there."""
+        """Remove files from the mount that no longer exist in the bucket, and return their number."""
         ...
 
     def residency(self, region: str, keys: Sequence[str]) -> Residency:
-        """What of these files and stores is on the mount."""
+        """Return which of these files and stores are on the mount."""
         ...
 
     def warm(self, region: str, keys: Sequence[str], tell: Tell) -> Residency:
-        """Fetch from the bucket what of these files and stores is not on the mount yet, and wait for it.
+        """Fetch those of these files and stores that are not on the mount yet, and wait for them.
 
         Returns
         -------
-        What was there before.
+        The state before.
         """
         ...

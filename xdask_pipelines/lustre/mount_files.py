@@ -1,7 +1,7 @@
-"""The files of a mount, touched where they are mounted: on a worker of the Region.
+"""The files of a mount, which are accessed on a worker of the Region.
 
-Belongs here: what can be done to the files of a mount, and Lustre's own commands for what lies in the bucket only.
-Does not belong here: who runs it where (access), AWS (fsx).
+Belongs here: operations on the files of a mount, and Lustre's commands for files that are only in the bucket. Does not
+belong here: running them on workers (access), AWS (fsx).
 
 ``lfs hsm_state``, ``lfs hsm_restore`` and their flags: "Lustre Operations Manual", Hierarchical Storage Management.
 """
@@ -25,23 +25,23 @@ _RELEASED = 0x4  # exists 0x1, dirty 0x2, archived 0x8
 
 
 class MountFiles(Protocol):
-    """The mounts of Regions, as those see them who cannot touch them. ``keys`` are files, stores or folders."""
+    """Remote access to the mounts of Regions. ``keys`` are files, stores or folders."""
 
     def residency(self, region: str, keys: Sequence[str]) -> Residency:
-        """What of these is on the mount, and what is in the bucket only."""
+        """Return which of these are on the mount, and which are only in the bucket."""
         ...
 
     def restore(self, region: str, keys: Sequence[str]) -> None:
-        """Ask Lustre to fetch these; it does so by itself."""
+        """Ask Lustre to fetch these in the background."""
         ...
 
     def unlink(self, region: str, keys: Sequence[str]) -> int:
-        """Remove these files, and folders that become empty; how many files were there."""
+        """Remove these files and folders that become empty; return the number of files."""
         ...
 
 
 def files_below(path: Path) -> Iterator[os.DirEntry[str] | Path]:
-    """The file, or all files below the folder; nothing if there is none."""
+    """Iterate over a file, or over all files below a folder; nothing if it does not exist."""
     if path.is_file():
         yield path
     elif path.is_dir():
@@ -56,13 +56,13 @@ def files_below(path: Path) -> Iterator[os.DirEntry[str] | Path]:
 
 
 def residency_of_folder(paths: Sequence[Path]) -> Residency:
-    """All that there is, where nothing lies behind the folder."""
+    """Return the state of files in a plain folder: all of them are present."""
     sizes = [item.stat().st_size for path in paths for item in files_below(path)]
     return Residency(len(sizes), sum(sizes))
 
 
 def residency_on_lustre(paths: Sequence[Path]) -> Residency:
-    """Files and bytes on the mount, and those released: known by name and size, fetched when they are read.
+    """Return files and bytes on the mount, and released ones, which are fetched when they are read.
 
     Raises
     ------
@@ -92,16 +92,16 @@ def restore_on_lustre(paths: Sequence[Path]) -> None:
 
 
 def unlink_below(root: Path, keys: Sequence[str]) -> int:
-    """Remove files below a folder, and folders that become empty; how many files were there.
+    """Remove files below a folder, and folders that become empty; return the number of files.
 
     Raises
     ------
     XdaskError
-        A key does not stay below the folder; nothing is removed then.
+        If a key does not stay below the folder. Nothing is removed then.
     """
     if strange := [key for key in keys if not is_plain_key(key)]:
         raise XdaskError(
-            f"The key {strange[0]!r} is not a plain path below {root}, so nothing was removed. Correct what names it, then "
+            f"The key {strange[0]!r} is not a plain path below {root}, so nothing was removed. Correct the key, then "
             "sync again."
         )
     removed = 0
@@ -120,7 +120,7 @@ def unlink_below(root: Path, keys: Sequence[str]) -> int:
 
 
 def _batches(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    """Some hundred files at a time; each whose name could be taken for an answer of ``lfs`` by itself."""
+    """Divide files into batches; a file whose name looks like output of ``lfs`` has its own batch."""
     plain = [path for path in paths if not _is_odd(path)]
     yield from (plain[i : i + _FILES_A_CALL] for i in range(0, len(plain), _FILES_A_CALL))
     yield from ([path] for path in paths if _is_odd(path))
@@ -133,15 +133,15 @@ def _is_odd(path: Path) -> bool:
 
 def _released(paths: Sequence[Path]) -> list[bool]:
     answer = _lfs("hsm_state", paths)
-    found = [int(state, 16) for state in _STATE.findall(answer)]
+    states = [int(state, 16) for state in _STATE.findall(answer)]
     if len(paths) == 1:
-        found = found[-1:]  # the name may hold what looks like a state; the state comes after it
-    if len(found) != len(paths):
+        states = states[-1:]  # the name may contain text like a state; the real state follows it
+    if len(states) != len(paths):
         raise XdaskError(
-            f"lfs hsm_state reported the state of {len(found)} of {len(paths)} files, the first of them {paths[0]}. Look "
-            f"whether they lie on Lustre: lfs hsm_state {paths[0]}"
+            f"lfs hsm_state reported the state of only {len(states)} of {len(paths)} files, the first of them {paths[0]}. "
+            f"Check whether they are on Lustre: lfs hsm_state {paths[0]}"
         )
-    return [bool(flags & _RELEASED) for flags in found]
+    return [bool(flags & _RELEASED) for flags in states]
 
 
 def _lfs(command: str, paths: Sequence[Path]) -> bytes:
@@ -149,9 +149,9 @@ def _lfs(command: str, paths: Sequence[Path]) -> bytes:
         done = subprocess.run(["lfs", command, *map(os.fspath, paths)], capture_output=True, check=False)
     except FileNotFoundError as error:
         raise XdaskError(
-            "There is no command lfs on this worker, so that Lustre cannot be asked; install the Lustre client in its image"
+            "The state of files is unknown, because this worker has no command lfs. Install the Lustre client in its image"
         ) from error
     if done.returncode:
-        said = done.stderr.decode("utf-8", "replace").strip()
-        raise XdaskError(f"lfs {command} of {len(paths)} files failed: {said}. The first of them is {paths[0]}")
+        output = done.stderr.decode("utf-8", "replace").strip()
+        raise XdaskError(f"lfs {command} of {len(paths)} files failed: {output}. The first of them is {paths[0]}")
     return done.stdout

@@ -18,7 +18,6 @@ from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.assets.source import digest
 from xdask_pipelines.build import assemble
 from xdask_pipelines.catalog import Entry
-from xdask_pipelines.checks import complete_verdict, units_verdict
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.project import partition_range
 from xdask_pipelines.placement import Plan, plan
@@ -30,6 +29,7 @@ from xdask_pipelines.resources.result_figures import checked_fields
 from xdask_pipelines.resources.results import LAYOUT, Label, Results
 from xdask_pipelines.system.units import counted, format_bytes
 from xdask_pipelines.topology import Topology
+from xdask_pipelines.verdicts import complete_verdict, units_verdict
 
 
 def plan_asset(

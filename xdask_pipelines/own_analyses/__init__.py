@@ -1,1 +1,1 @@
-"""Analyses that a project's people write: found, and set apart where they cannot be used."""
+"""The user's own analyses: finding and importing them, and setting aside those that cannot be used."""

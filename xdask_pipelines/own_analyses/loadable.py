@@ -1,6 +1,6 @@
-"""Which analyses of one's own Dagster can load: one with which it cannot would keep it from loading any.
+"""Checks which of the user's own analyses Dagster can load, because one that it cannot load would block all others.
 
-Belongs here: trying them, one after the other where needed. Does not belong here: finding them (own), definitions (build).
+Belongs here: trying to load them. Does not belong here: finding them (analysis_files), definitions (build).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 import dagster as dg
 
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.own_analyses.own import OwnAssets, refuse_unknown_inputs
+from xdask_pipelines.own_analyses.analysis_files import OwnAssets, refuse_unknown_inputs
 
 _LONGEST = 500  # characters of a message; Dagster's may list all assets
 
@@ -18,21 +18,21 @@ _LONGEST = 500  # characters of a message; Dagster's may list all assets
 def set_aside_unloadable(own: OwnAssets, taken: set[str], definitions: Callable[[OwnAssets], dg.Definitions]) -> None:
     """Set aside assets that Dagster cannot load, such as one that needs a resource that does not exist.
 
-    All are tried together, which takes 30 ms; only if that fails, one after the other.
+    All assets are tried together, which takes 30 ms. If that fails, they are tried one by one.
 
     Parameters
     ----------
     own
         Changed in place.
     taken
-        Names of the project's own assets.
+        Names of the built-in assets of the project.
     definitions
-        Makes the definitions of these and the given ones.
+        Returns the definitions of the built-in assets and the given ones.
 
     Raises
     ------
     XdaskError
-        The project's own assets cannot be loaded.
+        If the built-in assets of the project cannot be loaded.
     """
     if _why_not(own, definitions) is None:
         return
@@ -43,7 +43,7 @@ def set_aside_unloadable(own: OwnAssets, taken: set[str], definitions: Callable[
         usable = taken | good.names()
         asset = next((a for a in waiting if usable.issuperset(_upstream(own, a))), None)
         if asset is None:
-            break  # those left are computed from what is set aside
+            break  # the remaining assets depend on those that were set aside
         waiting = [other for other in waiting if other is not asset]
         good.assets.append(asset)
         if reason := _why_not(good, definitions):
@@ -59,7 +59,7 @@ def _upstream(own: OwnAssets, asset: dg.AssetsDefinition) -> list[str]:
 def _why_not(own: OwnAssets, definitions: Callable[[OwnAssets], dg.Definitions]) -> str | None:
     try:
         dg.Definitions.validate_loadable(definitions(own))
-    except Exception as error:  # of any kind: Dagster's checks, or what a user's own objects raise
+    except Exception as error:  # any error: from Dagster's checks, or from the user's own objects
         text = str(error).strip().split("\n")[0][:_LONGEST]
         return f"Dagster cannot load it: {type(error).__name__}: {text}"
     return None

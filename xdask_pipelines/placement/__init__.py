@@ -1,9 +1,9 @@
-"""Placement: every task that reads runs in the Region that holds its data, and each result proves it.
+"""Placement: every task that reads runs in the Region of its data, and each result has evidence of it.
 
-Importing this package makes Dask optimise array graphs with the fence and reduce widely: over a WAN each level of a
-graph costs a round trip (0.09 s at 80 ms), and ``split_every`` 4 makes four levels where 32 makes one.
+Importing this package makes Dask optimise array graphs with the fence and use wide reductions: over a WAN each level of
+a graph costs a round trip (0.09 s at 80 ms), and ``split_every`` 4 needs four levels where 32 needs one.
 
-Its modules are imported when they are first used: a nanny needs none of them, and they cost 0.7 s and 60 MB a process.
+Its modules are imported on first use: a nanny needs none of them, and they cost 0.7 s and 60 MB a process.
 """
 
 from importlib import import_module

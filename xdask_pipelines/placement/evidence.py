@@ -1,6 +1,6 @@
-"""What a computation proves about where it ran.
+"""Evidence: where the tasks of a computation ran, and which bytes crossed Regions.
 
-Belongs here: the value that `compute` hands out and the sum of several. Does not belong here: collecting it.
+Belongs here: the value that `compute` returns, and sums of several. Does not belong here: collecting it (ledger).
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ class Evidence:
     Attributes
     ----------
     tasks_by_region
-        Placed tasks that ran, by the Region in which they ran. One run again after the loss of a worker counts again.
+        Placed tasks that ran, by the Region in which they ran. A task that is rerun after the loss of a worker counts
+        again.
     misplaced_tasks
-        Placed tasks that ran outside their Region. Results with any are refused, so that 0 is what a user sees.
+        Placed tasks that ran outside their Region. Results with such tasks are refused, so users always see 0.
     reused_tasks
-        Tasks that this computation needed and that another one had run, or was running.
+        Tasks that this computation needed and that ran for another computation.
     neutral_tasks
         Tasks that ran without a home: no read and no placed ancestor.
     bytes_read_by_region
         Stored (compressed) bytes that leaves read from files, by Region.
     bytes_across
-        Bytes in memory of what moved between Regions, by ``"src->dst"``; the client's Region counts as one.
+        Bytes in memory that moved between Regions, by ``"src->dst"``; the client's Region is one of them.
     seconds
         Wall time, from submission until the results were on the client.
     seconds_by_region
@@ -39,8 +40,8 @@ class Evidence:
     kwh_by_region, co2e_kg_by_region
         Estimates; Regions whose grid has no published factor are missing from the latter.
     avoided
-        Estimate of what hauling the inputs to the client's Region would have sent, less what was sent: ``bytes``,
-        ``cost_usd``, ``co2e_kg``. Empty if nothing was read.
+        Estimated savings compared with sending all inputs to the client's Region: ``bytes``, ``cost_usd``, ``co2e_kg``.
+        Empty if nothing was read.
     """
 
     tasks_by_region: Mapping[str, int] = field(default_factory=dict)
@@ -58,7 +59,7 @@ class Evidence:
     avoided: Mapping[str, float] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers and dictionaries, ready for JSON."""
+        """Return plain numbers and dictionaries that can be written as JSON."""
         return {
             f.name: dict(sorted(value.items())) if isinstance(value := getattr(self, f.name), Mapping) else value
             for f in fields(self)
@@ -71,7 +72,7 @@ class Evidence:
 
     @classmethod
     def total(cls, parts: Iterable[Evidence]) -> Evidence:
-        """Sum of several computations; seconds add up as if they had run one after the other."""
+        """Add up the evidence of several computations; their seconds are added as if they had run one after the other."""
         sums: dict[str, Any] = {}
         for part in parts:
             for name, value in part.as_dict().items():

@@ -1,6 +1,6 @@
-"""What a computation cost, in USD, energy and CO2e, and what was avoided by not hauling its inputs.
+"""The footprint of a computation: cost, energy and CO2e, and the savings from not transferring its inputs.
 
-Belongs here: estimates from counted bytes and seconds. Does not belong here: counting them (plugin), the factors
+Belongs here: estimates from counted bytes and seconds. Does not belong here: counting them (ledger), the factors
 (settings).
 
 All are estimates: list prices, the average power of a busy thread, the average CO2e of a Region's grid.
@@ -20,7 +20,7 @@ from xdask_pipelines.system.units import format_bytes
 def footprint(
     settings: Settings, worker_seconds: Mapping[str, float], read: Mapping[str, int], across: Mapping[str, int]
 ) -> dict[str, dict[str, float]]:
-    """Estimate cost, energy, CO2e, and what hauling would have added.
+    """Estimate cost, energy, CO2e, and the savings from not transferring the inputs.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def footprint(
     Returns
     -------
     ``cost_usd`` by kind; ``kwh_by_region`` and ``co2e_kg_by_region`` (Regions with a known factor only); ``avoided``:
-    bytes, cost_usd and co2e_kg that hauling the read inputs to the client's Region would have sent, less what was sent.
+    bytes, cost_usd and co2e_kg of sending the inputs to the client's Region, minus those of the bytes that were sent.
     """
     sent = settings.kwh(across)
     hauled = {f"{r}->{settings.client_region}": n for r, n in read.items() if r != settings.client_region}
@@ -70,7 +70,7 @@ def _co2e(settings: Settings, kwh: Mapping[str, float]) -> float:
 
 
 def in_words(values: Mapping[str, Any]) -> str:
-    """One line for people: cost, energy, CO2e, and what was avoided."""
+    """Describe cost, energy, CO2e and savings in one line."""
     usd, kwh, kg = (sum(values[name].values()) for name in ("cost_usd", "kwh_by_region", "co2e_kg_by_region"))
     text = f"{usd:.6f} USD, {1000 * kwh:.4f} Wh, {1000 * kg:.4f} g CO2e"
     if avoided := values["avoided"]:

@@ -1,6 +1,7 @@
-"""Preload module of schedulers and workers: makes them place, or ends them.
+"""Preload module of schedulers and workers: it installs placement, or ends the process.
 
-Belongs here: which set-up a process gets. Does not belong here: the set-ups (scheduler_setup, worker_setup), launching.
+Belongs here: choosing the setup for a process. Does not belong here: the setups (scheduler_setup, worker_setup),
+starting processes (cluster).
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ logger = logging.getLogger("xdask.placement")
 
 
 async def dask_setup(server: Scheduler | Worker | Nanny) -> None:
-    """Set up a process that Dask has started; end the process if that fails, where Dask would go on without.
+    """Install placement in a process of Dask, or end the process if that fails; Dask would continue without it.
 
     Raises
     ------
     SystemExit
-        The set-up failed.
+        If the setup failed.
     """
     log_beside_dask()
     try:

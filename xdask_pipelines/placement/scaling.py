@@ -1,10 +1,10 @@
-"""How many workers a pool should have: a policy without Dask, without a clock, without machines.
+"""The scaling policy: how many workers a pool should have. It is a pure function of its inputs.
 
-Belongs here: the rule. Does not belong here: counting what waits (backlog), starting and draining workers.
+Belongs here: the policy. Does not belong here: counting the backlog (backlog), starting and draining workers.
 
-A *worker* here is what is started and stopped as one: on AWS an instance of several processes. Starting one takes two
-to four minutes, stopping and starting it again costs that twice: so a pool grows at once to what its backlog needs, and
-shrinks only when it has needed less for a while.
+A *worker* here is a unit that is started and stopped as a whole: on AWS an instance with several processes. Starting
+one takes two to four minutes. A pool therefore grows at once to the size that its backlog needs, and shrinks only after
+it has needed fewer workers for a while.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-#: Results may fill so much of the memory of the workers that stay.
+#: Largest fraction of the remaining workers' memory that results may fill.
 FILL = 0.5
 
 
 @dataclass(frozen=True)
 class Backlog:
-    """What waits for one pool, and what it holds.
+    """The backlog of one pool, and the results that it holds.
 
     Attributes
     ----------
     tasks
         Tasks that wait or run.
     running
-        Those that run.
+        Tasks that run.
     seconds
         Work in all of them: the sum of their durations on one thread.
     held_bytes
@@ -41,23 +41,23 @@ class Backlog:
 
     @classmethod
     def of(cls, counted: Mapping[str, Any]) -> Backlog:
-        """From what the scheduler answers about a pool (`placement.backlog.count`)."""
+        """Create a backlog from the scheduler's figures of a pool (`backlog.count`)."""
         tasks = counted["no_worker"] + counted["queued"] + counted["processing"]
         return cls(tasks, counted["running"], counted["seconds"], counted["held_bytes"])
 
 
 @dataclass(frozen=True)
 class State:
-    """What is remembered of one pool from one look to the next.
+    """State of the policy for one pool between two steps.
 
     Attributes
     ----------
     workers
-        How many it should have now.
+        Number of workers that the pool should have now.
     less_since
-        Since when it has needed clearly less without interruption; None if it needs them.
+        Time since which the pool has needed clearly fewer workers; None if it needs all.
     most_needed
-        The most that it has needed in that time.
+        The largest number that it has needed in that time.
     """
 
     workers: int
@@ -67,20 +67,20 @@ class State:
 
 @dataclass(frozen=True)
 class Scaling:
-    """The rule for one pool.
+    """The scaling policy of one pool.
 
     Parameters
     ----------
     min_workers, max_workers
-        Bounds.
+        Limits of the number of workers.
     threads
         Threads of one worker.
     memory_bytes
         Memory of one worker.
     target_seconds
-        A backlog is to be done in this time, once the workers are there.
+        Time in which a backlog should be done, once the workers have started.
     cool_down_seconds
-        How long a pool must have needed less before it shrinks; longer than a worker takes to start.
+        How long a pool must have needed fewer workers before it shrinks; longer than a worker takes to start.
     """
 
     min_workers: int
@@ -91,9 +91,9 @@ class Scaling:
     cool_down_seconds: float = 600.0
 
     def needed(self, backlog: Backlog) -> int:
-        """Workers that finish a backlog in the target time, with room for what they hold; within the bounds.
+        """Return the number of workers that finish a backlog in the target time and have memory for the results.
 
-        Never more than there are tasks to keep their threads busy, never fewer than what runs keeps busy now.
+        Never more than the tasks can keep busy, never fewer than the running tasks keep busy now.
         """
         for_work = min(ceil(backlog.seconds / (self.target_seconds * self.threads)), ceil(backlog.tasks / self.threads))
         busy = max(ceil(backlog.running / self.threads), int(backlog.tasks > 0))
@@ -101,25 +101,25 @@ class Scaling:
         return min(max(for_work, busy, for_data, self.min_workers), self.max_workers)
 
     def first(self) -> State:
-        """State of a pool that has not been looked at yet."""
+        """Return the initial state of a pool."""
         return State(self.min_workers)
 
     def step(self, state: State, backlog: Backlog, now: float) -> State:
-        """What a pool should have, given what it should have had before.
+        """Return the next state of a pool.
 
         Parameters
         ----------
         state
-            Answer of the step before.
+            State that the previous step returned.
         backlog
-            What waits now.
+            Current backlog.
         now
-            Seconds on any clock that does not go back.
+            Seconds of a monotonic clock.
         """
         needed = self.needed(backlog)
         if needed > state.workers:
             return State(needed)
-        # One worker less is within what a steady load wavers by, unless the pool has nothing left to do.
+        # A steady load varies by one worker, so one worker less is ignored unless the pool is idle.
         if needed == state.workers or (needed == state.workers - 1 and needed > self.min_workers):
             return State(state.workers)
         since = now if state.less_since is None else state.less_since

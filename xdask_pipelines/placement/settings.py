@@ -1,6 +1,6 @@
-"""What placement must know of the world: links between Regions, pools, patience.
+"""Settings of placement: links between Regions, pools, timeouts.
 
-Belongs here: figures that decide, foretell and price. Does not belong here: where they come from (topology, AWS).
+Belongs here: the figures for decisions, predictions and prices. Does not belong here: their sources (topology, AWS).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 SETTINGS_VARIABLE = "XDASK_PLACEMENT"
-#: A nanny restarts a lost worker within seconds; a pool empty for longer than this fails its tasks by name.
+#: Timeout of tasks for an empty pool. A nanny restarts a lost worker within seconds.
 EMPTY_POOL_SECONDS = 15.0
-#: Workers tell twice a second that they live, a thousand of them every six seconds. Dask waits for five minutes; a
-#: network that pauses for 10 s, or a library that keeps Python's lock for half a minute, must not cost a worker.
+#: Timeout of heartbeats; Dask's default is five minutes. It must be longer than a network pause of 10 s, or than a
+#: library that holds Python's global lock for half a minute.
 WORKER_TTL_SECONDS = 60.0
-#: What waits for a byte costs as well: an instance of 16 virtual CPUs at 0.9 USD an hour.
+#: Cost of waiting for transfers: an instance with 16 virtual CPUs at 0.9 USD an hour.
 WAITING_USD_PER_SECOND = 0.9 / 3600
 
 
@@ -44,24 +44,24 @@ class Link:
 
     @property
     def price(self) -> float:
-        """USD that one byte costs: its egress, and the time of those who wait for it."""
+        """Return the cost of one byte in USD: egress, and the time of the workers that wait for it."""
         return self.usd_per_byte + WAITING_USD_PER_SECOND / self.bytes_per_second
 
 
 @dataclass(frozen=True)
 class Rates:
-    """One Region's pool in figures; the client's Region has one if its ``threads`` are not 0.
+    """Figures of one Region's pool; the client's Region has a pool if ``threads`` is not 0.
 
     Attributes
     ----------
     threads, memory_bytes
-        Of the whole pool, grown to its largest; 0 if unknown.
+        Threads and memory of the whole pool at its maximum size; 0 if unknown.
     process_memory_bytes
         Memory limit of one worker process; 0 if unknown.
     usd_per_thread_second, kwh_per_thread_second
         List price and estimated energy of a busy thread.
     co2e_kg_per_kwh
-        Of the Region's grid; None if unknown.
+        Emission factor of the Region's grid; None if unknown.
     """
 
     threads: int = 0
@@ -74,31 +74,32 @@ class Rates:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a scheduler and a plan must know of the topology.
+    """Settings of a scheduler and a plan, from the topology.
 
     Attributes
     ----------
     client_region
         Region of the scheduler and its clients.
     links
-        By ``"src->dst"``; pairs that are not named are a `Link` of defaults.
+        Links by ``"src->dst"``; missing pairs are a default `Link`.
     pools
-        By Region, the client's too: its grid counts for what it receives.
+        Figures of pools by Region, including the client's Region.
     kwh_per_byte
         Estimated energy of sending one byte to another Region.
     one_machine
-        All Regions are processes of one machine: choices are made as over the links, but nothing waits for them.
+        Whether all Regions are processes of one machine. Placement decides as over the links, but forecasts ignore
+        their latency.
     empty_pool_seconds
-        How long tasks wait for a pool without workers before they fail, where nobody scales pools up.
+        How long tasks wait for a pool without workers before they fail, if pools are not scaled up.
     scale_up_seconds
-        Where an empty pool is scaled up once tasks wait for it: how long they wait instead, which is what its first
-        instance needs to start, and some more (an instance takes two to four minutes). None where it is not.
+        How long tasks wait for an empty pool that is scaled up: longer than its first instance needs to start (two to
+        four minutes). None if pools are not scaled up.
     start_command
         Command that starts the pools.
     owner
-        Id of the process with which scheduler and pools end, however it ends; None if they stand by themselves.
+        Id of a process: scheduler and pools end when it ends. None if they are independent.
     worker_ttl_seconds
-        How long a worker may say nothing before it is taken for frozen, and restarted.
+        How long a worker may be without a heartbeat before it is restarted.
     """
 
     client_region: str = "client"
@@ -113,12 +114,12 @@ class Settings:
     worker_ttl_seconds: float = WORKER_TTL_SECONDS
 
     def to_environment(self) -> dict[str, str]:
-        """Environment of a scheduler process that is to use these settings."""
+        """Return the environment of a scheduler process with these settings."""
         return {SETTINGS_VARIABLE: json.dumps(asdict(self))}
 
     @classmethod
     def from_environment(cls) -> Settings:
-        """Settings of this process, or the defaults."""
+        """Return the settings in the environment of this process, or the defaults."""
         return cls.from_dict(json.loads(os.environ.get(SETTINGS_VARIABLE, "{}")))
 
     @classmethod
@@ -129,25 +130,25 @@ class Settings:
         return cls(**{**values, "links": links, "pools": pools})
 
     def link(self, src: str, dst: str) -> Link:
-        """The link from ``src`` to ``dst``."""
+        """Return the link from ``src`` to ``dst``."""
         return self.links.get(f"{src}->{dst}") or Link()
 
     def price(self, src: str, dst: str) -> float:
-        """Cost of one byte from ``src`` to ``dst`` in USD, waiting included; 0 within a Region."""
+        """Return the cost of one byte from ``src`` to ``dst`` in USD, including waiting; 0 within a Region."""
         return 0.0 if src == dst else self.link(src, dst).price
 
     @property
     def client_pool(self) -> bool:
-        """Whether a pool stands in the client's Region, which may join small results there."""
+        """Return whether the client's Region has a pool, which may join small results."""
         return self.rates(self.client_region).threads > 0
 
     def without_client_pool(self) -> Settings:
-        """The same, with nothing that computes in the client's Region."""
+        """Return the same settings without a pool in the client's Region."""
         rates = replace(self.rates(self.client_region), threads=0)
         return replace(self, pools={**self.pools, self.client_region: rates})
 
     def rates(self, region: str) -> Rates:
-        """Figures of a Region's pool."""
+        """Return the figures of a Region's pool."""
         return self.pools.get(region) or Rates()
 
     def kwh(self, across: Mapping[str, int]) -> dict[str, float]:
@@ -160,5 +161,5 @@ class Settings:
         return found
 
     def egress_usd(self, across: Mapping[str, int]) -> float:
-        """What bytes by ``"src->dst"`` cost at list prices."""
+        """Return the cost of bytes by ``"src->dst"`` at list prices."""
         return sum(n * self.link(*pair.split("->")).usd_per_byte for pair, n in across.items())

@@ -1,1 +1,1 @@
-"""What every floor may use and nobody is about: processes, ports, signals, safe text."""
+"""Helpers for all other packages: processes, ports, signals, safe text."""

@@ -1,7 +1,7 @@
-"""Which requests of browsers a server on loopback answers: those of its own pages, and links to its pages.
+"""Rules for requests of browsers to a server on loopback: it answers only its own pages and links to them.
 
-Belongs here: the rules, as a function of a request's headers. Does not belong here: servers that apply them (webserver for
-Dagster, placement.dashboard_access for Dask), what a server's routes do.
+Belongs here: the rules, as a function of a request's headers. Does not belong here: servers that apply them (webserver
+for Dagster, placement.dashboard_access for Dask), the routes of a server.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 _LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
-#: Sent with every answer: no other origin may frame it, embed it or guess its type.
+#: Headers of every response: no other origin may frame it, embed it or guess its type.
 ANSWER_HEADERS = {
     "X-Frame-Options": "SAMEORIGIN",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -44,19 +44,19 @@ def refusal(
     """Return why a request is refused, or None if it is answered.
 
     A page of another origin can make a browser send requests, but cannot choose the headers Host, Origin and
-    Sec-Fetch-*. A foreign name that resolves to loopback (DNS rebinding) shows in Host. Programs send neither Origin nor
-    Sec-Fetch-*, and are answered.
+    Sec-Fetch-*. A foreign name that resolves to loopback (DNS rebinding) is visible in Host. Programs send neither
+    Origin nor Sec-Fetch-*, and are answered.
 
     Parameters
     ----------
     method, path
-        Of the request; a WebSocket is opened by GET.
+        Method and path of the request; a WebSocket is opened by GET.
     headers
         Names in any case, and values.
     hosts
         Names of this server: `own_hosts`.
     not_by_link
-        Beginnings of paths that a link on another site does not open.
+        Prefixes of paths that links on other sites may not open.
 
     References
     ----------
@@ -72,8 +72,8 @@ def refusal(
     host = first.get("host", "").lower()
     if host not in hosts:
         return (
-            f"The request is for the host {host!r}, which is not a name of this server. Open http://{hosts[0]}, or name "
-            "the host and port of your tunnel or proxy under `ui_hosts` in regions.yaml and start the server again."
+            f"The request is for the host {host!r}, which is not a name of this server. Open http://{hosts[0]}, or add "
+            "the host and port of your tunnel or proxy to `ui_hosts` in regions.yaml and restart the server."
         )
     origin = first.get("origin")
     if origin is not None and origin.lower() not in (f"http://{host}", f"https://{host}"):

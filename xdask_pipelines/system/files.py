@@ -1,6 +1,6 @@
-"""Files that are whole whenever somebody reads them.
+"""Atomic writing of files.
 
-Belongs here: how one file is replaced. Does not belong here: what is in it, folders.
+Belongs here: replacing one file. Does not belong here: its content, folders.
 """
 
 from __future__ import annotations
@@ -11,21 +11,21 @@ from uuid import uuid4
 
 
 def write_atomically(path: Path, content: str | bytes, *, mode: int | None = None) -> None:
-    """Write a file such that who reads it finds the old content or the new one, whole, after a power cut too.
+    """Write a file so that readers see either the complete old or the complete new content, even after a power failure.
 
     Parameters
     ----------
     path
-        The file. Its folder is made if it is not there.
+        The file. Its folder is created if missing.
     content
         Text is written as UTF-8.
     mode
-        Permissions, whatever the umask says; a key (0o600) is at no moment open to others. None: as the umask says.
+        Permissions, independent of the umask; a private key (0o600) is never readable by others. None uses the umask.
 
     Raises
     ------
     OSError
-        The file cannot be written; what was there before stays.
+        If the file cannot be written. The old content stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{uuid4().hex}")

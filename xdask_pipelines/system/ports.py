@@ -1,6 +1,7 @@
 """Ports of this machine.
 
-Belongs here: who holds a port, which hosts are this machine alone. Does not belong here: what listens there.
+Belongs here: whether a port is free and which process uses it; which hosts are this machine alone. Does not belong here:
+servers.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ def is_loopback(host: str) -> bool:
 
 
 def port_problem(port: int) -> str | None:
-    """Why nothing new can listen on a port of loopback, with the process that does; None if it can."""
+    """Return why a port of loopback is not free, with the process that uses it; None if it is free."""
     with socket.socket() as trial:
         trial.setsockopt(
             socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # or connections of a UI just stopped count for a minute
+        )  # without this, connections of a stopped UI block the port for a minute
         try:
             trial.bind((LOOPBACK, port))
         except PermissionError:
-            return f"Port {port} is one that only the system may use."
+            return f"Port {port} is reserved for the system."
         except OSError:
-            return f"Port {port} is taken by {_holder(port)}."
+            return f"Port {port} is used by {_holder(port)}."
     return None
 
 
 def _holder(port: int) -> str:
-    """The process that listens on a port, as far as this user may see."""
+    """Return the process that listens on a port, if this user may see it."""
     with suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:

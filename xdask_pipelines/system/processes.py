@@ -1,6 +1,6 @@
-"""Processes on this machine: starting one with a log, telling whether it lives, stopping it by its id.
+"""Processes on this machine: starting one with a log, checking whether it is alive, stopping it by its id.
 
-Belongs here: what the operating system knows of them. Does not belong here: what they are for (cluster).
+Belongs here: calls to the operating system. Does not belong here: which processes to start (cluster).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ STOP_SECONDS = 10.0
 
 
 def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> int:
-    """Start a process of a session of its own, which adds what it says to a log; its id."""
+    """Start a process in a new session, append its output to a log, and return its id."""
     with log.open("ab") as out:
         process = subprocess.Popen(
             command,
@@ -30,7 +30,7 @@ def spawn(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> 
 
 
 def is_alive(pid: int) -> bool:
-    """Whether a process is there and not a zombie."""
+    """Return whether a process exists and is not a zombie."""
     try:
         done, _ = os.waitpid(pid, os.WNOHANG)
         if done:
@@ -48,7 +48,7 @@ def is_alive(pid: int) -> bool:
 
 
 def stop_processes(pids: Sequence[int]) -> None:
-    """Ask processes to end, and kill their process groups if they have not after a while."""
+    """Ask processes to end, and kill the process groups of those that do not end in time."""
     for pid in pids:
         _signal(pid, signal.SIGTERM)
     deadline = monotonic() + STOP_SECONDS

@@ -1,4 +1,4 @@
-"""Values with odd characters in messages: on one line, without what a terminal obeys, and as they can be typed again.
+"""Quoting of values in messages: on one line, without control characters, and in a form that can be typed again.
 
 Belongs here: quoting for Python and for a shell. Does not belong here: messages.
 """
@@ -8,17 +8,17 @@ from __future__ import annotations
 import re
 import shlex
 
-#: What needs no quotes in a list of values, in Python's words or a shell's.
+#: Values that need no quotes in a list, in Python and in a shell.
 _PLAIN = re.compile(r"[\w@%+=:./-]+")
 
 
 def in_python(value: str) -> str:
-    """A value as it is if it is plain, else as a literal of Python."""
+    """Return a plain value unchanged, and any other value as a Python literal."""
     return value if _PLAIN.fullmatch(value) else repr(value)
 
 
 def in_shell(value: str) -> str:
-    """A value as bash and zsh take it."""
+    """Return a value in the syntax of bash and zsh."""
     if _PLAIN.fullmatch(value):
         return value
     if value.isprintable():

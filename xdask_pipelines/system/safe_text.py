@@ -1,6 +1,6 @@
-"""Text that came with data (paths, attributes, messages of libraries), where something interprets what it shows.
+"""Escaping of text from data (paths, attributes, messages of libraries) for displays that interpret it.
 
-Belongs here: one function for each kind of display. Does not belong here: what is shown.
+Belongs here: one function for each kind of display. Does not belong here: the texts.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import re
 from html import escape
 from urllib.parse import urlsplit
 
-#: What means something in Markdown: anywhere, beside a word's end, at the beginning of a line.
+#: Characters with a meaning in Markdown: anywhere, at the end of a word, at the start of a line.
 _MARKDOWN = re.compile(r"[\\`*<>\[\]!&|~$]|(?<![^\W_])_|_(?![^\W_])|^[#+=:-]")
 _NUMBERED = re.compile(r"^(\d+)([.)])")
 
 
 def terminal(text: str) -> str:
-    r"""Return text without control characters, which would colour a terminal, move its cursor or set its title.
+    r"""Return text without control characters, which could colour a terminal, move its cursor or set its title.
 
-    What is not printable becomes an escape, such as ``\x1b``; line feeds stay, as in messages of several lines.
+    Characters that are not printable become escapes, such as ``\x1b``; line feeds stay.
     """
     return "\n".join(map(one_line, text.split("\n")))
 
@@ -28,7 +28,7 @@ def one_line(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Return text as Markdown that shows it as it is, in one line: no HTML, no picture, no list; a bare URL may be a link.
+    """Return text as Markdown that displays it literally in one line: no HTML, picture or list; a bare URL may be a link.
 
     References
     ----------
@@ -38,22 +38,22 @@ def markdown(text: str) -> str:
 
 
 def from_markdown(text: str) -> str:
-    """Return the text that `markdown` was given, for a terminal."""
+    """Return the original text of `markdown`, for a terminal."""
     return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", text)
 
 
 def html(text: str) -> str:
-    """Return text as HTML that shows it as it is, in elements and in quoted attributes."""
+    """Return text as HTML that displays it literally, in elements and in quoted attributes."""
     return escape(terminal(text), quote=True)
 
 
 def drawn(text: str) -> str:
-    """Return text for Matplotlib, which reads what two dollars enclose as a formula, and fails where it is none."""
+    """Return text for Matplotlib, which would parse text between two dollar signs as a formula."""
     return terminal(text).replace("$", r"\$")
 
 
 def without_secrets(address: str) -> str:
-    """Return scheme and host of a URL: its path, query and user name may hold a token; other addresses as they are."""
+    """Return only scheme and host of a URL, because the rest may contain a token; return other addresses unchanged."""
     if "://" not in address:
         return one_line(address)
     try:

@@ -1,6 +1,6 @@
-"""Signals: ending in order.
+"""Signals: orderly termination of processes.
 
-Belongs here: what Ctrl-C and its kin do to a process of ours. Does not belong here: what runs (ui, resources.pools).
+Belongs here: the effect of Ctrl-C, SIGTERM and SIGHUP. Does not belong here: the processes (ui, resources.pools).
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from types import FrameType
 
 @contextmanager
 def interrupted_by_signals() -> Iterator[None]:
-    """Raise `KeyboardInterrupt` on Ctrl-C, SIGTERM and SIGHUP alike.
+    """Raise `KeyboardInterrupt` on Ctrl-C, SIGTERM and SIGHUP.
 
-    Also on a Ctrl-C that the parent had ignored, as shells do for what they start in the background: Dagster would
-    inherit that, and could be neither stopped nor terminate a run.
+    This includes a Ctrl-C that the parent process ignores, as shells do for background processes: Dagster would inherit
+    that, and could neither be stopped nor terminate a run.
     """
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -28,7 +28,7 @@ def interrupted_by_signals() -> Iterator[None]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Let stopping finish: it takes at most half a minute."""
+    """Ignore further signals while a process stops, which takes at most half a minute."""
     with _handling(lambda number, frame: None):
         yield
 

@@ -1,13 +1,13 @@
-"""Numbers with units, for people.
+"""Formatting of numbers with units.
 
-Belongs here: how they are written. Does not belong here: what they count.
+Belongs here: the format. Does not belong here: the numbers.
 """
 
 from __future__ import annotations
 
 
 def format_bytes(nbytes: float) -> str:
-    """Bytes for people, in decimal units: ``7.7 MB``."""
+    """Format bytes in decimal units: ``7.7 MB``."""
     for unit in ("B", "kB", "MB", "GB", "TB"):
         if nbytes < 999.5 or unit == "TB":
             break
@@ -16,5 +16,5 @@ def format_bytes(nbytes: float) -> str:
 
 
 def counted(number: int, one: str, many: str = "") -> str:
-    """A number with its word: "1 entry", "2 entries"."""
+    """Format a number with its noun: "1 entry", "2 entries"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

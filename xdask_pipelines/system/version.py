@@ -1,4 +1,4 @@
-"""The version of this package, from its metadata: the one place that says it is ``pyproject.toml``."""
+"""The version of this package, from its metadata, which come from ``pyproject.toml``."""
 
 from __future__ import annotations
 

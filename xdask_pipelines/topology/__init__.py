@@ -1,6 +1,6 @@
 """The topology: Regions, datasets, links and pools, from one file; imported by everything, and by ``infra``.
 
-The model is imported when it is asked for: workers need names of this floor, and do without Pydantic.
+The model is imported on first use: workers need only the names, and no Pydantic.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -1,7 +1,6 @@
-"""What AWS publishes and this project relies on: Region names, instance types, prices between Regions.
+"""Facts that AWS publishes: Region names, instance types, prices between Regions.
 
-Belongs here: tables of facts with their source, and nothing else.
-Does not belong here: any choice made from them.
+Belongs here: tables of facts with their source. Does not belong here: choices that depend on them.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ PARTITIONS = ("aws", "aws-cn", "aws-us-gov")
 
 @cache
 def region_partitions() -> dict[str, str]:
-    """Every Region of the public partitions and the partition it is in, from botocore's bundled data.
+    """Return the partition of every public Region, from botocore's bundled data.
 
-    Read as a file: importing ``botocore.loaders`` for it takes 0.3 s, and every command would pay that.
+    The data are read as a file, because importing ``botocore.loaders`` would add 0.3 s to every command.
     """
     document = json.loads((resources.files("botocore") / "data" / "partitions.json").read_text("utf-8"))
     return {
@@ -26,7 +25,7 @@ def region_partitions() -> dict[str, str]:
         for partition in document["partitions"]
         if partition["id"] in PARTITIONS
         for region in sorted(partition["regions"])
-        if not region.endswith("-global")  # stands for services without a Region, such as IAM
+        if not region.endswith("-global")  # for services without a Region, such as IAM
     }
 
 
@@ -39,7 +38,7 @@ class InstanceType:
     nvme_gb: int
 
 
-# Families with local NVMe only: a pool spills there. Source: "Amazon EC2 instance types", general purpose,
+# Only families with local NVMe, because pools spill to it. Source: "Amazon EC2 instance types", general purpose,
 # compute optimized, memory optimized and storage optimized pages (bare metal sizes left out).
 _FAMILIES: dict[str, dict[str, tuple[int, int, int]]] = {
     "m5d": {
@@ -118,10 +117,11 @@ _EGRESS_USD_PER_GB = {
 
 
 def egress_usd_per_gb(source: str, destination: str) -> float:
-    """List price of one GB (10^9 bytes) sent from one Region to another, in USD.
+    """Return the list price of sending one GB (10^9 bytes) from one Region to another, in USD.
 
-    The sender pays; within a Region it is free for us (a pool lies in one zone). Source: "Amazon EC2
-    on-demand pricing", data transfer out to other AWS Regions; figures to choose a side by and to estimate, not a bill.
+    The sender pays; within a Region it is free (a pool is in one zone). Source: "Amazon EC2
+    on-demand pricing", data transfer out to other AWS Regions; the figures are for decisions and estimates, not for
+    billing.
     """
     if source == destination:
         return 0.0
@@ -131,12 +131,12 @@ def egress_usd_per_gb(source: str, destination: str) -> float:
 
 
 #: USD per virtual CPU and hour, on demand, Linux, us-east-1; sizes of a family cost in proportion, other Regions up to
-#: two thirds more. Source: "Amazon EC2 on-demand pricing". To estimate by, not a bill.
+#: two thirds more. Source: "Amazon EC2 on-demand pricing". For estimates, not for billing.
 _USD_PER_VCPU_HOUR = {"m5d": 0.0565, "c5d": 0.048, "r5d": 0.072, "m6id": 0.0593, "i3en": 0.113}
 
 
 def usd_per_vcpu_second(instance_type: str) -> float:
-    """List price of one virtual CPU of an instance type for a second, in USD."""
+    """Return the list price of one virtual CPU of an instance type for one second, in USD."""
     return _USD_PER_VCPU_HOUR[instance_type.split(".")[0]] / 3600
 
 
@@ -146,7 +146,7 @@ KWH_PER_BUSY_VCPU_SECOND = 3.5e-3 * 1.135 / 3600
 KWH_PER_BYTE_BETWEEN_REGIONS = 0.001 * 1.135 / 1e9
 
 # kg CO2e per kWh of the grid. Source: emissions factors of the Cloud Carbon Footprint methodology (US: EPA eGRID;
-# Europe: EEA; others: carbonfootprint.com); location-based: no purchase of energy changes what a grid emits.
+# Europe: EEA; others: carbonfootprint.com); location-based, without purchases of renewable energy.
 _CO2E_KG_PER_KWH = {
     "us-east-1": 0.379,
     "us-east-2": 0.411,
@@ -177,5 +177,5 @@ _CO2E_KG_PER_KWH = {
 
 
 def co2e_kg_per_kwh(region: str) -> float | None:
-    """Average emissions of a Region's grid; None where no factor is published."""
+    """Return the average emissions of a Region's grid; None if no factor is published."""
     return _CO2E_KG_PER_KWH.get(region)

@@ -1,15 +1,13 @@
-"""The one file that says where everything is, ``regions.yaml``, and every name that follows from it.
+"""The model of ``regions.yaml``, the file with all Regions and datasets, and all names that are derived from it.
 
-Belongs here: the typed model of the file, its refusals, and derived names, defined once for all.
-Does not belong here: how a Region is reached, or anything that opens a connection or a data file.
+Belongs here: the typed model of the file, and derived names. Does not belong here: checks across keys
+(topology_checks), parts of the file (stanzas), opening connections or data files (resources).
 """
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import quote, unquote_plus
@@ -17,7 +15,6 @@ from urllib.parse import quote, unquote_plus
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from xdask_pipelines.errors import TopologyError
-from xdask_pipelines.topology.aws_facts import region_partitions
 from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import pool_name
 from xdask_pipelines.topology.region_facts import default_egress_usd_per_gb
@@ -31,19 +28,25 @@ from xdask_pipelines.topology.stanzas import (
     host_name,
     scheduler_address,
 )
-from xdask_pipelines.topology.strict_yaml import Location, ProblemsError, load_model
+from xdask_pipelines.topology.strict_yaml import ProblemsError, load_model
+from xdask_pipelines.topology.topology_checks import (
+    dataset_problems,
+    link_problems,
+    network_problems,
+    region_problems,
+)
 
 
 class Topology(Stanza):
-    """The client Region, the worker Regions, and every name derived from them.
+    """The client Region, the worker Regions, and all names that are derived from them.
 
-    ``profile`` says how Regions are reached: ``local`` as folders and processes of this machine, ``attached`` as workers
-    that are started anywhere for the ``scheduler``, ``aws`` as buckets and file systems. ``alerts`` receives failures of
-    syncs. ``ui_hosts`` are hosts, with their ports, by which browsers reach the UI and the dashboard in addition to
-    loopback: those of a tunnel or a reverse proxy.
+    ``profile`` is how Regions are reached: ``local`` as folders and processes of this machine, ``attached`` as workers
+    that are started anywhere for the ``scheduler``, ``aws`` as buckets and file systems. ``alerts`` is the address for
+    messages about failed syncs. ``ui_hosts`` are hosts with ports, such as those of a tunnel or a reverse proxy, by which
+    browsers reach the UI and the dashboard in addition to loopback.
 
-    Read it with :func:`find_topology` or :meth:`Topology.load`; both raise :class:`TopologyError`. Methods
-    that take a ``region`` raise it too, for a Region that has no such thing.
+    Read it with :func:`find_topology` or :meth:`Topology.load`; both raise :class:`TopologyError`. Methods that take a
+    ``region`` raise it too, for an unknown Region.
     """
 
     client: Client
@@ -63,7 +66,7 @@ class Topology(Stanza):
         Raises
         ------
         TopologyError
-            Names file, line and key of everything that is wrong, and how to fix it.
+            If the file is not valid. The message lists every error with file, line, key and fix.
         """
         topology = load_model(path, cls)
         topology._root = Path(path).resolve().parent
@@ -72,10 +75,10 @@ class Topology(Stanza):
     @model_validator(mode="after")
     def _check(self) -> Self:
         problems = [
-            *self._region_problems(),
-            *self._network_problems(),
-            *self._dataset_problems(),
-            *self._link_problems(),
+            *region_problems(self.client, self.workers),
+            *(network_problems(self.client, self.workers) if self.profile == "aws" else ()),
+            *dataset_problems(self.workers),
+            *link_problems(self.links, self.regions),
         ]
         if self.profile == "attached" and self.scheduler is None:
             problems.append(
@@ -97,115 +100,18 @@ class Topology(Stanza):
             raise ProblemsError(problems)
         return self
 
-    def _region_problems(self) -> Iterator[tuple[Location, str]]:
-        seen: list[tuple[str, str, str | None]] = [("client", self.client.region, self.client.cidr)]
-        home = region_partitions().get(self.client.region)
-        for i, worker in enumerate(self.workers):
-            for where, region, cidr in seen:
-                if worker.region == region:
-                    hint = "the client Region holds no data" if where == "client" else "put its datasets together"
-                    yield ("workers", i, "region"), f"{region} is there twice, first as {where}; {hint}"
-                elif worker.cidr and cidr and ipaddress.IPv4Network(worker.cidr).overlaps(ipaddress.IPv4Network(cidr)):
-                    yield (
-                        ("workers", i, "cidr"),
-                        f"{worker.cidr} of {worker.region} overlaps {cidr} of {region} ({where}); joined networks "
-                        f"need addresses of their own, such as 10.{i + 1}.0.0/16",
-                    )
-            partition = region_partitions().get(worker.region)
-            if partition and home and partition != home:
-                yield (
-                    ("workers", i, "region"),
-                    f"{worker.region} and the client's {self.client.region} are in different AWS partitions, whose "
-                    f"networks cannot be joined; use Regions of {home}",
-                )
-            if worker.pool.min_workers > worker.pool.max_workers:
-                yield (
-                    ("workers", i, "pool", "min_workers"),
-                    f"{worker.pool.min_workers} is more than max_workers, {worker.pool.max_workers}; fix one of them",
-                )
-            seen.append((f"workers[{i}]", worker.region, worker.cidr))
-
-    def _network_problems(self) -> Iterator[tuple[Location, str]]:
-        """On AWS, each Region is one of AWS's, and needs a network."""
-        places: list[tuple[Location, Client | Worker]] = [(("client",), self.client)]
-        places += [(("workers", i), worker) for i, worker in enumerate(self.workers)]
-        for i, (where, stanza) in enumerate(places):
-            if self.profile == "aws" and stanza.region not in region_partitions():
-                yield (
-                    (*where, "region"),
-                    f"{stanza.region} is not an AWS Region, and the profile is aws; correct one",
-                )
-            if self.profile == "aws" and stanza.cidr is None:
-                yield (
-                    where,
-                    f"{stanza.region} has no cidr, the addresses of its network on AWS; add one that no other Region has, "
-                    f"such as 10.{i}.0.0/16",
-                )
-
-    def _dataset_problems(self) -> Iterator[tuple[Location, str]]:
-        layouts: dict[str, tuple[str, str]] = {}
-        for i, worker in enumerate(self.workers):
-            mounts: list[str] = []
-            stanzas: dict[str, Dataset] = {}
-            for j, dataset in enumerate(worker.datasets):
-                at: Location = ("workers", i, "datasets", j)
-                for key, problem in dataset.problems():
-                    yield (*at, key), problem
-                layout, where = layouts.setdefault(dataset.name, (dataset.layout, worker.region))
-                if layout != dataset.layout:
-                    yield (
-                        (*at, "layout"),
-                        f"{dataset.name} has layout {dataset.layout} here and {layout} in {where}; a dataset has "
-                        f"one layout: fix it or rename the dataset",
-                    )
-                first = stanzas.setdefault(dataset.name, dataset)
-                for key in ("excerpt", "license", "attribution"):
-                    if getattr(first, key) != getattr(dataset, key):
-                        yield (
-                            at,
-                            f"{key} of {dataset.name} differs between its mounts {first.mount} and "
-                            f"{dataset.mount} in {worker.region}; write the same, or give the data another name",
-                        )
-                if dataset.source is None and (dataset.inventory or dataset.anonymous):
-                    key = "inventory" if dataset.inventory else "anonymous"
-                    yield (
-                        (*at, key),
-                        f"{key} is about a bucket, and {dataset.mount} has no source; name it or leave {key} out",
-                    )
-                for mount in mounts:
-                    if f"{mount}/".startswith(f"{dataset.mount}/") or f"{dataset.mount}/".startswith(f"{mount}/"):
-                        yield (
-                            (*at, "mount"),
-                            f"{dataset.mount} and {mount} in {worker.region} are the same folder or one inside "
-                            f"the other; give each its own folder, or the same files would be catalogued twice",
-                        )
-                mounts.append(dataset.mount)
-
-    def _link_problems(self) -> Iterator[tuple[Location, str]]:
-        seen: set[frozenset[str]] = set()
-        for i, link in enumerate(self.links):
-            pair = frozenset(link.between)
-            if strangers := sorted(pair - set(self.regions)):
-                yield (
-                    ("links", i, "between"),
-                    f"{strangers[0]} is not a Region of this topology; write two of {', '.join(self.regions)}",
-                )
-            elif len(pair) == 1:
-                yield ("links", i, "between"), f"a link joins two Regions, not {link.between[0]} with itself"
-            elif pair in seen:
-                yield ("links", i, "between"), f"{' and '.join(link.between)} are linked twice; remove one of them"
-            seen.add(pair)
-
     @property
     def root(self) -> Path:
-        """Absolute folder that holds the file; data and results of a local run lie below it."""
+        """Absolute folder of the file; data and results of a local project are below it."""
         if self._root is None:
-            raise TopologyError("This topology was not read from a file, so it has no root folder; use Topology.load")
+            raise TopologyError(
+                "This topology has no root folder, because it was not read from a file. Use Topology.load"
+            )
         return self._root
 
     @property
     def var(self) -> Path:
-        """Folder of everything that a run makes and that may be deleted."""
+        """Folder of all files that commands and runs create and that may be deleted."""
         return self.root / "var"
 
     @property
@@ -215,37 +121,37 @@ class Topology(Stanza):
 
     @property
     def catalog_url(self) -> str:
-        """Address of the catalog, for ``catalog.open_catalog``: the one that is named, or a file in `var`."""
+        """Address of the catalog for ``catalog.open_catalog``: from the file, or by default a file in `var`."""
         if self.catalog is None:
             return f"sqlite://{(self.var / 'catalog.sqlite').as_posix()}"
         return absolute_address(self.catalog, self.root) if "?" in self.catalog else self.catalog
 
     @property
     def places(self) -> tuple[tuple[str, str], ...]:
-        """Every (dataset, Region) that there is, by dataset and then in the file's order: what a sync is of."""
+        """Every (dataset, Region), by dataset and then in the file's order. Each sync is of one of them."""
         return tuple((name, region) for name in self.dataset_names for region in self.regions_of(name))
 
     def regions_of(self, dataset: str) -> tuple[str, ...]:
-        """Regions that hold a dataset, in the file's order."""
+        """Return the Regions that hold a dataset, in the file's order."""
         return tuple(dict.fromkeys(region for region, _ in self.datasets(dataset)))
 
     def mounts(self, dataset: str, region: str) -> tuple[Mount, ...]:
-        """Mounts of a dataset in one Region, in the file's order."""
-        found = tuple(self._mount(region, stanza) for where, stanza in self.datasets(dataset) if where == region)
-        if not found:
+        """Return the mounts of a dataset in one Region, in the file's order."""
+        mounts_there = tuple(self._mount(region, stanza) for where, stanza in self.datasets(dataset) if where == region)
+        if not mounts_there:
             places = ", ".join(self.regions_of(dataset))
-            raise TopologyError(f"Dataset {dataset} has no mount in {region}; it lies in {places}")
-        return found
+            raise TopologyError(f"Dataset {dataset} has no mount in {region}. It is in {places}")
+        return mounts_there
 
     def _mount(self, region: str, stanza: Dataset) -> Mount:
-        said = {"license": stanza.license, "attribution": stanza.attribution}
+        attributes = {"license": stanza.license, "attribution": stanza.attribution}
         return Mount(
             dataset=stanza.name,
             region=region,
             layout=stanza.layout,
             path=stanza.mount,
             excerpt=stanza.excerpt,
-            attributes={name: text for name, text in said.items() if text},
+            attributes={name: text for name, text in attributes.items() if text},
             exclude=frozenset(stanza.exclude),
             pattern=stanza.pattern or "",
             variable=stanza.variable or "",
@@ -271,53 +177,55 @@ class Topology(Stanza):
         return tuple(sorted({dataset.name for worker in self.workers for dataset in worker.datasets}))
 
     def worker(self, region: str) -> Worker:
-        """The worker Region of that name."""
+        """Return the worker Region of a name."""
         for worker in self.workers:
             if worker.region == region:
                 return worker
-        raise TopologyError(f"{region!r} is not a worker Region of this topology: {', '.join(self.worker_regions)}")
+        raise TopologyError(
+            f"{region!r} is not a worker Region of this topology. Available: {', '.join(self.worker_regions)}"
+        )
 
     def datasets(self, name: str) -> tuple[tuple[str, Dataset], ...]:
-        """Every (Region, mount) that holds a dataset, in the file's order."""
-        found = tuple((w.region, dataset) for w in self.workers for dataset in w.datasets if dataset.name == name)
-        if not found:
+        """Return every (Region, mount) that holds a dataset, in the file's order."""
+        mounts = tuple((w.region, dataset) for w in self.workers for dataset in w.datasets if dataset.name == name)
+        if not mounts:
             raise TopologyError(
-                f"{name!r} is not a dataset of this topology: {', '.join(self.dataset_names) or 'none'}"
+                f"{name!r} is not a dataset of this topology. Available: {', '.join(self.dataset_names) or 'none'}"
             )
-        return found
+        return mounts
 
     def pool_name(self, region: str) -> str:
-        """Resource that each worker process of a Region's pool offers."""
+        """Return the Dask resource of the worker processes of a Region's pool."""
         return pool_name(self.worker(region).region)
 
     def service_name(self, region: str) -> str:
-        """ECS service of a Region's pool."""
+        """Return the ECS service of a Region's pool."""
         return f"xdask-{self.pool_name(region)}"
 
     def data_folder(self, region: str) -> Path:
-        """Local stand-in for a worker Region's Lustre mount; entry keys are relative to it."""
+        """Return the local folder for a worker Region's Lustre mount; entry keys are relative to it."""
         return self.root / "data" / self.worker(region).region
 
     def results_folder(self, region: str) -> Path:
-        """Local stand-in for what a Region, the client's too, keeps of its results."""
+        """Return the local folder for the results of a Region or of the client Region."""
         return self.var / "regions" / self._known(region)
 
     def cluster_name(self, region: str) -> str:
-        """ECS cluster of a Region, the client's too."""
+        """Return the ECS cluster of a Region or of the client Region."""
         return f"xdask-{self._known(region)}"
 
     def index_name(self, region: str) -> str:
-        """Catalog index that holds the entries of a Region."""
+        """Return the catalog index with the entries of a Region."""
         return f"xdask-entries-{self._known(region)}"
 
     def parameter_name(self, *parts: str) -> str:
-        """Name of a parameter in Systems Manager: ``/xdask/…``."""
+        """Return the name of a parameter in Systems Manager: ``/xdask/…``."""
         if not parts or not all(re.fullmatch(r"[A-Za-z0-9_.-]+", part) for part in parts):
             raise TopologyError(f"{parts!r} cannot name a parameter; use letters, digits, _, . and - in each part")
         return "/".join(("/xdask", *parts))
 
     def price(self, source: str, destination: str) -> float:
-        """USD per byte sent from one Region to another; 0 within a Region.
+        """Return the price of sending a byte from one Region to another in USD; 0 within a Region.
 
         See :mod:`xdask_pipelines.topology.region_facts` for the source of the figures that the file does not give.
         """
@@ -332,55 +240,55 @@ class Topology(Stanza):
         return next((s.name or region for s in stanzas if s.region == region), region)
 
     def link(self, source: str, destination: str) -> LinkStanza:
-        """The network between two Regions, as the file says or with its defaults."""
+        """Return the network between two Regions, from the file or with defaults."""
         pair = {self._known(source), self._known(destination)}
-        found = [link for link in self.links if set(link.between) == pair]
-        return found[0] if found else LinkStanza(between=(source, destination))
+        matching = [link for link in self.links if set(link.between) == pair]
+        return matching[0] if matching else LinkStanza(between=(source, destination))
 
     def _known(self, region: str) -> str:
         if region not in self.regions:
-            raise TopologyError(f"{region!r} is not a Region of this topology: {', '.join(self.regions)}")
+            raise TopologyError(f"{region!r} is not a Region of this topology. Available: {', '.join(self.regions)}")
         return region
 
 
 def find_topology() -> Topology:
-    """Load the topology file that ``XDASK_TOPOLOGY`` names, else ``regions.yaml`` in the current folder.
+    """Load the topology file in ``XDASK_TOPOLOGY``, else ``regions.yaml`` in the current folder.
 
     Raises
     ------
     TopologyError
-        There is no such file, or it cannot be used.
+        If the file does not exist or is not valid.
     """
     named = os.environ.get("XDASK_TOPOLOGY")
     path = Path(named) if named else Path.cwd() / "regions.yaml"
     if not path.is_file():
-        how = "XDASK_TOPOLOGY or --topology names it" if named else "XDASK_TOPOLOGY is not set"
+        how = "from XDASK_TOPOLOGY or --topology" if named else "XDASK_TOPOLOGY is not set"
         raise TopologyError(
-            f"There is no topology file {path} ({how}); run from the folder that holds regions.yaml, or give "
-            f"the file's path as --topology or XDASK_TOPOLOGY"
+            f"The topology file {path} does not exist ({how}). Run from the folder that contains regions.yaml, or pass "
+            "the file's path as --topology or XDASK_TOPOLOGY"
         )
     return Topology.load(path)
 
 
 def absolute_address(catalog: str, folder: Path) -> str:
-    """Address of a catalog in which relative paths, behind ``?certs=`` and ``?ca=``, are taken from a folder."""
+    """Resolve the relative paths in the parameters ``certs`` and ``ca`` of a catalog's address against a folder."""
 
-    def absolute(found: re.Match[str]) -> str:
-        return f"{found[1]}={quote(str(folder / unquote_plus(found[2])))}"
+    def absolute(match: re.Match[str]) -> str:
+        return f"{match[1]}={quote(str(folder / unquote_plus(match[2])))}"
 
     return re.sub(r"(?<=[?&])(certs|ca)=([^&#]+)", absolute, catalog) if catalog.startswith("opensearch+") else catalog
 
 
 def certificates_folder(root: Path) -> Path:
-    """Folder of the certificates of the project that lies in a folder."""
+    """Return the folder of the certificates of a project."""
     return root / "var" / "certs"
 
 
 def project_folder() -> Path | None:
-    """Return the folder of the project that a process works for; None outside of any. The topology is not read.
+    """Return the folder of the current project, or None. The topology is not read.
 
-    It is that of the file that ``XDASK_TOPOLOGY`` names, else the nearest at or above the current folder with a
-    ``regions.yaml``.
+    It is the folder of the file in ``XDASK_TOPOLOGY``, else the nearest one with a ``regions.yaml`` at or above the
+    current folder.
     """
     if named := os.environ.get("XDASK_TOPOLOGY"):
         return Path(named).resolve().parent

@@ -1,16 +1,16 @@
-"""Names that several floors must agree on without knowing the topology file.
+"""Names that do not depend on the topology file.
 
-Belongs here: names made from a Region alone, and what a key may be. Does not belong here: names that depend on
-`regions.yaml` (topology).
+Belongs here: names that are derived from a Region, and the form of keys. Does not belong here: names that depend on
+`regions.yaml` (model).
 """
 
 POOL_PREFIX = "pool-"
-#: Folder of a bucket in which FSx leaves its reports of files that it could not import.
+#: Folder of a bucket into which FSx writes reports of files that it could not import.
 IMPORT_REPORTS = ".xdask-imports"
 
 
 def pool_name(region: str) -> str:
-    """Dask resource that each worker of a Region's pool offers."""
+    """Return the Dask resource of the workers of a Region's pool."""
     return f"{POOL_PREFIX}{region}"
 
 
@@ -18,5 +18,5 @@ _NO_PLAIN_PART = frozenset({"", ".", ".."})
 
 
 def is_plain_key(key: str) -> bool:
-    """Whether a key stays below the folder that it is relative to: no empty part, ``.`` or ``..``, and so not absolute."""
+    """Return whether a key stays below its folder: it is relative, without empty parts, ``.`` and ``..``."""
     return _NO_PLAIN_PART.isdisjoint(key.split("/"))

@@ -1,6 +1,6 @@
-"""Patterns of paths that a person writes, such as ``{model}/{year}/{variable}_{year}{month}.nc``.
+"""Patterns of paths in regions.yaml, such as ``{model}/{year}/{variable}_{year}{month}.nc``.
 
-Belongs here: reading a pattern, and what a path says by it. Does not belong here: entries, times, or who uses patterns.
+Belongs here: parsing a pattern, and matching paths. Does not belong here: entries and times (catalog.layouts).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-#: Suffixes that a pattern may end in: those of files, and ``.zarr`` for stores.
+#: Suffixes with which a pattern may end: those of files, and ``.zarr`` for stores.
 SUFFIXES = (".nc", ".nc4", ".grib", ".grib2", ".grb", ".grb2", ".zarr")
-#: Names that mean something else in a search, so that no facet can be called so.
+#: Names with another meaning in a search, which cannot be facets.
 TAKEN = frozenset(
     {
         *("dataset", "region", "layout", "format", "part", "key", "license", "attribution"),
@@ -20,7 +20,7 @@ TAKEN = frozenset(
     }
 )
 _DIGITS = {"year": (4, 5), "month": (2,), "day": (2,)}
-_MOST_STEPS = 20_000  # in comparing one path; a name made of separators alone would take all day
+_MOST_STEPS = 20_000  # for matching one path: a path of only separators could take hours
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class _Name:
 
 
 class _TooManyWaysError(Exception):
-    """Comparing takes too long."""
+    """Matching takes too many steps."""
 
 
 _Tokens = tuple[str | _Name, ...]
@@ -39,7 +39,7 @@ _Tokens = tuple[str | _Name, ...]
 
 @dataclass(frozen=True)
 class PathPattern:
-    """A pattern as it was written, and its parts; a part that is None matches any."""
+    """A pattern as text, and its parts; a part that is None matches anything."""
 
     text: str
     parts: tuple[_Tokens | None, ...]
@@ -51,32 +51,32 @@ class PathPattern:
         return frozenset(t.name for part in self.parts for t in part or () if isinstance(t, _Name))
 
     def match(self, path: str) -> dict[str, str] | str:
-        """What a path says by name; or, if it cannot be told, the reason as text: ``"its path …"``.
+        """Return the values in a path by name; or, if the path does not match, the reason as text: ``"its path …"``.
 
-        A name stands for at least one character and never for a slash. A path that fits in several ways is refused.
+        A name matches at least one character and never a slash. A path that matches in several ways is refused.
         """
         given = path.split("/")
         if len(given) != len(self.parts):
             return f"its path is not {self.text} below the mount"
         pairs = [(part, text) for part, text in zip(self.parts, given, strict=True) if part is not None]
         try:
-            found = _some_ways(pairs, agree=True)
-            if len(found) == 1:
-                return found[0]
-            if found:
-                differing = sorted(n for n in found[0] if found[0][n] != found[1][n])
-                shown = " or ".join(", ".join(f"{n}={way[n]}" for n in differing) for way in found)
-                return f"its path fits {self.text} in several ways: {shown}; write a pattern that tells them apart"
+            ways = _some_ways(pairs, agree=True)
+            if len(ways) == 1:
+                return ways[0]
+            if ways:
+                differing = sorted(n for n in ways[0] if ways[0][n] != ways[1][n])
+                shown = " or ".join(", ".join(f"{n}={way[n]}" for n in differing) for way in ways)
+                return f"its path matches {self.text} in several ways: {shown}; write a pattern that is unambiguous"
             if _some_ways(pairs, agree=False):
-                return f"its path fits {self.text}, but a name that is there twice has two values"
+                return f"its path matches {self.text}, but a name that occurs twice has two values"
         except _TooManyWaysError:
-            return f"its path fits {self.text} in too many ways to compare"
+            return f"its path matches {self.text} in too many ways"
         return f"its path is not {self.text} below the mount"
 
 
 @lru_cache(maxsize=64)
 def read_pattern(text: str) -> PathPattern:
-    """Read a pattern.
+    """Parse a pattern.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def read_pattern(text: str) -> PathPattern:
     Raises
     ------
     ValueError
-        What is wrong with it, and what to write.
+        If the pattern is not valid; the message contains the fix.
     """
     parts = [None if part == "*" else _tokens(part, text) for part in text.split("/")]
     last = parts[-1]
@@ -97,10 +97,10 @@ def read_pattern(text: str) -> PathPattern:
         raise ValueError(f"{text!r} must end in the name of a file or store: one of {', '.join(SUFFIXES)}")
     pattern = PathPattern(text, tuple(parts), suffix)
     if taken := sorted(pattern.names & TAKEN):
-        raise ValueError(f"{{{taken[0]}}} in {text!r} means something else in a search; give it another name")
+        raise ValueError(f"{{{taken[0]}}} in {text!r} has another meaning in a search; rename it")
     for name, needed in (("month", "year"), ("day", "month")):
         if name in pattern.names and needed not in pattern.names:
-            raise ValueError(f"{text!r} has {{{name}}} without {{{needed}}}; add it, or call {{{name}}} something else")
+            raise ValueError(f"{text!r} has {{{name}}} without {{{needed}}}; add it, or rename {{{name}}}")
     return pattern
 
 
@@ -120,13 +120,13 @@ def _tokens(part: str, text: str) -> _Tokens:
             raise ValueError(f"{{{piece}}} in {text!r} is not a name; use letters, digits and _")
         before = tokens[-1] if tokens else ""
         if isinstance(before, _Name) and before.name not in _DIGITS and piece not in _DIGITS:
-            raise ValueError(f"{text!r} has nothing between {{{before.name}}} and {{{piece}}}; write what parts them")
+            raise ValueError(f"{text!r} has nothing between {{{before.name}}} and {{{piece}}}; write a separator")
         tokens.append(_Name(piece))
     return tuple(tokens)
 
 
 def _some_ways(pairs: Sequence[tuple[_Tokens, str]], *, agree: bool) -> list[dict[str, str]]:
-    """At most two different ways in which texts fit; a name bound once stands for its value if they must agree."""
+    """Return at most two different ways in which texts match; with ``agree``, all uses of a name have one value."""
     found: list[dict[str, str]] = []
     steps = 0
 
@@ -160,7 +160,7 @@ def _some_ways(pairs: Sequence[tuple[_Tokens, str]], *, agree: bool) -> list[dic
 
 
 def _lengths(name: str, rest: _Tokens, text: str) -> Iterator[int]:
-    """Lengths that a name's value may have at the beginning of a text."""
+    """Iterate over the possible lengths of a name's value at the start of a text."""
     if name in _DIGITS:
         yield from (n for n in _DIGITS[name] if len(text) >= n and text[:n].isascii() and text[:n].isdigit())
     elif not rest:

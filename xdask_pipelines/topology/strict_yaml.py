@@ -1,7 +1,7 @@
-"""A YAML file into a strict pydantic model, with every mistake named by line, key and remedy.
+"""Strict reading of a YAML file as a pydantic model; every error has a line, a key and a fix.
 
-Belongs here: reading, duplicate keys, and turning validation errors into messages that point at a line.
-Does not belong here: what any key means.
+Belongs here: reading, duplicate keys, and converting validation errors to messages with line numbers. Does not belong
+here: the meaning of keys (stanzas, model).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class ProblemsError(ValueError):
-    """Rules that span several keys and were broken, each with the place to point at."""
+    """Violations of rules across several keys, each with its location in the file."""
 
     def __init__(self, problems: list[tuple[Location, str]]) -> None:
         super().__init__("; ".join(message for _, message in problems))
@@ -29,7 +29,7 @@ class ProblemsError(ValueError):
 
 
 def close_names(name: str, known: Iterable[str]) -> str:
-    """Help for the reader of a message only; nothing is ever chosen by closeness."""
+    """Return a suggestion for a message: the known names that are similar to a misspelt one."""
     close = get_close_matches(name, list(known), n=3)
     return f" (did you mean {' or '.join(close)}?)" if close else ""
 
@@ -40,7 +40,7 @@ def load_model(path: str | Path, model: type[Model]) -> Model:
     Raises
     ------
     TopologyError
-        One line ``file:line: key: what is wrong; what to do`` for everything that is wrong.
+        If the file is not valid. The message has one line ``file:line: key: problem; fix`` for every error.
     """
     try:
         text = Path(path).read_text("utf-8")
@@ -93,7 +93,7 @@ def _problems(error: ValidationError, model: type[BaseModel]) -> Iterator[tuple[
 
 
 def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
-    """Keys that the file may have at a place, found by walking the model's annotations."""
+    """Return the valid keys at a location in the file, from the model's annotations."""
     for part in location:
         if isinstance(part, str) and part in model.model_fields:
             annotation = model.model_fields[part].annotation
@@ -103,7 +103,7 @@ def _keys_at(model: type[BaseModel], location: Location) -> list[str]:
 
 
 def _line(node: yaml.Node | None, location: Location) -> int:
-    """Line, from 1, of a place in the file; of the nearest enclosing place for what is missing there."""
+    """Return the line, from 1, of a location in the file; for a missing key, that of the enclosing mapping."""
     line = node.start_mark.line if node else 0
     for part in location:
         if isinstance(node, yaml.MappingNode):
@@ -120,7 +120,7 @@ def _line(node: yaml.Node | None, location: Location) -> int:
 
 
 def _duplicate_keys(node: yaml.Node, at: Location = ()) -> Iterator[tuple[Location, str]]:
-    """Keys written twice in one mapping: YAML would silently keep the last."""
+    """Iterate over keys that occur twice in one mapping: YAML would silently keep the last one."""
     if isinstance(node, yaml.MappingNode):
         lines: dict[str, int] = {}
         for key, value in node.value:
@@ -130,7 +130,7 @@ def _duplicate_keys(node: yaml.Node, at: Location = ()) -> Iterator[tuple[Locati
                 continue
             if key.value in lines:
                 where = (*at, key.value)
-                yield where, f"is there twice, in lines {lines[key.value]} and {line}; keep one"
+                yield where, f"occurs twice, in lines {lines[key.value]} and {line}; keep one"
             lines.setdefault(key.value, line)
             yield from _duplicate_keys(value, (*at, key.value))
     elif isinstance(node, yaml.SequenceNode):

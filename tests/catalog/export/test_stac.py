@@ -195,7 +195,7 @@ def test_an_export_replaces_an_export_and_nothing_else(tmp_path: Path, export):
         export(era5("2011-03"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")
-    with pytest.raises(CatalogError, match="is no export of STAC"):
+    with pytest.raises(CatalogError, match="is not a STAC export"):
         export_stac([era5("2011-01")], address, unpack, tmp_path / "mine")
     assert (tmp_path / "mine" / "thesis.tex").exists()
 

@@ -263,7 +263,7 @@ def test_a_pattern_may_be_of_grib_files_of_days():
     [
         ("own/m/2011/tas_201113.nc", "exists in no calendar"),
         ("own/m/0000/tas_000001.nc", "exists in no calendar"),
-        ("own/m/2011/tas_201207.nc", "a name that is there twice has two values"),
+        ("own/m/2011/tas_201207.nc", "a name that occurs twice has two values"),
         ("own/tas_201207.nc", "its path is not {model}/{year}/{variable}_{year}{month}.nc below the mount"),
         ("own/m//tas_201207.nc", "an empty part"),
         ("own/m/../tas_201207.nc", "an empty part, . or .."),

@@ -47,7 +47,7 @@ def test_a_month_that_is_missing_is_another_month_to_one_and_an_error_with_its_n
     with pytest.raises(MissingEntries) as caught:
         held.resolve(times=["1850-01"], **asked)
     assert caught.value.missing == ("dataset=era5 variable=air_temperature time=1850-01",)
-    assert "It holds 12 of these, 2011-01 until before 2012-01" in str(caught.value)
+    assert "It has 12 of these, 2011-01 until before 2012-01" in str(caught.value)
 
 
 def test_a_gap_in_a_year_is_filled_by_one_and_named_by_the_other(held: Catalog):

@@ -65,5 +65,5 @@ def test_a_node_that_does_not_come_back_is_reported(own_node: SearchNode, monkey
         catalog = open_catalog(proxy.to(proxy.node))
         catalog.commit(Change([era5("2011-01")]))
         own_node.down()
-        with pytest.raises(CatalogError, match=r"does not answer .*, after \d+ s of retries. Is it running"):
+        with pytest.raises(CatalogError, match=r"does not answer .*, after \d+ s of retries. Check that it is running"):
             catalog.commit(Change([era5("2011-02")]))

@@ -42,7 +42,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     ("url", "words"),
     [
         ("opensearch+http://search.example.org:9200/xdask", "unencrypted to another machine"),
-        ("opensearch+https://me:secret@search.example.org/xdask", "holds a name or password"),
+        ("opensearch+https://me:secret@search.example.org/xdask", "contains a user name or password"),
         ("opensearch+https://search.example.org", "is not a catalog address"),
         ("opensearch+https://search.example.org/Xdask", "in lower-case letters"),
         ("opensearch+https://search.example.org/x?region=a", "with \\?aws_region=REGION"),
@@ -65,7 +65,7 @@ def test_an_address_says_where_and_how() -> None:
 
 
 def test_a_node_that_is_not_there_is_told_as_such(quick: None) -> None:
-    with pytest.raises(CatalogError, match=r"does not answer .*`xdask opensearch up` starts a node"):
+    with pytest.raises(CatalogError, match=r"does not answer .*`xdask opensearch up` starts a local node"):
         open_catalog("opensearch+http://127.0.0.1:9/xdask").count()
 
 
@@ -248,7 +248,7 @@ def test_tls_and_signatures_are_checked_on_both_sides(
         assert _first(catalog) == 1
         assert catalog.count(dataset="era5") == 13
         assert proxy.refused == []
-        with pytest.raises(CatalogError, match="certificate that nothing here trusts"):
+        with pytest.raises(CatalogError, match="certificate that this process does not trust"):
             open_catalog(f"{proxy.to(address)}?aws_region=eu-west-2").count()
         with pytest.raises(CatalogError, match="refuses this identity"):
             open_catalog(f"{proxy.to(address)}?ca={authority}").count()

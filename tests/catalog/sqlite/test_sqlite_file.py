@@ -124,7 +124,7 @@ def test_both_ways_to_write_an_absolute_address_mean_the_same_file(tmp_path: Pat
 
 def test_a_catalog_on_a_network_disk_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr("xdask_pipelines.catalog.sqlite.sqlite_file.file_system", lambda path: "nfs4")
-    with pytest.raises(CatalogError, match=r"would lie on a network file system .nfs4.*put it on a local disk"):
+    with pytest.raises(CatalogError, match=r"is on a network file system .nfs4.*Move it to a local disk"):
         open_catalog(f"sqlite://{tmp_path}/c.sqlite").commit(Change([era5("2011-01")]))
 
 

@@ -42,9 +42,9 @@ def test_dask_itself_as_optimizer_is_refused_on_the_scheduler(cluster: Cluster) 
 
 def test_too_many_tasks_are_refused_with_what_to_do(cluster: Cluster) -> None:
     many = pin(da.ones(40_001, chunks=1), EAST)
-    with pytest.raises(PlacementError, match=r"40,001 tasks; at most 40,000.*Split it"):
+    with pytest.raises(PlacementError, match=r"40,001 tasks.*at most 40,000.*Split it"):
         compute(cluster.client, many)
-    with pytest.raises(PlacementError, match=r"41,294 tasks; at most 40,000.*2 or more partitions"):
+    with pytest.raises(PlacementError, match=r"41,294 tasks.*at most 40,000.*2 or more partitions"):
         many.sum().compute()
 
 
@@ -75,7 +75,7 @@ def test_without_the_plugin_nothing_is_read(tmp_path: Any) -> None:
 
 
 def test_without_any_cluster_nothing_is_read() -> None:
-    with pytest.raises(PlacementError, match="outside of any worker"):
+    with pytest.raises(PlacementError, match="this process is not a worker"):
         call_at_home("list", EAST, os.listdir, "/").compute(scheduler="sync")
 
 
@@ -144,11 +144,9 @@ def test_a_region_without_any_pool_is_named_with_what_waits_for_it(cluster: Clus
     try:
         lazy = array("sa-east-1", (4, 4), (1, 4)).sum() + array(EAST, (4,)).sum()
         for attempt in (lambda: compute(cluster.client, lazy), lambda: lazy.compute()):
-            with pytest.raises(
-                EmptyPool, match=r"pool-sa-east-1 .*has no worker, and \d tasks have waited 1 s"
-            ) as told:
+            with pytest.raises(EmptyPool, match=r"pool-sa-east-1 .*has no worker; \d tasks waited 1 s") as told:
                 attempt()
-            assert "No such Region is set up, there are us-east-1, us-west-2" in str(told.value)
+            assert "This Region is not configured. Available: us-east-1, us-west-2" in str(told.value)
     finally:
         cluster.client.run_on_scheduler(_be_patient, before)
 

@@ -147,4 +147,4 @@ def test_what_cannot_be_unpickled_is_not_kept(caplog: pytest.LogCaptureFixture) 
     arrivals = Arrivals()
     arrivals.arrived("x", 8, {"serializer": "pickle"}, [b"\x80"])
     assert arrivals.take(["x"]) == {}
-    assert "'x' came ahead and cannot be unpickled" in caplog.text
+    assert "'x' was sent ahead and cannot be unpickled" in caplog.text

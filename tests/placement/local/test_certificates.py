@@ -124,9 +124,7 @@ def test_files_that_do_not_belong_together_are_not_overwritten(tmp_path: Path) -
     one, two = tmp_path / "one", tmp_path / "two"
     key = (one / AUTHORITY_KEY).read_bytes()
     (one / AUTHORITY_KEY).unlink()
-    with pytest.raises(
-        XdaskError, match=r"ca-key.pem, is not there\. Put it back, or remove .*one and run `xdask certs`"
-    ):
+    with pytest.raises(XdaskError, match=r"ca-key.pem, is missing\. Put it back; or remove .*one, run `xdask certs`"):
         make_certificates(one)
     (one / AUTHORITY_KEY).write_bytes((two / AUTHORITY_KEY).read_bytes())
     with pytest.raises(XdaskError, match=r"ca.pem and ca-key.pem in .*one do not belong together"):
@@ -139,13 +137,13 @@ def test_files_that_do_not_belong_together_are_not_overwritten(tmp_path: Path) -
 def test_a_file_that_is_something_else_is_named(tmp_path: Path, name: str) -> None:
     make_certificates(tmp_path, now=NOW - 500 * DAY)
     (tmp_path / name).write_text("something else")
-    with pytest.raises(PlacementError, match=rf"{name} is not what `xdask certs` made"):
+    with pytest.raises(PlacementError, match=rf"{name} was not created by `xdask certs`"):
         make_certificates(tmp_path)
 
 
 @pytest.mark.parametrize("host", ["", "-a", "a b", "tls://x", "x:8786", "ä.example"])
 def test_a_host_that_is_none_is_refused(tmp_path: Path, host: str) -> None:
-    with pytest.raises(XdaskError, match="no name or address of a machine"):
+    with pytest.raises(XdaskError, match="not a name or address of a machine"):
         make_certificates(tmp_path, [host])
     assert not (tmp_path / NODE).exists()
 
@@ -161,7 +159,7 @@ def test_many_at_once_make_one_authority(tmp_path: Path) -> None:
 
 
 def test_expired_and_missing_certificates_are_refused_with_the_command_that_helps(tmp_path: Path) -> None:
-    with pytest.raises(PlacementError, match=r"no certificates in .*`xdask certs`"):
+    with pytest.raises(PlacementError, match=r"has no certificates.*`xdask certs`"):
         refuse_expired(tmp_path)
     make_certificates(tmp_path, now=NOW - 500 * DAY)
     with pytest.raises(PlacementError, match=r"expired on 20.*`xdask certs`.*`xdask pools up`"):

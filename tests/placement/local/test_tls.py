@@ -118,9 +118,9 @@ def test_processes_know_paths_of_keys_and_never_what_is_in_them(encrypted: Encry
 
 def test_a_client_without_certificates_is_refused(encrypted: Encrypted) -> None:
     plain = encrypted.address.replace("tls://", "tcp://")
-    with refused_quickly(r"tcp://.* speaks only TLS; the connection was refused.*`certificates=`"):
+    with refused_quickly(r"tcp://.* accepts only TLS, and refused the connection.*`certificates=`"):
         connect(plain)
-    with refused_quickly(r"tls://.* speaks only TLS, and this process was given no certificates"):
+    with refused_quickly(r"tls://.* accepts only TLS, but this process has no certificates"):
         connect(encrypted.address)
     started = monotonic()
     with pytest.raises(OSError, match="closed"):  # Dask's own client, which knows no better
@@ -143,10 +143,10 @@ def test_a_wrong_folder_or_address_is_named(encrypted: Encrypted, tmp_path: Path
     for name in (tls.NODE, tls.NODE_KEY):
         (tmp_path / "garbage" / name).write_text("not a certificate")
     for folder, words in (
-        (tmp_path / "nowhere", "nowhere.* does not exist. Name the folder that `xdask certs` filled"),
+        (tmp_path / "nowhere", "nowhere.* does not exist. Pass the folder that `xdask certs` filled"),
         (str(tmp_path / "file"), "file.* is a file"),
         (str(tmp_path / "half"), "half.* has no node.pem, node-key.pem"),
-        ("", "has no ca.pem, node.pem, node-key.pem. Name"),
+        ("", "has no ca.pem, node.pem, node-key.pem. Pass"),
         (tmp_path / "garbage", "garbage cannot be used: .*Create them with `xdask certs`"),
         (5, "5 is not a folder of certificates"),
         (True, "True is not a folder of certificates"),
@@ -225,7 +225,7 @@ def test_keys_that_do_not_fit_and_schedulers_without_tls_are_told(encrypted: Enc
         connect(encrypted.address, tmp_path / "mixed")
     with refused_quickly("cannot be used: .*does not exist"):
         connect(encrypted.address, tmp_path / "none")
-    with refused_quickly(r"tcp://127.0.0.1:9 does not speak TLS, and this process is to use .*restart the pools"):
+    with refused_quickly(r"tcp://127.0.0.1:9 does not use TLS, but this process has to use .*restart the pools"):
         connect("tcp://127.0.0.1:9", encrypted.certificates)
 
 

@@ -50,33 +50,33 @@ def test_what_would_be_refused_is_refused_in_the_plan() -> None:
 def test_warnings_say_what_is_large_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     east, west = (array(r, (4_000, 4_000), (1_000, 4_000), fill) for r, fill in ((EAST, 1), (WEST, 2)))
     delivered, across = plan(east - west, settings=SETTINGS).warnings
-    assert delivered == f"128 MB would move from {EAST} to {CLIENT_REGION}: write it at home instead."
-    assert across == f"128 MB would move from {WEST} to {EAST}: reduce or regrid it there first."
+    assert delivered == f"128 MB will cross from {EAST} to {CLIENT_REGION}. Write them in {EAST}."
+    assert across == f"128 MB will cross from {WEST} to {EAST}. First reduce or regrid them in {WEST}."
     assert plan((east.mean(axis=0) - west.mean(axis=0)).sum()).warnings == ()
     shared = da.ones((4_000, 4_000), chunks=(1_000, 4_000))
     (homeless,) = plan((pin(shared, EAST).mean(axis=0) - pin(shared, WEST).mean(axis=0)).sum()).warnings
-    assert homeless == f"128 MB would move from {EAST} to {WEST}: reduce or regrid it there first."
+    assert homeless == f"128 MB will cross from {EAST} to {WEST}. First reduce or regrid them in {EAST}."
     (anywhere,) = plan(shared.sum(), shared.max()).warnings
-    assert anywhere.startswith("128 MB are made by tasks without a home")
+    assert anywhere.startswith("128 MB are computed by tasks without a home")
     monkeypatch.setattr(sys.modules["xdask_pipelines.placement.prediction.warnings"], "MAX_TASKS", 3)
     (many,) = plan(array(EAST, (40,), 10).sum()).warnings
     assert many.startswith("5 tasks are more than the 3")
     monkeypatch.undo()
     (guess,) = plan(dask.delayed(np.sum)(array(EAST, (40,), 10))).warnings
-    assert "guesses" in guess
+    assert "guessed" in guess
 
 
 def test_memory_and_round_trips_are_foretold() -> None:
     small = replace(SETTINGS, pools={EAST: Rates(2, 10**6, 10**5)})
     whole = plan(pin(da.ones((400, 400), chunks=(100, 400)), EAST).rechunk((400, 100)).sum(), settings=small)
     pool, process = whole.warnings
-    assert f"fill the pool of {EAST} at a time, which has 1.0 MB" in pool
+    assert f"of memory in the pool of {EAST}, which has 1.0 MB" in pool
     assert f"One task in {EAST} needs" in process
     deep = array(EAST, (4, 10), (1, 10))
     for _ in range(30):
         deep = deep - deep.mean()
     (chain,) = plan(deep.sum(), settings=SETTINGS).warnings
-    assert f"tasks in a row in {EAST} wait" in chain
+    assert f"consecutive tasks in {EAST} wait" in chain
     assert plan(deep.sum(), settings=replace(SETTINGS, one_machine=True)).warnings == ()
 
 

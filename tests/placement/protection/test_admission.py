@@ -78,7 +78,7 @@ def test_a_worker_with_the_folders_of_its_region_joins_and_keeps_its_pool(
         await dask_worker.set_resources(GPU=2)  # type: ignore[attr-defined]
 
     with joined(cluster, pool_name(EAST), **own[EAST]) as address:
-        with pytest.raises(Exception, match=f"asked to change {pool_name(WEST)} of the running worker"):
+        with pytest.raises(Exception, match=f"set_resources cannot change {pool_name(WEST)} of the running worker"):
             cluster.client.run(move, workers=[address])
         cluster.client.run(add, workers=[address])
         resources = cluster.client.scheduler_info(n_workers=-1)["workers"][address]["resources"]
@@ -91,24 +91,25 @@ def test_the_folder_of_another_region_is_refused(
 ) -> None:
     said = refused(cluster, pool_name(WEST), nanny=nanny, **own[EAST])
     assert (
-        f"names {pool_name(WEST)}, but its folder {cluster.data[EAST]} ({ROOT_VARIABLE}) is that of pool-{EAST}" in said
+        f"asks to join {pool_name(WEST)}, but its folder {cluster.data[EAST]} ({ROOT_VARIABLE}) belongs to pool-{EAST}"
+        in said
     )
 
 
 def test_a_pool_that_has_no_worker_yet_gets_no_folder_of_another(
     cluster: Cluster, own: dict[str, dict[str, Path]]
 ) -> None:
-    assert f"is that of {pool_name(EAST)}" in refused(cluster, "pool-eu-central-9", **own[EAST])
+    assert f"belongs to {pool_name(EAST)}" in refused(cluster, "pool-eu-central-9", **own[EAST])
 
 
 def test_results_of_another_region_are_refused_too(cluster: Cluster, own: dict[str, dict[str, Path]]) -> None:
     said = refused(cluster, pool_name(WEST), **own[WEST] | {RESULTS_VARIABLE: cluster.results[EAST]})
-    assert f"({RESULTS_VARIABLE}) is that of {pool_name(EAST)}" in said
+    assert f"({RESULTS_VARIABLE}) belongs to {pool_name(EAST)}" in said
 
 
 def test_no_folder_where_the_pool_has_one_is_refused(cluster: Cluster, own: dict[str, dict[str, Path]]) -> None:
     said = refused(cluster, pool_name(EAST))
-    assert f"it does not know its folder ({ROOT_VARIABLE} is not set)" in said
+    assert f"its folder is unknown ({ROOT_VARIABLE} is not set)" in said
 
 
 @pytest.mark.parametrize("exists", [True, False])
@@ -120,7 +121,10 @@ def test_a_folder_that_holds_none_of_what_its_pool_sees_is_refused(
         folder.mkdir()
         (folder / "something-else").touch()
     said = refused(cluster, pool_name(EAST), **own[EAST] | {ROOT_VARIABLE: folder})
-    assert f"its folder {folder} ({ROOT_VARIABLE}) holds none of what the other workers of the pool see" in said
+    assert (
+        f"its folder {folder} ({ROOT_VARIABLE}) contains none of the files that the other workers of the pool see"
+        in said
+    )
 
 
 def test_a_folder_that_a_sync_has_changed_since_is_compared_as_it_is_now(
@@ -140,4 +144,4 @@ def test_a_folder_that_a_sync_has_changed_since_is_compared_as_it_is_now(
 
 def test_two_pools_are_refused(cluster: Cluster) -> None:
     said = refused(cluster, pool_name(EAST), pool_name(CENTRAL))
-    assert f"names 2 pools ({', '.join(sorted((pool_name(EAST), pool_name(CENTRAL))))})" in said
+    assert f"asks to join 2 pools ({', '.join(sorted((pool_name(EAST), pool_name(CENTRAL))))})" in said

@@ -65,14 +65,14 @@ def test_what_restarts_or_retires_the_workers_of_others_is_refused_while_they_co
         ),
         r"'retire_workers' would take \d+ workers of pool-": lambda: neighbour.retire_workers(n=2),
         "would take 1 workers of .*placement.drain": lambda: neighbour.retire_workers(names=[EAST]),
-        "'Restarting-.*may restart the workers of others": lambda: neighbour.register_plugin(Restarting()),
-        "may restart the workers of others.*Your own tasks can set": lambda: neighbour.register_plugin(
+        "'Restarting-.*may restart workers that other clients use": lambda: neighbour.register_plugin(Restarting()),
+        "may restart workers that other clients use.*To set environment variables": lambda: neighbour.register_plugin(
             Environ({"A": "1"})
         ),
         "'upload-directory-own_package' may restart": lambda: neighbour.register_plugin(
             UploadDirectory(str(folder), restart_workers=True)
         ),
-        "PipInstall would change packages under the tasks": lambda: neighbour.register_plugin(
+        "PipInstall would change packages while other clients compute": lambda: neighbour.register_plugin(
             PipInstall(["no-such-package"])
         ),
     }
@@ -110,7 +110,7 @@ def test_a_client_whose_shutdown_was_refused_is_told_to_connect_again_and_closes
     address = cluster.client.scheduler.address  # type: ignore[union-attr]
     with computing(cluster.client, tmp_path / "go"):
         with Client(address, set_as_default=False) as leaving:
-            with pytest.raises(PlacementError, match=r"close it, and connect again"):
+            with pytest.raises(PlacementError, match=r"close it and connect again"):
                 leaving.shutdown()
             with pytest.raises(LostComputation, match="not connected: it was closed"):
                 compute(leaving, array(EAST, (8,), 2, 82).sum())

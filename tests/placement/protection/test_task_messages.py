@@ -45,7 +45,7 @@ def _unless_on_a_worker() -> BreaksOnWorkers:
 def test_a_task_that_cannot_travel_fails_alone(
     cluster: Cluster, neighbour: Client, argument: Callable[[], Any], deed: str
 ) -> None:
-    message = f"cannot be {deed}: .*make the object inside the task"
+    message = f"cannot be {deed}: .*Create the object inside the task"
     with pytest.raises(PlacementError, match=message):
         neighbour.submit(_first, 1, argument(), pure=False).result(timeout=15)
     lazy = dask.delayed(_first)(array(WEST, (4,), 2, 93).sum(), argument())
@@ -54,7 +54,7 @@ def test_a_task_that_cannot_travel_fails_alone(
     with dask.annotate(own=argument()):
         annotated = neighbour.submit(int, 7, pure=False)
         if argument is ALockOnArrival:
-            with pytest.raises(PlacementError, match="workers cannot read others"):
+            with pytest.raises(PlacementError, match="which workers can read"):
                 annotated.result(timeout=15)
         else:  # nothing stands in for annotations that a worker cannot read, and the task runs
             assert annotated.result(timeout=15) == 7
@@ -86,9 +86,9 @@ def _end_generator() -> None:
 def test_what_would_end_a_worker_ends_its_task_alone(
     cluster: Cluster, neighbour: Client, end: Callable[[], None]
 ) -> None:
-    with pytest.raises(RuntimeError, match=r"raised .*, which ends processes"):
+    with pytest.raises(RuntimeError, match=r"raised .*, which would end a process"):
         neighbour.submit(end, pure=False).result(timeout=15)
-    with pytest.raises(RuntimeError, match="which ends processes"):
+    with pytest.raises(RuntimeError, match="which would end a process"):
         compute(neighbour, array(WEST, (4,), 2, 95).map_blocks(lambda block: end(), dtype=float, meta=np.empty(0)))
     assert compute(cluster.client, array(WEST, (8,), (2,), seed=96).sum())[1].misplaced_tasks == 0
     assert worker_ids(cluster.client) == cluster.first_workers

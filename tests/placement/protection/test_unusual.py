@@ -203,7 +203,7 @@ def test_a_read_by_client_run_is_refused_and_refuses_nobody_else(cluster: Cluste
     answers: list[Any] = []
     run = Thread(target=lambda: answers.append(compute(cluster.client, lazy + 1)))
     run.start()
-    with pytest.raises(PlacementError, match=r"opened .*bystander\.txt by itself"):
+    with pytest.raises(PlacementError, match=r"opened .*bystander\.txt without placement"):
         cluster.client.run(read, str(path))
     run.join(timeout=30)
     assert answers[0][0] == (13.0,)

@@ -184,7 +184,7 @@ def test_a_drain_is_given_up_when_the_rest_of_the_pool_dies(client: Client, fold
         os.kill(pid, signal.SIGKILL)
     attempt.join(timeout=20)
     assert len(errors) == 1
-    assert f"no worker was left that could take over tasks and results of {leaving}" in errors[0]
+    assert f"has no other worker that can take over the tasks and results of {leaving}" in errors[0]
     assert compute(client, held.sum())[0] == (sum(1_000 * (1 + i) for i in range(9)),)
     assert eventually(lambda: len(addresses(client, EAST)) == 3)
     assert leaving in addresses(client, EAST)

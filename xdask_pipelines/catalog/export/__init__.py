@@ -1,1 +1,1 @@
-"""The catalog in the forms of others."""
+"""Export of the catalog in standard formats."""

@@ -1,6 +1,6 @@
-"""The catalog in intake-esm's words, for anybody to open.
+"""Export as an intake-esm collection.
 
-Belongs here: entries as rows, and what makes one dataset of several rows. Does not belong here: opening data
+Belongs here: converting entries to rows, and rules for aggregating rows to datasets. Does not belong here: opening data
 (access.esm_datastore).
 
 Format: "Earth System Model Collection" of intake-esm, https://intake-esm.readthedocs.io/en/stable/reference/esm-catalog-spec.html
@@ -20,7 +20,7 @@ from xdask_pipelines.system.files import write_atomically
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Facets of which several make one dataset, and how; all other facets tell datasets apart.
+#: Facets along which entries are joined to one dataset; all other facets distinguish datasets.
 _ALONG_TIME = frozenset({"time_range", "year", "month", "day"})
 _NEW_DIMENSIONS = frozenset({"member_id"})
 _VARIABLES = ("variable_id", "variable")
@@ -28,30 +28,30 @@ _FORMATS = {"netcdf4": "netcdf", "zarr2": "zarr2", "zarr3": "zarr3"}
 
 
 def publishable(entries: Sequence[Entry]) -> list[Entry]:
-    """Entries that plain intake-esm can open: not GRIB files, for which it has no word."""
+    """Return the entries that plain intake-esm can open; it has no format for GRIB files."""
     return [entry for entry in entries if entry.format in _FORMATS]
 
 
 def publish(entries: Sequence[Entry], path_of: Callable[[Entry], str], folder: Path, name: str) -> tuple[Path, int]:
     """Write ``catalog.json`` and its Parquet table, which plain ``intake.open_esm_datastore`` opens.
 
-    Readers see the old pair or the new one: the table has a name of its own each time, and ``catalog.json``, which names
-    it, is replaced at once.
+    Readers see either the old or the new pair: each table has a unique name, and ``catalog.json``, which refers to it,
+    is replaced atomically.
 
     Parameters
     ----------
     entries
-        Of one layout, at least one of them publishable; others are left out.
+        Entries of one layout; those that are not publishable are left out, and at least one must remain.
     path_of
-        Where a reader anywhere finds an entry: ``s3://…``, or a path on this machine.
+        Returns the address of an entry for readers: ``s3://…``, or a path on this machine.
     folder
-        Is made.
+        Folder of the files; created if missing.
     name
-        Of the collection.
+        Name of the collection.
 
     Returns
     -------
-    ``catalog.json``, and how many entries it holds.
+    The path of ``catalog.json``, and the number of its entries.
     """
     from intake_esm.cat import ESMCatalogModel  # imports intake, which takes a second
 
@@ -71,33 +71,33 @@ def publish(entries: Sequence[Entry], path_of: Callable[[Entry], str], folder: P
 
 
 def collection(entries: Sequence[Entry], paths: Sequence[str], name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Entries as an ESM collection.
+    """Convert entries to an ESM collection.
 
     Parameters
     ----------
     entries
-        Of one layout, at least one.
+        At least one entry, all of one layout.
     paths
-        Where each of them is found, in the same order.
+        Address of each entry, in the same order.
     name
-        Of the collection.
+        Name of the collection.
 
     Returns
     -------
-    One row for each entry, and what intake-esm must know of the columns.
+    A table with one row for each entry, and the description of its columns for intake-esm.
 
     Raises
     ------
     CatalogError
-        There are no entries, or they are of several layouts.
+        If the list is empty, or entries have several layouts.
     """
     import pandas as pd
 
     layouts = sorted({entry.layout for entry in entries})
     if len(layouts) != 1:
-        what = f"are of the layouts {', '.join(layouts)}" if layouts else "are none"
+        problem = f"these have the layouts {', '.join(layouts)}" if layouts else "no entry matches"
         raise CatalogError(
-            f"Entries of one layout make an ESM collection, and these {what}. Name one dataset in the query"
+            f"An ESM collection needs entries of one layout, but {problem}. Select one dataset in the query"
         )
     facets = sorted({facet for entry in entries for facet in entry.facets})
     variable = next((facet for facet in _VARIABLES if facet in facets), "variable")

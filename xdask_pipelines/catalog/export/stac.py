@@ -1,9 +1,9 @@
-"""The catalog as a static STAC catalog: one collection a dataset, one item an entry, in a folder of its own.
+"""Export as a static STAC catalog in a folder: one collection for each dataset, one item for each entry.
 
-Belongs here: collections, and writing all or nothing. Does not belong here: the item of one entry (stac_item).
+Belongs here: collections, and writing the folder atomically. Does not belong here: the item of one entry (stac_item).
 
-Format: https://github.com/radiantearth/stac-spec/tree/v1.1.0. Every document is checked against the schemas that pystac
-carries and those in ``stac_schemas``, before anybody sees it; nothing is fetched for that.
+Format: https://github.com/radiantearth/stac-spec/tree/v1.1.0. Every document is validated before it is visible, with
+the schemas in pystac and ``stac_schemas``, without network access.
 """
 
 from __future__ import annotations
@@ -48,34 +48,34 @@ def export_stac(
 ) -> dict[str, int]:
     """Write a self-contained static catalog.
 
-    It is written beside and then takes the folder's name; the export that was there is removed. A reader sees the old one or
-    the new one, or for a moment none.
+    The catalog is written to a temporary folder, which then replaces the previous export. Readers see the old or the
+    new one, or for a moment none.
 
     Parameters
     ----------
     entries
-        Sorted by dataset, as a search gives them.
+        Entries sorted by dataset, as from a search.
     address_of
-        Where a reader finds an entry's data.
+        Returns the address of an entry's data for readers.
     unpack
         See :func:`xdask_pipelines.catalog.export.stac_item.item_of`.
     folder
-        Is made; if it exists, it must be empty or an export that this function wrote.
+        Folder of the export; created if missing. An existing folder must be empty, or an export of this function.
     tell
-        Is told of progress.
+        Called with lines of progress.
 
     Returns
     -------
-    Items by dataset.
+    Number of items by dataset.
 
     Raises
     ------
     CatalogError
-        There is nothing to export, the folder holds something else or cannot be written, or an entry cannot be said in
-        STAC. The folder is then as it was.
+        If there are no entries, the folder contains other files or cannot be written, or an entry cannot be represented
+        in STAC. The folder is then unchanged.
     """
     if not entries:
-        raise CatalogError("No entries to export. Look with `xdask catalog search` and the same filters.")
+        raise CatalogError("No entries to export. Check the filters with `xdask catalog search`.")
     _refuse_others(folder)
     root = pystac.Catalog(
         id="xdask", description="Datasets, and the Region in which each lies.", extra_fields=dict(_MARK)
@@ -89,13 +89,15 @@ def export_stac(
         root.add_child(collection)
         counts[dataset] = len(held)
     beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    # Two digits of the id: no folder of 500,000 files.
+    # Subfolders by two digits of the id avoid a folder with 500,000 files.
     layout = CustomLayoutStrategy(item_func=lambda item, parent: f"{parent}/{item.id[:2]}/{item.id}.json")
-    root.normalize_hrefs(f"{beside}/", strategy=layout)  # without the slash a name with a dot is taken for a file's
+    root.normalize_hrefs(f"{beside}/", strategy=layout)  # without the slash pystac takes a name with a dot for a file
     for kind, document in [("catalog", root), *(("collection", child) for child in root.get_children())]:
         _check(kind, document.to_dict(include_self_link=False), document.id)
     for number, item in enumerate(root.get_items(recursive=True), 1):
-        _check("item", item.to_dict(include_self_link=False), item.properties["title"])  # 10 ms of the 13 an item takes
+        _check(
+            "item", item.to_dict(include_self_link=False), item.properties["title"]
+        )  # takes 10 of the 13 ms for an item
         if number % _SAID_EVERY == 0:
             tell(f"{number} of {len(entries)} entries")
     try:
@@ -103,7 +105,7 @@ def export_stac(
         root.save(pystac.CatalogType.SELF_CONTAINED)
         _replace(folder, beside)
     except OSError as error:
-        raise CatalogError(f"{folder} cannot be written: {error}. It is as it was; name another folder") from error
+        raise CatalogError(f"{folder} cannot be written: {error}. It was not changed. Choose another folder") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return counts
@@ -118,7 +120,7 @@ def link_to(address: str) -> str:
 
 
 def _refuse_others(folder: Path) -> None:
-    """Refuse a folder that holds anything but an export: it would be removed."""
+    """Refuse a folder that contains anything but an export, because it would be removed."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
@@ -129,9 +131,11 @@ def _refuse_others(folder: Path) -> None:
     except (OSError, ValueError, KeyError, IndexError, AttributeError):
         ours, strangers = False, []
     if not ours or strangers:
-        what = f"holds {', '.join(strangers)} beside an export" if ours else "is there and is no export of STAC"
+        what = (
+            f"contains {', '.join(strangers)} in addition to an export" if ours else "exists and is not a STAC export"
+        )
         raise CatalogError(
-            f"{folder} {what}, and an export replaces all of it; nothing was written. Name another folder"
+            f"{folder} {what}, but an export replaces the whole folder. Nothing was written. Choose another folder"
         )
 
 
@@ -181,12 +185,12 @@ def _span(ranges: Iterable[Range | None]) -> list[datetime | None]:
 
 
 def _around(extents: Iterable[Extent | None]) -> list[float]:
-    """Smallest box that holds all extents; the Earth where none is known, the only box that cannot be wrong."""
+    """Return the smallest box that contains all extents; the whole Earth if none is known."""
     known = sorted({extent for extent in extents if extent})
     if not known:
         return [-180.0, -90.0, 180.0, 90.0]
     south, north = min(e[1] for e in known), max(e[3] for e in known)
-    reach, widest, west = max(e[2] for e in known) - 360, 0.0, -180.0  # going east; the widest gap is left out
+    reach, widest, west = max(e[2] for e in known) - 360, 0.0, -180.0  # the complement of the widest gap, going east
     for first, _, last, _ in known:
         if first - reach > widest:
             widest, west = first - reach, first
@@ -195,20 +199,20 @@ def _around(extents: Iterable[Extent | None]) -> list[float]:
 
 
 def _check(kind: str, document: dict[str, Any], what: str) -> None:
-    """Refuse a document that its schemas do not allow."""
+    """Refuse a document that does not match its schemas."""
     found = best_match(_core(kind).iter_errors(document))
     if found is None and kind == "item":
         found = next(filter(None, (best_match(v.iter_errors(document["properties"])) for v in _own_schemas())), None)
     if found is not None:
         where = "/".join(map(str, found.absolute_path)) or kind
         raise CatalogError(
-            f"{what} cannot be represented in STAC: {where}: {found.message}. Nothing was written; leave it out"
+            f"{what} cannot be represented in STAC: {where}: {found.message}. Nothing was written. Exclude it with a filter"
         )
 
 
 @cache
 def _core(kind: str) -> Draft7Validator:
-    """STAC's own schema, out of pystac: its registry has no way to fetch what it does not hold."""
+    """Return STAC's own schema from pystac; its registry cannot fetch others."""
     schemas = get_local_schema_cache()
     registry: Registry[Any] = Registry().with_resources((k, Resource.from_contents(v)) for k, v in schemas.items())
     (uri,) = (uri for uri in schemas if uri.endswith(f"/{kind}.json") and f"/{kind}-spec/" in uri)

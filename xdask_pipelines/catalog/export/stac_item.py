@@ -1,11 +1,11 @@
-"""One entry in STAC's words: where and when its data lie, and what dimensions and variables they have.
+"""STAC items of entries: extent, time, dimensions and variables of the data.
 
-Belongs here: the item of one entry. Does not belong here: collections, files (stac), or how a header is packed; who can
-unpack one passes that in.
+Belongs here: the item of one entry. Does not belong here: collections, files (stac), or unpacking headers, for which
+callers pass a function.
 
 Formats: https://github.com/radiantearth/stac-spec/blob/v1.1.0/item-spec/item-spec.md and
-https://stac-extensions.github.io/datacube/v2.2.0/schema.json. The extension ``cmip6`` of ESGF is not declared: it asks for
-some twenty fields that neither paths nor headers hold. Its names are used for those that they do hold.
+https://stac-extensions.github.io/datacube/v2.2.0/schema.json. The extension ``cmip6`` of ESGF is not declared, because
+it requires about twenty fields that are neither in paths nor in headers. Its names are used for the available fields.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from xdask_pipelines.catalog.extent import Extent
 
 DATACUBE = "https://stac-extensions.github.io/datacube/v2.2.0/schema.json"
 FILE = "https://stac-extensions.github.io/file/v2.1.0/schema.json"
-#: Values of a packed coordinate of a header.
+#: Function that returns the values of a packed coordinate of a header.
 Unpack = Callable[[Mapping[str, Any]], np.ndarray]
 Range = tuple[datetime, datetime]
 
 _FIRST, _LAST = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 _MEDIA = {"netcdf4": "application/netcdf", "zarr2": "application/vnd.zarr; version=2"}
 _MEDIA |= {"zarr3": "application/vnd.zarr; version=3", "grib": "application/wmo-GRIB2"}
-_MOST_VALUES = 200  # of a level or a band; longer axes are told by their ends
+_MOST_VALUES = 200  # of a level or a band; longer axes have only their ends
 _LATITUDE, _LONGITUDE = {"lat", "latitude"}, {"lon", "longitude"}
 
 
 def item_of(entry: Entry, href: str, unpack: Unpack) -> pystac.Item:
-    """The item of one entry, without links.
+    """Create the item of one entry, without links.
 
     Parameters
     ----------
     entry
-        Its id is the item's.
+        The entry; its id is the item's id.
     href
-        Where a reader finds the data.
+        Address of the data for readers.
     unpack
-        See :data:`Unpack`; asked for small axes only, such as levels.
+        See :data:`Unpack`; called only for small axes, such as levels.
 
     Notes
     -----
-    STAC wants an instant or a range of every item. Data without time, such as a land mask, hold at all times, and those
-    whose time no one has read yet may: both get the longest range that RFC 3339 can say, for a search by time must not leave
-    them out. ``xdask:time`` tells them apart: ``known``, ``none``, ``unknown``.
+    STAC requires a time or a range of every item. Data without time, such as a land mask, are valid at all times, and
+    data whose time is unknown may be: both get the longest range of RFC 3339, so that searches by time include them.
+    ``xdask:time`` distinguishes them: ``known``, ``none``, ``unknown``.
     """
     start, end = time_of(entry) or (_FIRST, _LAST)
     item = pystac.Item(
@@ -71,14 +71,14 @@ def item_of(entry: Entry, href: str, unpack: Unpack) -> pystac.Item:
 
 
 def facets_of(entry: Entry) -> dict[str, str]:
-    """Facets by the names that the export gives them: ``cmip6:…`` of CMIP6, ``facet:…`` of all else."""
+    """Return facets by their names in the export: ``cmip6:…`` for CMIP6, ``facet:…`` for all others."""
     if entry.layout == "cmip6-pds":
         return {**{f"cmip6:{name}": value for name, value in entry.facets.items()}, "cmip6:version": entry.version}
     return {"facet:variable": entry.variable, **{f"facet:{name}": value for name, value in entry.facets.items()}}
 
 
 def geometry_of(extent: Extent) -> dict[str, Any]:
-    """GeoJSON of an extent; cut at 180 degrees east, as RFC 7946 (3.1.9) wants it."""
+    """Return the GeoJSON geometry of an extent, cut at 180 degrees east as RFC 7946 (3.1.9) requires."""
     west, south, east, north = extent
     spans = [(west, east)] if east <= 180 else [(west, 180.0), (-180.0, east - 360)]
     if west == east and south == north:
@@ -93,16 +93,16 @@ def geometry_of(extent: Extent) -> dict[str, Any]:
 
 
 def bbox_of(extent: Extent) -> list[float]:
-    """STAC's box of an extent: west is greater than east where it crosses 180 degrees east."""
+    """Return the STAC box of an extent: west is greater than east if it crosses 180 degrees east."""
     west, south, east, north = extent
     return [west, south, east if east <= 180 else east - 360, north]
 
 
 def time_of(entry: Entry) -> Range | None:
-    """First and last second of an entry's time in RFC 3339's calendar; None if it has none, or none is known.
+    """Return the first and last second of an entry's time in RFC 3339's calendar; None without a known time.
 
-    STAC's ranges hold their ends, the catalog's do not: the last second is the one before. RFC 3339 knows the Gregorian
-    calendar and the years to 9999: what it cannot say becomes the nearest that it can; ``xdask:time_range`` has the truth.
+    STAC's ranges include their ends and the catalog's do not, so one second is subtracted. RFC 3339 has the Gregorian
+    calendar and years to 9999: other times become the nearest valid one, and ``xdask:time_range`` has the original.
     """
     if entry.time_start is None or entry.time_end is None:
         return None
@@ -113,7 +113,7 @@ def time_of(entry: Entry) -> Range | None:
 
 
 def _instant(key: int) -> tuple[datetime, bool]:
-    """The last second that is not after a time key, and whether it is just that."""
+    """Return the last valid second that is not after a time key, and whether it is equal to the key."""
     year, month, day, hour, minute, second = digits(key)
     if year > 9999:
         return _LAST, False
@@ -124,7 +124,7 @@ def _instant(key: int) -> tuple[datetime, bool]:
 
 
 def digits(key: int) -> tuple[int, int, int, int, int, int]:
-    """Year, month, day, hour, minute, second of a time key."""
+    """Split a time key into year, month, day, hour, minute and second."""
     text = f"{key:014}"
     year, rest = int(text[:-10]), text[-10:]
     month, day, hour, minute, second = (int(rest[i : i + 2]) for i in range(0, 10, 2))
@@ -154,7 +154,7 @@ def _time_known(entry: Entry) -> str:
 
 
 def _times(entry: Entry) -> dict[str, Mapping[str, Any]]:
-    """Coordinates of a header that are time."""
+    """Return the time coordinates of a header."""
     coords = (entry.header or {}).get("coords", {})
     return {n: c for n, c in coords.items() if " since " in str(c["attrs"].get("units", "")) and c["dims"] == [n]}
 
@@ -182,7 +182,7 @@ def _variables(entry: Entry) -> Mapping[str, Any]:
 
 
 def _cube(entry: Entry, unpack: Unpack) -> dict[str, Any]:
-    """Dimensions and variables, of an entry whose header is known."""
+    """Return the dimensions and variables of an entry with a header."""
     if not (variables := _variables(entry)):
         return {}
     sizes = {dim: n for v in variables.values() for dim, n in zip(v["dims"], v["shape"], strict=True)}

@@ -1,1 +1,1 @@
-"""Which objects lie in a place: listed, kept, compared."""
+"""Manifests: listing, storing and comparing the objects of a (dataset, Region)."""

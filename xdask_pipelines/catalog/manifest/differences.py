@@ -1,10 +1,10 @@
-"""What became of a place since its last commit: from objects to entries that are new, changed or gone.
+"""Differences of a (dataset, Region) since its last commit: new, changed and removed entries.
 
-Belongs here: comparing, and looking at as little as that takes. Does not belong here: whether it can be true, committing
-(sync).
+Belongs here: comparing objects as efficiently as possible. Does not belong here: plausibility of the differences,
+commits (sync).
 
-Only objects that changed are looked at, and the whole of the stores in which they lie: of a million objects, the unchanged
-ones cost a microsecond each and not the twenty of an entry.
+Only changed objects and their stores are processed: an unchanged object costs 1 us, while creating an entry costs 20
+us.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ class Differences:
     added, changed, removed, unchanged, quarantined
         As in `sync.SyncPlan`.
     put, drop
-        How the manifest changes.
+        Changes of the manifest.
     gone
-        Keys that the manifest knows and that were not listed.
+        Keys in the manifest that were not listed.
     known
-        Keys of ``put`` that the manifest knows.
+        Keys of ``put`` that are in the manifest.
     listed
-        Usable objects: those behind new and changed entries, perhaps others.
+        Usable objects: at least those of new and changed entries.
     state
-        Digest of keys and ETags behind entries, and of the mounts' descriptions.
+        Digest of the keys and ETags of entries, and of the mounts' descriptions.
     holdings
         Fingerprint of the mounts' descriptions.
     """
@@ -64,12 +64,12 @@ class Differences:
 def differences(mounts: Mounts, committed: Committed, *, full: bool = False) -> Differences:
     """Compare the mounts of one (dataset, Region) with its last commit.
 
-    With ``full``, every entry counts as changed, so that all of them are described and written again.
+    With ``full``, all entries count as changed, so they are described and written again.
     """
     holdings = fingerprint([mount for mount, _ in mounts])
-    # Entries without an object behind them were brought in by an import, which forgets the description. An entry that was
-    # lost has its objects in the manifest still; one whose part of the manifest was lost, and whose file is gone, is in
-    # neither listing. Only a look at everything finds them.
+    # Three cases are found only by comparing everything: entries without objects, which come from an import; lost
+    # entries, whose objects are still in the manifest; and entries whose file and part of the manifest are both
+    # missing.
     sound = not (committed.lost_entries or committed.lost_objects)
     if committed.holdings == holdings and sound and not full:
         return of_what_changed(mounts, committed, holdings)
@@ -81,7 +81,7 @@ def _usable_before(committed: Committed) -> Iterator[ObjectTable]:
 
 
 def _usable(mounts: Mounts) -> Iterator[ObjectTable]:
-    """Usable objects, sorted by key: no mount lies in another one."""
+    """Iterate over usable objects, sorted by key; mounts never contain each other."""
     in_order = sorted(mounts, key=lambda mount: f"{mount[0].path}/")
     parts = chain.from_iterable(objects.parts() for _, objects in in_order)
     return rising(
@@ -91,7 +91,7 @@ def _usable(mounts: Mounts) -> Iterator[ObjectTable]:
 
 
 def of_what_changed(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
-    """Differences found by looking at objects that changed, and at the stores in which they lie."""
+    """Return the differences from changed objects and their stores."""
     put, gone, known = difference(_usable(mounts), _usable_before(committed))
     by_file = all(LAYOUTS[mount.layout].by_file(mount) for mount, _ in mounts)
     unusable = [[item for part in objects.parts() for item in part.unusable()] for _, objects in mounts]
@@ -131,9 +131,10 @@ def of_what_changed(mounts: Mounts, committed: Committed, holdings: str) -> Diff
 
 
 def _around(mounts: Mounts, put: ObjectTable, lost: list[str], committed: Committed) -> tuple[ObjectTable, set[str]]:
-    """All that changes may touch: objects of the stores in which they lie, and below folders that may be stores from now
-    on or no longer; and the keys of entries that these objects were behind. ``lost`` are keys of objects that are gone or
-    unusable.
+    """Return all objects that changes may affect, and the keys of their entries.
+
+    These are the objects of changed stores, and of folders that have become stores or are no longer stores. ``lost`` are
+    keys of objects that are gone or unusable.
     """
     place = mounts[0][0]
 
@@ -153,13 +154,13 @@ def _around(mounts: Mounts, put: ObjectTable, lost: list[str], committed: Commit
 
 
 def _above(path: str) -> Iterator[str]:
-    """Folders that a path lies in."""
+    """Iterate over the folders above a path."""
     while path := path.rpartition("/")[0]:
         yield path
 
 
 def of_everything(mounts: Mounts, committed: Committed, holdings: str, *, full: bool = False) -> Differences:
-    """Differences found by looking at all objects."""
+    """Return the differences from all objects."""
     listed = ObjectTable.in_order(_usable(mounts))
     entries: dict[str, Entry] = {}
     quarantined: list[Quarantined] = []

@@ -1,10 +1,10 @@
-"""What lies in a mount: its objects, with digests, in order.
+"""Listing of a mount: its objects with digests, in order.
 
-Belongs here: listing, and what is wrong with single objects. Does not belong here: what a path means (layouts), or
-what changed since the last time (sync).
+Belongs here: listing, and problems of single objects. Does not belong here: the meaning of paths (layouts), changes
+since the last listing (differences).
 """
 
-# Paths are bytes here: a name need not be UTF-8, and pathlib has no bytes.
+# Paths are bytes here, because names may not be UTF-8, and pathlib does not support bytes.
 # ruff: noqa: PTH114, PTH116, PTH118, PTH123
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from xdask_pipelines.errors import CatalogError
 class StoredObject:
     """One object of a mount. ``key`` is its path relative to the Region's root, with ``/``, mount included.
 
-    ``problem`` says why an object cannot be catalogued at all (its name is not UTF-8, a link leads out, …); such an
-    object is reported, never used.
+    ``problem`` is the reason why an object cannot be catalogued (its name is not UTF-8, a link leads out of the mount,
+    …); such an object is reported, never used.
     """
 
     key: str
@@ -35,22 +35,22 @@ class StoredObject:
 
 
 def list_folder(root: str | Path, mount: str, known: Mapping[str, StoredObject]) -> list[StoredObject]:
-    """Objects of the folder ``root/mount``, sorted by key; to be run where the folder is mounted.
+    """List the objects of the folder ``root/mount``, sorted by key; run this where the folder is mounted.
 
-    The ETag is the blake2b-128 digest of the content in hex, computed again only where size or time of modification
-    differ from ``known``. The mount itself may be a link; below it, links to files inside the mount are
-    followed, and all other links are reported as problems. A file that vanishes meanwhile is left out.
+    The ETag is the blake2b-128 digest of the content in hex, computed again only if size or time of modification differ
+    from ``known``. The mount itself may be a link; below it, links to files inside the mount are followed, and all
+    other links are reported as problems. A file that disappears meanwhile is left out.
 
     Raises
     ------
     CatalogError
-        The folder or one inside it does not exist or cannot be read.
+        If the folder or one inside it does not exist or cannot be read.
     """
     top = Path(root, mount)
     if not top.is_dir():
         raise CatalogError(
-            f"There is no folder {top}, so mount {mount} cannot be listed; nothing was changed. Create or mount it, or "
-            f"take the dataset out of the topology"
+            f"The mount {mount} cannot be listed, because the folder {top} does not exist. Nothing was changed. Create or "
+            f"mount the folder, or remove the dataset from regions.yaml"
         )
     real_top = os.path.realpath(os.fsencode(top))
     found: list[StoredObject] = []
@@ -67,8 +67,8 @@ def list_folder(root: str | Path, mount: str, known: Mapping[str, StoredObject])
                         found.append(stored)
         except OSError as error:
             raise CatalogError(
-                f"Folder {os.fsdecode(os.path.join(real_top, folder))!r} of mount {mount} cannot be listed: {error}; "
-                f"nothing was changed. Make it readable and sync again"
+                f"Folder {os.fsdecode(os.path.join(real_top, folder))!r} of mount {mount} cannot be listed: {error}. "
+                f"Nothing was changed. Make it readable and sync again"
             ) from error
     return sorted(found)
 

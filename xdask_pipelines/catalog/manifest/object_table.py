@@ -1,7 +1,7 @@
-"""Objects of a place as columns: what a listing or a manifest is held, sent and kept as.
+"""Tables of objects: the columnar form of listings and manifests.
 
-Belongs here: one sorted table of objects. Does not belong here: how objects are listed (listing, bucket, inventory), what
-their paths mean (layouts), millions of them (packed_objects).
+Belongs here: one sorted table of objects. Does not belong here: listing objects (listing, bucket, inventory), the
+meaning of paths (layouts), packed tables of millions of objects (packed_objects).
 
 A million objects take 110 MB as columns and 400 MB as Python objects.
 """
@@ -34,11 +34,11 @@ class ObjectTable(Sequence[StoredObject]):
     def __init__(self, table: pa.Table) -> None:
         self.table = table
 
-    # ---- making one -------------------------------------------------------------------------------------------
+    # ---- creating a table -------------------------------------------------------------------------------------
 
     @classmethod
     def of(cls, objects: Iterable[StoredObject]) -> ObjectTable:
-        """A table of objects that are sorted by key."""
+        """Create a table of objects, which must be sorted by key."""
         if isinstance(objects, ObjectTable):
             return objects
         found = list(objects)
@@ -53,7 +53,7 @@ class ObjectTable(Sequence[StoredObject]):
         modified: Sequence[int],
         problems: Sequence[str] | None = None,
     ) -> ObjectTable:
-        """A table of columns, sorted by key."""
+        """Create a table from columns, and sort it by key."""
         import pyarrow as pa
 
         values = [keys, sizes, etags, modified, problems if problems is not None else [""] * len(keys)]
@@ -62,13 +62,13 @@ class ObjectTable(Sequence[StoredObject]):
 
     @classmethod
     def joined(cls, listings: Sequence[ObjectTable]) -> ObjectTable:
-        """All objects of several listings, sorted by key."""
+        """Join several listings, and sort the objects by key."""
         some = [listing for listing in listings if len(listing)]
         return some[0] if len(some) == 1 else cls(cls.in_order(some).table.sort_by("key"))
 
     @classmethod
     def in_order(cls, parts: Iterable[ObjectTable]) -> ObjectTable:
-        """All objects of parts that follow one another."""
+        """Concatenate consecutive parts."""
         import pyarrow as pa
 
         return cls(pa.concat_tables([part.table for part in parts] or [_schema().empty_table()]))
@@ -76,17 +76,17 @@ class ObjectTable(Sequence[StoredObject]):
     # ---- packed -----------------------------------------------------------------------------------------------
 
     def packed(self) -> bytes:
-        """As Parquet, to cross Regions or to be kept: some 30 bytes an object."""
+        """Return the table as Parquet, for transfer and storage: about 30 bytes for each object."""
         import pyarrow.parquet as pq
 
         file = io.BytesIO()
-        # Dictionaries of what is there once each would take three times as long to write, and twice to read.
+        # Dictionaries of unique values would take three times as long to write, and twice as long to read.
         pq.write_table(self.table, file, compression="zstd", row_group_size=_ROWS, use_dictionary=["problem"])
         return file.getvalue()
 
     @classmethod
     def unpacked(cls, data: bytes) -> Iterator[ObjectTable]:
-        """What `packed` wrote, part by part: all at once would need as much memory again."""
+        """Read the output of `packed` part by part, because all at once would need twice the memory."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -96,7 +96,7 @@ class ObjectTable(Sequence[StoredObject]):
 
     @staticmethod
     def rows(data: bytes) -> int:
-        """How many objects `packed` wrote."""
+        """Return the number of objects in the output of `packed`."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -131,7 +131,7 @@ class ObjectTable(Sequence[StoredObject]):
             return bool(self.table.equals(other.table))
         return isinstance(other, Sequence) and list(self) == list(other)
 
-    # ---- looking at it ----------------------------------------------------------------------------------------
+    # ---- selecting objects ------------------------------------------------------------------------------------
 
     @property
     def size_bytes(self) -> int:
@@ -141,14 +141,14 @@ class ObjectTable(Sequence[StoredObject]):
         return int(pc.sum(self.table["size_bytes"]).as_py() or 0)
 
     def usable(self) -> ObjectTable:
-        """Objects without a problem, whose keys are paths of files."""
+        """Return objects without a problem, whose keys are valid paths."""
         import pyarrow.compute as pc
 
         odd = self._odd()
         return ObjectTable(self.table.filter(pc.invert(odd))) if pc.any(odd, min_count=0).as_py() else self
 
     def unusable(self) -> ObjectTable:
-        """All others."""
+        """Return all objects that are not usable."""
         return ObjectTable(self.table.filter(self._odd()))
 
     def _odd(self) -> pa.ChunkedArray:
@@ -163,13 +163,13 @@ class ObjectTable(Sequence[StoredObject]):
         return self.table["key"]
 
     def without(self, keys: Collection[str] | pa.ChunkedArray) -> ObjectTable:
-        """Objects of other keys."""
+        """Return objects with other keys."""
         import pyarrow.compute as pc
 
         return ObjectTable(self.table.filter(pc.invert(self._among(keys))))
 
     def only(self, keys: Collection[str] | pa.ChunkedArray) -> ObjectTable:
-        """Objects of these keys."""
+        """Return objects with these keys."""
         return ObjectTable(self.table.filter(self._among(keys)))
 
     def _among(self, keys: Collection[str] | pa.ChunkedArray) -> pa.ChunkedArray:
@@ -180,7 +180,7 @@ class ObjectTable(Sequence[StoredObject]):
         return pc.is_in(self.keys, value_set=wanted)
 
     def behind(self, keys: Collection[str]) -> ObjectTable:
-        """Objects of these keys, and all that lie in folders of these names, none of which lies in another."""
+        """Return objects with these keys, or in folders with these names, which must not contain each other."""
         files = self.only(keys)
         if len(files) == len(keys) or not len(self):
             return files
@@ -190,7 +190,7 @@ class ObjectTable(Sequence[StoredObject]):
         return ObjectTable.joined([self.below(folder[:-1]) for folder in folders[first:last]])
 
     def below(self, folder: str) -> ObjectTable:
-        """The object of that key, or all objects in the folder of that name."""
+        """Return the object with that key, or all objects in the folder of that name."""
         keys = _Keys(self.table["key"])
         start, end = bisect_left(keys, f"{folder}/"), bisect_left(keys, f"{folder}0")  # "0" follows "/"
         if start == end and (at := bisect_left(keys, folder)) < len(self) and keys[at] == folder:
@@ -198,16 +198,16 @@ class ObjectTable(Sequence[StoredObject]):
         return self[start:end]
 
     def start_of(self, key: str) -> int:
-        """How many objects come before a key."""
+        """Return the number of objects before a key."""
         return bisect_left(_Keys(self.keys), key)
 
     def end_of(self, key: str) -> int:
-        """How many objects come before a key or have it."""
+        """Return the number of objects before a key, including the key itself."""
         return bisect_right(_Keys(self.keys), key)
 
 
 class _Keys(Sequence[str]):
-    """A column of keys that can be bisected."""
+    """A column of keys as a sequence for bisection."""
 
     def __init__(self, column: Any) -> None:
         self._column = column
@@ -229,7 +229,7 @@ class _Keys(Sequence[str]):
 def _schema() -> pa.Schema:
     import pyarrow as pa
 
-    text, number = pa.large_string(), pa.int64()  # 2 GB of keys are too few for strings
+    text, number = pa.large_string(), pa.int64()  # plain strings are limited to 2 GB of keys
     return pa.schema(
         [("key", text), ("size_bytes", number), ("etag", text), ("modified_ns", number), ("problem", text)]
     )

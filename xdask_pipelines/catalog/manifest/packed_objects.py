@@ -1,9 +1,9 @@
-"""Objects of a place part by part: what a listing and a manifest of millions are compared as, neither of them whole.
+"""Packed objects: listings and manifests of millions of objects, which are compared part by part.
 
-Belongs here: parts that stay packed until they are looked at, and how two streams of parts differ. Does not belong here:
+Belongs here: parts that are unpacked one at a time, and the difference of two streams of parts. Does not belong here:
 one table of objects (object_table).
 
-A million objects are 30 MB packed, and each look at all of them takes 0.2 s; as one table they would take 110 MB.
+A million objects take 30 MB packed, and 0.2 s for each pass; one table would take 110 MB.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class PackedObjects:
     Parameters
     ----------
     files
-        What :meth:`.ObjectTable.packed` wrote, one after the other.
+        Outputs of :meth:`.ObjectTable.packed`, in order.
     """
 
     def __init__(self, files: Sequence[bytes] = ()) -> None:
@@ -33,11 +33,11 @@ class PackedObjects:
 
     @classmethod
     def of(cls, objects: Iterable[StoredObject]) -> PackedObjects:
-        """Packed objects that are sorted by key."""
+        """Pack objects, which must be sorted by key."""
         return objects if isinstance(objects, PackedObjects) else cls([ObjectTable.of(objects).packed()])
 
     def parts(self) -> Iterator[ObjectTable]:
-        """All objects, some ten thousand at a time."""
+        """Iterate over all objects, about ten thousand at a time."""
         return chain.from_iterable(map(ObjectTable.unpacked, self._files))
 
     def __iter__(self) -> Iterator[StoredObject]:
@@ -53,12 +53,12 @@ class PackedObjects:
 
 
 def rising(parts: Iterable[ObjectTable], where: str) -> Iterator[ObjectTable]:
-    """The same parts, as long as keys are sorted, each there once.
+    """Check that keys are sorted and unique while iterating over parts.
 
     Raises
     ------
     CatalogError
-        Naming the first two that are not, and ``where``.
+        If they are not; the message has the first two keys and ``where``.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -69,22 +69,22 @@ def rising(parts: Iterable[ObjectTable], where: str) -> Iterator[ObjectTable]:
         if not pc.all(in_order := pc.less(keys[:-1], keys[1:]), min_count=0).as_py():
             at = pc.index(in_order, False).as_py()
             raise CatalogError(
-                f"The listing of {where} is not sorted, each key once: {keys[at + 1].as_py()!r} comes "
-                f"after {keys[at].as_py()!r}; nothing was changed"
+                f"The listing of {where} is not sorted or has a key twice: {keys[at + 1].as_py()!r} comes "
+                f"after {keys[at].as_py()!r}. Nothing was changed"
             )
         last = keys[-1:]
         yield part
 
 
 def digest_of(parts: Iterable[ObjectTable], without: Collection[str] = ()) -> str:
-    """Digest of keys and ETags, whatever the times of modification and however the parts are cut.
+    """Return the digest of keys and ETags, independent of times of modification and of the division into parts.
 
     Parameters
     ----------
     parts
-        Objects.
+        Parts of objects.
     without
-        Keys that do not count.
+        Keys that are ignored.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -95,17 +95,17 @@ def digest_of(parts: Iterable[ObjectTable], without: Collection[str] = ()) -> st
         key, etag = (counted[name].combine_chunks() for name in ("key", "etag"))
         sizes = [pc.cast(pc.binary_length(column), pa.large_string()) for column in (key, etag)]
         rows = pc.binary_join_element_wise(sizes[0], key, sizes[1], etag, end)
-        # The rows lie in one buffer, one after the other: row by row as Python text they take five times as long.
+        # The rows are consecutive in one buffer; converting each row to Python text takes five times as long.
         digest.update(memoryview(rows.buffers()[2])[: pc.sum(pc.binary_length(rows)).as_py()] if len(rows) else b"")
     return digest.hexdigest()
 
 
 def difference(now: Iterable[ObjectTable], before: Iterable[ObjectTable]) -> tuple[ObjectTable, list[str], set[str]]:
-    """What became of another listing of the same place.
+    """Compare two listings of the same place.
 
     Returns
     -------
-    Objects that are new or different; keys that are gone; and of the first, the keys that were there before.
+    Objects that are new or different; keys that are gone; and the keys of different objects.
     """
     put: list[ObjectTable] = []
     gone: list[str] = []
@@ -121,7 +121,7 @@ def difference(now: Iterable[ObjectTable], before: Iterable[ObjectTable]) -> tup
 def _side_by_side(
     now: Iterable[ObjectTable], before: Iterable[ObjectTable]
 ) -> Iterator[tuple[ObjectTable, ObjectTable]]:
-    """Stretches of both between the same keys."""
+    """Iterate over both listings in sections between the same keys."""
     nothing = ObjectTable.of(())
     ahead, behind = (filter(len, parts) for parts in (now, before))
     new, old = next(ahead, nothing), next(behind, nothing)
@@ -136,7 +136,7 @@ def _side_by_side(
 
 
 def _differing(now: ObjectTable, old: ObjectTable) -> ObjectTable:
-    """Objects that are new or different."""
+    """Return objects that are new or different."""
     import pyarrow.compute as pc
 
     at = pc.index_in(now.keys, value_set=old.keys)

@@ -1,9 +1,8 @@
-"""Manifests as they are kept: sorted pieces of some ten thousand objects, each a Parquet table, of which a commit
-replaces those that it touches.
+"""Storage of manifests in sorted pieces of about ten thousand objects, each a Parquet table.
 
-Belongs here: pieces, and how a change cuts and joins them. Does not belong here: where they lie, or when one is true.
+Belongs here: pieces, and how a change splits and joins them. Does not belong here: storing them (backends).
 
-A million objects are 50 pieces of 28 bytes an object: read in a fifth of a second, where rows of a table take four.
+A million objects are 50 pieces with 28 bytes for each object. They are read in 0.2 s, while rows of a table take 4 s.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 
 PIECE_ROWS = 20_000
-#: Of the table of a piece, before it is packed: keys may have 1,024 bytes each, and do not always compress.
+#: Limit of the unpacked table of a piece: keys may have 1,024 bytes each, and may not compress well.
 PIECE_BYTES = 5_000_000
 
 
 def touched(first_keys: Sequence[str], change: ManifestChange) -> dict[int, ManifestChange]:
-    """The part of a change that falls to each piece, by the piece's place among ``first_keys`` (sorted)."""
+    """Divide a change among pieces, by the index of each piece in ``first_keys`` (sorted)."""
     put, drop = _columns(change.put), sorted(change.drop)
     begin = [0, 0]
     parts: dict[int, ManifestChange] = {}
@@ -36,7 +35,7 @@ def touched(first_keys: Sequence[str], change: ManifestChange) -> dict[int, Mani
 
 
 def changed(before: ObjectTable, change: ManifestChange) -> list[ObjectTable]:
-    """What becomes of a piece: none, one, or several where it grew too long."""
+    """Apply a change to a piece; return zero, one or, if it grew too long, several pieces."""
     put = _columns(change.put)
     whole = ObjectTable.joined([before.without(change.drop).without(put.keys), put])
     most = min(PIECE_ROWS, PIECE_BYTES * len(whole) // max(whole.table.nbytes, 1))

@@ -1,6 +1,6 @@
-"""Where a catalog in OpenSearch lies, and as whom a process asks there.
+"""Addresses of catalogs in OpenSearch, and the credentials of a process.
 
-Belongs here: addresses, and the files that they name. Does not belong here: connections (opensearch_node).
+Belongs here: addresses and their files of certificates. Does not belong here: connections (opensearch_node).
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from xdask_pipelines.errors import CatalogError
 
 EXAMPLE = "opensearch+https://host:9200/xdask"
 _OPTIONS = ("aws_region", "ca", "certs")
-#: Files of a folder that ``certs`` names: `xdask opensearch up` and `xdask certs` call them so.
+#: Names of the files in the folder ``certs``, as `xdask opensearch up` and `xdask certs` create them.
 _AUTHORITY, _CERTIFICATE, _KEY = "ca.pem", "node.pem", "node-key.pem"
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a catalog lies: ``opensearch+https://host:port/name``.
+    """The address of a catalog: ``opensearch+https://host:port/name``.
 
     Parameters
     ----------
     secure
-        Whether TLS is spoken. Without, only loopback is accepted.
+        Whether TLS is used. Without TLS, only loopback is accepted.
     host, port
-        Of the node, or of the domain's end point.
+        Host and port of the node or of the domain's endpoint.
     name
         Prefix of the names of all indices.
     aws_region
-        Sign requests with SigV4 for a domain in this Region; None: do not sign.
+        Region for which requests are signed with SigV4; None does not sign them.
     ca
-        File with the certificate of the authority to trust; None: those of the system.
+        File with the certificate of a trusted authority; None trusts those of the system.
     certs
-        Folder with an authority to trust, and the certificate and key to show; None: show none.
+        Folder with a trusted authority, and the client's certificate and key; None uses no client certificate.
     """
 
     secure: bool
@@ -52,12 +52,12 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> Address:
-        """Read an address.
+        """Parse an address.
 
         Raises
         ------
         CatalogError
-            It is not one, holds a password, or would send documents unencrypted to another machine.
+            If the address is not valid, contains a password, or would send documents unencrypted to another machine.
         """
         try:
             parts = urlsplit(url.removeprefix("opensearch+"))
@@ -67,8 +67,8 @@ class Address:
             raise CatalogError(f"{url!r} is not a catalog address ({error}); write {EXAMPLE}") from error
         if parts.username or parts.password:
             raise CatalogError(
-                f"The address of the catalog at {host} holds a name or password, which would end up in logs. Leave it "
-                f"out: requests are signed with AWS credentials if the address ends in ?aws_region=REGION"
+                f"The address of the catalog at {host} contains a user name or password, which would appear in logs. Leave "
+                f"it out: requests are signed with AWS credentials if the address ends in ?aws_region=REGION"
             )
         name = parts.path.strip("/")
         odd = set(options) - set(_OPTIONS) or [""] in options.values()
@@ -92,17 +92,17 @@ class Address:
 
     @property
     def server(self) -> str:
-        """URL of the node, as other programs take it."""
+        """Return the URL of the node for other programs."""
         return f"http{'s' if self.secure else ''}://{self.endpoint}"
 
     @property
     def endpoint(self) -> str:
-        """Host and port, as URLs have them."""
+        """Return host and port in the form of URLs."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     @property
     def curl(self) -> str:
-        """Beginning of a command for a shell that asks the node something, to which a path is added."""
+        """Return a curl command to the node, to which a path can be appended."""
         files = [f"--cacert {shlex.quote(self.ca)}"] if self.ca else []
         if self.certs:
             options = {"cacert": _AUTHORITY, "cert": _CERTIFICATE, "key": _KEY}
@@ -110,12 +110,12 @@ class Address:
         return " ".join(["curl", *files, self.server])
 
     def context(self) -> ssl.SSLContext:
-        """TLS as the address asks for it, with what its files hold now.
+        """Return the TLS context for the address, with the current content of its files.
 
         Raises
         ------
         CatalogError
-            A file is not there or cannot be read, or files do not belong together.
+            If a file is missing or cannot be read, or files do not belong together.
         """
         if self.certs is None:
             ca = self.ca or Connection.default_ca_certs()
@@ -143,8 +143,8 @@ class Address:
             return ssl.create_default_context(cafile=ca)
         except ssl.SSLError as error:
             raise CatalogError(
-                f"The catalog at {self} cannot be queried: {ca} holds no certificate of an authority ({error.reason}). Put "
-                f"the right file there, or name another in the address"
+                f"The catalog at {self} cannot be queried: {ca} does not contain the certificate of an authority "
+                f"({error.reason}). Put the right file there, or use another in the address"
             ) from error
 
     def __str__(self) -> str:

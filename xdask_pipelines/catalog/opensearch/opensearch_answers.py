@@ -1,10 +1,10 @@
-"""What a node may answer: a JSON object, of all shards. Anything else is no answer of OpenSearch.
+"""Validation of answers: a node answers with a JSON object from all shards. Anything else is not from OpenSearch.
 
-Belongs here: checking answers before anybody reads them. Does not belong here: retries and words for users
-(opensearch_node), what an answer means.
+Belongs here: validating answers before they are used. Does not belong here: retries and error messages
+(opensearch_node), the meaning of answers (opensearch_backend).
 
-A proxy that answers in the node's place, or cuts an answer short, must not look like an empty catalog: its page "404 Not
-Found" is not the node's "no such document", and an empty body is no head without commits.
+A proxy that answers instead of the node, or truncates an answer, must not look like an empty catalog: its page "404 Not
+Found" is not the node's "no such document", and an empty body is not a head without commits.
 """
 
 from __future__ import annotations
@@ -16,40 +16,40 @@ import orjson
 from opensearchpy import JSONSerializer, Urllib3HttpConnection
 from opensearchpy.exceptions import OpenSearchException, TransportError
 
-#: Statuses that mean something to the catalog, which a node explains in one of these fields.
+#: Statuses with a meaning for the catalog, which a node explains in one of these fields.
 _MEANT = frozenset({404, 409})
 _EXPLAINED = frozenset({"error", "found", "pits"})
 _SHOWN = 120
-#: How long a connection and an answer are waited for: a machine that is not there refuses nothing, and a process that hangs
-#: answers nothing. The first request of a process reads one small document; later ones may read much, from a busy domain.
+#: Timeouts for connections and answers, for machines that do not exist and processes that hang. The first request of a
+#: process reads one small document; later ones may read much data from a busy domain.
 FIRST_ANSWER_SECONDS, ANSWER_SECONDS = 2.5, 60.0
 
 
 class GarbledAnswer(OpenSearchException):
-    """An answer that no node of OpenSearch gives."""
+    """An answer that cannot come from an OpenSearch node."""
 
 
 class PartialAnswer(OpenSearchException):
-    """An answer without some shards, as of a node that restarts."""
+    """An answer in which some shards are missing, for example from a node that restarts."""
 
 
 class JsonObjects(JSONSerializer):
-    """JSON of requests and answers: orjson reads a page of 10,000 entries in a fifth of the time."""
+    """JSON of requests and answers with orjson, which reads a page of 10,000 entries in a fifth of the time."""
 
     def loads(self, s: str) -> Any:
-        """Read an answer.
+        """Parse an answer.
 
         Raises
         ------
         GarbledAnswer
-            It is no JSON object.
+            If the answer is not a JSON object.
         """
         try:
             answer = orjson.loads(s)
         except ValueError as error:
-            raise GarbledAnswer(f"JSON that breaks off or is damaged ({error}): {shown(s)}") from error
+            raise GarbledAnswer(f"truncated or corrupt JSON ({error}): {shown(s)}") from error
         if not isinstance(answer, dict):
-            raise GarbledAnswer(f"JSON that is no object: {shown(s)}")
+            raise GarbledAnswer(f"JSON that is not an object: {shown(s)}")
         return answer
 
     def dumps(self, data: Any) -> Any:
@@ -58,7 +58,7 @@ class JsonObjects(JSONSerializer):
 
 
 class CheckedConnection(Urllib3HttpConnection):
-    """A connection that passes on what a node of OpenSearch may have said, and nothing else."""
+    """A connection that accepts only answers of an OpenSearch node."""
 
     _has_answered = False
 
@@ -68,7 +68,7 @@ class CheckedConnection(Urllib3HttpConnection):
         Raises
         ------
         GarbledAnswer
-            Something else than a node answered, or nothing came.
+            If the answer is empty or not from a node.
         """
         seconds = ANSWER_SECONDS if self._has_answered else FIRST_ANSWER_SECONDS
         options["timeout"] = options.get("timeout") or seconds
@@ -90,12 +90,12 @@ class CheckedConnection(Urllib3HttpConnection):
 
 
 def whole(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """The same answer, if all shards took part in it.
+    """Return an answer if it is from all shards.
 
     Raises
     ------
     PartialAnswer
-        Some did not, or not in time.
+        If some shards did not answer, or not in time.
     """
     shards = answer["_shards"]
     if shards["failed"] or answer.get("timed_out"):
@@ -104,5 +104,5 @@ def whole(answer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def shown(data: str) -> str:
-    """The beginning of an answer, on one line."""
+    """Return the start of an answer, on one line."""
     return repr(" ".join(data[: 2 * _SHOWN].split())[:_SHOWN]) if data.strip() else "nothing"

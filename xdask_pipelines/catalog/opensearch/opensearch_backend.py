@@ -1,7 +1,7 @@
-"""The catalog in OpenSearch: one node on a laptop, a managed domain on AWS.
+"""The catalog in OpenSearch: a single node on a laptop, or a managed domain on AWS.
 
-Belongs here: the store's answers, and leases. Does not belong here: connections (opensearch_node), documents
-(opensearch_index), what is true (opensearch_head), what a query means (opensearch_query), a commit (opensearch_write).
+Belongs here: the methods of the store, and leases. Does not belong here: connections (opensearch_node), documents
+(opensearch_index), the current state (opensearch_head), queries (opensearch_query), commits (opensearch_write).
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ from xdask_pipelines.catalog.preconditions import being_synced, check_base, chec
 from xdask_pipelines.errors import CatalogError
 
 T = TypeVar("T")
-#: Documents that have ended are removed when there are so many.
+#: Number of expired documents at which they are removed.
 _PURGE = 10_000
-#: Values of one name, of which a node counts 65,535 in one answer; and of several names together, to keep answers small.
+#: Limits of values in one answer: of one name, for which a node counts at most 65,535; and of several names together,
+#: to keep answers small.
 _MAX_VALUES = 65_000
 _ALL_VALUES = 20_000
 
@@ -52,7 +53,7 @@ class OpenSearchBackend:
         self.heads = HeadDocument(self.node)
 
     def commit(self, change: Change) -> int:
-        """Write all of a change or nothing."""
+        """Write a change atomically."""
         head, attempt = self.heads.begin()
         writer = OpenSearchCommit(Documents(self.node, head), head, attempt.number)
         try:
@@ -64,7 +65,7 @@ class OpenSearchBackend:
             # The lease may have passed on during a long commit.
             head = self.heads.finish(attempt, lambda now: edit(_check_lease(now, change)))
         except BaseException:
-            with suppress(CatalogError):  # the first error tells more; the next writer aborts what is left
+            with suppress(CatalogError):  # the first error is more useful; the next writer aborts this attempt
                 self.heads.abort(attempt, written=writer.written)
             raise
         if head.closed > _PURGE or len(head.aborted) > head.swept:
@@ -72,7 +73,7 @@ class OpenSearchBackend:
         return attempt.number
 
     def search(self, query: Query) -> list[Entry]:
-        """Matching entries, sorted."""
+        """Return matching entries, sorted."""
 
         def read(head: Head, documents: Documents) -> list[Entry]:
             found = documents.found(matching(head, query), SORTING, ["document", "generation"], query.limit)
@@ -81,29 +82,29 @@ class OpenSearchBackend:
         return self._reading(read)
 
     def count(self, query: Query) -> int:
-        """How many entries match."""
+        """Return the number of matching entries."""
         return self._reading(lambda head, documents: documents.count([matching(head, query)]))
 
     def facets(self, names: Sequence[str], query: Query) -> dict[str, dict[str, int]]:
-        """Values among matching entries, and how many have each."""
+        """Return the values among matching entries, and the number of entries for each."""
 
         def read(head: Head, documents: Documents) -> dict[str, dict[str, int]]:
             wanted = matching(head, query)
             others = [name for name in names if name != "key"]
             counted = _counted(documents, wanted, others, _ALL_VALUES // max(len(others), 1))
             for name in others:
-                if counted[name] is None:  # more than an answer about all should hold: by itself
+                if counted[name] is None:  # too many values for a common answer: counted alone
                     counted |= _counted(documents, wanted, [name], _MAX_VALUES)
                 if counted[name] is None:
                     raise CatalogError(
-                        f"{name} has more than {_MAX_VALUES} values among these entries; narrow the query"
+                        f"{name} has more than {_MAX_VALUES} values among these entries. Narrow the query"
                     )
             return {name: _keys(documents, wanted) if name == "key" else counted[name] or {} for name in names}
 
         return self._reading(read)
 
     def names(self) -> dict[str, str]:
-        """Names that entries can be found by, and their kind."""
+        """Return the names that can be searched, and their kind."""
 
         def read(head: Head, documents: Documents) -> dict[str, str]:
             query = {"bool": {"filter": true_at(head, "entry")}}
@@ -117,11 +118,11 @@ class OpenSearchBackend:
         return self._reading(read)
 
     def generation(self, dataset: str, region: str) -> int:
-        """Last commit that touched (dataset, Region)."""
+        """Return the last commit of (dataset, Region)."""
         return self.heads.load().place(dataset, region).generation
 
     def committed(self, dataset: str, region: str) -> Committed:
-        """Base of the next sync."""
+        """Return the state after the last commit."""
         place = of_place(dataset, region)
 
         def read(head: Head, documents: Documents) -> Committed:
@@ -153,7 +154,7 @@ class OpenSearchBackend:
         return self._reading(read)
 
     def tombstones(self, dataset: str, region: str) -> list[Tombstone]:
-        """Entries removed and not written again since."""
+        """Return entries that were removed and not written again."""
 
         def read(head: Head, documents: Documents) -> list[Tombstone]:
             query = {"bool": {"filter": [*true_at(head, "tombstone"), *of_place(dataset, region)]}}
@@ -163,7 +164,7 @@ class OpenSearchBackend:
         return self._reading(read)
 
     def lease(self, dataset: str, region: str, owner: str) -> Lease:
-        """Claim the right to sync (dataset, Region)."""
+        """Acquire the lease to sync (dataset, Region)."""
         token = secrets.token_hex(16)
 
         def edit(head: Head) -> Head:
@@ -182,7 +183,7 @@ class OpenSearchBackend:
         return Lease(dataset=dataset, region=region, owner=owner, generation=place.generation, token=token)
 
     def renew(self, lease: Lease) -> None:
-        """Show life."""
+        """Send a heartbeat."""
 
         def edit(head: Head) -> Head:
             place = head.place(lease.dataset, lease.region)
@@ -192,7 +193,7 @@ class OpenSearchBackend:
         self.heads.change(edit)
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back unused."""
+        """Release a lease without a commit."""
 
         def edit(head: Head) -> Head:
             place = head.place(lease.dataset, lease.region)
@@ -204,7 +205,7 @@ class OpenSearchBackend:
         self.heads.change(edit)
 
     def places(self) -> dict[tuple[str, str], int]:
-        """Places that a commit has touched, and their last commits."""
+        """Return places with commits, and their last commits."""
         head = self.heads.load()
         return {(dataset, region): head.place(dataset, region).generation for dataset, region in head.known()}
 
@@ -217,11 +218,11 @@ class OpenSearchBackend:
         return migrate(self.node, tell)
 
     def repair(self) -> dict[tuple[str, str], int]:
-        """Nothing to do: a node checks its own files, and does not answer from damaged ones."""
+        """Do nothing: a node checks its own files, and does not use damaged ones."""
         return {}
 
     def _reading(self, read: Callable[[Head, Documents], T]) -> T:
-        """An answer of one generation: asked again if its documents were removed meanwhile, or its room."""
+        """Read from one generation; read again if its documents or indices were removed meanwhile."""
         while True:
             head = self.heads.load()
             try:
@@ -234,12 +235,12 @@ class OpenSearchBackend:
                 return answer
 
     def _still_holds(self, head: Head) -> bool:
-        """Whether what holds at the generation of a head is still there, in the same room."""
+        """Return whether the documents of a head's generation still exist, in the same indices."""
         now = self.heads.load()
         return now.purged <= head.generation and now.room == head.room
 
     def purge(self) -> None:
-        """Remove what will never count again, after telling readers."""
+        """Remove documents that are no longer valid, after readers can know it from the head."""
 
         def edit(head: Head) -> Head:
             if head.closed > _PURGE:
@@ -255,7 +256,7 @@ class OpenSearchBackend:
 def _counted(
     documents: Documents, query: dict[str, object], names: Sequence[str], most: int
 ) -> dict[str, dict[str, int] | None]:
-    """Values of names and how many entries have each; None where there are more values than ``most``."""
+    """Return values of names and the number of entries for each; None for names with more than ``most`` values."""
     if not names:
         return {}
     asked = {f"n{i}": values_of(name, most) for i, name in enumerate(names)}
@@ -268,7 +269,7 @@ def _counted(
 
 
 def _keys(documents: Documents, query: dict[str, object]) -> dict[str, int]:
-    """Keys and how many entries have each, page by page: there are nearly as many as entries."""
+    """Return keys and the number of entries for each, page by page, because they are nearly as many as entries."""
     counts: dict[str, int] = {}
     after: dict[str, str] | None = None
     while True:
@@ -284,7 +285,7 @@ def _keys(documents: Documents, query: dict[str, object]) -> dict[str, int]:
 
 
 def _check_lease(head: Head, change: Change) -> Head:
-    """The same head, if the lease of a change is the current one."""
+    """Return the head unchanged, or raise if the lease of a change is not the current one."""
     if change.lease is not None:
         place = head.place(change.lease.dataset, change.lease.region)
         check_lease(change.lease, place.owner, place.token)

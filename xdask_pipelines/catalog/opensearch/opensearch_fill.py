@@ -1,6 +1,6 @@
-"""A whole catalog into OpenSearch, as one commit: nobody sees any of it before the head says that it is true.
+"""Filling OpenSearch with a whole catalog, as one commit that becomes visible when the head changes.
 
-Belongs here: the order of writing another store's contents. Does not belong here: commits of syncs (opensearch_write).
+Belongs here: writing another store's contents. Does not belong here: commits of syncs (opensearch_write).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xdask_pipelines.errors import CatalogError
 def fill(node: Node, heads: HeadDocument, contents: Iterable[Contents], newest: int) -> None:
     """See :meth:`xdask_pipelines.catalog.backend.Backend.fill`.
 
-    The head counts to the generation before ``newest`` first, so that the commit gets a number that no generation exceeds.
+    The counter in the head is first set to the generation before ``newest``, so that the commit has the highest number.
     """
 
     def counted(head: Head) -> Head:
@@ -56,7 +56,7 @@ def fill(node: Node, heads: HeadDocument, contents: Iterable[Contents], newest: 
 
         heads.finish(attempt, edit)
     except BaseException:
-        with suppress(CatalogError):  # the first error tells more; the next writer aborts what is left
+        with suppress(CatalogError):  # the first error is more useful; the next writer aborts this attempt
             heads.abort(attempt, written=writer.written)
         raise
     Documents(node, heads.load()).refresh()

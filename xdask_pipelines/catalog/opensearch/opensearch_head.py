@@ -1,9 +1,10 @@
-"""The head of a catalog in OpenSearch: one document that says which commits are true, changed only as a whole.
+"""The head of a catalog in OpenSearch: one document with the valid commits, which is replaced atomically.
 
-Entries carry the generations from and until which they hold; the head says up to which generation readers look. So a commit
-of a million documents becomes visible in the one moment in which the head changes, and one that dies before was never there.
+Each document has the first and the last generation in which it is valid, and the head has the current generation of
+readers. A commit of a million documents therefore becomes visible atomically when the head changes, and a writer that
+dies before leaves nothing visible.
 
-Belongs here: the head, who may write, and leases on places. Does not belong here: entries.
+Belongs here: the head, the current writer, and leases of places. Does not belong here: entries.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from opensearchpy import OpenSearch
 from xdask_pipelines.catalog.opensearch.opensearch_node import Conflict, LostIndex, Node, pause
 from xdask_pipelines.errors import CatalogError, StaleWriter
 
-#: Of the mapping (opensearch_query) that this code writes and reads. A catalog of an older one is to be migrated.
+#: Version of the mapping (opensearch_query) that this code uses. Catalogs of older versions must be migrated.
 SCHEMA_VERSION = 3
-#: A writer that shows no life for so long, by the clock of the one who waits, is taken to be dead.
+#: Timeout of heartbeats of a writer, by the clock of the waiting process.
 PATIENCE_SECONDS = 10.0
 _LIFE_SECONDS = 2.0
 _TURN_SECONDS = 0.01
@@ -34,9 +35,9 @@ _MAPPING = {"dynamic": "strict", "properties": {"head": {"type": "keyword", "ind
 
 @dataclass(frozen=True)
 class PlaceRecord:
-    """One (dataset, Region): its last commit, how many entries it left, and who may sync it.
+    """One (dataset, Region): its last commit, its number of entries, and the holder of its lease.
 
-    ``entries`` is None where a version that did not count wrote the last commit.
+    ``entries`` is None if the last commit was written by an older version that did not count entries.
     """
 
     generation: int = 0
@@ -49,7 +50,7 @@ class PlaceRecord:
 
 @dataclass(frozen=True)
 class Attempt:
-    """A commit under way: its number, the token of its writer, and a count that grows while the writer lives."""
+    """A commit in progress: its number, the token of its writer, and a counter of heartbeats."""
 
     number: int
     token: str
@@ -58,13 +59,13 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Head:
-    """What is true now.
+    """The current state of the catalog.
 
-    ``aborted`` are numbers of commits that died: what they wrote never counts. ``purged``: documents that ended at
-    or before this generation may be gone. ``closed``: how many documents ended since. ``swept``: what so many of
-    ``aborted`` left behind has been removed. ``schema`` is the version of the mapping, ``room`` names the set of indices
-    that documents lie in, ``left`` the rooms that were left and may still be there. ``pieces``: of how many pieces the
-    manifest of a place is made; a place that a version wrote which did not count is not in it.
+    ``aborted`` are the numbers of commits that failed, whose documents are invalid. ``purged``: documents that expired
+    at or before this generation may have been removed. ``closed``: number of documents that have expired since.
+    ``swept``: number of ``aborted`` commits whose documents have been removed. ``schema`` is the version of the
+    mapping. ``room`` is the current set of indices, and ``left`` are previous ones that may still exist. ``pieces`` is
+    the number of pieces of each place's manifest; places of older versions that did not count them are missing.
     """
 
     generation: int = 0
@@ -80,27 +81,27 @@ class Head:
     pieces: Mapping[str, int] = field(default_factory=dict)
 
     def place(self, dataset: str, region: str) -> PlaceRecord:
-        """What is known of (dataset, Region)."""
+        """Return the record of (dataset, Region)."""
         return self.places.get(place_name(dataset, region), PlaceRecord())
 
     def with_place(self, dataset: str, region: str, place: PlaceRecord) -> Head:
-        """The same head with another place."""
+        """Return the head with another record of a place."""
         return replace(self, places={**self.places, place_name(dataset, region): place})
 
     def pieces_of(self, dataset: str, region: str) -> int | None:
-        """Number of pieces of the manifest of (dataset, Region); None if they were not counted."""
+        """Return the number of pieces of the manifest of (dataset, Region); None if they were not counted."""
         return self.pieces.get(place_name(dataset, region))
 
     def with_pieces(self, dataset: str, region: str, number: int) -> Head:
-        """Return the same head with another number of pieces."""
+        """Return the head with another number of pieces."""
         return replace(self, pieces={**self.pieces, place_name(dataset, region): number})
 
     def known(self) -> set[tuple[str, str]]:
-        """Datasets and Regions that a commit has touched."""
+        """Return the (dataset, Region) pairs with commits."""
         return {tuple(json.loads(name)) for name, place in self.places.items() if place.generation}
 
     def regions(self) -> list[str]:
-        """Regions that hold documents."""
+        """Return the Regions with documents."""
         return sorted({region for _, region in self.known()})
 
     def to_json(self) -> str:
@@ -109,18 +110,18 @@ class Head:
 
     @classmethod
     def from_json(cls, text: str) -> Head:
-        """What :meth:`to_json` wrote.
+        """Create a head from the text of :meth:`to_json`.
 
         Raises
         ------
         CatalogError
-            A newer version of this code wrote it.
+            If a newer version of this code wrote it.
         """
-        known = {"schema": 1, "room": "1", **json.loads(text)}  # the first version did not say so
+        known = {"schema": 1, "room": "1", **json.loads(text)}  # defaults for heads of the first version
         if known["schema"] > SCHEMA_VERSION or set(known) - {item.name for item in fields(cls)}:
             raise CatalogError(
-                f"The catalog has a mapping of version {known['schema']}, and this code knows {SCHEMA_VERSION}. "
-                f"Another machine has a newer xdask_pipelines and migrates the catalog: install that version here too"
+                f"The catalog has a mapping of version {known['schema']}, but this code supports only {SCHEMA_VERSION}. "
+                f"Another machine with a newer xdask_pipelines has migrated the catalog. Install that version here too"
             )
         known["left"] = tuple(known.get("left", ()))
         known["attempt"] = Attempt(**known["attempt"]) if known["attempt"] else None
@@ -130,12 +131,12 @@ class Head:
 
 
 def place_name(dataset: str, region: str) -> str:
-    """Name of a place in the head."""
+    """Return the name of a place in the head."""
     return json.dumps([dataset, region], ensure_ascii=False)
 
 
 def _claimed(head: Head, *, token: str, dead: Attempt | None) -> Head:
-    """The head with an attempt of one's own, if there is none but that of a dead writer; else the same head."""
+    """Return the head with a new attempt, unless another writer has one and is alive; else the unchanged head."""
     if head.attempt is not None:
         if head.attempt.token == token or head.attempt != dead:
             return head
@@ -144,21 +145,22 @@ def _claimed(head: Head, *, token: str, dead: Attempt | None) -> Head:
 
 
 class HeadDocument:
-    """The head on a node; one of an older schema is refused unless ``older``."""
+    """The head on a node; a head of an older schema is refused unless ``older`` is true."""
 
     def __init__(self, node: Node, *, older: bool = False) -> None:
         self._node, self._older = node, older
         self._index = f"{node.address.name}-head"
 
     def load(self) -> Head:
-        """The head; an empty one if there is none yet."""
+        """Return the head; an empty one if it does not exist yet."""
         return self._load()[0]
 
     def change(self, edit: Callable[[Head], Head]) -> Head:
-        """Replace the head by what ``edit`` makes of it.
+        """Replace the head by the result of ``edit``.
 
-        ``edit`` runs again whenever another writer was faster, and also where only the answer was lost: it must then see
-        that its work is done. What it raises leaves the head as it is; returning the same head writes nothing.
+        ``edit`` runs again if another writer was faster, or if only the answer was lost; it must then recognise that
+        its change is already done. If it raises, the head stays unchanged; if it returns the same head, nothing is
+        written.
         """
         for i in range(1_000):
             head, at = self._load()
@@ -171,10 +173,12 @@ class HeadDocument:
                 pause(min(i, 4), _TURN_SECONDS)
             else:
                 return wanted
-        raise CatalogError(f"The catalog at {self._node.address} changes too fast to be written to; try again")
+        raise CatalogError(
+            f"The catalog at {self._node.address} was changed by others at every attempt to write to it. Try again"
+        )
 
     def begin(self) -> tuple[Head, Attempt]:
-        """Become the one writer. A dead one's commit is aborted, after a wait in which it could have shown life."""
+        """Become the only writer. The attempt of a writer without heartbeats is aborted after a timeout."""
         token = secrets.token_hex(16)
         head, since, tries = self.load(), time.monotonic(), 0
         while True:
@@ -183,7 +187,7 @@ class HeadDocument:
             now = self.change(partial(_claimed, token=token, dead=stuck))
             if now.attempt is not None and now.attempt.token == token:
                 return now, now.attempt
-            # Where this process had to wait for the node, the other writer had to, and could not show life.
+            # If this process had to wait for the node, the other writer may not have been able to send a heartbeat.
             if now.attempt != head.attempt or time.monotonic() - asked > _LIFE_SECONDS:
                 since, tries = time.monotonic(), 0
             head = now
@@ -192,11 +196,11 @@ class HeadDocument:
 
     @contextmanager
     def alive(self, attempt: Attempt) -> Iterator[None]:
-        """Show life for the block, however long it takes."""
+        """Send heartbeats for the duration of the ``with`` block."""
         over = threading.Event()
 
         def beat() -> None:
-            with suppress(CatalogError):  # a lost attempt is told when it is to be finished
+            with suppress(CatalogError):  # a lost attempt is reported when it is finished
                 while not over.wait(_LIFE_SECONDS):
                     self._live(attempt)
 
@@ -216,7 +220,7 @@ class HeadDocument:
         self.amend(attempt, edit)
 
     def amend(self, attempt: Attempt, edit: Callable[[Head], Head]) -> Head:
-        """Change the head during a commit, as long as the attempt is the current one."""
+        """Change the head during a commit, if the attempt is still the current one."""
 
         def own(head: Head) -> Head:
             self._own(head, attempt)
@@ -225,18 +229,18 @@ class HeadDocument:
         return self.change(own)
 
     def finish(self, attempt: Attempt, edit: Callable[[Head], Head]) -> Head:
-        """Make a commit true, with what else changes in the same moment."""
+        """Make a commit visible, atomically with further changes."""
 
         def done(head: Head) -> Head:
             if head.generation >= attempt.number and attempt.number not in head.aborted:
-                return head  # only the answer was lost
+                return head  # already done: only the answer was lost
             self._own(head, attempt)
             return replace(edit(head), generation=attempt.number, attempt=None)
 
         return self.change(done)
 
     def abort(self, attempt: Attempt, *, written: bool) -> None:
-        """Give up a commit; its number is used again unless something was written with it."""
+        """Abort a commit; its number is reused unless documents were written with it."""
 
         def edit(head: Head) -> Head:
             if head.attempt is None or head.attempt.token != attempt.token:
@@ -266,13 +270,13 @@ class HeadDocument:
         head = Head.from_json(text)
         if head.schema < SCHEMA_VERSION and not self._older:
             raise CatalogError(
-                f"The catalog at {self._node.address} has a mapping of version {head.schema}, and this code needs "
-                f"{SCHEMA_VERSION}. Run `xdask catalog migrate` once; until then older versions of this code can use it"
+                f"The catalog at {self._node.address} has a mapping of version {head.schema}, but this code needs "
+                f"{SCHEMA_VERSION}. Run `xdask catalog migrate` once; until then only older versions of this code can use it"
             )
         return head, at
 
     def _refuse_orphans(self) -> None:
-        """Without a head there must be no documents: commits of a new one would have the numbers of old ones."""
+        """Refuse a catalog with documents but without head: new commits would reuse the numbers of old ones."""
         name = self._node.address.name
 
         def indices(client: OpenSearch) -> list[str]:

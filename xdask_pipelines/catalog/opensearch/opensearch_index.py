@@ -1,6 +1,7 @@
-"""Documents in OpenSearch: one index a Region; finding them page by page, writing them in bulk.
+"""Documents in OpenSearch: one index for each Region, reading page by page, and writing in bulk.
 
-Belongs here: requests about documents. Does not belong here: which documents are true (query), or what a commit writes.
+Belongs here: requests for documents. Does not belong here: which documents are valid (opensearch_query), the documents
+of a commit (opensearch_write).
 """
 
 from __future__ import annotations
@@ -25,19 +26,20 @@ from xdask_pipelines.errors import CatalogError, StaleWriter
 
 PAGE = 10_000
 _BULK_TRIES = 8
-#: Fields that may be large; all others take some hundred bytes a document.
+#: Fields that may be large; all others take some hundred bytes in each document.
 _LARGE = frozenset({"document", "rows"})
-#: So few documents are asked for without measuring them first.
+#: Number of documents up to which their sizes are not requested first.
 _FEW = 16
-#: Of a document that a version wrote which did not measure it: of 200 kB each, which there were, 20 MB are read at once.
+#: Assumed size of documents from older versions without a measured size. Such documents had up to 200 kB, so at most 20
+#: MB are read at once.
 _UNKNOWN_BYTES = MAX_BODY_BYTES // 100
 _SETTINGS = {
     "index": {
         "number_of_shards": 1,
         "auto_expand_replicas": "0-1",
         "refresh_interval": "30s",
-        # As long does a node know which version of a purged document was the last, and refuses older ones of a writer that
-        # wakes up late. Its default is a minute, in which a laptop hardly falls asleep.
+        # How long a node remembers the version of a removed document, to refuse older versions from a writer that
+        # resumes late. The default of one minute is too short for a laptop in standby.
         "gc_deletes": "1d",
     }
 }
@@ -48,7 +50,7 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class OutgoingDocument:
-    """A document as it is sent: its id, the Region whose index it belongs to, what errors call it, its JSON."""
+    """A document to be sent: its id, the Region of its index, its title in errors, and its JSON."""
 
     identity: str
     region: str
@@ -63,7 +65,7 @@ class OutgoingDocument:
 
 
 class Documents:
-    """Documents of all Regions in the room that a head names."""
+    """Documents of all Regions in a head's current set of indices."""
 
     def __init__(self, node: Node, head: Head) -> None:
         self.node, self._room = node, head.room
@@ -85,13 +87,13 @@ class Documents:
     # ---- reading ----------------------------------------------------------------------------------------------
 
     def search(self, body: Mapping[str, Any]) -> Answer:
-        """One answer; one without hits where there is no index yet."""
+        """Search, and return an answer without hits if the index does not exist yet."""
         if not self._indices:
             return {"hits": {"hits": []}, "aggregations": {}}
         return self.node.ask(partial(_search, index=self._all, body=dict(body)))
 
     def count(self, filters: Sequence[Any]) -> int:
-        """How many documents pass all filters."""
+        """Return the number of documents that pass all filters."""
         if not self._indices:
             return 0
         body = {"query": {"bool": {"filter": list(filters)}}}
@@ -104,10 +106,10 @@ class Documents:
         fields: Sequence[str] | bool = True,
         limit: int | None = None,
     ) -> Iterator[Document]:
-        """Sources of all hits in order, however many and however large they are.
+        """Iterate over the sources of all hits in order, of any number and size.
 
-        The order must tell all hits apart. Pages need no common moment: what holds at a generation is neither changed nor
-        removed before the head says so.
+        The sort order must be unique. Pages need no snapshot: documents of a generation are neither changed nor removed
+        before the head changes.
         """
         if limit == 0 or not self._indices:
             return
@@ -127,7 +129,7 @@ class Documents:
             after = hits[-1]["sort"]
 
     def _portions(self, body: Document, limit: int | None) -> Iterator[int]:
-        """Numbers of documents that together are no larger than an answer should be; they are measured first."""
+        """Iterate over numbers of documents for answers of limited size, from the documents' measured sizes."""
         after, left = None, limit
         while left is None or left > 0:
             size = PAGE if left is None else min(PAGE, left)
@@ -146,15 +148,15 @@ class Documents:
     # ---- writing ----------------------------------------------------------------------------------------------
 
     def make(self, region: str) -> None:
-        """Make the index of a Region, if there is none; one that the head knows must be there."""
+        """Create the index of a Region, if it is missing; an index that is known to the head must exist."""
         if region in self._indices:
             index = self._indices[region]
-            self.node.ask(lambda c: c.indices.get_settings(index=index))  # writing would make another one in silence
+            self.node.ask(lambda c: c.indices.get_settings(index=index))  # writing would silently create a new one
         else:
             self.create(region)
 
     def create(self, region: str) -> None:
-        """Make the index of a Region, if it is not there."""
+        """Create the index of a Region, if it does not exist."""
         index = self.index(region)
         form = {"settings": _SETTINGS, "mappings": {**MAPPING, "_meta": {"catalog": self.node.address.name}}}
 
@@ -170,14 +172,14 @@ class Documents:
         self._indices[region] = index
 
     def write(self, documents: Sequence[OutgoingDocument], version: int) -> None:
-        """Write documents, all in one request, as of a version; what is newer already is not touched.
+        """Write documents with a version in one request; documents with a newer version are not changed.
 
         Raises
         ------
         StaleWriter
-            A newer version of a document is there.
+            If a newer version of a document exists.
         CatalogError
-            A document is refused.
+            If a document is refused.
         """
         waiting = list(documents)
         for i in range(_BULK_TRIES):
@@ -192,30 +194,30 @@ class Documents:
                 return
             pause(i)
         raise CatalogError(
-            f"The catalog at {self.node.address} is too busy: it put off {len(waiting)} of {len(documents)} documents "
+            f"The catalog at {self.node.address} is too busy: it rejected {len(waiting)} of {len(documents)} documents "
             f"{_BULK_TRIES} times. Nothing was written; try again later, or give the domain more nodes"
         )
 
     def refresh(self) -> None:
-        """Let searches find all that was written."""
+        """Make all written documents visible to searches."""
         if self._indices:
             self.node.ask(lambda c: whole(c.indices.refresh(index=self._all)))
 
     def remove(self, query: Mapping[str, Any]) -> None:
-        """Begin to remove what matches; the node goes on with it by itself."""
+        """Start to remove matching documents; the node continues in the background."""
         options = {"conflicts": "proceed", "refresh": "true", "wait_for_completion": "false"}
         body = {"query": dict(query)}
         self.node.ask(lambda c: c.delete_by_query(index=self._all, body=body, params=options)["task"])
 
     def drop(self) -> None:
-        """Remove all indices, those that are there."""
+        """Remove all existing indices."""
         for index in self.names():
             with suppress(LostIndex):
                 self.node.ask(partial(_delete, index=index))
 
 
 def portions(sizes: Iterable[int]) -> Iterator[int]:
-    """Numbers of documents, one after another, that together are no larger than `MAX_BODY_BYTES`; at least one each."""
+    """Iterate over numbers of consecutive documents whose total size is at most `MAX_BODY_BYTES`; each is at least 1."""
     number = total = 0
     for size in sizes:
         if number and total + size > MAX_BODY_BYTES:
@@ -240,7 +242,7 @@ def _search(client: OpenSearch, index: str, body: Document) -> Answer:
 
 
 def _bulk(client: OpenSearch, body: bytes, number: int) -> list[Answer]:
-    """What became of each document."""
+    """Return the result for each document."""
     answer = client.bulk(body=body, params={"filter_path": "items.*.status,items.*.error"})
     items = [{**item["index"], "status": int(item["index"]["status"])} for item in answer["items"]]
     if len(items) != number:
@@ -253,7 +255,7 @@ def _delete(client: OpenSearch, index: str) -> Answer:
 
 
 def _again(one: OutgoingDocument, answer: Mapping[str, Any]) -> bool:
-    """Whether a document of a bulk request is to be sent again; raises if it never will be accepted."""
+    """Return whether a document of a bulk request must be sent again; raise if it will never be accepted."""
     status = answer["status"]
     if status < 300:
         return False

@@ -1,10 +1,10 @@
-"""From an older mapping to the present one: documents are copied into a new room, and the head then names that room.
+"""Migration from an older mapping: documents are copied into new indices (a new *room*), to which the head then points.
 
-The head changes once, as in a commit, and by the one writer that there can be: no commit falls between copy and
-change, and whoever is killed before leaves the catalog as it was. A room is written down in the head before it is made,
-so that one left behind is found again.
+The migration is the only writer, and changes the head once, like a commit: no other commit can come between copy and
+change, and a process that is killed before leaves the catalog unchanged. A room is recorded in the head before it is
+created, so that abandoned rooms are found.
 
-Belongs here: copying, and clearing rooms. Does not belong here: what a mapping says (opensearch_query).
+Belongs here: copying, and removing old rooms. Does not belong here: the mapping (opensearch_query).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from xdask_pipelines.catalog.opensearch.opensearch_query import garbage
 from xdask_pipelines.errors import CatalogError
 
 Tell = Callable[[str], None]
-#: Documents that the node copies at once, if they are small.
+#: Number of small documents that the node copies at once.
 _MAX_BATCH = 1_000
-#: Assumed of a document that was written before documents were measured: a piece of a manifest has that much.
+#: Assumed size of documents without a measured size: that of a piece of a manifest.
 _UNMEASURED_BYTES = 1_000_000
 _LOOK_SECONDS = 0.2
 _TELL_SECONDS = 5.0
@@ -43,7 +43,7 @@ def migrate(node: Node, tell: Tell) -> bool:
     if head.schema == wanted and not head.left:
         return False
     if head.schema < wanted:
-        tell(f"waiting until nobody writes to the catalog at {node.address}")
+        tell(f"waiting for other writers of the catalog at {node.address}")
         _move(node, heads, wanted, tell)
     _clear(node, heads, heads.load(), tell)
     return True
@@ -52,7 +52,7 @@ def migrate(node: Node, tell: Tell) -> bool:
 def _move(node: Node, heads: HeadDocument, wanted: int, tell: Tell) -> None:
     head, attempt = heads.begin()
     try:
-        if head.schema == wanted:  # another was faster
+        if head.schema == wanted:  # another migration was faster
             heads.abort(attempt, written=False)
             return
         room = f"{wanted}.{attempt.number}"
@@ -69,14 +69,14 @@ def _move(node: Node, heads: HeadDocument, wanted: int, tell: Tell) -> None:
 
         heads.finish(attempt, moved)
     except BaseException:
-        with suppress(CatalogError):  # the first error tells more
+        with suppress(CatalogError):  # the first error is more useful
             heads.abort(attempt, written=True)
         raise
-    tell(f"the catalog has a mapping of version {wanted} now")
+    tell(f"the catalog now has a mapping of version {wanted}")
 
 
 def _copy(node: Node, head: Head, region: str, old: Documents, new: Documents, tell: Tell) -> None:
-    """Copy what counts of one Region's index, with the versions that refuse late writers."""
+    """Copy the valid documents of one Region's index, with the versions that refuse late writers."""
     source, target = old.index(region), new.index(region)
     new.create(region)
     kept = {"bool": {"must_not": [garbage(head)]}}
@@ -88,7 +88,7 @@ def _copy(node: Node, head: Head, region: str, old: Documents, new: Documents, t
         body = {
             "source": {"index": source, "query": {"bool": {"filter": [kept, *group]}}, "size": batch},
             "dest": {"index": target, "version_type": "external"},
-            "conflicts": "proceed",  # with a second task, where the answer of the first request was lost
+            "conflicts": "proceed",  # with a second task, if the answer to the first request was lost
         }
         created, reason = _reindex(node, body, partial(_progress, tell, region, copied, number))
         copied += created
@@ -99,8 +99,8 @@ def _copy(node: Node, head: Head, region: str, old: Documents, new: Documents, t
     if copied != number:
         why = "; ".join(reasons) or "no reason was given"
         raise CatalogError(
-            f"Of {number} documents in {source}, {copied} were copied ({why[:300]}). The catalog is as it was; fix "
-            f"that, and run xdask catalog migrate again"
+            f"Only {copied} of {number} documents in {source} were copied ({why[:300]}). The catalog was not changed. Fix "
+            f"the cause, then run `xdask catalog migrate` again"
         )
     tell(f"{region}: {copied:,} documents copied")
 
@@ -108,8 +108,9 @@ def _copy(node: Node, head: Head, region: str, old: Documents, new: Documents, t
 def _batches(node: Node, source: str, kept: Mapping[str, Any]) -> list[tuple[list[Any], int]]:
     """Return filters that divide the documents into groups, and of each group how many may be copied at once.
 
-    The node holds a batch in memory, as read and as written. One entry of 8 MB makes all batches of its dataset small, and
-    those of no other. The largest size is asked for, as not all versions of OpenSearch filter by a field without an index.
+    The node holds a batch in memory twice. One entry of 8 MB makes the batches of its dataset small, but not those of
+    other datasets. The maximum size is requested, because not all versions of OpenSearch can filter by a field without
+    an index.
     """
     largest = {"largest": {"max": {"field": "bytes", "missing": _UNMEASURED_BYTES}}}
     parts = [{"kind": {"terms": {"field": "kind"}}}, {"dataset": {"terms": {"field": "dataset"}}}]
@@ -126,8 +127,8 @@ def _batches(node: Node, source: str, kept: Mapping[str, Any]) -> list[tuple[lis
 
 
 def _reindex(node: Node, body: Mapping[str, Any], progress: Callable[[int], None]) -> tuple[int, str]:
-    """Let the node copy documents; how many it wrote, and why not all, if it says so."""
-    # A request that lasts may lose its answer and be sent again; a task is asked after.
+    """Let the node copy documents; return how many it wrote, and the reason if not all."""
+    # A long request may lose its answer and be sent again, so a task is started and polled.
     options = {"wait_for_completion": "false"}
     task = node.ask(lambda c: str(c.reindex(body=body, params=options)["task"]))
     reported = time.monotonic()
@@ -145,19 +146,19 @@ def _progress(tell: Tell, region: str, before: int, number: int, created: int) -
 
 
 def _clear(node: Node, heads: HeadDocument, head: Head, tell: Tell) -> None:
-    """Remove rooms that nobody reads any more: after the change of the head, readers ask again where theirs is gone."""
+    """Remove rooms that are no longer used: after the change of the head, readers retry if their room is gone."""
     if head.attempt is not None and any(room.endswith(f".{head.attempt.number}") for room in head.left):
-        return  # another migration is at it
+        return  # another migration is in progress
     for room in head.left:
         documents = Documents(node, replace(head, room=room))
         _end_tasks(node, documents.names())
         documents.drop()
     heads.change(lambda now: replace(now, left=tuple(room for room in now.left if room not in head.left)))
-    tell("indices of older mappings are removed")
+    tell("removed the indices of older mappings")
 
 
 def _end_tasks(node: Node, indices: list[str]) -> None:
-    """Cancel copying into indices, and wait until it has ended: it would make a removed one anew."""
+    """Cancel copies into indices, and wait for their end, because they would create removed indices again."""
 
     def running() -> list[str]:
         found = node.ask(lambda c: dict(c.tasks.list(params={"actions": "*reindex", "detailed": "true"})))

@@ -1,7 +1,7 @@
-"""One OpenSearch node or domain: requests that are tried again, and its errors in words.
+"""One OpenSearch node or domain: requests with retries, and error messages.
 
-Belongs here: connections and what can go wrong with them. Does not belong here: where it is and as whom it is asked
-(opensearch_address), any meaning of its documents.
+Belongs here: connections and their errors. Does not belong here: addresses and credentials (opensearch_address), the
+meaning of documents (opensearch_index).
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from xdask_pipelines.catalog.opensearch.opensearch_answers import (
 from xdask_pipelines.errors import CatalogError
 
 T = TypeVar("T")
-#: What a node answers while it is overloaded or restarts: it may answer the same request later.
+#: Statuses of a node that is overloaded or restarts; the same request may succeed later.
 PASSING = frozenset({429, 502, 503, 504})
-#: How long requests are tried again: where no node has answered yet, as a wrong address should be reported soon; and where
-#: one has, or says that it is busy, for it may be restarting, which takes a laptop 10 s and a loaded domain a minute.
+#: Timeouts of retries: before any answer, because a wrong address should be reported soon; and after an answer, because
+#: the node may be restarting, which takes 10 s on a laptop and a minute on a busy domain.
 FIRST_PATIENCE_SECONDS = 0.5
 PATIENCE_SECONDS = 180.0
 _FIRST_WAIT_SECONDS = 0.1
-#: Of one request or answer, unless a single document is larger. Small instances of AWS domains take 10 MiB, a node takes
-#: 100 MB, and holds each request several times in a heap that may be 1 GB.
+#: Largest request or answer, unless a single document is larger. Small instances of AWS domains accept 10 MiB. A node
+#: accepts 100 MB, but holds each request several times in a heap that may have 1 GB.
 MAX_BODY_BYTES = 8_000_000
 
 
 class Node:
-    """Requests to one node, from any thread and process; nothing is asked before it is needed."""
+    """Requests to one node, from any thread and process; it connects on first use."""
 
     def __init__(self, address: Address) -> None:
         self.address = address
@@ -55,21 +55,21 @@ class Node:
         return Node, (self.address,)
 
     def ask(self, request: Callable[[OpenSearch], T]) -> T:
-        """Send a request, and again for a while where the answer is that of a node that is busy or restarts.
+        """Send a request, with retries while the node is busy or restarts.
 
         Parameters
         ----------
         request
-            Gets the client; must do no harm if it is sent twice, for an answer may be lost.
+            Function of the client. It must be idempotent, because an answer may be lost.
 
         Raises
         ------
         LostIndex
-            An index or a document is not there.
+            If an index or a document does not exist.
         CatalogError
-            The node does not answer or refuses.
+            If the node does not answer or refuses the request.
         Conflict
-            Another writer was faster.
+            If another writer was faster.
         """
         began, tries = time.monotonic(), 0
         while True:
@@ -87,11 +87,11 @@ class Node:
                 stranger = not self._has_answered and isinstance(error, (NoConnection, GarbledAnswer))
                 patience = FIRST_PATIENCE_SECONDS if stranger or self._gave_up else PATIENCE_SECONDS
                 if _refusal(error):
-                    self._client = None  # the files of certificates may be others by the next request
+                    self._client = None  # the certificate files may have changed before the next request
                 if not _passes(error):
                     raise CatalogError(self._in_words(error, time.monotonic() - began)) from error
                 if time.monotonic() - began > patience:
-                    self._gave_up = True  # what follows, such as aborting a commit, need not wait as long
+                    self._gave_up = True  # later requests, such as aborting a commit, wait less long
                     raise CatalogError(self._in_words(error, time.monotonic() - began)) from error
                 pause(tries)
                 tries += 1
@@ -100,16 +100,16 @@ class Node:
                 return answer
 
     def _answer_of(self, request: Callable[[OpenSearch], T]) -> T:
-        """What a request makes of its answer; an answer that it cannot read is not the node's."""
+        """Send a request and parse its answer; an answer that cannot be parsed does not come from the node."""
         client = self._connected()
         try:
             return request(client)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise GarbledAnswer(f"JSON without what was asked for ({type(error).__name__}: {error})") from error
+            raise GarbledAnswer(f"JSON without the requested fields ({type(error).__name__}: {error})") from error
 
     def _connected(self) -> OpenSearch:
         with self._lock:
-            if self._client is None or self._process != os.getpid():  # a fork shares no connection
+            if self._client is None or self._process != os.getpid():  # connections cannot be shared after a fork
                 at = self.address
                 self._client = OpenSearch(
                     hosts=[{"host": at.host, "port": at.port}],
@@ -121,7 +121,7 @@ class Node:
                     pool_maxsize=8,
                     max_retries=0,
                 )
-                logging.getLogger("opensearch").setLevel(logging.CRITICAL)  # what fails is told by us, or tried again
+                logging.getLogger("opensearch").setLevel(logging.CRITICAL)  # errors are reported by us, or retried
                 self._process = os.getpid()
             return self._client
 
@@ -130,24 +130,24 @@ class Node:
             return _tls_in_words(self.address, refusal)
         if isinstance(error, NoConnection):
             return (
-                f"The catalog at {self.address} does not answer ({error.error}), after {seconds:.0f} s of retries. Is it "
-                f"running, and does the network let this machine reach it? On this machine `xdask opensearch up` starts a "
+                f"The catalog at {self.address} does not answer ({error.error}), after {seconds:.0f} s of retries. Check "
+                f"that it is running and reachable from this machine. `xdask opensearch up` starts a local "
                 f"node and prints its address, for `catalog:` in regions.yaml"
             )
         if isinstance(error, GarbledAnswer):
             return (
-                f"The catalog at {self.address} gives an answer that is not OpenSearch's: {error}. A proxy or another "
-                f"service answers in its place, or cuts answers short. Look at what `{self.address.curl}` gives; "
+                f"The catalog at {self.address} sent an answer that is not from OpenSearch: {error}. A proxy or another "
+                f"service answers instead, or truncates answers. Check the output of `{self.address.curl}`, "
                 f"correct `catalog:` in regions.yaml or that proxy, then try again"
             )
         if isinstance(error, PartialAnswer):
             return (
-                f"The catalog at {self.address} does not answer whole, after {seconds:.0f} s of retries: {error}. Look at "
+                f"The catalog at {self.address} sends incomplete answers, after {seconds:.0f} s of retries: {error}. Check "
                 f"`{self.address.curl}/_cluster/health`: wait while it is red, or restore the index from a snapshot"
             )
         if isinstance(error, TransportError) and error.status_code == 413:
             return (
-                f"The catalog at {self.address} takes no request of this size (HTTP status 413). Requests have at most "
+                f"The catalog at {self.address} refuses requests of this size (HTTP status 413). Requests have at most "
                 f"{MAX_BODY_BYTES / 1e6:.0f} MB, or one document: raise http.max_content_length of the node, or the limit "
                 f"of the proxy before it, to 10 MB, then try again"
             )
@@ -160,7 +160,7 @@ class Node:
 
 
 class LostIndex(CatalogError):
-    """An index or a document that is asked for is not there."""
+    """A requested index or document does not exist."""
 
 
 class Conflict(Exception):
@@ -168,12 +168,12 @@ class Conflict(Exception):
 
 
 def pause(i: int, first: float | None = None) -> None:
-    """Wait before the ``i``-th further try: twice as long each time, and never as long as others do."""
+    """Wait before the ``i``-th retry: exponential backoff with jitter."""
     time.sleep(min(5.0, (first or _FIRST_WAIT_SECONDS) * 2**i) * random.uniform(0.5, 1.5))
 
 
 def _refusal(error: OpenSearchException) -> ssl.SSLError | None:
-    """What is wrong with TLS between a node and this process, other than that the node ended amid a handshake."""
+    """Return the TLS error between a node and this process, unless the node ended during a handshake."""
     info: Any = error.info if isinstance(error, SSLError) else None
     cause = next(iter(getattr(info, "args", ())), None)
     ended = isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError))
@@ -183,17 +183,19 @@ def _refusal(error: OpenSearchException) -> ssl.SSLError | None:
 def _tls_in_words(at: Address, error: ssl.SSLError) -> str:
     ours = "`xdask opensearch up` prints the address of its node"
     expired = (
-        "If it has expired, renew it as it was made: `xdask opensearch up`, or `xdask certs` and a restart of the node."
+        "If it has expired, renew it with the command that created it: `xdask opensearch up`, or `xdask certs` and a "
+        "restart of the node."
     )
     if isinstance(error, ssl.SSLCertVerificationError):
-        shows = f"The catalog at {at} shows a certificate that nothing here trusts ({error.verify_message})."
+        shows = f"The catalog at {at} has a certificate that this process does not trust ({error.verify_message})."
         if at.certs is None:
-            return (
-                f"{shows} Name its authority with ?ca=FILE, or with ?certs=FOLDER if it wants a certificate too: {ours}"
-            )
-        return f"{shows} {expired} Otherwise another node than that of {at.certs} is at this address: {ours}"
+            trust = "Set its authority with ?ca=FILE, or with ?certs=FOLDER if it requires client certificates"
+            return f"{shows} {trust}: {ours}"
+        return f"{shows} {expired} Otherwise the node at this address is not the one of {at.certs}: {ours}"
     if "ALERT" not in (error.reason or ""):
-        return f"The catalog at {at} does not speak TLS ({error.reason}). If it is on this machine, write opensearch+http://"
+        return (
+            f"The catalog at {at} does not use TLS ({error.reason}). If it is on this machine, write opensearch+http://"
+        )
     if at.certs is None:
         return (
             f"The catalog at {at} refuses clients without a certificate ({error.reason}). End its address with "
@@ -214,7 +216,7 @@ def _passes(error: OpenSearchException) -> bool:
 
 
 def _reason(error: OpenSearchException) -> str:
-    """What a node says, on one line."""
+    """Return the reason that a node gives, on one line."""
     info: Any = error.info if isinstance(error, TransportError) else str(error)
     if isinstance(info, dict):
         cause = info.get("error", info)
@@ -228,7 +230,7 @@ def _signer(region: str) -> Urllib3AWSV4SignerAuth:
     credentials = boto3.Session().get_credentials()
     if credentials is None:
         raise CatalogError(
-            f"Requests to the catalog are to be signed for {region}, and there are no AWS credentials. Log in (`aws sso "
-            f"login`), or run where a role gives them"
+            f"Requests to the catalog must be signed for {region}, but no AWS credentials are available. Log in with `aws "
+            f"sso login`, or run on a machine with a role"
         )
     return Urllib3AWSV4SignerAuth(credentials, region, "es")

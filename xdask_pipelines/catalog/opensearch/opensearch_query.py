@@ -1,6 +1,6 @@
-"""What a query means to OpenSearch, and which of its documents are true at one generation.
+"""Queries in OpenSearch, and filters for the documents that are valid in one generation.
 
-Belongs here: the mapping, and filters over it. Does not belong here: requests, or any change.
+Belongs here: the mapping, and filters. Does not belong here: requests (opensearch_index), changes (opensearch_write).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from xdask_pipelines.catalog.entry import FIELDS, MARK, Entry
 from xdask_pipelines.catalog.extent import TURNS
 from xdask_pipelines.catalog.opensearch.opensearch_head import Head
 
-#: Until when a document holds that nothing has ended.
+#: Last generation of a document that has not expired.
 OPEN = 2**62
-#: The order of entries.
+#: Sort order of entries.
 SORTING = ("dataset", "region", "key", "part")
-#: Names with a field of their own; all others are in ``terms``, at 20 us an entry the dearest field to index.
+#: Names with a separate field. All others are in ``terms``, the most expensive field to index (20 us for each entry).
 _OWN = frozenset({"dataset", "region", "key"})
 _KEYWORD = {"type": "keyword"}
 _KEPT = {"type": "keyword", "index": False, "doc_values": False}
@@ -26,7 +26,8 @@ _LONG = {"type": "long"}
 _DEGREES = {"type": "double", "doc_values": False}
 _FIELD_KINDS = {name: f"field{MARK}{name}" for name in FIELDS}
 _BOX = ("west", "south", "east", "north")
-#: One mapping for entries, tombstones and pieces of manifests, told apart by ``kind``. Unknown fields are refused.
+#: One mapping for entries, tombstones and pieces of manifests, which ``kind`` distinguishes. Unknown fields are
+#: refused.
 MAPPING: dict[str, Any] = {
     "dynamic": "strict",
     "properties": {
@@ -35,7 +36,7 @@ MAPPING: dict[str, Any] = {
         **dict.fromkeys(("from", "until", "time_start", "time_end"), _LONG),
         **dict.fromkeys(_BOX, _DEGREES),
         "generation": {"type": "long", "index": False},
-        # Of ``document`` or ``rows``, whose sizes differ by a factor of a thousand: readers cut pages by it.
+        # Size of ``document`` or ``rows``. Sizes differ by a factor of a thousand, so readers choose pages by it.
         "bytes": {"type": "long", "index": False},
         "superseded": {"type": "boolean"},
         "rows": {"type": "binary"},
@@ -44,7 +45,7 @@ MAPPING: dict[str, Any] = {
 
 
 def entry_fields(entry: Entry, *, series: str, superseded: bool, generation: int) -> dict[str, Any]:
-    """What the catalog stores and indexes of an entry, but for how long it holds."""
+    """Return the fields of an entry's document, without the generations in which it is valid."""
     terms = entry.terms()
     document = entry.to_json()
     kinds = [_FIELD_KINDS.get(n) or f"{'facet' if n in entry.facets else 'attribute'}{MARK}{n}" for n in terms]
@@ -63,7 +64,8 @@ def entry_fields(entry: Entry, *, series: str, superseded: bool, generation: int
         "digest": entry.digest,
         "generation": generation,
         "terms": [f"{name}{MARK}{value}" for name, value in terms.items() if name not in _OWN],
-        # One value, for entries have few sets of names: as a value a name they cost 15 us an entry.
+        # One value for all names, because few sets of names occur: one value for each name would cost 15 us for each
+        # entry.
         "names": MARK.join(kinds),
         "document": document,
         "bytes": len(document.encode()),
@@ -74,13 +76,13 @@ def entry_fields(entry: Entry, *, series: str, superseded: bool, generation: int
 
 
 def kinds_of(names: str) -> dict[str, str]:
-    """Names and their kinds from a value of ``names``."""
+    """Return names and their kinds from a value of ``names``."""
     parts = names.split(MARK)
     return dict(zip(parts[1::2], parts[::2], strict=True))
 
 
 def true_at(head: Head, kind: str, generation: int | None = None) -> list[dict[str, Any]]:
-    """Filters for the documents of a kind that hold at a generation, that of the head if none is given."""
+    """Return filters for the documents of a kind that are valid in a generation, by default that of the head."""
     at = head.generation if generation is None else generation
     filters: list[dict[str, Any]] = [{"term": {"kind": kind}}, {"range": {"from": {"lte": at}}}]
     if not head.aborted:
@@ -94,7 +96,7 @@ def true_at(head: Head, kind: str, generation: int | None = None) -> list[dict[s
 
 
 def matching(head: Head, query: Query) -> dict[str, Any]:
-    """Filter for the entries that a query means."""
+    """Return the filter for the entries of a query."""
     filters = true_at(head, "entry")
     for name, values in query.terms.items():
         if name in _OWN:
@@ -117,9 +119,9 @@ def matching(head: Head, query: Query) -> dict[str, Any]:
 
 
 def garbage(head: Head) -> dict[str, Any]:
-    """Filter for documents that will never count again: ended at or before ``purged``, or begun by a commit that died.
+    """Return the filter for documents that will never be valid again: expired by ``purged``, or of an aborted commit.
 
-    What seems to have been ended by a commit that died has not ended.
+    Documents whose end was set by an aborted commit have not expired.
     """
     dead = {"terms": {"from": list(head.aborted)}}
     undone = {"terms": {"until": list(head.aborted)}}
@@ -127,17 +129,17 @@ def garbage(head: Head) -> dict[str, Any]:
 
 
 def any_of(filters: Sequence[Any]) -> dict[str, Any]:
-    """Filter that passes what one of others passes."""
+    """Return a filter for documents that pass any of several filters."""
     return {"bool": {"should": list(filters), "minimum_should_match": 1}}
 
 
 def of_place(dataset: str, region: str) -> list[dict[str, Any]]:
-    """Filters for documents of (dataset, Region)."""
+    """Return filters for documents of (dataset, Region)."""
     return [{"term": {"dataset": dataset}}, {"term": {"region": region}}]
 
 
 def values_of(name: str, size: int) -> dict[str, Any]:
-    """Aggregation that counts the values of one name."""
+    """Return the aggregation that counts the values of one name."""
     if name in _OWN:
         return {"terms": {"field": name, "size": size}}
     escaped = re.sub(r'([.?+*|{}\[\]()"\\#@&<>~^$-])', r"\\\1", name)
@@ -145,6 +147,6 @@ def values_of(name: str, size: int) -> dict[str, Any]:
 
 
 def counts_of(name: str, buckets: Sequence[Mapping[str, Any]]) -> dict[str, int]:
-    """Values and counts from the answer to :func:`values_of`, sorted."""
+    """Return values and counts from the answer to :func:`values_of`, sorted."""
     start = 0 if name in _OWN else len(name) + 1
     return dict(sorted((bucket["key"][start:], int(bucket["doc_count"])) for bucket in buckets))

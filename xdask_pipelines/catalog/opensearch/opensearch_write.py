@@ -1,6 +1,7 @@
-"""One commit to the catalog in OpenSearch: documents that nobody sees until the head says that they are true.
+"""One commit to the catalog in OpenSearch: its documents become visible when the head changes.
 
-Belongs here: which documents begin and end with a commit. Does not belong here: the head, requests, queries.
+Belongs here: the documents that a commit adds and expires. Does not belong here: the head (opensearch_head), requests
+(opensearch_index), queries (opensearch_query).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from xdask_pipelines.catalog.opensearch.opensearch_query import OPEN, entry_fiel
 from xdask_pipelines.catalog.preconditions import check_count, check_removal
 
 _CHUNK = 1_000
-#: Requests under way at once: while the node indexes some, the next is written (measured in docs/catalog.md).
+#: Concurrent requests: the next one is prepared while the node indexes others (measured in docs/catalog.md).
 _SENDERS = 2
 
 
@@ -33,13 +34,13 @@ class OpenSearchCommit:
     Parameters
     ----------
     documents
-        Where they are written.
+        Access to the documents.
     head
-        What is true before the commit.
+        The head before the commit.
     number
         Generation of the commit.
     as_they_are
-        Whether entries keep the generations that they have, as in a copy of another catalog.
+        Whether entries keep their generations, as in a copy of another catalog.
     """
 
     def __init__(self, documents: Documents, head: Head, number: int, *, as_they_are: bool = False) -> None:
@@ -49,11 +50,11 @@ class OpenSearchCommit:
         self._known = head.known()
         self._series: dict[str, str] = {}
         self.written = False
-        #: Of the manifest that was written last: how many pieces it has.
+        #: Number of pieces of the manifest that was written last.
         self.pieces = 0
 
     def write(self, change: Change) -> Callable[[Head], Head]:
-        """Write all documents; how the head is to change for them to become true."""
+        """Write all documents, and return the change of the head that makes them visible."""
         before = self._before(change)
         for identity in change.removals:
             check_removal(change, identity, _place_of(before.get(identity)))
@@ -89,7 +90,7 @@ class OpenSearchCommit:
         return edit
 
     def _entries(self, change: Change, place: tuple[str, str], grown: int) -> int:
-        """How many entries a place holds after the commit, counted apart from its documents, of which one may be lost."""
+        """Return the number of entries of a place after the commit, independently of its documents, which may be lost."""
         if change.expected_entries is not None and place == (change.dataset, change.region):
             return change.expected_entries
         before = self._head.place(*place)
@@ -98,7 +99,7 @@ class OpenSearchCommit:
         return self._documents.count([*true_at(self._head, "entry", self._number), *of_place(*place)])
 
     def bury(self, dataset: str, region: str, stones: Iterable[Tombstone]) -> None:
-        """Write tombstones of another catalog, with the generations that they have."""
+        """Write tombstones of another catalog, with their generations."""
         begin = {
             "kind": "tombstone",
             "dataset": dataset,
@@ -110,12 +111,12 @@ class OpenSearchCommit:
         self._send((f"{stone.id}-{self._number}-t", {**asdict(stone), **begin}) for stone in stones)
 
     def _before(self, change: Change) -> dict[str, Document]:
-        """Place and series of entries that the change replaces or removes; their documents may be damaged."""
+        """Return place and series of the entries that the change replaces or removes; their documents may be damaged."""
         ids = [*(e.id for e in change.upserts if (e.dataset, e.region) in self._known), *change.removals]
         return {d["id"]: d for d in self._true("id", ids, ["id", "dataset", "region", "series"])}
 
     def _superseded(self, change: Change, before: dict[str, Document]) -> tuple[set[str], dict[str, bool]]:
-        """Ids among the upserts that a higher version supersedes, and other entries whose flag turns."""
+        """Return the ids of upserts that are superseded, and the other entries whose flag changes."""
         members: defaultdict[str, list[tuple[tuple[tuple[int, str], ...], str, bool | None]]] = defaultdict(list)
         for entry in change.upserts:
             self._series[entry.id] = entry.series
@@ -140,7 +141,7 @@ class OpenSearchCommit:
     def _changes(
         self, change: Change, before: dict[str, Document], above: set[str], turned: dict[str, bool]
     ) -> Iterator[tuple[str, Document]]:
-        """Documents of entries and tombstones: those that end, and those that begin."""
+        """Iterate over expired and new documents of entries and tombstones."""
         begin = {"from": self._number, "until": OPEN}
         for old in self._true("id", [e.id for e in change.upserts if e.id in before]):
             yield self._end(old)
@@ -162,7 +163,7 @@ class OpenSearchCommit:
             yield f"{old['id']}-{self._number}-t", stone
 
     def _pieces(self, change: Change) -> Iterator[tuple[str, Document]]:
-        """Pieces of the manifest that end, and those that begin."""
+        """Iterate over expired and new pieces of the manifest."""
         assert change.manifest is not None
         assert change.dataset is not None
         assert change.region is not None
@@ -170,7 +171,8 @@ class OpenSearchCommit:
         kept = {"bool": {"filter": [*true_at(self._head, "manifest"), *place]}}
         old = list(self._documents.found(kept, ["key"], ["key", "id", "from"]))
         counted = self._head.pieces_of(change.dataset, change.region)
-        # A sync has looked at everything if a piece was lost, and has put what is missing; another commit hides no loss.
+        # If a piece was lost, a sync compares everything and writes the missing objects, so it may reset the count.
+        # Other commits keep it, so that the loss stays visible.
         self.pieces = len(old) if counted is None or change.holdings is not None else counted
         stem = hashlib.blake2b(f"{change.dataset}\0{change.region}".encode(), digest_size=16).hexdigest()
         count = 0
@@ -202,7 +204,7 @@ class OpenSearchCommit:
                 self.pieces += 1
 
     def _end(self, old: Document) -> tuple[str, Document]:
-        """A document that holds until this commit."""
+        """Return a document that expires with this commit."""
         self._ended += 1
         suffix = {"entry": "", "tombstone": "-t"}.get(old["kind"])
         identity = old["id"] if suffix is None else f"{old['id']}-{old['from']}{suffix}"
@@ -211,13 +213,13 @@ class OpenSearchCommit:
     def _true(
         self, field: str, values: Sequence[str], fields: Sequence[str] | bool = True, kind: str = "entry"
     ) -> Iterator[Document]:
-        """Documents that are true before the commit, by one of their fields."""
+        """Iterate over documents that are valid before the commit, by one of their fields."""
         for some in _chunks(values):
             query = {"bool": {"filter": [*true_at(self._head, kind), {"terms": {field: list(some)}}]}}
             yield from self._documents.found(query, ["id"], fields, limit=None if field == "series" else len(some))
 
     def _send(self, documents: Iterable[tuple[str, Document]]) -> None:
-        """Write documents, some requests at once; at an error those under way are waited for, and no more are sent."""
+        """Write documents with concurrent requests; after an error wait for those in progress, and send no more."""
         with ThreadPoolExecutor(_SENDERS) as senders:
             sent: deque[Future[None]] = deque()
             for some in _requests(documents):
@@ -239,12 +241,12 @@ def _place_of(held: Document | None) -> tuple[str, str] | None:
 
 
 def packed(piece: Document) -> bytes:
-    """Objects of a piece of a manifest, packed."""
+    """Return the packed objects of a piece of a manifest."""
     return base64.b64decode(piece["rows"])
 
 
 def _requests(documents: Iterable[tuple[str, Document]]) -> Iterator[list[OutgoingDocument]]:
-    """Documents as they are sent together: so many, and so many bytes, unless one alone is larger."""
+    """Group documents into requests, limited in number and bytes; a larger document is sent alone."""
     together: list[OutgoingDocument] = []
     total = 0
     for one in (OutgoingDocument.of(identity, document) for identity, document in documents):

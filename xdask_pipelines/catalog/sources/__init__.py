@@ -1,1 +1,1 @@
-"""Where listings and entries come from: buckets, inventories, catalogs of others."""
+"""Sources of listings and entries: buckets, inventories, external catalogs."""

@@ -1,7 +1,7 @@
-"""What lies in a bucket below a prefix: its objects, as S3 itself lists them, by prefixes side by side.
+"""Listing of a bucket below a prefix through the S3 API, with concurrent requests for several prefixes.
 
-Belongs here: listing through the S3 API. Does not belong here: inventories (inventory), folders (listing), what a key
-means (layouts).
+Belongs here: listing through the S3 API. Does not belong here: inventories (inventory), folders (listing), the meaning
+of keys (layouts).
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import IMPORT_REPORTS
 
 _THREADS = 16
-#: S3 gives at most so many keys an answer.
+#: Maximum number of keys in an answer of S3.
 PAGE_KEYS = 1000
-#: Storage classes whose objects cannot be read before they are restored.
+#: Storage classes whose objects must be restored before they can be read.
 _ARCHIVED = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _LONGEST_NAME_BYTES = 255  # of one part of a path on Lustre
 
 
 def list_bucket(mount: Mount, *, page_keys: int = PAGE_KEYS) -> list[StoredObject]:
-    """All objects of a mount's bucket below its prefix, sorted by key; keys begin with the mount's path instead of it.
+    """List all objects of a mount's bucket below its prefix, sorted by key; the mount's path replaces the prefix.
 
-    ETags are S3's own, without quotes; of an upload in parts they end in ``-N``, and are compared as they are. Times of
-    modification are S3's, in whole seconds. Objects that cannot be files on a mount, or are archived, have a problem.
+    ETags are those of S3, without quotes; those of uploads in parts end in ``-N``. Times of modification are those of
+    S3, in whole seconds. Objects that cannot be files on a mount, or are archived, have a problem.
 
     Parameters
     ----------
     mount
-        Its ``source`` and ``region`` say where to ask: the bucket must lie where its data are to be computed.
+        The mount. The bucket of its ``source`` must be in its ``region``, where its data are computed.
     page_keys
-        Keys an answer.
+        Number of keys in each answer.
 
     Raises
     ------
     CatalogError
-        The bucket lies in another Region, is not there, may not be listed, or an answer is not whole. A listing that
-        ends early must never look like a smaller dataset.
+        If the bucket is in another Region, does not exist or may not be listed, or an answer is incomplete. An
+        incomplete listing must never look like a smaller dataset.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -61,8 +61,8 @@ def list_bucket(mount: Mount, *, page_keys: int = PAGE_KEYS) -> list[StoredObjec
 
 
 def client_for(mount: Mount) -> Any:
-    """A client of S3 in the bucket's Region. Retries, with jitter, what S3 asks to try again."""
-    import boto3.session  # sessions are not shared between threads
+    """Return an S3 client in the bucket's Region, with retries and jitter."""
+    import boto3.session  # sessions cannot be shared between threads
     from botocore import UNSIGNED
     from botocore.client import Config
 
@@ -75,7 +75,7 @@ def client_for(mount: Mount) -> Any:
 
 
 def stored(mount: Mount, key: str, size: int, etag: str, modified: datetime, storage_class: str) -> StoredObject:
-    """One object as the catalog knows it."""
+    """Convert an S3 object to a `StoredObject`."""
     path = f"{mount.path}/{key.removeprefix(mount.prefix)}"
     problem = _problem(path, storage_class)
     return StoredObject(path, size, etag.strip('"'), round(modified.timestamp()) * 10**9, problem)
@@ -84,7 +84,7 @@ def stored(mount: Mount, key: str, size: int, etag: str, modified: datetime, sto
 def _problem(path: str, storage_class: str) -> str:
     parts = path.removesuffix("/").split("/")
     if any(part in ("", ".", "..") for part in parts) or "\0" in path:
-        return "no file can have this key as its path; copy the object to a key without empty parts, . and .."
+        return "this key cannot be the path of a file; copy the object to a key without empty parts, . and .."
     if any(len(part.encode()) > _LONGEST_NAME_BYTES for part in parts):
         return (
             f"a part of its key is longer than the {_LONGEST_NAME_BYTES} bytes of a file name; copy it to a shorter key"
@@ -98,7 +98,7 @@ _Found = tuple[str, int, str, datetime, str]
 
 
 def _all(client: Any, mount: Mount, threads: ThreadPoolExecutor, page_keys: int) -> Iterator[list[_Found]]:
-    """Objects by prefix. Prefixes are opened, level by level, until there are enough of them to keep all threads busy."""
+    """Iterate over objects by prefix. Prefixes are expanded level by level until all threads are busy."""
     prefixes = [mount.prefix]
     while prefixes and len(prefixes) < 2 * _THREADS:
         opened = list(threads.map(lambda prefix: _listed(client, mount, prefix, page_keys, "/"), prefixes))
@@ -109,7 +109,7 @@ def _all(client: Any, mount: Mount, threads: ThreadPoolExecutor, page_keys: int)
 
 
 def _listed(client: Any, mount: Mount, prefix: str, page_keys: int, delimiter: str) -> tuple[list[_Found], list[str]]:
-    """Objects with a prefix and, with a delimiter, the prefixes below it."""
+    """Return the objects with a prefix and, with a delimiter, the prefixes below it."""
     objects: list[_Found] = []
     below: list[str] = []
     more: dict[str, str] = {}
@@ -126,8 +126,8 @@ def _listed(client: Any, mount: Mount, prefix: str, page_keys: int, delimiter: s
         token = page.get("NextContinuationToken")
         if not token or token == more.get("ContinuationToken"):
             raise CatalogError(
-                f"The listing of {mount.source} broke off after {len(objects)} objects of {prefix!r}: S3 says that there "
-                "are more and not where; nothing was changed. Sync again"
+                f"The listing of {mount.source} ended after {len(objects)} objects of {prefix!r}: S3 reports more objects, "
+                "but no token to continue. Nothing was changed. Sync again"
             )
         more = {"ContinuationToken": token}
 
@@ -141,15 +141,15 @@ def _check_region(client: Any, mount: Mount) -> None:
         headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         lies_in = headers.get("x-amz-bucket-region")
         if not lies_in and _code(error) in ("403", "AccessDenied", "Forbidden"):
-            return  # listing may be allowed where this is not, and tells by itself if not
+            return  # this request may be forbidden although listing is allowed
         if not lies_in:
             raise
     else:
         lies_in = answer.get("BucketRegion")
     if lies_in and lies_in != mount.region:
         raise CatalogError(
-            f"s3://{mount.bucket} lies in {lies_in}, and regions.yaml names it under {mount.region}: work would run away "
-            f"from its data. Put its stanza under {lies_in}"
+            f"s3://{mount.bucket} is in {lies_in}, but regions.yaml has it under {mount.region}, so tasks would run far "
+            f"from their data. Move its stanza to {lies_in}"
         )
 
 
@@ -164,4 +164,4 @@ def _advice(error: Exception, mount: Mount) -> str:
     if code in ("403", "AccessDenied", "Forbidden") or type(error).__name__ == "NoCredentialsError":
         open_data = "" if mount.anonymous else ", or write `anonymous: true` for an open-data bucket"
         return f"Give the workers' role s3:ListBucket and s3:GetObject on it{open_data}"
-    return "Sync again; what S3 asks to try again was tried again already"
+    return "Sync again; retries that S3 asked for have already failed"

@@ -1,8 +1,8 @@
-"""What lies in a bucket, as its S3 Inventory says: for buckets so large that listing them every night is dear.
+"""Listing of a bucket from its S3 Inventory, for buckets that are too large to list every night.
 
-Belongs here: finding the newest whole inventory, and reading it. Does not belong here: listing (bucket).
+Belongs here: finding the newest complete inventory, and reading it. Does not belong here: listing (bucket).
 
-Format: "Amazon S3 Inventory", Amazon S3 User Guide: a dated folder with ``manifest.json``, which names data files (CSV,
+Format: "Amazon S3 Inventory", Amazon S3 User Guide: a dated folder with ``manifest.json``, which lists data files (CSV,
 ORC or Parquet) with their MD5 sums, and ``manifest.checksum``, which is delivered last.
 """
 
@@ -23,24 +23,25 @@ from xdask_pipelines.catalog.sources.bucket import client_for, stored
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.topology.mount import Mount
 
-#: Columns as CSV manifests name them, and as Parquet and ORC files do.
+#: Names of columns in CSV manifests, and in Parquet and ORC files.
 _COLUMNS = {"Key": "key", "Size": "size", "LastModifiedDate": "last_modified_date", "ETag": "e_tag"}
 _OPTIONAL = {"StorageClass": "storage_class", "IsLatest": "is_latest", "IsDeleteMarker": "is_delete_marker"}
 _DATED = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\dZ")
 
 
 def read_inventory(mount: Mount) -> tuple[list[StoredObject], datetime]:
-    """Objects of a mount's bucket below its prefix, as in :func:`.bucket.list_bucket`, and when they were so.
+    """Read the objects of a mount's bucket below its prefix, as `list_bucket` does, and the time of the inventory.
 
     Parameters
     ----------
     mount
-        Its ``inventory`` names the folder that holds the dated ones: ``s3://destination/prefix/bucket/configuration``.
+        The mount. Its ``inventory`` is the folder with the dated folders:
+        ``s3://destination/prefix/bucket/configuration``.
 
     Raises
     ------
     CatalogError
-        There is no whole inventory, it is of another bucket, lacks a column, or a file of it is damaged.
+        If there is no complete inventory, it is of another bucket, a column is missing, or a file is corrupt.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
@@ -51,7 +52,7 @@ def read_inventory(mount: Mount) -> tuple[list[StoredObject], datetime]:
         manifest = _newest_manifest(client, mount, name, folder)
         objects = [item for file in manifest["files"] for item in _objects(client, mount, name, manifest, file)]
     except (BotoCoreError, ClientError) as error:
-        raise CatalogError(f"The inventory {mount.inventory} cannot be read: {error}; nothing was changed") from error
+        raise CatalogError(f"The inventory {mount.inventory} cannot be read: {error}. Nothing was changed") from error
     taken = datetime.fromtimestamp(int(manifest["creationTimestamp"]) / 1000, UTC)
     return sorted(objects), taken
 
@@ -65,8 +66,8 @@ def _newest_manifest(client: Any, mount: Mount, name: str, folder: str) -> dict[
     ]
     if not whole:
         raise CatalogError(
-            f"{mount.inventory} holds no whole inventory: no dated folder with manifest.json and manifest.checksum; "
-            f"nothing was changed. Name the folder that holds the dated ones, or wait until S3 has delivered the first"
+            f"{mount.inventory} has no complete inventory: no dated folder with manifest.json and manifest.checksum. "
+            f"Nothing was changed. Set `inventory` to the folder with the dated folders, or wait for the first delivery"
         )
     content = _content(client, name, f"{folder}{whole[0]}/manifest.json")
     checksum = _content(client, name, f"{folder}{whole[0]}/manifest.checksum").decode("ascii", "replace").strip()
@@ -93,7 +94,7 @@ def _objects(
         raise CatalogError(
             f"{mount.inventory} lacks {', '.join(missing)}; nothing was changed. Add it to the inventory's fields"
         )
-    encoded = manifest["fileFormat"] == "CSV"  # only there are keys URL-encoded
+    encoded = manifest["fileFormat"] == "CSV"  # keys are URL-encoded only in CSV
     for row in table.to_pylist():
         key = unquote_plus(row["key"]) if encoded else row["key"]
         stale = str(row.get("is_latest", True)).lower() == "false"
@@ -143,5 +144,6 @@ def _content(client: Any, bucket: str, key: str) -> bytes:
 
 def _damaged(mount: Mount, key: str) -> CatalogError:
     return CatalogError(
-        f"{key} of the inventory {mount.inventory} is not what its checksum says; nothing was changed. Wait for the next"
+        f"{key} of the inventory {mount.inventory} does not match its checksum. Nothing was changed. Wait for the next "
+        "delivery"
     )

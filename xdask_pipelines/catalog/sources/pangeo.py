@@ -1,7 +1,7 @@
-"""A table of stores that somebody else keeps, such as ``pangeo-cmip6.csv``, as entries of our own mounts.
+"""Import of an external table of stores, such as ``pangeo-cmip6.csv``, as entries of mounts.
 
-Belongs here: reading the table, and which of its rows are entries. Does not belong here: what a path means (layouts), or
-committing (a higher floor).
+Belongs here: reading the table, and converting rows to entries. Does not belong here: the meaning of paths (layouts),
+commits (operations.exchange).
 
 Format: https://pangeo-data.github.io/pangeo-cmip6-cloud/accessing_data.html
 """
@@ -26,13 +26,13 @@ from xdask_pipelines.topology.mount import Mount
 
 COLUMNS = (*Cmip6Pds.FACETS, "zstore", "dcpp_init_year", "version")
 EXAMPLES = 10
-GOOGLE = "a copy in Google Cloud (gs://), which no mount is imported from"
+GOOGLE = "a copy in Google Cloud (gs://), from which no mount is imported"
 ELSEWHERE = "below no source of regions.yaml"
-CONTRADICTION = "what the row says and what its path says differ"
-NO_PATH = "no path of a Zarr store"
+CONTRADICTION = "the row and its path contradict each other"
+NO_PATH = "not the path of a Zarr store"
 EXCLUDED = "on the exclude list"
 TWICE = "there twice"
-#: A block of the file; a row has some 200 bytes. Larger ones are not faster, and cost memory.
+#: Size of blocks of the file; a row has about 200 bytes. Larger blocks are not faster, and need more memory.
 _BLOCK_BYTES = 4_000_000
 _METADATA = ".zmetadata"
 Place = tuple[str, str]
@@ -40,7 +40,7 @@ Place = tuple[str, str]
 
 @dataclass
 class Refused:
-    """Rows that are no entries for one reason: how many, and the first of them."""
+    """Rows that were refused for one reason: their number, and the first ones."""
 
     rows: int = 0
     examples: list[str] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Refused:
 
 @dataclass(frozen=True)
 class Table:
-    """What a table holds: rows read, entries by (dataset, Region) and id, and rows that are none by reason."""
+    """The content of a table: number of rows, entries by (dataset, Region) and id, and refused rows by reason."""
 
     rows: int
     entries: Mapping[Place, Mapping[str, Entry]]
@@ -62,24 +62,24 @@ class Table:
 
 
 def read_pangeo(path: Path, mounts: Sequence[Mount], tell: Callable[[str], None] = lambda line: None) -> Table:
-    """Rows of a table as the entries that a sync would make of the same stores, without size, ETag and header.
+    """Convert the rows of a table to the entries that a sync would create, without size, ETag and header.
 
-    A row becomes an entry of each mount whose source its store lies below. Nothing is guessed: a row that differs from its
-    own path is refused, whichever of them is right.
+    A row becomes an entry of each mount whose source contains its store. Nothing is guessed: a row that contradicts its
+    own path is refused.
 
     Parameters
     ----------
     path
-        CSV file in UTF-8, with all of :data:`COLUMNS` and perhaps more; ``.gz`` is unpacked.
+        CSV file in UTF-8, with at least the :data:`COLUMNS`; ``.gz`` is decompressed.
     mounts
         Mounts that have a source, such as ``s3://cmip6-pds``.
     tell
-        Is told of progress.
+        Called with lines of progress.
 
     Raises
     ------
     CatalogError
-        The file is no such table.
+        If the file is not such a table.
     """
     entries: defaultdict[Place, dict[str, Entry]] = defaultdict(dict)
     refused: defaultdict[str, Refused] = defaultdict(Refused)
@@ -87,7 +87,7 @@ def read_pangeo(path: Path, mounts: Sequence[Mount], tell: Callable[[str], None]
     with _no_search_for_cycles():
         for batch in _batches(path):
             columns = [batch.column(name).to_pylist() for name in COLUMNS]
-            numbered = list(enumerate(zip(*columns, strict=True), rows + 2))  # line 1 names the columns
+            numbered = list(enumerate(zip(*columns, strict=True), rows + 2))  # line 1 has the names of the columns
             for entry, line in _entries(numbered, mounts, refused):
                 held = entries[entry.dataset, entry.region]
                 if entry.id in held:
@@ -100,7 +100,7 @@ def read_pangeo(path: Path, mounts: Sequence[Mount], tell: Callable[[str], None]
 
 @contextmanager
 def _no_search_for_cycles() -> Iterator[None]:
-    """Rows and entries refer to nothing that refers to them; looking for what does took a third of the time."""
+    """Rows and entries have no reference cycles, and searching for cycles took a third of the time."""
     was = gc.isenabled()
     gc.disable()
     try:
@@ -118,10 +118,10 @@ def _batches(path: Path) -> Iterator[pa.RecordBatch]:
     )
     try:
         yield from csv.open_csv(path, csv.ReadOptions(block_size=_BLOCK_BYTES), convert_options=texts)
-    except (OSError, KeyError, ValueError) as error:  # pyarrow's own errors are of these kinds
+    except (OSError, KeyError, ValueError) as error:  # pyarrow's errors are subclasses of these
         raise CatalogError(
-            f"{path} is no table of stores: {str(error).strip(chr(39))}. Nothing was imported. It must be CSV in UTF-8 with "
-            f"the columns {', '.join(COLUMNS)}"
+            f"{path} is not a table of stores: {str(error).strip(chr(39))}. Nothing was imported. It must be CSV in UTF-8 "
+            f"with the columns {', '.join(COLUMNS)}"
         ) from error
 
 
@@ -131,7 +131,7 @@ Row = tuple[str, ...]
 def _entries(
     rows: Sequence[tuple[int, Row]], mounts: Sequence[Mount], refused: Mapping[str, Refused]
 ) -> Iterator[tuple[Entry, int]]:
-    """Entries of some rows, each with its line."""
+    """Iterate over the entries of rows, each with its line."""
     at = COLUMNS.index("zstore")
     below: list[dict[str, list[tuple[int, Row]]]] = [{} for _ in mounts]
     for line, row in rows:
@@ -146,14 +146,14 @@ def _entries(
         if not its:
             refused[_why(store)].add(line, row[at] or "no zstore")
     for mount, found in zip(mounts, below, strict=True):
-        # The layout itself says what a path means: the same key, id and refusals as when these stores are listed.
+        # The layout parses the path, so that key, id and refusals are the same as for listed stores.
         listed = sorted(StoredObject(f"{key}/{_METADATA}", 1, "", 0) for key in found)
         for entry in (parsed := parse(listed, mount))[0]:
             for line, row in found[entry.key]:
                 if differing := _differing(entry, row):
                     refused[CONTRADICTION].add(line, f"{entry.key}: {differing}")
                 else:
-                    yield replace(entry, size_bytes=0, etag=""), line  # nobody has listed it yet
+                    yield replace(entry, size_bytes=0, etag=""), line  # the store has not been listed yet
         for quarantined in parsed[1]:
             reason = EXCLUDED if mount.excludes(quarantined.key) else NO_PATH
             for line, _ in found.get(quarantined.key.removesuffix(f"/{_METADATA}"), ()):
@@ -167,17 +167,19 @@ def _why(store: str) -> str:
 
 
 def _differing(entry: Entry, row: Row) -> str:
-    """What of a row contradicts its path, in words; empty if nothing does.
+    """Return the contradiction between a row and its path as text; empty if they agree.
 
-    Decadal predictions have ``s1960-r1i1p1f1`` in the path where the table has ``r1i1p1f1`` and 1960. The path has
-    ``v20190815`` where the table has 20190815.
+    Decadal predictions have ``s1960-r1i1p1f1`` in the path, and ``r1i1p1f1`` and 1960 in the table. Versions are
+    ``v20190815`` in the path, and 20190815 in the table.
     """
-    said = dict(zip(COLUMNS, row, strict=True))
-    started = said["dcpp_init_year"].removesuffix(".0")
-    if started not in ("", "nan") and not said["member_id"].startswith("s"):
-        said["member_id"] = f"s{started}-{said['member_id']}"
-    said["version"] = f"v{said['version'].removeprefix('v')}"
-    its = {**entry.facets, "version": entry.version}
+    in_row = dict(zip(COLUMNS, row, strict=True))
+    started = in_row["dcpp_init_year"].removesuffix(".0")
+    if started not in ("", "nan") and not in_row["member_id"].startswith("s"):
+        in_row["member_id"] = f"s{started}-{in_row['member_id']}"
+    in_row["version"] = f"v{in_row['version'].removeprefix('v')}"
+    in_path = {**entry.facets, "version": entry.version}
     return ", ".join(
-        f"{name} {said[name]!r} and {its[name]!r}" for name in its if said.get(name, its[name]) != its[name]
+        f"{name} {in_row[name]!r} and {in_path[name]!r}"
+        for name in in_path
+        if in_row.get(name, in_path[name]) != in_path[name]
     )

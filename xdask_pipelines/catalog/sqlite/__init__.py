@@ -1,1 +1,1 @@
-"""The catalog in one file."""
+"""The catalog in one SQLite file."""

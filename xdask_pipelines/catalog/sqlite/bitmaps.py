@@ -1,11 +1,11 @@
-"""Sets of entries as bits: which entries have a term, and what they have in common.
+"""Bitmaps: sets of entries as bits, and their unions and intersections.
 
 Belongs here: packing sets of row numbers into blobs of one block each, and arithmetic on them. Does not belong here:
-what a term is, or SQL. With 1M entries any mix of filters and facets costs a few ANDs of 125 kB, where lists
-of (term, entry) rows would have to be walked in step with the number of matches.
+terms, SQL. With 1M entries any combination of filters and facets costs a few ANDs of 125 kB, while tables of (term,
+entry) rows would be scanned in proportion to the number of matches.
 
-Roaring bitmaps (pyroaring 1.2) of the same blocks take 1.4 times the time for facets of 5,000 values, and half as much space
-again; they are better where a set is one blob, which a commit would have to write whole.
+Roaring bitmaps (pyroaring 1.2) of the same blocks take 1.4 times the time for facets of 5,000 values, and 1.5 times the
+space. They are better if a set is one blob, but then each commit would write it completely.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK_BITS = 1 << 16  # rows a block: a commit that adds one entry rewrites at most 8 kB a term
+BLOCK_BITS = 1 << 16  # rows in a block: a commit that adds one entry rewrites at most 8 kB for each term
 _BLOCK_BYTES = BLOCK_BITS // 8
 _BLOCK_WORDS = _BLOCK_BYTES // 8
-_FEW = 1024  # offsets a block that are kept as such: setting more of them one by one is slower than 8 kB of bits
+_FEW = 1024  # maximum of offsets stored as numbers: setting more of them one by one is slower than 8 kB of bits
 
 Bits = NDArray[np.uint64]
 _BIT = np.left_shift(1, np.arange(8)).astype(np.uint8)
 
 
 def edit(blob: bytes | None, put: Sequence[int], drop: Sequence[int]) -> bytes | None:
-    """The blob of one block with offsets added, then others taken away; None when nothing is left.
+    """Add offsets to the blob of one block, then remove others; return None if the block is empty.
 
     A blob is either the sorted offsets themselves, two bytes each, or all bits of the block.
     """
@@ -46,7 +46,7 @@ def edit(blob: bytes | None, put: Sequence[int], drop: Sequence[int]) -> bytes |
 
 
 def union(blobs: Iterable[tuple[int, bytes]], blocks: int) -> Bits:
-    """Bits of all (block number, blob) together, with room for so many blocks."""
+    """Return the union of all (block number, blob), as bits of ``blocks`` blocks."""
     bits = np.zeros(blocks * _BLOCK_WORDS, np.uint64)
     octets = bits.view(np.uint8)
     for block, blob in blobs:
@@ -60,10 +60,10 @@ def union(blobs: Iterable[tuple[int, bytes]], blocks: int) -> Bits:
 
 
 def overlaps(bits: Bits, blobs: Sequence[tuple[int, bytes]]) -> list[int]:
-    """For each (block number, blob) how many of its rows are in ``bits``."""
+    """Return how many rows of each (block number, blob) are in ``bits``."""
     counts = np.zeros(len(blobs), np.int64)
     few = [i for i, (_, blob) in enumerate(blobs) if len(blob) != _BLOCK_BYTES]
-    if few:  # together: one by one, each costs 14 us, and a name may have thousands of values
+    if few:  # together, because each alone costs 14 us, and a name may have thousands of values
         sizes = np.array([len(blobs[i][1]) // 2 for i in few])
         offsets = np.frombuffer(b"".join(blobs[i][1] for i in few), "<u2").astype(np.int64)
         at = offsets + np.repeat([blobs[i][0] * BLOCK_BITS for i in few], sizes)
@@ -78,17 +78,17 @@ def overlaps(bits: Bits, blobs: Sequence[tuple[int, bytes]]) -> list[int]:
 
 
 def blocks(bits: Bits) -> list[int]:
-    """Numbers of the blocks that hold any row."""
+    """Return the numbers of non-empty blocks."""
     return [int(block) for block in np.flatnonzero(bits.reshape(-1, _BLOCK_WORDS).any(axis=1))]
 
 
 def count(bits: Bits) -> int:
-    """How many rows are in the set."""
+    """Return the number of rows in the set."""
     return int(np.bitwise_count(bits).sum())
 
 
 def rows(bits: Bits) -> list[int]:
-    """Row numbers in the set, ascending."""
+    """Return the row numbers in the set, ascending."""
     at = np.flatnonzero(bits)
     flags = np.unpackbits(bits[at].view(np.uint8), bitorder="little").reshape(-1, 64)
     word, bit = np.nonzero(flags)

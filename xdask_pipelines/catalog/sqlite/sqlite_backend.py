@@ -1,7 +1,7 @@
-"""The embedded store of the catalog: one SQLite file that several processes read and write at once.
+"""The catalog in one SQLite file, which several processes read and write concurrently.
 
-Belongs here: the store's answers, and leases. Does not belong here: connections (sqlite_file.py), what a query means
-(sqlite_query.py), a commit (sqlite_write.py), or what users may ask (catalog.py).
+Belongs here: the methods of the store, and leases. Does not belong here: connections (sqlite_file), queries
+(sqlite_query), commits (sqlite_write), the interface for users (catalog).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SqliteBackend:
         self.file = SqliteFile(Path(path))
 
     def commit(self, change: Change) -> int:
-        """Write all of a change or nothing."""
+        """Write a change atomically."""
         with self.file.writing() as db:
             check_current(db, change)
             (generation,) = db.execute(
@@ -45,7 +45,7 @@ class SqliteBackend:
             return SqliteCommit(db, generation).write(change)
 
     def search(self, query: Query) -> list[Entry]:
-        """Matching entries, sorted."""
+        """Return matching entries, sorted."""
         with self.file.reading() as db:
             if db is None:
                 return []
@@ -63,7 +63,7 @@ class SqliteBackend:
             return 0 if db is None else bitmaps.count(matching(db, query))
 
     def facets(self, names: Sequence[str], query: Query) -> dict[str, dict[str, int]]:
-        """Values among matching entries, and how many have each."""
+        """Return the values among matching entries, and the number of entries for each."""
         found: dict[str, dict[str, int]] = {name: {} for name in names}
         with self.file.reading() as db:
             if db is None:
@@ -84,7 +84,7 @@ class SqliteBackend:
         return found
 
     def names(self) -> dict[str, str]:
-        """Names that entries can be found by, and their kind."""
+        """Return the names that can be searched, and their kind."""
         with self.file.reading() as db:
             if db is None:
                 return {}
@@ -95,12 +95,12 @@ class SqliteBackend:
             return dict(sorted({**kinds, **dict.fromkeys(FIELDS, "field")}.items())) if kinds else {}
 
     def generation(self, dataset: str, region: str) -> int:
-        """Last commit that touched (dataset, Region)."""
+        """Return the last commit of (dataset, Region)."""
         with self.file.reading() as db:
             return 0 if db is None else place_of(db, dataset, region).generation
 
     def committed(self, dataset: str, region: str) -> Committed:
-        """Base of the next sync."""
+        """Return the state after the last commit."""
         with self.file.reading() as db:
             if db is None:
                 return Committed()
@@ -123,7 +123,7 @@ class SqliteBackend:
             return dict(rows.fetchall())
 
     def tombstones(self, dataset: str, region: str) -> list[Tombstone]:
-        """Entries removed and not written again since."""
+        """Return entries that were removed and not written again."""
         with self.file.reading() as db:
             if db is None:
                 return []
@@ -131,7 +131,7 @@ class SqliteBackend:
             return [Tombstone(id=i, key=key, part=part, generation=n) for i, _, _, key, part, n, _ in rows]
 
     def lease(self, dataset: str, region: str, owner: str) -> Lease:
-        """Claim the right to sync (dataset, Region)."""
+        """Acquire the lease to sync (dataset, Region)."""
         with self.file.writing() as db:
             add_place(db, dataset, region)
             generation, holder, challenger = db.execute(
@@ -150,18 +150,18 @@ class SqliteBackend:
         return Lease(dataset=dataset, region=region, owner=owner, generation=generation, token=token)
 
     def renew(self, lease: Lease) -> None:
-        """Show life."""
+        """Send a heartbeat."""
         with self.file.writing() as db:
             check_held(db, lease)
             db.execute("UPDATE places SET lease_challenger = NULL WHERE lease_token = ?", (lease.token,))
 
     def release(self, lease: Lease) -> None:
-        """Give a lease back unused."""
+        """Release a lease without a commit."""
         with self.file.writing() as db:
             db.execute(f"UPDATE places SET {NO_LEASE} WHERE lease_token = ?", (lease.token,))
 
     def places(self) -> dict[tuple[str, str], int]:
-        """Places that a commit has touched, and their last commits."""
+        """Return places with commits, and their last commits."""
         with self.file.reading() as db:
             return {} if db is None else places_of(db)
 
@@ -171,11 +171,11 @@ class SqliteBackend:
             fill(db, contents, newest)
 
     def migrate(self, tell: Callable[[str], None]) -> bool:
-        """Nothing to do: a file of an older form becomes one of this form when it is opened."""
+        """Do nothing: a file of an older version is migrated when it is opened."""
         return False
 
     def repair(self) -> dict[tuple[str, str], int]:
-        """Write what is sound again, if anything is damaged."""
+        """Rewrite the undamaged rows, if any row is damaged."""
         with self.file.reading() as db:
             if db is None or not is_damaged(db):
                 return {}
@@ -184,9 +184,9 @@ class SqliteBackend:
 
 
 def _held(db: sqlite3.Connection, query: Query) -> int:
-    """How many entries match that are in the table, too; no more is looked at than a count while none is missing."""
+    """Return the number of matching entries that are in the table; if no row is missing, counting rows is enough."""
     (rows,) = db.execute("SELECT count(*) FROM entries").fetchone()
-    db.execute("PRAGMA shrink_memory")  # of a million entries the count has read an index of 40 MB
+    db.execute("PRAGMA shrink_memory")  # for a million entries the count has read an index of 40 MB
     held = matching(db, query)
     if rows == bitmaps.count(matching(db, Query(superseded=True))):
         return bitmaps.count(held)
@@ -195,7 +195,7 @@ def _held(db: sqlite3.Connection, query: Query) -> int:
 
 
 def _keys(db: sqlite3.Connection, slots: list[int]) -> dict[str, int]:
-    """Keys of entries, sorted, and how many have each."""
+    """Return the keys of entries, sorted, and the number of entries for each."""
     counted = (
         "SELECT key, count(*) FROM entries WHERE slot IN (SELECT value FROM json_each(?)) GROUP BY key ORDER BY key"
     )

@@ -1,6 +1,6 @@
-"""The SQLite file itself: opening, schema, transactions, and its errors in words.
+"""The SQLite file: opening, schema, transactions, and error messages.
 
-Belongs here: connections and what can go wrong with a file. Does not belong here: any meaning of its tables.
+Belongs here: connections and errors of the file. Does not belong here: the meaning of its tables.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ _REMOTE = (
 
 
 class SqliteFile:
-    """Transactions on one catalog file, from any thread and process. The file is made by the first write."""
+    """Transactions on one catalog file, from any thread and process. The first write creates the file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._local = threading.local()
 
     def __reduce__(self) -> tuple[type[SqliteFile], tuple[Path]]:
-        return type(self), (self._path,)  # connections stay behind
+        return type(self), (self._path,)  # connections cannot be pickled
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection | None]:
-        """One moment of the catalog; None if there is no catalog yet."""
+        """Open a read transaction; None if the catalog does not exist yet."""
         with self._in_words("read"):
             db = self._connection("ro") if _has_content(self._path) else None
             if db is None or not self._has_schema(db):
@@ -58,7 +58,7 @@ class SqliteFile:
                 return
             if version_of(db) != SCHEMA_VERSION:
                 with self.writing():
-                    pass  # which makes it one of this version
+                    pass  # a write transaction migrates the file to this version
             db.execute("BEGIN")
             try:
                 yield db
@@ -67,13 +67,13 @@ class SqliteFile:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """One transaction that writes everything, or on any error nothing."""
+        """Open a write transaction, which is rolled back on any error."""
         with self._in_words("written"):
             if not self._path.exists():
                 self._refuse_remote_disk()
                 self._path.parent.mkdir(parents=True, exist_ok=True)
             db = self._connection("rwc")
-            # IMMEDIATE: a transaction that reads first and upgrades later fails at once when another writes.
+            # IMMEDIATE, because a transaction that reads first and writes later fails if another process writes.
             db.execute("BEGIN IMMEDIATE")
             try:
                 if not self._has_schema(db):
@@ -88,14 +88,14 @@ class SqliteFile:
                 raise
 
     def _connection(self, mode: str) -> sqlite3.Connection:
-        """Connection of this thread; a new one after a fork, or when the file was deleted and made again."""
+        """Return the connection of this thread; a new one after a fork, or if the file was deleted and created again."""
         with suppress(FileNotFoundError):
             status = self._path.stat()
             kept = getattr(self._local, mode, None)
             if kept is not None and kept[0] == (os.getpid(), status.st_dev, status.st_ino):
                 connection: sqlite3.Connection = kept[1]
                 return connection
-        # Not URI-escaped, a path with ? or % would open another file.
+        # Without URI escapes, a path with ? or % would open another file.
         url = f"file:{quote(os.fspath(self._path.absolute()))}?mode={mode}"
         db = sqlite3.connect(url, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
         db.create_function("seal", -1, seal, deterministic=True)
@@ -105,14 +105,14 @@ class SqliteFile:
         db.execute("PRAGMA cache_size = -65536")
         if mode == "rwc":
             _retry_while_locked(lambda: db.execute("PRAGMA journal_mode = WAL"))
-            # With WAL, NORMAL may lose the last commits when the machine loses power, but never corrupts the file.
+            # With WAL, NORMAL may lose the last commits at a power failure, but never corrupts the file.
             db.execute("PRAGMA synchronous = NORMAL")
         status = self._path.stat()
         setattr(self._local, mode, ((os.getpid(), status.st_dev, status.st_ino), db))
         return db
 
     def _can_share(self, db: sqlite3.Connection) -> bool:
-        """False in a read-only folder without a writer: SQLite cannot make its side files, and need not."""
+        """Return False in a read-only folder without a writer, where SQLite cannot create its side files."""
         try:
             db.execute("PRAGMA user_version")
         except sqlite3.OperationalError as error:
@@ -137,8 +137,8 @@ class SqliteFile:
         kind = file_system(self._path)
         if kind.startswith(_REMOTE):
             raise CatalogError(
-                f"The catalog {self._path} would lie on a network file system ({kind}), where SQLite loses writes of "
-                f"several machines; put it on a local disk"
+                f"The catalog {self._path} is on a network file system ({kind}), where SQLite can lose writes of "
+                f"several machines. Move it to a local disk"
             )
 
     @contextmanager
@@ -158,7 +158,7 @@ class SqliteFile:
             raise CatalogError(
                 f"The catalog {self._path} cannot be {done}: {reason}; nothing was changed. To fix it: {hint}"
             ) from error
-        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter of SQLite's own words for damage
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # messages about damage may not be UTF-8
             raise CatalogError(
                 f"The catalog {self._path} cannot be {done}: {error}; nothing was changed. To fix it: {_DAMAGED}"
             ) from error
@@ -167,7 +167,7 @@ class SqliteFile:
 
 
 def _text(data: bytes) -> str:
-    """Text of the file; what is damaged so that it is no UTF-8 is left to the seals."""
+    """Decode text of the file; damaged text that is not UTF-8 is found by the seals."""
     return data.decode("utf-8", "surrogateescape")
 
 
@@ -179,7 +179,7 @@ def _has_content(path: Path) -> bool:
 
 
 def _retry_while_locked(action: Callable[[], object]) -> None:
-    """Switching to WAL needs the file alone for a moment, and does not wait for it by itself."""
+    """Retry while the file is locked, because switching to WAL needs exclusive access and does not wait."""
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
         try:
@@ -193,16 +193,16 @@ def _retry_while_locked(action: Callable[[], object]) -> None:
 
 
 def file_system(path: Path) -> str:
-    """Type of the file system that holds a path, as Linux names it; empty where that cannot be known."""
+    """Return the type of a path's file system in Linux; empty if it is unknown."""
     try:
         lines = Path("/proc/self/mounts").read_text("utf-8", "replace").splitlines()
     except OSError:
         return ""
-    found = ("", "")
+    nearest = ("", "")
     real = path.resolve()
     for line in lines:
         _, folder, kind, *_ = line.split(" ")
         folder = folder.replace("\\040", " ")
-        if real.is_relative_to(folder) and len(folder) >= len(found[0]):
-            found = (folder, kind)
-    return found[1]
+        if real.is_relative_to(folder) and len(folder) >= len(nearest[0]):
+            nearest = (folder, kind)
+    return nearest[1]

@@ -1,6 +1,7 @@
 """Manifests in the SQLite file.
 
-Belongs here: reading and changing pieces. Does not belong here: transactions (sqlite_file), what a piece is (pieces).
+Belongs here: reading and changing pieces. Does not belong here: transactions (sqlite_file), the form of pieces
+(pieces).
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ _OF_PLACE = "dataset = ? AND region = ?"
 
 
 def read_manifest(db: sqlite3.Connection, dataset: str, region: str) -> PackedObjects:
-    """The manifest of (dataset, Region).
+    """Read the manifest of (dataset, Region).
 
     Raises
     ------
     DamagedRow
-        A piece is missing, or not what was written.
+        If a piece is missing or damaged.
     """
     found = checked(db, "manifest", f"{_OF_PLACE} ORDER BY key", (dataset, region))
     place = places(db).get((dataset, region))
@@ -32,7 +33,7 @@ def read_manifest(db: sqlite3.Connection, dataset: str, region: str) -> PackedOb
 
 
 def write_manifest(db: sqlite3.Connection, dataset: str, region: str, change: ManifestChange) -> int:
-    """Change the manifest of (dataset, Region), piece by piece; how many pieces it has more than before."""
+    """Change the manifest of (dataset, Region) piece by piece, and return the increase in pieces."""
     place = (dataset, region)
     firsts = db.execute(f"SELECT key FROM manifest WHERE {_OF_PLACE} ORDER BY key", place).fetchall()
     first_keys = [key for (key,) in firsts]

@@ -1,6 +1,6 @@
-"""Which entries a query means, computed inside one SQLite transaction.
+"""Evaluation of queries inside one SQLite transaction.
 
-Belongs here: from terms, keys and times to bits. Does not belong here: reading documents, or any change.
+Belongs here: converting terms, keys and times to bits. Does not belong here: reading documents, or any change.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from xdask_pipelines.catalog.sqlite.sqlite_seals import TIME_SUM, PlaceRow, dama
 
 
 def matching(db: sqlite3.Connection, query: Query) -> Bits:
-    """Slots of the entries that match.
+    """Return the slots of matching entries as bits.
 
     Raises
     ------
     DamagedRow
-        Something that decides it is not what was written.
+        If a row that is needed for the result is damaged.
     """
     internal = {term.value: term for term in terms(db, EXTENT)}
     every = postings(db, [internal["all"]])
@@ -60,7 +60,7 @@ def _together(found: Iterable[tuple[int, int, bytes]], blocks: int) -> Bits:
 
 
 def _slots_of_keys(db: sqlite3.Connection, keys: Sequence[str]) -> Iterator[int]:
-    """Slots of entries with one of some keys; what the index does not find is looked for in the table."""
+    """Iterate over the slots of entries with given keys; keys that are not in the index are searched in the table."""
     wanted = set(keys)
     among = "key IN (SELECT value FROM json_each(?))"
     found = db.execute(f"SELECT slot, key FROM entries WHERE {among}", (json.dumps([*wanted]),)).fetchall()
@@ -72,7 +72,7 @@ def _slots_of_keys(db: sqlite3.Connection, keys: Sequence[str]) -> Iterator[int]
 
 
 def _slots_in_time(db: sqlite3.Connection, slots: list[int], time: tuple[int, int]) -> list[int]:
-    """Those of some slots whose entries overlap a range of time keys."""
+    """Return those slots whose entries overlap a range of time keys."""
     there, sound, found = db.execute(
         f"SELECT count(*), coalesce(sum(time_sum IS {TIME_SUM}), 0), "
         "json_group_array(slot) FILTER (WHERE time_start < ? AND time_end > ?) "
@@ -91,7 +91,7 @@ def _bits(slots: Iterable[int], blocks: int) -> Bits:
 
 
 def by_block(slots: Iterable[int]) -> dict[int, list[int]]:
-    """Offsets of slots by the block they are in."""
+    """Return the offsets of slots by block."""
     blocks: defaultdict[int, list[int]] = defaultdict(list)
     for slot in slots:
         blocks[slot // BLOCK_BITS].append(slot % BLOCK_BITS)
@@ -99,10 +99,10 @@ def by_block(slots: Iterable[int]) -> dict[int, list[int]]:
 
 
 def places_of(db: sqlite3.Connection) -> dict[tuple[str, str], int]:
-    """Places that a commit has touched, and their last commits."""
+    """Return places with commits, and their last commits."""
     return {at: place.generation for at, place in places(db).items() if place.generation}
 
 
 def place_of(db: sqlite3.Connection, dataset: str, region: str) -> PlaceRow:
-    """What the last commit left of (dataset, Region)."""
+    """Return the state of (dataset, Region) after its last commit."""
     return places(db).get((dataset, region), PlaceRow())

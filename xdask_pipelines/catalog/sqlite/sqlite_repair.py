@@ -1,6 +1,6 @@
-"""Repairing a damaged SQLite file: rows that are sound are written again, and the others are left out.
+"""Repair of a damaged SQLite file: undamaged rows are written again, and the others are dropped.
 
-Belongs here: looking at all rows, moving them into new tables. Does not belong here: what a query finds damaged
+Belongs here: checking all rows, and copying them into new tables. Does not belong here: checks during queries
 (sqlite_seals), reading data again (a sync).
 """
 
@@ -36,7 +36,7 @@ _AT_ONCE = 10_000
 
 
 def is_damaged(db: sqlite3.Connection) -> bool:
-    """Whether anything in the file is not what was written."""
+    """Return whether any row in the file is damaged."""
     try:
         if db.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
             return True
@@ -56,13 +56,13 @@ def is_damaged(db: sqlite3.Connection) -> bool:
 
 
 def repair(db: sqlite3.Connection) -> Counter[tuple[str, str]]:
-    """Make all tables again from the rows that are sound, inside a transaction.
+    """Create all tables again from the undamaged rows, inside a transaction.
 
-    Each place forgets what its mounts were described as, so that its next sync looks at everything. Leases stay.
+    The descriptions of mounts are cleared, so that the next sync of each place compares everything. Leases are kept.
 
     Returns
     -------
-    How many entries were lost, by (dataset, Region); what cannot be known of a damaged row counts for ("", "").
+    Number of lost entries by (dataset, Region); damaged rows of unknown places count for ("", "").
     """
     for table in ("counter", *SEALED):
         db.execute(f"ALTER TABLE {table} RENAME TO old_{table}")
@@ -85,7 +85,7 @@ def repair(db: sqlite3.Connection) -> Counter[tuple[str, str]]:
 
 
 def _copy_entries(db: sqlite3.Connection) -> tuple[Counter[tuple[str, str]], int]:
-    """Write sound entries again; how many there are by place, and how many were damaged."""
+    """Write undamaged entries again; return their number by place, and the number of damaged ones."""
     held: Counter[tuple[str, str]] = Counter()
     damaged = 0
     rows = _sound(db, "old_entries", "entries")
@@ -99,7 +99,7 @@ def _copy_entries(db: sqlite3.Connection) -> tuple[Counter[tuple[str, str]], int
 
 
 def _copy_places(db: sqlite3.Connection) -> dict[tuple[str, str], int | None]:
-    """Give places the states that they had, and count commits on; how many entries each should hold, where that is known."""
+    """Restore the states of places and the counter of commits; return the expected number of entries of each place."""
     (counted,) = db.execute("SELECT max(generation) FROM old_counter").fetchone()
     (seen,) = db.execute("SELECT coalesce(max(generation), 0) FROM entries").fetchone()
     known = {(row[0], row[1]): row for row in filter(None, _sound(db, "old_places", "places"))}
@@ -122,7 +122,7 @@ def _copy_places(db: sqlite3.Connection) -> dict[tuple[str, str], int | None]:
 
 
 def _sound(db: sqlite3.Connection, table: str, kind: str) -> Iterator[tuple[Any, ...] | None]:
-    """Rows without their seals; None for each that is not what was written."""
+    """Iterate over rows without their seals; None for each damaged row."""
     cursor = db.cursor()
     for row in cursor.execute(f"SELECT {SEALED[kind]}, seal FROM {table} NOT INDEXED"):
         yield row[:-1] if seal(*row[:-1]) == row[-1] else None

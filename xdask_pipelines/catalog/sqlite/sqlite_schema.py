@@ -1,6 +1,7 @@
-"""Tables of the SQLite file, and how a file of an older version gets them.
+"""Tables of the SQLite file, and the migration of older versions.
 
-Belongs here: columns, and the steps from version to version. Does not belong here: transactions (sqlite_file), any meaning.
+Belongs here: columns, and the steps from version to version. Does not belong here: transactions (sqlite_file), the
+meaning of columns.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ CREATE TABLE tombstones (
     seal BLOB
 ) WITHOUT ROWID
 """
-#: Columns that version 3 has and version 2 has not.
+#: Columns that version 3 has added.
 _SINCE_3 = {
     "counter": ("names INTEGER NOT NULL DEFAULT 0", "places INTEGER NOT NULL DEFAULT 0"),
     "places": ("entries INTEGER", "pieces INTEGER NOT NULL DEFAULT 0", "seal BLOB"),
@@ -102,13 +103,13 @@ _SINCE_3 = {
 
 
 def version_of(db: sqlite3.Connection) -> int:
-    """Version of a file's schema; 0 if it has none."""
+    """Return the version of a file's schema; 0 if it has none."""
     (version,) = db.execute("PRAGMA user_version").fetchone()
     return int(version)
 
 
 def create(db: sqlite3.Connection) -> None:
-    """Make the tables of a catalog that holds nothing."""
+    """Create the tables of an empty catalog."""
     for statement in _TABLES.strip().split(";\n"):
         db.execute(statement)
     for table in ("terms", "names"):
@@ -117,7 +118,7 @@ def create(db: sqlite3.Connection) -> None:
 
 
 def _to_version_2(db: sqlite3.Connection) -> None:
-    """Places remember what their mounts were described as; manifests lie in pieces, not in rows."""
+    """Migrate to version 2: places store the descriptions of mounts, and manifests are in pieces instead of rows."""
     db.execute("ALTER TABLE places ADD COLUMN holdings TEXT NOT NULL DEFAULT ''")
     db.execute("ALTER TABLE manifest RENAME TO manifest_1")
     db.execute("CREATE TABLE manifest (dataset, region, key, rows, PRIMARY KEY (dataset, region, key))")
@@ -133,7 +134,7 @@ def _to_version_2(db: sqlite3.Connection) -> None:
 
 
 def _to_version_3(db: sqlite3.Connection) -> None:
-    """Rows are sealed and counted. How many entries a place should hold is not known before its next commit."""
+    """Migrate to version 3: rows are sealed and counted. Entries of a place are counted by its next commit."""
     for table, columns in _SINCE_3.items():
         for column in columns:
             db.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
@@ -154,5 +155,5 @@ def _to_version_3(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA user_version = 3")
 
 
-#: By the version that a file has: how it becomes the next one, inside the first transaction that writes.
+#: Steps to the next version, by the version of a file; they run inside the first write transaction.
 STEPS = {1: _to_version_2, 2: _to_version_3}

@@ -1,11 +1,11 @@
-"""Seals: digests over whole rows of the SQLite file, by which a flipped bit is found before anybody believes it.
+"""Seals: digests of whole rows of the SQLite file, with which flipped bits are detected.
 
-Belongs here: seals, and reading rows that are checked. Does not belong here: what rows mean (sqlite_query), repairing
+Belongs here: seals, and reading rows with checks. Does not belong here: the meaning of rows (sqlite_query), repairs
 (sqlite_repair).
 
-SQLite checks how its pages are built, not what they hold. A seal finds a row that changed. That no row is missing is found
-by counts: of names, of the values of each name, of the blocks of each value, of the pieces of each manifest. An index that
-leads nowhere is found where a value that is not found is looked for among all values of its name.
+SQLite checks the structure of its pages, not their content. A seal detects a changed row. Missing rows are detected by
+counts: of names, of the values of each name, of the blocks of each value, of the pieces of each manifest. A damaged
+index is detected because a value that is not found is also searched among all values of its name.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ SEALED = {
     "manifest": "dataset, region, key, rows",
     "tombstones": "id, dataset, region, key, part, generation",
 }
-#: A filter by time looks at many entries and not at their documents: these three columns have a sum, too.
+#: A filter by time reads these three columns of many entries without their documents, so they have a separate checksum.
 TIME_SUM = "slot + coalesce(time_start, -1) + coalesce(time_end, -1)"
-#: Of the sets of one value: none is missing, and none is taken for that of another block.
+#: Checksum of the blocks of one value, which detects missing and exchanged blocks.
 BLOCK_SUM = "sum(block + 1)"
 
 
 class DamagedRow(CatalogError):
-    """What the file holds is not what was written."""
+    """A row of the file is damaged."""
 
 
 def seal(*values: object) -> bytes | None:
-    """Digest of a row; None of values that no row has. The SQL function ``seal`` on every connection."""
+    """Return the digest of a row; None for values that no row can have. Connections have it as the SQL function ``seal``."""
     try:
         if isinstance(values[-1], bytes):
             return hashlib.blake2b(orjson.dumps(values[:-1]) + values[-1], digest_size=8).digest()
@@ -54,17 +54,17 @@ def seal(*values: object) -> bytes | None:
 
 
 def reseal(db: sqlite3.Connection, table: str, where: str = "true", values: Sequence[object] = ()) -> None:
-    """Seal rows as they are now."""
+    """Update the seals of rows."""
     db.execute(f"UPDATE {table} SET seal = seal({SEALED[table]}) WHERE {where}", values)
 
 
 def checked(db: sqlite3.Connection, table: str, where: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
-    """Rows with the columns of `SEALED`, each as it was written.
+    """Read rows with the columns of `SEALED`, and check their seals.
 
     Raises
     ------
     DamagedRow
-        One is not.
+        If a row is damaged.
     """
     rows = db.execute(f"SELECT {SEALED[table]}, seal FROM {table} WHERE {where}", values).fetchall()
     for row in rows:
@@ -74,32 +74,33 @@ def checked(db: sqlite3.Connection, table: str, where: str, values: Sequence[obj
 
 
 def damaged(what: str) -> DamagedRow:
-    """The error for something that is not what was written."""
+    """Return the error for a damaged row."""
     return DamagedRow(
         f"The catalog is damaged: {what} in its file is not what was written. Run `xdask sync --full`, which repairs the "
-        "file and reads from the data again what is lost (lost results are computed again). Then look at the disk"
+        "file and reads lost entries again from the data (lost results must be computed again). Then check the disk"
     )
 
 
 def _title(table: str, row: Sequence[Any]) -> str:
-    said = [in_python(str(value)) for value in row[:5]]
+    values = [in_python(str(value)) for value in row[:5]]
     if table == "entries":
-        return f"the entry {said[2]} {said[3]}:{said[4]}"
+        return f"the entry {values[2]} {values[3]}:{values[4]}"
     if table == "terms":
-        return f"the value {said[2]}={said[3]}"
+        return f"the value {values[2]}={values[3]}"
     if table == "postings":
-        return f"the set of entries of value number {said[0]}"
+        return f"the set of entries of value number {values[0]}"
     if table in ("manifest", "places"):
-        return f"{'a piece of the manifest' if table == 'manifest' else 'the state'} of {said[0]} in {said[1]}"
+        return f"{'a piece of the manifest' if table == 'manifest' else 'the state'} of {values[0]} in {values[1]}"
     return f"a row of {table}"
 
 
-# ---- rows that hang together ------------------------------------------------------------------------------------------
+# ---- related rows
+# -----------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class PlaceRow:
-    """What the last commit left of one (dataset, Region); ``entries`` is None where it was not counted."""
+    """The state of one (dataset, Region) after its last commit; ``entries`` is None if they were not counted."""
 
     generation: int = 0
     holdings: str = ""
@@ -108,7 +109,7 @@ class PlaceRow:
 
 
 def places(db: sqlite3.Connection) -> dict[tuple[str, str], PlaceRow]:
-    """All places, those too that only a lease knows of."""
+    """Return all places, including those that have only a lease."""
     rows = checked(db, "places", "true")
     (number,) = db.execute("SELECT places FROM counter").fetchone()
     if len(rows) != number:
@@ -120,7 +121,7 @@ def places(db: sqlite3.Connection) -> dict[tuple[str, str], PlaceRow]:
 
 
 def counted_names(db: sqlite3.Connection) -> dict[str, int]:
-    """Names of terms, and how many values each has."""
+    """Return the names of terms, and the number of values of each."""
     rows = checked(db, "names", "true")
     (number,) = db.execute("SELECT names FROM counter").fetchone()
     if len(rows) != number:
@@ -139,7 +140,7 @@ class Term:
 
 
 def terms(db: sqlite3.Connection, name: str) -> list[Term]:
-    """All values of a name, sorted."""
+    """Return all values of a name, sorted."""
     rows = checked(db, "terms", "name = ? ORDER BY value", (name,))
     number = counted_names(db).get(name, 0)
     if len(rows) != number:
@@ -148,7 +149,7 @@ def terms(db: sqlite3.Connection, name: str) -> list[Term]:
 
 
 def terms_of(db: sqlite3.Connection, name: str, values: Iterable[str]) -> list[Term]:
-    """Those of some values of a name that there are."""
+    """Return those of the given values of a name that exist."""
     wanted = set(values)
     rows = checked(db, "terms", "name = ? AND value IN (SELECT value FROM json_each(?))", (name, json.dumps([*wanted])))
     found = [Term(term, kind, value, blocks) for term, kind, _, value, blocks, _ in rows]
@@ -163,7 +164,7 @@ def terms_of(db: sqlite3.Connection, name: str, values: Iterable[str]) -> list[T
 def postings(
     db: sqlite3.Connection, wanted: Iterable[Term], blocks: Sequence[int] | None = None
 ) -> list[tuple[int, int, bytes]]:
-    """Number of the term, block and bits of terms; only in some blocks, if these are given."""
+    """Return term number, block and bits of terms, optionally only for given blocks."""
     listed = json.dumps([*(expected := {term.number: term.blocks for term in wanted})])
     among = "term IN (SELECT value FROM json_each(?))"
     there = dict(
@@ -178,19 +179,19 @@ def postings(
 
 
 def grow(db: sqlite3.Connection, column: str, by: int) -> None:
-    """Count names or places."""
+    """Update the number of names or places."""
     db.execute(f"UPDATE counter SET {column} = {column} + ?", (by,))
 
 
 def add_place(db: sqlite3.Connection, dataset: str, region: str) -> None:
-    """Begin a place, if it is not there."""
+    """Create a place, if it does not exist."""
     if db.execute("INSERT OR IGNORE INTO places (dataset, region) VALUES (?, ?)", (dataset, region)).rowcount:
         reseal(db, "places", "dataset = ? AND region = ?", (dataset, region))
         grow(db, "places", 1)
 
 
 def count_values(db: sqlite3.Connection, grown: Mapping[str, int]) -> None:
-    """Count values of names that were added or removed."""
+    """Update the numbers of values of names."""
     for name, by in grown.items():
         if db.execute("INSERT OR IGNORE INTO names (name, terms) VALUES (?, 0)", (name,)).rowcount:
             grow(db, "names", 1)

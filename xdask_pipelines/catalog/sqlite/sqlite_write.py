@@ -1,7 +1,7 @@
 """One commit to the SQLite catalog, inside its transaction.
 
-Belongs here: how rows, bits, manifest and tombstones change together, and what stops a stale writer. Does not belong
-here: queries (sqlite_query.py), transactions (sqlite_file.py).
+Belongs here: changing rows, bits, manifest and tombstones together, and refusing stale writers. Does not belong here:
+queries (sqlite_query), transactions (sqlite_file).
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ class SqliteCommit:
     db
         Connection with the transaction.
     generation
-        Of the commit.
+        Generation of the commit.
     as_they_are
-        Whether entries keep the generations that they have, as in a copy of another catalog.
+        Whether entries keep their generations, as in a copy of another catalog.
     """
 
     def __init__(self, db: sqlite3.Connection, generation: int, *, as_they_are: bool = False) -> None:
@@ -53,10 +53,10 @@ class SqliteCommit:
         self._places: Counter[tuple[str, str]] = Counter()
 
     def write(self, change: Change) -> int:
-        """Write everything; the generation of the commit."""
+        """Write all changes, and return the generation of the commit."""
         if change.dataset is not None and change.region is not None:
             self._places[change.dataset, change.region] += 0
-        # Removals are written before upserts, as a new entry may get a slot that they free.
+        # Removals are written before upserts, because a new entry may get a slot that they free.
         for identity in change.removals:
             self._remove(identity, change)
         self._write_bits()
@@ -73,7 +73,7 @@ class SqliteCommit:
         return self._generation
 
     def _write_places(self, change: Change) -> None:
-        """Generations, counts and manifests."""
+        """Update generations, counts and manifests."""
         for place, grown in self._places.items():
             add_place(self._db, *place)
             of_change = place == (change.dataset, change.region)
@@ -115,7 +115,7 @@ class SqliteCommit:
         self._db.execute("INSERT OR REPLACE INTO tombstones VALUES (?, ?, ?, ?, ?, ?, ?)", (*stone, seal(*stone)))
 
     def _held(self, identity: str) -> tuple[int, str, str, int] | None:
-        """Slot, document, series and whether it is superseded, of an entry that is there."""
+        """Return slot, document, series and superseded flag of an existing entry."""
         rows = checked(self._db, "entries", "id = ?", (identity,))
         return (rows[0][0], rows[0][13], rows[0][6], rows[0][8]) if rows else None
 
@@ -161,7 +161,7 @@ class SqliteCommit:
         )
 
     def _supersede(self) -> None:
-        """Mark all but the highest version of each series touched; equal highest ones all stay current."""
+        """Mark all but the highest version of each changed series as superseded; equal highest versions stay current."""
         self._series.discard("")
         touched = json.dumps(sorted(self._series))
         rows = self._db.execute(
@@ -187,7 +187,7 @@ class SqliteCommit:
                 "SELECT term, kind FROM terms WHERE name = ? AND value = ?", (name, value)
             ).fetchone()
             if found is None:
-                if name not in self._looked_through:  # it might be there, and its index be damaged
+                if name not in self._looked_through:  # the value may exist although its index is damaged
                     terms_of(self._db, name, [value])
                     self._looked_through.add(name)
                 kind = "field" if name in FIELDS else "facet" if name in entry.facets else "attribute" if name else ""
@@ -242,7 +242,7 @@ class SqliteCommit:
 
 
 def fill(db: sqlite3.Connection, contents: Iterable[Contents], newest: int) -> None:
-    """Write a whole catalog into a file that holds none, with the generations that things have."""
+    """Write a whole catalog into an empty file, with its generations."""
     check_empty(places_of(db))
     for held in contents:
         change = Change(
@@ -263,16 +263,14 @@ def fill(db: sqlite3.Connection, contents: Iterable[Contents], newest: int) -> N
 
 def _terms(entry: Entry) -> dict[str, str]:
     terms = entry.terms()
-    del terms["key"]  # nearly unique: an index serves it better than bits
+    del terms["key"]  # nearly unique, so an index is better than bits
     if entry.extent is not None:
-        terms[EXTENT] = json.dumps(
-            entry.extent
-        )  # a term, for entries lie on few grids: a query looks at each grid once
+        terms[EXTENT] = json.dumps(entry.extent)  # a term, because few grids occur: a query compares each grid once
     return terms
 
 
 def check_current(db: sqlite3.Connection, change: Change) -> None:
-    """Refuse a change that builds on what is no longer current."""
+    """Refuse a change that is not based on the current generation."""
     if change.lease is not None:
         check_held(db, change.lease)
     if change.dataset is not None and change.region is not None:
@@ -280,7 +278,7 @@ def check_current(db: sqlite3.Connection, change: Change) -> None:
 
 
 def check_held(db: sqlite3.Connection, lease: Lease) -> None:
-    """Refuse a lease that ended or passed to another owner."""
+    """Refuse a lease that has ended or passed to another owner."""
     row = db.execute(
         "SELECT lease_owner, lease_token FROM places WHERE dataset = ? AND region = ?", (lease.dataset, lease.region)
     ).fetchone()

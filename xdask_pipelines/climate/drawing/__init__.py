@@ -1,5 +1,5 @@
-"""Pictures of fields, as PNG without state and without network.
+"""Pictures of fields as PNG, without global state and without network access.
 
-Belongs here: maps and plots. Does not belong here: which fields, or where pictures go; arithmetic (climate). Import it where
-pictures are drawn only: matplotlib and cartopy take a second that workers need not spend.
+Belongs here: maps and plots. Does not belong here: choosing fields, storing pictures, arithmetic (climate). Import this
+package only where pictures are drawn: matplotlib and cartopy take a second to import.
 """

@@ -1,4 +1,4 @@
-"""Outlines of land from the bundled Natural Earth file (``land-110m.json``, TopoJSON), never from the network.
+"""Coastlines from the bundled Natural Earth file (``land-110m.json``, TopoJSON), never from the network.
 
 Belongs here: decoding polygons in degrees. Does not belong here: projecting or drawing them (``maps``).
 """
@@ -16,9 +16,9 @@ from xdask_pipelines.climate.grid import Float
 
 @lru_cache(maxsize=1)
 def coastlines() -> Float:
-    """Outlines of all land, and of lakes within it, cut at 180 degrees.
+    """Return the outlines of all land and of its lakes, cut at 180 degrees.
 
-    The file's rings cross that meridian (and Antarctica's goes round the pole): drawn as they are, they would leave
+    Some rings in the file cross that meridian (and Antarctica's encloses the pole). Drawn unchanged, they would leave
     lines across a map; closed along the meridian, they would show it as a coast.
 
     Returns
@@ -27,12 +27,12 @@ def coastlines() -> Float:
     """
     gap = np.full((1, 2), np.nan)
     lines = np.concatenate([part for ring in _land_rings() for part in (_cut(ring), gap)])
-    lines.flags.writeable = False  # it is cached
+    lines.flags.writeable = False  # the result is cached
     return lines
 
 
 def _cut(ring: Float) -> Float:
-    """A ring with a gap wherever it crosses from 180 to -180 degrees or back."""
+    """Return a ring with gaps where it crosses 180 degrees."""
     parts = []
     start = 0
     for i in np.flatnonzero(np.abs(np.diff(ring[:, 0])) > 180.0).tolist():
@@ -46,7 +46,7 @@ def _cut(ring: Float) -> Float:
 
 
 def _land_rings() -> tuple[Float, ...]:
-    """Closed rings of land and of lakes within it, each of shape (n, 2): longitude and latitude in degrees.
+    """Return closed rings of land and of its lakes, each of shape (n, 2): longitude and latitude in degrees.
 
     Source of the format: the TopoJSON specification, sections 2.1.1 (transforms) and 2.1.4 (arc indexes).
     """

@@ -1,6 +1,7 @@
-"""The world map that fields are drawn on: Robinson projection, coastlines from the package, no network.
+"""The world map on which fields are drawn: Robinson projection, bundled coastlines, no network access.
 
-Belongs here: all of the map that no field changes. Does not belong here: colours of cells (``maps``, ``native_maps``).
+Belongs here: all parts of the map that do not depend on a field. Does not belong here: colours of cells (``maps``,
+``native_maps``).
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ _PIXELS_WIDE = 1100
 
 @dataclass(frozen=True)
 class Globe:
-    """Everything about the map that no field changes, in projected metres unless said otherwise."""
+    """All parts of the map that do not depend on a field, in projected metres unless stated otherwise."""
 
     extent: tuple[float, float, float, float]
-    latitudes: Float  #: degrees, one a row of pixels, from the top
-    longitudes: Float  #: degrees, one a pixel
+    latitudes: Float  #: degrees, one for each row of pixels, from the top
+    longitudes: Float  #: degrees, one for each pixel
     inside: NDArray[np.bool_]
     coast: Float
     graticule: Float
@@ -37,11 +38,11 @@ class Globe:
 
 @lru_cache(maxsize=1)
 def globe() -> Globe:
-    """Project once: a row of pixels is one latitude, and along it longitude is proportional to x."""
+    """Return the projected map. Every row of pixels has one latitude, and longitude is proportional to x."""
     robinson, degrees = ccrs.Robinson(), ccrs.PlateCarree()
 
     def project(lonlat: Float) -> Float:
-        lon, lat = lonlat.T.copy()  # cartopy overwrites the NaN that it is given with 0
+        lon, lat = lonlat.T.copy()  # cartopy overwrites NaN in its input with 0
         return np.asarray(robinson.transform_points(degrees, lon, lat)[:, :2])
 
     def line(lon: Any, lat: Any) -> Float:
@@ -89,13 +90,13 @@ def _degrees(value: float, positive: str, negative: str) -> str:
 
 
 def draw_globe(figure: Figure, image: NDArray[np.uint8]) -> None:
-    """Draw pixels on the globe (RGBA, of the shape of `Globe.inside`), with coastlines, graticule and labels."""
+    """Draw pixels on the globe (RGBA, in the shape of `Globe.inside`), with coastlines, graticule and labels."""
     world = globe()
     axes = figure.add_axes((0.045, 0.2, 0.91, 0.68))
     axes.set_axis_off()
     axes.set_aspect("equal")
     axes.imshow(image, extent=world.extent, interpolation="nearest", origin="upper", zorder=1)
-    # The coast has a pale rim, or it is lost on the darkest colours.
+    # The pale rim keeps the coast visible on dark colours.
     drawn = ((world.graticule, "#00000030", 0.5), (world.coast, "#ffffff70", 1.8), (world.coast, INK, 0.7))
     for lines, colour, width in drawn:
         axes.plot(lines[:, 0], lines[:, 1], color=colour, linewidth=width, zorder=2, solid_joinstyle="round")

@@ -1,7 +1,6 @@
-"""Maps as PNG: cells of a horizontal field on the globe, no state, no network.
+"""Maps as PNG: cells of a horizontal field on the globe, without global state and network access.
 
-Belongs here: how a horizontal field is drawn. Does not belong here: the globe itself, and fields that are no
-such map (``plots``).
+Belongs here: drawing horizontal fields. Does not belong here: the globe itself (``globe``), other fields (``plots``).
 """
 
 from __future__ import annotations
@@ -30,23 +29,23 @@ from xdask_pipelines.climate.means import area_weighted_mean
 from xdask_pipelines.climate.regrid import regrid
 from xdask_pipelines.errors import ClimateError
 
-_FINEST_ROWS = 361  # finer fields are averaged first, or pixels would pick single cells
+_FINEST_ROWS = 361  # finer fields are averaged first: a pixel would show a single cell of many
 
 
 def draw_map(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
     """Draw a horizontal field on a world map.
 
-    A temperature in K is shown in degC (K - 273.15), with a sequential palette. A difference (``units_metadata``
-    says so, or values have both signs) keeps its units and has a palette that diverges from 0, with equal limits on
-    both sides that 98 % of the area lies within. Each cell is drawn as the cell it is; cells without value are grey.
+    A temperature in K is shown in degC (K - 273.15), with a sequential palette. A difference (by ``units_metadata``, or
+    if values have both signs) keeps its units and has a palette that diverges from 0, with symmetric limits that
+    include 98 % of the area. Each cell is drawn with its true edges; cells without value are grey.
 
     Parameters
     ----------
     field
-        Dimensions latitude and longitude, in memory. Attributes used: ``units``, ``long_name``, ``units_metadata``,
-        ``attribution``; ``actual_range`` and ``area_mean`` (of a thumbnail) are quoted instead of its own.
+        A field with latitude and longitude, in memory. Used attributes: ``units``, ``long_name``, ``units_metadata``,
+        ``attribution``; ``actual_range`` and ``area_mean`` (of a thumbnail) replace the field's own figures.
     title, subtitle
-        What is shown, and what must be said of it ("excerpt, 24 of 744 h").
+        The title, and a restriction ("excerpt, 24 of 744 h").
 
     Returns
     -------
@@ -55,7 +54,7 @@ def draw_map(field: xr.DataArray, title: str, subtitle: str | None = None) -> by
     Raises
     ------
     ClimateError
-        If the field has other dimensions, is a Dask array, or holds no finite value.
+        If the field has other dimensions, is a Dask array, or has no finite value.
     """
     shown = shown_field(field)
     image, norm, palette, extend = coloured(shown)
@@ -67,7 +66,7 @@ def draw_map(field: xr.DataArray, title: str, subtitle: str | None = None) -> by
 
 @dataclass(frozen=True)
 class _Shown:
-    """The cells of a map, and its words."""
+    """The cells of a map, and its texts."""
 
     lat: Cells
     lon: Cells
@@ -87,16 +86,16 @@ class _Shown:
 
 
 def shown_field(field: xr.DataArray) -> _Shown:
-    """What a map shows of a field: its cells in rows from north to south, its range, and what its caption says."""
+    """Return the content of a map: cells in rows from north to south, the range, and the caption."""
     require_field(field, "draw_map")
     names = horizontal_names(field)
     if set(field.dims) != set(names) or field.chunks is not None:
         raise ClimateError(
             f"a map needs a field of latitude and longitude in memory, not {field.dims}"
-            f"{' as a Dask array' if field.chunks is not None else ''}; choose one step and compute it first"
+            f"{' as a Dask array' if field.chunks is not None else ''}; select one step and compute it first"
         )
     field = field.transpose(*names).astype(np.float64).where(np.isfinite)
-    # Where values are missing the mean of the others is not the mean of the sphere: say nothing instead.
+    # With missing values the mean of the others is not the mean of the sphere, so no mean is shown.
     mean = float(field.attrs["area_mean"]) if "area_mean" in field.attrs else float(area_weighted_mean(field))
     if field.sizes[names[0]] > _FINEST_ROWS and grid_of(field).complete:
         figures = {
@@ -111,7 +110,7 @@ def shown_field(field: xr.DataArray) -> _Shown:
 
 
 def coloured(shown: _Shown) -> tuple[NDArray[np.uint8], BoundaryNorm, Any, Extend]:
-    """Pixels (RGBA, transparent off the globe), and what the colour bar needs."""
+    """Return pixels (RGBA, transparent off the globe), and the scale of the colour bar."""
     finite = np.isfinite(shown.values)
     weights = np.outer(shown.lat.measure, shown.lon.measure)[finite]
     norm, palette, extend = colour_scale(shown.values[finite], weights, shown.words.diverging)
@@ -126,7 +125,7 @@ def coloured(shown: _Shown) -> tuple[NDArray[np.uint8], BoundaryNorm, Any, Exten
 
 
 def cell_at(cells: Cells, degrees: Float) -> NDArray[np.intp]:
-    """Place in the field of the cell that holds each point; -1 where none does."""
+    """Return the position in the field of the cell that contains each point; -1 if no cell does."""
     if cells.kind == "longitude":
         degrees = (degrees - cells.edges[0]) % 360.0 + cells.edges[0]
     place = np.searchsorted(cells.edges, degrees, side="right") - 1

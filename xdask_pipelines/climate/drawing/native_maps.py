@@ -1,6 +1,6 @@
-"""Maps of fields whose values lie anywhere: native ocean grids, and regions with gaps.
+"""Maps of fields on native ocean grids and in regions with gaps.
 
-Belongs here: which value each pixel of the globe shows. Does not belong here: rectangular grids (``maps``).
+Belongs here: choosing the value of each pixel. Does not belong here: rectangular grids (``maps``).
 """
 
 from __future__ import annotations
@@ -16,20 +16,21 @@ from xdask_pipelines.climate.grid import Float
 from xdask_pipelines.climate.shapes import places_of
 from xdask_pipelines.errors import ClimateError
 
-#: Part of the distance between neighbours that a point's colour reaches: a little more than half a diagonal.
+#: Radius of a point's colour as a fraction of the distance between neighbours: a little more than half a diagonal.
 _REACH = 0.75
 
 
 def draw_native_map(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
-    """Draw a field by the latitude and longitude of each value, on a world map.
+    """Draw a field on a world map by the latitude and longitude of each value.
 
-    A pixel has the colour of the nearest point on the sphere, if that is no farther away than points are from each
-    other there: no cell is stretched over a seam, a fold or a gap. Points without value are grey, like what has no point.
+    A pixel has the colour of the nearest point on the sphere, if that is not farther away than the distance between
+    neighbouring points: cells are never stretched over a seam, a fold or a gap. Points without value are grey, like
+    areas without points.
 
     Parameters
     ----------
     field
-        Two dimensions, in memory, with the places that `shapes.places_of` finds.
+        A field with two dimensions, in memory, with coordinates for `shapes.places_of`.
     title, subtitle
         As in `maps.draw_map`.
 
@@ -40,7 +41,7 @@ def draw_native_map(field: xr.DataArray, title: str, subtitle: str | None = None
     Raises
     ------
     ClimateError
-        If no value is finite, or no point has a place.
+        If no value or no position is finite.
     """
     lat, lon = (np.asarray(each.values, np.float64) for each in places_of(field))
     words = in_words(field, float("nan"))
@@ -48,7 +49,7 @@ def draw_native_map(field: xr.DataArray, title: str, subtitle: str | None = None
     placed = np.isfinite(points).all(axis=-1) & (np.abs(lat) <= 90.0)
     if not placed.any():
         raise ClimateError(
-            f"{field.name or 'the field'} has no finite latitude and longitude; there is nowhere to draw it"
+            f"{field.name or 'the field'} has no finite latitude and longitude, so it cannot be drawn on a map"
         )
     tree = cKDTree(points[placed])
     reach = (_REACH * _spacing(points))[placed]
@@ -70,13 +71,13 @@ def draw_native_map(field: xr.DataArray, title: str, subtitle: str | None = None
 
 
 def _on_sphere(lat: Float, lon: Float) -> Float:
-    """Points on the unit sphere, shape (..., 3)."""
+    """Return points on the unit sphere, shape (..., 3)."""
     phi, lam = np.deg2rad(lat), np.deg2rad(lon)
     return np.stack([np.cos(phi) * np.cos(lam), np.cos(phi) * np.sin(lam), np.sin(phi)], axis=-1)
 
 
 def _spacing(points: Float) -> Float:
-    """Distance of each point to its neighbours: the nearer one along each dimension, the larger of both dimensions."""
+    """Return the distance of each point to its nearest neighbour along each dimension; the larger of both dimensions."""
     along = []
     for axis in (0, 1):
         if points.shape[axis] < 2:

@@ -1,6 +1,6 @@
-"""What all pictures share: size, type, colours, units that people read, and the words below.
+"""Common parts of all pictures: size, fonts, colours, units, and the caption.
 
-Belongs here: the look. Does not belong here: what is drawn inside (``maps``, ``native_maps``, ``plots``).
+Belongs here: the layout. Does not belong here: the content (``maps``, ``native_maps``, ``plots``).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Extend = Literal["both", "neither"]
 
 @dataclass(frozen=True)
 class Words:
-    """A field in the units that people read, and the words that go with it."""
+    """A field in display units, with its texts."""
 
     values: Float
     diverging: bool
@@ -42,22 +42,22 @@ class Words:
 
     @property
     def axis(self) -> str:
-        """Label of a colour bar or an axis of values."""
+        """Return the label of a colour bar or an axis of values."""
         return f"{self.label} / {self.units}" if self.units else self.label
 
 
 def in_words(field: xr.DataArray, mean: float, missing: str = "cells without value") -> Words:
-    """Convert K to degC, and collect what is said below a picture.
+    """Convert K to degC, and compose the caption of a picture.
 
     Parameters
     ----------
     field
-        In memory. Attributes used: ``units``, ``long_name``, ``units_metadata``, ``attribution``; ``actual_range`` and
-        ``missing_values`` (of a thumbnail) are quoted instead of its own.
+        A field in memory. Used attributes: ``units``, ``long_name``, ``units_metadata``, ``attribution``;
+        ``actual_range`` and ``missing_values`` (of a thumbnail) replace the field's own figures.
     mean
-        Area-weighted mean; not mentioned if it is NaN.
+        Area-weighted mean; NaN leaves it out.
     missing
-        What values that are missing are called.
+        Term for missing values.
 
     Raises
     ------
@@ -66,12 +66,12 @@ def in_words(field: xr.DataArray, mean: float, missing: str = "cells without val
     """
     field = field.astype(np.float64).where(np.isfinite)
     if field.isnull().all():
-        raise ClimateError(f"{field.name or 'the field'} holds no finite value; there is nothing to draw")
+        raise ClimateError(f"{field.name or 'the field'} has no finite value, so it cannot be drawn")
     attrs = field.attrs
     low, high = attrs.get("actual_range", (float(field.min()), float(field.max())))
     lacking = int(attrs.get("missing_values", np.isnan(field.values).sum()))
     units = str(attrs.get("units", ""))
-    # No temperature is below 0 K: a field that is says "difference" by its values.
+    # No temperature is below 0 K, so a field with such values is a difference.
     is_difference = "difference" in str(attrs.get("units_metadata", "")) or (units == "K" and low < 0)
     values = field.values
     if units == "K" and not is_difference:
@@ -100,7 +100,7 @@ def in_words(field: xr.DataArray, mean: float, missing: str = "cells without val
 
 
 def frame(title: str, subtitle: str | None, words: Words) -> Figure:
-    """A figure of 1200 x 740 pixels with its title above and its figures and credits below; no axes yet."""
+    """Create a figure of 1200 x 740 pixels with title and caption, without axes."""
     figure = Figure(figsize=(10, 6.17), dpi=120, facecolor="white")
     FigureCanvasAgg(figure)
     figure.text(0.02, 0.955, drawn(title), fontsize=_fitting(title, 14, 80), fontweight="bold", va="center", color=INK)
@@ -113,21 +113,21 @@ def frame(title: str, subtitle: str | None, words: Words) -> Figure:
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as PNG."""
+    """Return a figure as PNG."""
     content = io.BytesIO()
     figure.savefig(content, format="png", pil_kwargs={"compress_level": 4})
     return content.getvalue()
 
 
 def colour_scale(values: Float, weights: Float, diverging: bool) -> tuple[BoundaryNorm, Any, Extend]:
-    """Boundaries of colours, the palette, and whether values lie beyond them.
+    """Return the boundaries of colours, the palette, and whether values exceed the boundaries.
 
     Parameters
     ----------
     values, weights
         Finite values and their areas, shapes (n,).
     diverging
-        Whether colours are equal about 0, with limits that 98 % of the area lies within.
+        Whether the scale is symmetric about 0, with limits that include 98 % of the area.
     """
     if diverging:
         limit = _quantile(np.abs(values), weights, _SHARE_WITHIN_LIMITS)
@@ -141,7 +141,7 @@ def colour_scale(values: Float, weights: Float, diverging: bool) -> tuple[Bounda
         if boundaries.size < 2:
             boundaries = np.append(boundaries, boundaries[-1] + step)
         palette = colormaps["viridis"]
-    # Only a diverging palette can be exceeded. Then at both ends: with one end alone its middle would leave 0.
+    # Values exceed only a diverging palette. It is then extended at both ends, so that its middle stays at 0.
     beyond = values.min() < boundaries[0] or values.max() > boundaries[-1]
     extend: Extend = "both" if beyond else "neither"
     return BoundaryNorm(boundaries, palette.N, extend=extend), palette.with_extremes(bad=NO_VALUE), extend
@@ -161,12 +161,12 @@ def colour_bar(figure: Figure, norm: BoundaryNorm, palette: Any, extend: Extend,
 
 
 def capital(text: str) -> str:
-    """A text with its first letter large."""
+    """Return a text with its first letter capitalised."""
     return text[:1].upper() + text[1:]
 
 
 def number(value: float) -> str:
-    """A value as people read it, with a true minus sign."""
+    """Format a value for display, with a true minus sign."""
     text = (
         f"{value:.2f}"
         if 0.1 <= abs(value) < 1000 or value == 0
@@ -178,19 +178,19 @@ def number(value: float) -> str:
 
 
 def nice_step(span: float, most: int) -> float:
-    """The smallest of 1, 2, 2.5, 5 times a power of ten that divides a span into at most so many steps."""
+    """Return the smallest of 1, 2, 2.5, 5 times a power of ten that divides a span into at most ``most`` steps."""
     span = span if span > 0 else 1.0
     power = 10.0 ** np.floor(np.log10(span / most))
     return float(next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if span / (m * power) <= most + 1e-9))
 
 
 def _fitting(text: str, points: float, most: int) -> float:
-    """Size of type at which a line fits the picture, if so many characters fit at the usual one."""
+    """Return the font size at which a line fits the picture, if ``most`` characters fit at the given size."""
     return points * min(1.0, most / max(len(text), 1))
 
 
 def _quantile(values: Float, weights: Float, share: float) -> float:
-    """The value that the given share of the weight does not exceed; at least something above 0."""
+    """Return the weighted quantile of values, at least a small number above 0."""
     order = np.argsort(values)
     total = np.cumsum(weights[order])
     return float(values[order][np.searchsorted(total, share * total[-1])]) or float(values.max()) or 1.0

@@ -1,6 +1,6 @@
-"""Axes of plots: numbers for any coordinate, ticks that people read, and which way is up.
+"""Axes of plots: numbers for any coordinate, readable ticks, and their direction.
 
-Belongs here: from a coordinate to an axis. Does not belong here: values, and how they are drawn (``plots``).
+Belongs here: converting a coordinate to an axis. Does not belong here: drawing values (``plots``).
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class PlotAxis:
     Attributes
     ----------
     places
-        Where values lie, shape (n,), rising or falling.
+        Positions of the values, shape (n,), ascending or descending.
     order
-        Which value of the field lies at each place, shape (n,).
+        Index of the field's value at each position, shape (n,).
     label
         Long name and units.
     ticks
-        Places and texts; empty where numbers speak for themselves.
+        Positions and texts; empty for plain numbers.
     downwards
-        Whether larger numbers lie lower: pressure, depth.
+        Whether larger numbers are lower: pressure, depth.
     """
 
     places: Float
@@ -52,7 +52,7 @@ class PlotAxis:
 
     @property
     def edges(self) -> Float:
-        """Midpoints between places, and half a step beyond the outer ones, shape (n + 1,)."""
+        """Return midpoints between positions, and half a step beyond the outer ones, shape (n + 1,)."""
         if self.places.size == 1:
             return np.array([self.places[0] - 0.5, self.places[0] + 0.5])
         middle = (self.places[1:] + self.places[:-1]) / 2
@@ -67,7 +67,7 @@ class PlotAxis:
 
 
 def axis_of(field: xr.DataArray, dim: str) -> PlotAxis:
-    """Axis of one dimension of a field: dates, numbers, or texts, or the number of each value where there is neither."""
+    """Return the axis of one dimension of a field: dates, numbers, texts, or else indices."""
     size = field.sizes[dim]
     every = np.arange(size)
     if dim not in field.coords:
@@ -88,7 +88,7 @@ def axis_of(field: xr.DataArray, dim: str) -> PlotAxis:
 
 
 def label_of(coordinate: xr.DataArray) -> str:
-    """Long name, else standard name, else name, with units."""
+    """Return the long name, else the standard name, else the name, with units."""
     attrs = coordinate.attrs
     name = attrs.get("long_name") or str(attrs.get("standard_name") or coordinate.name or "").replace("_", " ")
     units = str(attrs.get("units", ""))
@@ -97,7 +97,7 @@ def label_of(coordinate: xr.DataArray) -> str:
 
 
 def is_vertical(field: xr.DataArray, dim: str) -> bool:
-    """Whether a dimension is a level: pressure, height or depth."""
+    """Return whether a dimension is vertical: pressure, height or depth."""
     if dim not in field.coords:
         return False
     attrs = field[dim].attrs
@@ -120,7 +120,7 @@ def _is_downwards(coordinate: xr.DataArray) -> bool:
 
 
 def is_horizontal(field: xr.DataArray, dim: str) -> bool:
-    """Whether a dimension is latitude or longitude."""
+    """Return whether a dimension is latitude or longitude."""
     for find in (latitude_name, longitude_name):
         try:
             if find(field) == dim:
@@ -131,7 +131,7 @@ def is_horizontal(field: xr.DataArray, dim: str) -> bool:
 
 
 def is_longitude(field: xr.DataArray, dim: str) -> bool:
-    """Whether a dimension is longitude."""
+    """Return whether a dimension is longitude."""
     try:
         return longitude_name(field) == dim
     except ClimateError:
@@ -139,7 +139,7 @@ def is_longitude(field: xr.DataArray, dim: str) -> bool:
 
 
 def _from_widest_gap(longitudes: Float) -> tuple[Float, Any]:
-    """Longitudes in one piece, rising, and their order: a region across Greenwich becomes -30 … 10."""
+    """Return contiguous ascending longitudes, and their order: a region across Greenwich becomes -30 … 10."""
     steps = np.diff(longitudes)
     around = np.sort(longitudes % 360.0)
     gaps = np.append(np.diff(around), around[0] + 360.0 - around[-1])
@@ -159,7 +159,7 @@ def _names(texts: Sequence[str]) -> tuple[tuple[float, str], ...]:
 
 
 def _time_axis(coordinate: xr.DataArray, label: str) -> PlotAxis:
-    """Days in the data's own calendar, with ticks at years, months, days or hours."""
+    """Return an axis of days in the data's own calendar, with ticks at years, months, days or hours."""
     calendar = str(coordinate.dt.calendar)
     if coordinate.dtype.kind == "M":
         instants = coordinate.values.astype("M8[s]").astype(object)

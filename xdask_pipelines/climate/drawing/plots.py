@@ -1,6 +1,6 @@
-"""Pictures of any field: a map where it is one, else a line or a plane with its own axes.
+"""Pictures of any field: a map, or else a line or a plane with axes.
 
-Belongs here: which picture a field has, lines and planes. Does not belong here: maps (``maps``, ``native_maps``).
+Belongs here: choosing the kind of picture, lines and planes. Does not belong here: maps (``maps``, ``native_maps``).
 """
 
 from __future__ import annotations
@@ -28,23 +28,24 @@ from xdask_pipelines.climate.thumbnail import dequantise, quantise
 from xdask_pipelines.errors import ClimateError
 from xdask_pipelines.system.safe_text import drawn
 
-#: Values that are drawn one by one; more are averaged first, or pixels would pick single ones.
+#: How many values are drawn one by one. More are averaged first, because a pixel would show a single value of many.
 _MOST_VALUES = 200_000
 
 
 def draw(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
-    """Draw a field as what it is.
+    """Draw a field as a map, a line or a plane.
 
-    Latitude and longitude become a map (`maps.draw_map`), a native ocean grid a map of its points. One dimension becomes
-    a line: upwards along levels, else to the right. Two others become a plane: levels upwards (pressure and depth grow
-    downwards), time to the right beside latitude or levels, and upwards beside longitude (a Hovmöller diagram).
+    A field with latitude and longitude becomes a map (`maps.draw_map`), and one on a native ocean grid a map of its
+    points. One dimension becomes a line: vertical for levels, else horizontal. Two other dimensions become a plane:
+    levels are vertical (pressure and depth increase downwards); time is horizontal with latitude or levels, and
+    vertical with longitude (a Hovmöller diagram).
 
     Parameters
     ----------
     field
-        One or two dimensions, in memory. Attributes as in `maps.draw_map`.
+        A field with one or two dimensions, in memory. Attributes as in `maps.draw_map`.
     title, subtitle
-        What is shown, and what must be said of it ("excerpt, 24 of 744 h").
+        The title, and a restriction ("excerpt, 24 of 744 h").
 
     Returns
     -------
@@ -53,14 +54,14 @@ def draw(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
     Raises
     ------
     ClimateError
-        If the field has no or more dimensions, is a Dask array, or holds no finite value.
+        If the field has zero or more than two dimensions, is a Dask array, or has no finite value.
     """
     require_field(field, "draw")
     shape = shape_of(field)
     if shape in (None, "number") or field.chunks is not None:
         raise ClimateError(
             f"a picture needs one or two dimensions in memory, not {tuple(map(str, field.dims))}"
-            f"{' as a Dask array' if field.chunks is not None else ''}; choose some and compute them first"
+            f"{' as a Dask array' if field.chunks is not None else ''}; select two and compute the field first"
         )
     if shape == "map":
         return draw_map(field, title, subtitle)
@@ -114,7 +115,7 @@ def _plane(axes: Axes, field: xr.DataArray, words: Words) -> None:
 
 
 def arranged(field: xr.DataArray) -> tuple[str, str]:
-    """The dimension to the right and the one upwards."""
+    """Return the horizontal and the vertical dimension."""
     first, second = map(str, field.dims)
     for up, across in ((first, second), (second, first)):
         if is_vertical(field, up):

@@ -1,1 +1,1 @@
-"""What placement does for a client: connecting, computing, accepting results with their evidence only."""
+"""The client side of placement: connecting to a scheduler, and computing results with their evidence."""

@@ -1,6 +1,7 @@
-"""Computing with proof: results come with their evidence, or not at all.
+"""Computing with evidence: a result whose placement is not proved is refused.
 
-Belongs here: submitting, waiting, and accepting a result only with a true report. Does not belong here: placing.
+Belongs here: submitting a graph, waiting for it, and checking its report. Does not belong here: placing tasks
+(scheduler).
 """
 
 from __future__ import annotations
@@ -29,44 +30,44 @@ from xdask_pipelines.system.version import VERSION
 Progress = Callable[[Mapping[str, tuple[int, int]]], None]
 Report = Mapping[str, Any]
 _POLL_SECONDS = 0.5
-#: How long a graph may be on its way to the scheduler, and how often it is looked for.
+#: Timeout for a graph to arrive on the scheduler, and the interval of checks.
 _GRAPH_SECONDS, _PAUSE_SECONDS = 60.0, 0.01
 
 
 def compute(
     client: Client, *xs: Any, progress: Progress | None = None, max_tasks: int = MAX_TASKS
 ) -> tuple[tuple[Any, ...], Evidence]:
-    """Compute Dask collections at home, and prove it.
+    """Compute Dask collections in the home Regions of their data, and return evidence of it.
 
     Parameters
     ----------
     client
-        Connected to a scheduler that `local_regions` or ``xdask pools up`` started.
+        A client that is connected to a scheduler started by `local_regions` or ``xdask pools up``.
     *xs
         Dask arrays, xarray objects, delayed values, and containers of them; anything else passes through unchanged.
     progress
         Called about twice a second with the tasks done and planned in each Region.
     max_tasks
-        Most tasks in one submission.
+        Maximum number of tasks in one submission.
 
     Returns
     -------
     results
-        One for each ``x``, in memory.
+        One value for each ``x``, in memory.
     evidence
-        Where the tasks ran, what they read, what crossed Regions.
+        Tasks, bytes read and bytes across, by Region.
 
     Raises
     ------
     PlacementError
-        If the scheduler does not place tasks, the client is asynchronous, any task ran or would run away from its data, or
-        code opened data by itself.
+        If the scheduler does not place tasks, the client is asynchronous, a task ran or would run outside its home
+        Region, or code opened data without placement.
     EmptyPool
         If a pool has no worker.
     LostComputation
-        If the scheduler or the work was lost: run again.
+        If the scheduler or the work was lost. Run the computation again.
 
-    What a task itself raises comes through unchanged.
+    Errors that a task itself raises are passed on unchanged.
 
     Examples
     --------
@@ -92,9 +93,9 @@ def compute(
 def _run(
     client: Client, lazy: list[Any], progress: Progress | None, max_tasks: int
 ) -> tuple[dict[Any, Any], Report | None]:
-    """Submit and wait; values by key, and the report."""
+    """Submit the collections, wait for them, and return values by key and the report."""
     outputs = sorted({key for x in lazy for key in flatten(x.__dask_keys__())}, key=str)
-    if len(outputs) > max_tasks:  # telling of 40,001 failed results takes Dask 70 s
+    if len(outputs) > max_tasks:  # Dask needs 70 s to report that 40,001 results failed
         raise too_many_tasks(len(outputs), max_tasks)
     futures: list[Future[Any]] = []
     scheduler = SchedulerRPC(client)
@@ -113,25 +114,26 @@ def _run(
             raise own from error
         raise
     finally:
-        # Work that nobody else wants ends here. A future alive in a traceback would hand its state to the next run.
+        # Releasing ends work that no one else wants. A future that lives on in a traceback would pass its state to the
+        # next run.
         for future in futures:
             future.release()
 
 
 def _explained(client: Client, futures: list[Future[Any]], outputs: list[Any], error: BaseException) -> BaseException:
-    """The error that tells why a computation failed or was interrupted; the same one if a task raised it."""
+    """Return an error with the reason why a computation failed or was interrupted; the same error if a task raised it."""
     erred = any(f.status == "error" for f in futures)
     lost = client.status != "running" or (isinstance(error, (CancelledError, OSError)) and not erred)
     report = None if lost else SchedulerRPC(client).report(outputs, delivered=False)
     if lost:
         return LostComputation(
-            "The computation was lost: the scheduler was restarted or is gone, or it dropped this client. Nothing of "
-            "it was kept. See `xdask pools status`, start the pools if they are down (`xdask pools up`), and run again."
+            "The computation was lost: the scheduler was restarted, has ended, or dropped this client. No result was "
+            "kept. Check the pools with `xdask pools status`, start them if they are down (`xdask pools up`), and run again."
         )
     if isinstance(error, KilledWorker):
         return PlacementError(
-            f"Each worker that ran task {error.task!r} died, the last at {error.last_worker.address}: most often for "
-            "lack of memory. Look into the pool's log, and use smaller chunks or machines with more memory."
+            f"Every worker that ran task {error.task!r} died, the last one at {error.last_worker.address}. The most "
+            "frequent cause is lack of memory. Check the pool's log, and use smaller chunks or machines with more memory."
         )
     if report and report["problems"] and not isinstance(error, PlacementError):
         return _refused(report)
@@ -139,11 +141,11 @@ def _explained(client: Client, futures: list[Future[Any]], outputs: list[Any], e
 
 
 def _submission(max_tasks: int) -> Callable[..., Any]:
-    """The optimiser that travels with a graph, and decides how the graph is pickled.
+    """Return the optimiser that is sent with a graph, and that decides how the graph is pickled.
 
-    Distributed pickles a graph by reference unless the bytes name ``__main__``; only then does it ask cloudpickle, which
-    sends modules registered with ``register_pickle_by_value`` by value. A user's own module that workers do not have
-    needs that, so that the word is put in.
+    Distributed pickles a graph by reference unless its bytes contain ``__main__``. Only then does it use cloudpickle,
+    which sends modules registered with ``register_pickle_by_value`` by value. A user's own module that workers do not
+    have needs this, so the word is added as an option.
     """
     options: dict[str, Any] = {} if max_tasks == MAX_TASKS else {"max_tasks": max_tasks}
     if cloudpickle.list_registry_pickle_by_value():
@@ -152,7 +154,7 @@ def _submission(max_tasks: int) -> Callable[..., Any]:
 
 
 def check_scheduler(client: Client) -> dict[str, Any]:
-    """Make sure that the scheduler places tasks, with this very version.
+    """Check that the scheduler places tasks, and runs the same version as this process.
 
     Returns
     -------
@@ -161,17 +163,17 @@ def check_scheduler(client: Client) -> dict[str, Any]:
     Raises
     ------
     PlacementError
-        If it does not, or Dask's array query planning is on.
+        If the scheduler does not place tasks or runs another version, or Dask's array query planning is on.
     """
     refuse_query_planning()
     if client.asynchronous:
         raise PlacementError(
-            "The client is asynchronous, and placement waits for its answers. Use a client that was made without "
-            "`asynchronous=True`, for example in a thread (`await asyncio.to_thread(compute, client, x)`)."
+            "The client is asynchronous, but placement needs a synchronous one. Create the client without "
+            "`asynchronous=True`, and compute in a thread if necessary (`await asyncio.to_thread(compute, client, x)`)."
         )
     if client.status != "running" or client.scheduler is None:
         raise LostComputation(
-            "The client is not connected: it was closed, or its scheduler is gone. Start the pools if they are down "
+            "The client is not connected: it was closed, or its scheduler has ended. Start the pools if they are down "
             "(`xdask pools up`), connect again, and run again."
         )
     address = client.scheduler.address
@@ -179,24 +181,24 @@ def check_scheduler(client: Client) -> dict[str, Any]:
         answer = SchedulerRPC(client).version()
     except OSError as error:
         raise LostComputation(
-            f"The scheduler at {address} does not answer. See `xdask pools status`, start the pools if they are down "
-            "(`xdask pools up`), and run again."
+            f"The scheduler at {address} does not answer. Check the pools with `xdask pools status`, start them if they "
+            "are down (`xdask pools up`), and run again."
         ) from error
-    if answer is None:  # so Dask answers what it does not know
+    if answer is None:  # Dask's answer to an unknown request
         raise PlacementError(
-            f"The scheduler at {address} does not place tasks: it runs without the plugin. Start scheduler and pools "
-            "with `xdask pools up`, or give both `--preload xdask_pipelines.placement.preload`."
+            f"The scheduler at {address} does not place tasks, because it runs without the placement plugin. Start "
+            "scheduler and pools with `xdask pools up`, or pass `--preload xdask_pipelines.placement.preload` to both."
         )
     if answer["version"] != VERSION:
         raise PlacementError(
-            f"The scheduler at {address} runs xdask_pipelines {answer['version']}, this process {VERSION}. Restart "
-            "the pools (`xdask pools down`, `xdask pools up`), or use one image for both."
+            f"The scheduler at {address} runs xdask_pipelines {answer['version']}, but this process runs {VERSION}. "
+            "Restart the pools (`xdask pools down`, `xdask pools up`), or use the same image for both."
         )
     return answer
 
 
 def _wait(client: Client, futures: list[Future[Any]], outputs: list[Any], progress: Progress | None) -> None:
-    """Wait until all is done or something failed, telling how far each Region has come."""
+    """Wait until all futures are done or one has failed, and report the progress of each Region."""
     while True:
         try:
             wait(futures, timeout=_POLL_SECONDS)
@@ -213,15 +215,15 @@ def _wait(client: Client, futures: list[Future[Any]], outputs: list[Any], progre
 
 
 def _until_begun(client: Client, futures: list[Future[Any]], outputs: list[Any], before: str | None) -> None:
-    """Wait until the newest computation on the scheduler is another one than before.
+    """Wait until the scheduler has received the new computation.
 
-    What this client has persisted before may be finished for it, and gathered, before the new graph has arrived. What
-    crosses would then be counted for the old one.
+    Results that this client persisted earlier may be gathered before the new graph has arrived. Their transfer would
+    then be counted for the earlier computation.
     """
     deadline = perf_counter() + _GRAPH_SECONDS
     while SchedulerRPC(client).newest(outputs) == before and perf_counter() < deadline:
         if any(f.status != "finished" for f in futures):
-            return  # refused, or lost: gathering tells
+            return  # refused or lost: gathering raises the error
         sleep(_PAUSE_SECONDS)
 
 
@@ -233,8 +235,8 @@ def _tell(client: Client, outputs: list[Any], progress: Progress) -> None:
 def _accepted(report: Report | None, seconds: float) -> Evidence:
     if report is None:
         raise PlacementError(
-            "The scheduler has no placement report for this computation, so that nothing proves where it ran; its "
-            "result is refused. Run it again; if this repeats, restart the pools: `xdask pools down`, `xdask pools up`."
+            "The result is refused: the scheduler has no placement report for this computation, so its placement is not "
+            "proved. Run it again. If this repeats, restart the pools: `xdask pools down`, `xdask pools up`."
         )
     if report["problems"]:
         raise _refused(report)
@@ -245,7 +247,7 @@ def _refused(report: Report) -> PlacementError:
     problems = list(dict.fromkeys(report["problems"]))
     listed = "\n  ".join(problems[:3])
     more = f"\n  and {len(problems) - 3} more" if len(problems) > 3 else ""
-    return PlacementError(f"Placement was violated, and the result is refused:\n  {listed}{more}")
+    return PlacementError(f"The result is refused, because placement was violated:\n  {listed}{more}")
 
 
 def _assemble(x: Any, values: Mapping[Any, Any]) -> Any:

@@ -1,7 +1,7 @@
-"""Connecting to a scheduler: encrypted where there are certificates, refused where versions differ.
+"""Connecting to a scheduler: encrypted if certificates exist, and refused if versions differ.
 
-Belongs here: a client that is safe to use, or one error that says why not. Does not belong here: what is asked of the
-scheduler afterwards (compute).
+Belongs here: creating a client, and the errors that explain why a connection failed. Does not belong here: requests to
+the scheduler (scheduler_rpc).
 """
 
 from __future__ import annotations
@@ -29,32 +29,36 @@ def connect(
     timeout: float = 30.0,
     set_as_default: bool = False,
 ) -> Client:
-    """Connect, and make sure that client, scheduler and workers have the same versions.
+    """Connect to a scheduler, and check that client, scheduler and workers have the same versions.
 
     Parameters
     ----------
     address
-        The scheduler's, ``tcp://host:port`` or ``tls://host:port``.
+        Address of the scheduler, ``tcp://host:port`` or ``tls://host:port``.
     certificates
-        Folder that ``xdask certs`` filled; None takes what Dask's configuration names, most often nothing.
+        Folder that ``xdask certs`` filled; None takes the certificates in Dask's configuration, if any.
     timeout
-        Seconds.
+        Seconds until the attempt fails.
     set_as_default
-        Whether plain Dask in this process computes there too.
+        Whether plain Dask in this process uses this client too.
+
+    Returns
+    -------
+    The connected client.
 
     Raises
     ------
     PlacementError
-        If the address is none, the folder holds no certificates, one side speaks TLS and the other does not, certificates
-        have expired or are of different authorities, or versions differ.
+        If the address is not valid, the folder has no certificates, only one side uses TLS, certificates have expired
+        or are signed by different authorities, or versions differ.
     OSError
-        If nothing answers.
+        If no scheduler answers.
     """
     _check_address(address)
     folder = None if certificates is None else _folder(certificates)
     security = _security(address, folder)
     try:
-        with without_version_warnings():  # what they tell is an error just below
+        with without_version_warnings():  # different versions are an error below
             client = Client(address, security=security, timeout=timeout, set_as_default=set_as_default)
     except OSError as error:
         if problem := _problem(address, folder, security or Security()):
@@ -72,7 +76,7 @@ def _check_address(address: str) -> None:
     try:
         scheme, separator, _ = address.partition("://")
         usable = (not separator or scheme in ("tcp", "tls")) and bool(host_and_port(address)[1])
-    except (AttributeError, TypeError, ValueError):  # no text, no port, or a port that is no number
+    except (AttributeError, TypeError, ValueError):  # not a string, no port, or a port that is not a number
         usable = False
     if not usable:
         raise PlacementError(
@@ -82,13 +86,13 @@ def _check_address(address: str) -> None:
 
 
 def _folder(certificates: str | os.PathLike[str]) -> Path:
-    """The folder of certificates; refused where it does not hold all that a client needs."""
+    """Return the folder of certificates, or raise if a file is missing in it."""
     try:
         folder = Path(certificates).expanduser()
-    except (TypeError, RuntimeError) as error:  # no path, or the home folder of a user who does not exist
+    except (TypeError, RuntimeError) as error:  # not a path, or the home folder of an unknown user
         raise PlacementError(
-            f"{certificates!r} is not a folder of certificates ({error}). Name the folder that `{tls.CERTS}` filled, or "
-            "a copy, such as 'var/certs'."
+            f"{certificates!r} is not a folder of certificates ({error}). Pass the folder that `{tls.CERTS}` filled, or "
+            "a copy of it, such as 'var/certs'."
         ) from error
     names = (tls.AUTHORITY, tls.NODE, tls.NODE_KEY)
     missing = [name for name in names if not (folder / name).is_file()]
@@ -97,26 +101,26 @@ def _folder(certificates: str | os.PathLike[str]) -> Path:
             f"has no {', '.join(missing)}" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
         )
         raise PlacementError(
-            f"The certificates cannot be used: the folder {folder.resolve()} {lacks}. Name the folder that "
+            f"The certificates cannot be used: the folder {folder.resolve()} {lacks}. Pass the folder that "
             f"`{tls.CERTS}` filled (var/certs), or a copy of it; or create them with `{tls.CERTS}`, and {_RESTART}."
         )
     return folder
 
 
 def _security(address: str, certificates: Path | None) -> Security | None:
-    """What the client is to use, None for Dask's own configuration; only if it fits the address."""
+    """Return the certificates to use, None for Dask's own configuration; raise if they do not fit the address."""
     encrypted = address.startswith("tls://")
     if certificates is None:
         if encrypted and _context(Security(), None) is None:
             raise PlacementError(
-                f"The scheduler at {address} speaks only TLS, and this process was given no certificates. Name the folder "
-                "that the scheduler's were made in, or a copy (`certificates=`)."
+                f"The scheduler at {address} accepts only TLS, but this process has no certificates. Pass the folder of "
+                "the scheduler's certificates, or a copy of it, as `certificates=`."
             )
         return None
     if not encrypted:
         raise PlacementError(
-            f"The scheduler at {address} does not speak TLS, and this process is to use the certificates in "
-            f"{certificates}: {_RESTART}."
+            f"The scheduler at {address} does not use TLS, but this process has to use the certificates in "
+            f"{certificates}. To enable TLS on the scheduler, {_RESTART}."
         )
     found = tls.security(certificates)
     _context(found, certificates)
@@ -126,7 +130,7 @@ def _security(address: str, certificates: Path | None) -> Security | None:
 def _context(security: Security, certificates: Path | None) -> ssl.SSLContext | None:
     try:
         context: ssl.SSLContext | None = security.get_connection_args("client")["ssl_context"]
-    except OSError as error:  # of ssl too
+    except OSError as error:  # includes ssl.SSLError
         where = f"in {certificates}" if certificates else "that Dask's configuration names"
         raise PlacementError(
             f"The certificates {where} cannot be used: {error}. Create them with `{tls.CERTS}`, and {_RESTART}."
@@ -134,14 +138,14 @@ def _context(security: Security, certificates: Path | None) -> ssl.SSLContext | 
     return context
 
 
-# ---- why it did not work --------------------------------------------------------------------------------------------
+# ---- causes of failed connections -----------------------------------------------------------------------------------
 
 
 def _problem(address: str, certificates: Path | None, security: Security) -> str | None:
-    """What TLS has to do with a connection that failed; None if nothing.
+    """Return the reason if a connection failed because of TLS, else None.
 
-    Asked of the standard library by one more handshake: Dask wraps what went wrong in several ways, and says that more
-    can be read elsewhere.
+    The reason comes from one more handshake with the standard library, because Dask wraps the original error in several
+    ways.
     """
     context = _context(security, certificates)
     if not address.startswith("tls://") or context is None:
@@ -149,8 +153,8 @@ def _problem(address: str, certificates: Path | None, security: Security) -> str
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         if _handshake(address, context):
             return (
-                f"The scheduler at {address} speaks only TLS; the connection was refused. Use the address that begins with "
-                "tls://, and the folder that its certificates were made in, or a copy (`certificates=`)."
+                f"The scheduler at {address} accepts only TLS, and refused the connection. Use the address that begins with "
+                "tls://, and pass the folder of its certificates, or a copy of it, as `certificates=`."
             )
         return None
     try:
@@ -167,7 +171,7 @@ def _problem(address: str, certificates: Path | None, security: Security) -> str
         own = f"those in {certificates}" if certificates else "those that Dask's configuration names"
         return (
             f"The scheduler at {address} and this process do not trust each other's certificates ({reason}). This process "
-            f"uses {own}: use those of the scheduler, or {_RESTART}."
+            f"uses {own}. Use the scheduler's certificates instead, or {_RESTART}."
         )
     return None
 
@@ -179,7 +183,7 @@ def _refuse_expired(certificates: Path) -> None:
 
 
 def _handshake(address: str, context: ssl.SSLContext) -> bool:
-    """Greet a port in TLS, and say whether it answered so; a refusal of certificates raises where they are checked."""
+    """Try a TLS handshake, and return whether the port uses TLS; raise if a certificate is refused."""
     try:
         with (
             socket.create_connection(host_and_port(address), timeout=_PROBE_SECONDS) as plain,

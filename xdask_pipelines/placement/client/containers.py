@@ -1,6 +1,7 @@
-"""Lazy objects inside what a user hands over: lists, dictionaries, dataclasses, an xarray DataTree.
+"""Lazy objects inside containers: lists, dictionaries, dataclasses, an xarray DataTree.
 
-Belongs here: finding them, and giving results the same shape. Does not belong here: computing them.
+Belongs here: finding lazy objects, and putting their results in the same places. Does not belong here: computing them
+(compute).
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ Assemble = Callable[[Sequence[Any]], tuple[Any, ...]]
 
 
 def unpack(xs: Sequence[Any]) -> tuple[list[Any], Assemble]:
-    """Find all lazy objects.
+    """Find all lazy objects in containers.
 
     Parameters
     ----------
@@ -28,8 +29,8 @@ def unpack(xs: Sequence[Any]) -> tuple[list[Any], Assemble]:
     lazy
         The Dask collections among and inside them.
     assemble
-        Takes one value for each of ``lazy``, and gives ``xs`` with these values in their places. What holds nothing lazy
-        stays the same object.
+        Takes one value for each of ``lazy``, and returns ``xs`` with these values in their places. Objects without lazy
+        parts stay the same objects.
     """
     found = [graph_layers.unpack(x.to_dict() if isinstance(x, xr.DataTree) else x) for x in xs]
     lazy = [one for collections, _ in found for one in collections]

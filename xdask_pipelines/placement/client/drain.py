@@ -1,6 +1,6 @@
-"""Asking a scheduler to take workers out of a pool.
+"""Draining workers of a pool, as a client requests it.
 
-Belongs here: the request of a client. Does not belong here: how it is done (draining).
+Belongs here: the request of a client. Does not belong here: what the scheduler does (draining).
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 
 
 def drain(client: Client, region: str, workers: int | Sequence[str] = 1) -> list[str]:
-    """Take workers out of a pool without losing or recomputing anything.
+    """Remove workers from a pool without losing or recomputing results.
 
-    They take no new tasks, finish those that run, hand what waits and what they hold to the other workers of their
-    pool, and end with their nannies. Nothing leaves the Region.
+    The workers take no new tasks, finish their running tasks, hand over waiting tasks and results to other workers of
+    their pool, and end together with their nannies. No data leave the Region.
 
     Parameters
     ----------
     client
-        Connected to a scheduler that `local_regions` or ``xdask pools up`` started.
+        A client that is connected to a scheduler started by `local_regions` or ``xdask pools up``.
     region
         Region of the pool.
     workers
-        How many (those that hold least), or addresses of workers.
+        Number of workers (those that hold the fewest bytes are chosen), or addresses of workers.
 
     Returns
     -------
@@ -35,7 +35,8 @@ def drain(client: Client, region: str, workers: int | Sequence[str] = 1) -> list
     Raises
     ------
     PlacementError
-        If the pool has no such workers, or those that stay cannot take over what is needed: nothing was drained.
+        If the pool has no such workers, or the remaining workers cannot take over tasks and results. No worker was
+        drained then.
     """
     answer = SchedulerRPC(client).drain(region, workers)
     if "refused" in answer:

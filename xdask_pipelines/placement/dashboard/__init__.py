@@ -1,1 +1,1 @@
-"""Regions, live, as a page of Dask's dashboard."""
+"""The live page of Regions in Dask's dashboard."""

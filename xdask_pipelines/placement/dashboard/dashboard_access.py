@@ -1,6 +1,6 @@
-"""Which requests the scheduler's HTTP server answers: those of its own pages, links to them, and those of programs.
+"""Access to the scheduler's HTTP server: it answers requests of its own pages, links to them, and programs.
 
-Belongs here: the check in front of all of its routes: pages, JSON, metrics, WebSockets. Does not belong here: the rules
+Belongs here: the check before all routes: pages, JSON, metrics, WebSockets. Does not belong here: the rules
 (browser_requests), pages (regions_page).
 """
 
@@ -18,12 +18,12 @@ from tornado.web import RequestHandler
 from xdask_pipelines.placement.dask_internals.http_server import check_first, listens_at
 from xdask_pipelines.system.browser_requests import ANSWER_HEADERS, own_hosts, refusal
 
-#: Environment variable that names further hosts, separated by commas, by which browsers reach the dashboard.
+#: Environment variable with further hosts, separated by commas, by which browsers may reach the dashboard.
 HOSTS_VARIABLE = "XDASK_UI_HOSTS"
 
 
 class _Foreign(Matcher):
-    """Matches what is refused; the reason goes to the handler."""
+    """Matches requests that are refused, and passes the reason to the handler."""
 
     def __init__(self, hosts: Sequence[str]) -> None:
         self._hosts = hosts
@@ -45,7 +45,7 @@ class _Refused(RequestHandler):
 
 
 def guard_dashboard(scheduler: Scheduler) -> None:
-    """Refuse what a page of another origin, or one under a foreign name of this machine, asks of the dashboard."""
+    """Make the dashboard refuse requests from pages of another origin, or with a foreign host name."""
     configured = filter(None, os.environ.get(HOSTS_VARIABLE, "").split(","))
     address, port = listens_at(scheduler)
     hosts = own_hosts(port, [f"{address}:{port}", *configured])

@@ -1,7 +1,7 @@
 """Panels by Region for Dask's dashboard, drawn with Bokeh.
 
-Belongs here: a table and figures made of samples and totals. Does not belong here: the page that they are on (regions_page),
-the numbers (samples, totals).
+Belongs here: a table and figures of samples and totals. Does not belong here: the page (regions_page), the numbers
+(samples, totals).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from xdask_pipelines.placement.dashboard.samples import Load, Sample
 from xdask_pipelines.system.safe_text import html
 from xdask_pipelines.system.units import format_bytes
 
-#: Pairs beyond these, the smallest, are drawn as one bar.
+#: How many pairs of Regions have their own bar; all smaller pairs share one.
 MAX_PAIRS = 10
 _HEIGHT = 330
-#: Told apart by those who see fewer colours too, and from the background.
+#: Colours that can be distinguished with colour blindness, and from the background.
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 _PALE = "#d0d0d0"
 _SHORTEST_SECONDS = 60.0
-#: Of the table; in a window too narrow for its columns each Region is a list of names and numbers.
+#: Style of the table; in a narrow window each Region becomes a list of names and numbers.
 TABLE_STYLE = """
 table { font-size: 14px; border-spacing: 0 }
 th, td { padding: 3px 18px 3px 0; text-align: right; font-variant-numeric: tabular-nums }
@@ -38,7 +38,7 @@ td:first-child { text-align: left; white-space: nowrap }
   td::before { content: attr(data-name) }
 }
 """
-#: Of the figures: as many side by side as the window has room for, and at most three.
+#: Style of the figures: up to three side by side, as the width of the window allows.
 FIGURES_STYLE = (
     ":host { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, max(340px, 30%)), 1fr)) }"
 )
@@ -54,12 +54,12 @@ _COLUMNS = (
 
 
 def colour(region: str, regions: Sequence[str]) -> str:
-    """The colour of one of the Regions in all panels; black if it is none of them."""
+    """Return the colour of a Region, the same in all panels; black if it is not one of ``regions``."""
     return _COLOURS[list(regions).index(region) % len(_COLOURS)] if region in regions else "black"
 
 
 def table(pools: Mapping[str, Load], read: Mapping[str, int]) -> str:
-    """All pools now and their sum, as HTML; the squares are the legend of the lines."""
+    """Return all pools and their sum as an HTML table; its squares are the legend of the lines."""
     rows = [
         (_square(colour(region, list(pools))) + html(region), _cells(load, read.get(region, 0)))
         for region, load in pools.items()
@@ -91,9 +91,9 @@ class Lines:
     Parameters
     ----------
     title
-        What is drawn.
+        Title of the figure.
     number
-        Takes it from a pool's load.
+        Returns the number from a pool's load.
     """
 
     def __init__(self, title: str, number: Callable[[Load], int]) -> None:
@@ -109,7 +109,7 @@ class Lines:
         _whole_numbers(self.figure.yaxis)
 
     def update(self, samples: Sequence[Sample]) -> None:
-        """Draw the samples, the last of which is now."""
+        """Draw the samples; the last one is the current state."""
         now, nothing = samples[-1], Load()
         times = [now.seconds - sample.seconds for sample in samples]
         lines = [[self._number(s.pools.get(region, nothing)) for s in samples] for region in now.pools]
@@ -121,13 +121,13 @@ class Lines:
             "y": lines,
             "region": regions,
             "colour": [colour(region, regions) for region in regions],
-            "width": [2 + 3 * (len(regions) - 1 - i) / len(regions) for i in range(len(regions))],  # equal ones show
+            "width": [2 + 3 * (len(regions) - 1 - i) / len(regions) for i in range(len(regions))],  # equal lines show
             "now": [line[-1] for line in lines],
         }
 
 
 class BacklogBars:
-    """What each pool has yet to do now: one bar for each Region, in three parts."""
+    """The backlog of each pool: one bar for each Region, in three parts."""
 
     _PARTS = ("running", "waiting at workers", "waiting for the pool")
     _SHADES = ("#444444", "#a0a0a0", "#c00000")
@@ -147,7 +147,7 @@ class BacklogBars:
         )
         self.figure.add_tools(HoverTool(tooltips=[("Region", "@region"), ("$name", "@$name{0,0}")]))
         self.figure.add_layout(self.figure.legend[0], "below")
-        self.figure.legend.orientation = "vertical"  # side by side the three are wider than a narrow window
+        self.figure.legend.orientation = "vertical"  # horizontally the three entries are wider than a narrow window
         self.figure.legend[0].update(padding=0, spacing=0)
         self.figure.legend.border_line_color = None
         self.figure.legend.background_fill_color = None
@@ -155,7 +155,7 @@ class BacklogBars:
         _whole_numbers(self.figure.xaxis)
 
     def update(self, pools: Mapping[str, Load]) -> None:
-        """Draw the pools as they are."""
+        """Draw the current backlog of the pools."""
         parts = [(load.running, load.processing - load.running, load.waiting) for load in pools.values()]
         self._regions.factors = list(reversed(list(pools)))
         self._end.end = max(1, max(map(sum, parts), default=0) * 1.1)
@@ -182,7 +182,7 @@ class Across:
         self.figure.xaxis.visible = False
 
     def update(self, across: Mapping[str, int], regions: Sequence[str]) -> None:
-        """Draw the sums by ``"src->dst"``, each in the colour of its source."""
+        """Draw the bytes by ``"src->dst"``, each bar in the colour of its source."""
         bars = ranked(across)
         total = sum(across.values())
         self._title.text = f"Across Regions: {format_bytes(total)}"  # a longer title is cut in a narrow window
@@ -199,7 +199,7 @@ class Across:
 
 
 def ranked(across: Mapping[str, int]) -> dict[str, int]:
-    """The largest pairs first, the rest as one."""
+    """Return the largest pairs first, and the sum of all others."""
     largest = sorted(across.items(), key=lambda item: -item[1])
     shown = {pair.replace("->", " → "): n for pair, n in largest[:MAX_PAIRS]}
     if rest := largest[MAX_PAIRS:]:

@@ -1,7 +1,7 @@
-"""The page ``/regions`` of Dask's dashboard: tasks, bytes and pools by Region, as they change.
+"""The page ``/regions`` of Dask's dashboard: live tasks, bytes and pools by Region.
 
 Belongs here: the page, and adding it to a scheduler's dashboard. Does not belong here: drawing (panels), the numbers
-(samples, totals). Importing this imports Bokeh: only schedulers that have a dashboard do.
+(samples, totals). This module imports Bokeh, so only schedulers with a dashboard import it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MILLISECONDS = round(EVERY_SECONDS * 1000)
 
 
 def add_page(scheduler: Scheduler, plugin: PlacementPlugin) -> None:
-    """Add the page to the scheduler's dashboard, and a link to it in the bar of each page; nothing if it has none."""
+    """Add the page to the scheduler's dashboard, if it has one, and a link to it on each page."""
     pooled = [region for region, rates in plugin.settings.pools.items() if rates.threads]
     samples = Samples(scheduler, plugin.ledger.totals, pooled)
     if not dashboards.add_page(scheduler, PAGE, lambda document, extra: Page(samples).show(document, extra)):
@@ -35,7 +35,7 @@ def add_page(scheduler: Scheduler, plugin: PlacementPlugin) -> None:
 
 
 class Page:
-    """One open page, which draws what the scheduler has sampled."""
+    """One open page, which draws the samples of the scheduler."""
 
     def __init__(self, samples: Samples) -> None:
         self._samples = samples
@@ -51,7 +51,7 @@ class Page:
         self.update()
 
     def show(self, document: Document, extra: Mapping[str, Any]) -> None:
-        """Lay the panels out in a document, which calls `update` for as long as it is open."""
+        """Lay out the panels in a document, which calls `update` while it is open."""
         processing, waiting, done, threads = (lines.figure for lines in self._lines)
         figures: list[Any] = [processing, waiting, done, self._across.figure, self._backlog.figure, threads]
         document.title = "Dask: Regions"
@@ -61,7 +61,7 @@ class Page:
         dashboards.update_every(document, self, _MILLISECONDS)
 
     def update(self) -> None:
-        """Draw again."""
+        """Redraw the panels."""
         now, totals = self._samples.now(), self._samples.totals
         self._table.text = table(now.pools, totals.read)
         for lines in self._lines:

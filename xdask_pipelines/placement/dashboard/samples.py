@@ -1,6 +1,6 @@
 """State of the pools, sampled once a second: the numbers behind the panels.
 
-Belongs here: looking at workers and totals, and remembering some minutes of it. Does not belong here: drawing (panels),
+Belongs here: sampling workers and totals, and keeping the last minutes. Does not belong here: drawing (panels),
 counting (totals).
 """
 
@@ -18,7 +18,7 @@ from xdask_pipelines.placement.scheduler.totals import Totals
 
 EVERY_SECONDS = 1.0
 REMEMBERED_SECONDS = 300.0
-#: Name of the dashboard's page that shows them.
+#: Name of the dashboard's page that shows the samples.
 PAGE = "regions"
 
 
@@ -31,11 +31,11 @@ class Load:
     workers, threads
         Worker processes, and threads in all of them.
     processing
-        Tasks that workers were given: those that run, and those that wait there for a thread or for their inputs.
+        Tasks on workers: those that run, and those that wait there for a thread or for their inputs.
     running
-        Those of them that the threads can run at once.
+        Those of them that have a thread.
     waiting
-        Tasks that no worker of the pool could be given.
+        Tasks on the scheduler that no worker of the pool could take.
     done
         Placed tasks that ran since the scheduler started.
     """
@@ -50,14 +50,14 @@ class Load:
 
 @dataclass(frozen=True)
 class Sample:
-    """All pools at one moment of a clock that never goes back."""
+    """All pools at one moment of a monotonic clock."""
 
     seconds: float
     pools: Mapping[str, Load] = field(default_factory=dict)
 
 
 def look(scheduler: Scheduler, totals: Totals, regions: Iterable[str] = ()) -> Sample:
-    """Look once; the work grows with the number of workers, not of tasks.
+    """Take one sample. Its cost grows with the number of workers, not of tasks.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def look(scheduler: Scheduler, totals: Totals, regions: Iterable[str] = ()) -> S
 
 
 class Samples:
-    """The last minutes.
+    """The samples of the last minutes.
 
     Parameters
     ----------
@@ -103,9 +103,9 @@ class Samples:
         self.past: deque[Sample] = deque(maxlen=round(REMEMBERED_SECONDS / EVERY_SECONDS))
 
     def now(self) -> Sample:
-        """Look without remembering it."""
+        """Take a sample without keeping it."""
         return look(self._scheduler, self.totals, self._regions)
 
     def take(self) -> None:
-        """Look, and remember."""
+        """Take a sample and keep it."""
         self.past.append(self.now())

@@ -1,5 +1,6 @@
-"""The wall around Dask: all that Dask and distributed do not document stands here, named after what we want of it.
+"""The wall around Dask: all uses of undocumented parts of Dask and distributed are here, named after their purpose.
 
-Nothing else in this package imports these parts of Dask, writes to its states or replaces its methods (a test holds that).
-What a new version of Dask changes is mended here, and `startup_checks` finds it when a scheduler or worker starts.
+No other module of this package imports these parts of Dask, writes to its states or replaces its methods (a test checks
+that). If a new version of Dask changes them, `startup_checks` reports it when a scheduler or worker starts, and only
+this folder has to be adapted.
 """

@@ -1,6 +1,6 @@
-"""Addresses and versions, as Dask reads them when processes connect.
+"""Addresses and versions of Dask processes.
 
-Belongs here: reading both. Does not belong here: what is refused (connect, versions).
+Belongs here: reading both. Does not belong here: refusing connections (connect, versions).
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ Versions = dict[str, str | None]
 
 
 def host_and_port(address: str) -> tuple[str, int]:
-    """Host and port of an address such as ``tcp://host:port``.
+    """Split an address such as ``tcp://host:port`` into host and port.
 
     Raises
     ------
     AttributeError, TypeError, ValueError
-        If it is none, or names no port.
+        If the address is not valid or has no port.
     """
     host, port = get_address_host_port(address, strict=True)
     return str(host), int(port)
 
 
 def own_versions(packages: Iterable[str]) -> Versions:
-    """Versions of this process: Python, what Dask compares, and further packages; None for what is not installed."""
+    """Return the versions of Python, of the packages that Dask compares, and of further packages; None if not installed."""
     return dict(get_versions(packages=packages)["packages"])
 
 
 def scheduler_versions(client: Client, packages: Iterable[str]) -> Versions:
-    """The same of a client's scheduler."""
-    found: dict[str, Any] = client.sync(client.scheduler.versions, packages=list(packages))  # type: ignore[union-attr]
-    return dict(found["packages"])
+    """Return the same versions of a client's scheduler."""
+    versions: dict[str, Any] = client.sync(client.scheduler.versions, packages=list(packages))  # type: ignore[union-attr]
+    return dict(versions["packages"])
 
 
 @contextmanager
 def without_version_warnings() -> Iterator[None]:
-    """Connect without Dask's own warning that versions differ."""
+    """Suppress Dask's own warning about different versions."""
     with catch_warnings():
         simplefilter("ignore", VersionMismatchWarning)
         yield

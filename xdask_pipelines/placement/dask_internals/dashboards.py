@@ -1,7 +1,7 @@
 """Dask's dashboard: adding a page, and checking requests before any page sees them.
 
-Belongs here: what knows how Dask builds its HTTP server. Does not belong here: pages, panels, rules of access (dashboard).
-Importing this imports Bokeh: only schedulers that have a dashboard do.
+Belongs here: code that depends on how Dask builds its HTTP server. Does not belong here: pages, panels, rules of access
+(dashboard). This module imports Bokeh, so only schedulers with a dashboard import it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from distributed.dashboard.core import BokehApplication
 from distributed.dashboard.scheduler import template_variables
 from tornado.ioloop import IOLoop
 
-#: Draws a page into a document, with what its template needs.
+#: Draws a page into a document; the mapping has the variables of its template.
 Draw = Callable[[Document, Mapping[str, Any]], None]
 
 
@@ -36,7 +36,7 @@ def add_page(scheduler: Scheduler, name: str, draw: Draw) -> bool:
 
     Returns
     -------
-    False if there is no dashboard.
+    False if the scheduler has no dashboard.
     """
     bokeh = next((a for a in scheduler.http_application.applications if isinstance(a, BokehTornado)), None)
     if bokeh is None:
@@ -47,7 +47,7 @@ def add_page(scheduler: Scheduler, name: str, draw: Draw) -> bool:
 
     shared = template_variables(scheduler)  # one dictionary for all pages
     shared["pages"].insert(1, name)
-    # A running Bokeh application takes no more pages: this is a second one, connected as Dask connects its own.
+    # A running Bokeh application accepts no further pages, so this is a second one, connected like Dask's own.
     page = BokehApplication({f"/{name}": show}, scheduler, prefix=bokeh.prefix, template_variables=shared)
     scheduler.http_application.add_application(page)
     page.initialize(IOLoop.current())
@@ -56,12 +56,12 @@ def add_page(scheduler: Scheduler, name: str, draw: Draw) -> bool:
 
 
 def dress(document: Document, extra: Mapping[str, Any]) -> None:
-    """Give a page the bar and the looks of Dask's own."""
+    """Give a page the navigation bar and the theme of Dask's own pages."""
     document.template = env.get_template("simple.html")
     document.template_variables.update(extra)
     document.theme = BOKEH_THEME
 
 
 def update_every(document: Document, page: Any, milliseconds: int) -> None:
-    """Call ``page.update()`` for as long as a document is open."""
+    """Call ``page.update()`` regularly while a document is open."""
     add_periodic_callback(document, page, milliseconds)

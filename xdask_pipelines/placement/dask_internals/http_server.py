@@ -1,6 +1,6 @@
 """The HTTP server of a scheduler, which serves its dashboard, its metrics and its JSON.
 
-Belongs here: where it listens, and putting a rule before all of its own. Does not belong here: the rule (dashboard_access).
+Belongs here: its address, and adding a rule before all others. Does not belong here: the rule (dashboard_access).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from tornado.routing import Rule
 
 
 def has_dashboard(scheduler: Scheduler) -> bool:
-    """Whether a scheduler serves pages."""
+    """Return whether a scheduler serves pages."""
     return bool(scheduler.http_application.applications)
 
 
 def listens_at(scheduler: Scheduler) -> tuple[str, int]:
-    """Address and port of a scheduler's HTTP server."""
+    """Return address and port of a scheduler's HTTP server."""
     server: Any = scheduler.http_server  # Dask adds both attributes
     return str(server.address), int(server.port)
 

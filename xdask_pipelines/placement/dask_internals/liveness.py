@@ -1,7 +1,6 @@
-"""Signs of life of workers.
+"""Heartbeats of workers.
 
-Belongs here: how often they are given and looked for. Does not belong here: how long a worker may be silent
-(worker_liveness).
+Belongs here: the intervals of heartbeats and of their checks. Does not belong here: the timeout (worker_liveness).
 """
 
 from __future__ import annotations
@@ -13,12 +12,12 @@ from tornado.ioloop import PeriodicCallback
 
 
 def give_seldom(seconds: float) -> None:
-    """Let workers of this process's schedulers say no more often that they live, however few they are."""
+    """Set the shortest interval of heartbeats of workers of this process's schedulers."""
     distributed.scheduler.heartbeat_interval = lambda n: max(seconds, heartbeat_interval(n))
 
 
 def restart_silent(scheduler: Scheduler, seconds: float, looks: int) -> None:
-    """Restart workers that have been silent for so long; they are looked for so many times meanwhile."""
+    """Restart workers without a heartbeat for ``seconds``, with ``looks`` checks in that time."""
     if before := scheduler.periodic_callbacks.pop("worker-ttl", None):
         before.stop()
     scheduler.worker_ttl = seconds

@@ -1,9 +1,9 @@
-"""What clients and workers say to a scheduler: questions of ours, and requests of Dask that are answered in another way.
+"""Requests of clients and workers to a scheduler: new ones of ours, and Dask's own with replaced handlers.
 
-Belongs here: putting functions into the tables by which a scheduler answers. Does not belong here: what they do.
+Belongs here: entering functions into the scheduler's tables of handlers. Does not belong here: the functions.
 
-Messages of workers have handlers of their own. Dask's documented way, to log an event, is open to each client too: a client
-could then report reads and transfers that never were.
+Messages of workers have separate handlers. Dask's documented way, to log an event, is open to clients too, which could
+then report reads and transfers that never happened.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 from distributed import Client, Scheduler
 
 Handler = Callable[..., Any]
-#: Answers with a value, to the connection ``comm``, or raises.
+#: A handler: returns a value, writes to the connection ``comm``, or raises.
 AsyncHandler = Callable[..., Awaitable[Any]]
 
 
 def answer(scheduler: Scheduler, question: str, function: Handler) -> None:
-    """Let a function answer a question of clients; what it raises is raised there."""
+    """Register a function that answers a request of clients; its errors are raised on the client."""
     scheduler.handlers[f"xdask_{question}"] = function
 
 
 def ask(client: Client, question: str, /, **values: Any) -> Any:
-    """Ask a scheduler; None if it does not know the question.
+    """Send a request to a scheduler; return None if it does not know the request.
 
     Raises
     ------
@@ -35,40 +35,40 @@ def ask(client: Client, question: str, /, **values: Any) -> Any:
 
 
 def hear(scheduler: Scheduler, topic: str, function: Handler) -> None:
-    """Call a function for each message of workers on a topic, with its values and ``worker``, the address."""
+    """Call a function for each message of workers on a topic, with its values and the worker's address as ``worker``."""
     scheduler.stream_handlers[f"xdask-{topic}"] = function
 
 
 def tell_worker(scheduler: Scheduler, address: str, op: str, **values: Any) -> None:
-    """Send a worker a message: of Dask's own, or one that `worker_hooks.hear_scheduler` lets it hear."""
+    """Send a message to a worker: one of Dask's own, or one registered by `worker_hooks.hear_scheduler`."""
     scheduler.stream_comms[address].send({"op": op, **values})
 
 
 def handler(scheduler: Scheduler, request: str) -> Handler:
-    """What answers a request of Dask's own."""
-    found: Handler = scheduler.handlers[request]
-    return found
+    """Return the handler of one of Dask's own requests."""
+    current: Handler = scheduler.handlers[request]
+    return current
 
 
 def handle(scheduler: Scheduler, request: str, function: Handler) -> None:
-    """Answer a request of Dask's own in another way."""
+    """Replace the handler of one of Dask's own requests."""
     if request not in scheduler.handlers:
         raise KeyError(f"Dask has no request {request!r}")
     scheduler.handlers[request] = function
 
 
 def handle_cancel(scheduler: Scheduler, make: Callable[[Handler], Handler]) -> None:
-    """Cancel tasks in another way; ``make`` is given Dask's, which calls itself for what needs a cancelled task."""
+    """Replace the method that cancels tasks; ``make`` gets Dask's method, which calls itself for dependents."""
     scheduler.stimulus_cancel = scheduler.stream_handlers["cancel-keys"] = make(scheduler.stimulus_cancel)  # type: ignore[method-assign]
 
 
 def handle_nanny_plugins(scheduler: Scheduler, function: AsyncHandler) -> None:
-    """Register nanny plugins in another way: by clients, and by plugins that install packages or upload folders."""
+    """Replace the handler that registers nanny plugins, which clients and other plugins use."""
     scheduler.register_nanny_plugin = function  # type: ignore[assignment, method-assign]
     scheduler.handlers["register_nanny_plugin"] = function
 
 
 def ask_worker(scheduler: Scheduler, address: str, question: str) -> Awaitable[Any]:
-    """Ask a worker what `worker_hooks.answer` lets it answer."""
-    asked: Awaitable[Any] = getattr(scheduler.rpc(address), question)()
-    return asked
+    """Send a request to a worker that `worker_hooks.say_on_joining` registered."""
+    reply: Awaitable[Any] = getattr(scheduler.rpc(address), question)()
+    return reply

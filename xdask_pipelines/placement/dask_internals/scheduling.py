@@ -1,7 +1,7 @@
-"""What a scheduler does with tasks that Dask offers no way to ask for.
+"""Actions of a scheduler on tasks for which Dask has no public interface.
 
-Belongs here: transitions, and who is told of them first. Does not belong here: changes of single tasks (task_states),
-copies of results (result_copies).
+Belongs here: transitions, and the order of plugins. Does not belong here: changes of single tasks (task_states),
+replicas of results (result_copies).
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ _NO_WORKER = "no-worker"
 
 
 def without_worker(scheduler: Scheduler) -> list[TaskState]:
-    """Tasks that could run, and that no worker may run."""
+    """Return the tasks that are ready, but that no worker may run."""
     return list(scheduler.unrunnable)
 
 
 def fail(scheduler: Scheduler, ts: TaskState, error: Exception) -> None:
-    """Fail a task for which there is no worker, and all that need it."""
+    """Fail a task without a worker, and all tasks that need it."""
     if ts.state != _NO_WORKER:
-        return  # failing another task took this one along
+        return  # already failed together with another task
     stimulus = f"xdask-no-worker-{monotonic()}"
     recommendations = scheduler.transition(ts.key, "erred", exception=dumps(error), cause=ts.key, stimulus_id=stimulus)
     scheduler.transitions(recommendations, stimulus_id=stimulus)
 
 
 def resume(scheduler: Scheduler, keys: Iterable[Key]) -> None:
-    """Send tasks to workers whose restrictions changed; those that still find none stay."""
+    """Send tasks to workers after their restrictions have changed; tasks that still have no worker remain."""
     ready = {key: "processing" for key in keys if (ts := scheduler.tasks.get(key)) and ts.state == _NO_WORKER}
     if ready:
         scheduler.transitions(ready, stimulus_id=f"xdask-no-worker-{monotonic()}")  # type: ignore[arg-type]
 
 
 def expected_seconds(scheduler: Scheduler, ts: TaskState) -> float:
-    """How long a task will run, by those of its kind that ran; Dask's guess if none did."""
+    """Return the expected run time of a task, from similar tasks that ran; Dask's guess if none did."""
     return float(scheduler._get_prefix_duration(ts.prefix))
 
 
 def be_first(scheduler: Scheduler, name: str, plugin: SchedulerPlugin) -> None:
-    """Let a plugin hear of everything before the others do."""
+    """Call a plugin before all others."""
     scheduler.plugins = {name: plugin, **scheduler.plugins}
 
 
 def note_submitting_task(scheduler: Scheduler, note: Callable[[Key | None], None]) -> None:
-    """Call a function before each graph is taken in, with the key of the task that submits it (None: a client does)."""
+    """Call a function before each graph is accepted, with the key of the task that submits it (None: a client)."""
     create = scheduler._create_taskstate_from_graph
 
     def create_noting(**values: Any) -> dict[str, float]:
@@ -69,9 +69,10 @@ def note_submitting_task(scheduler: Scheduler, note: Callable[[Key | None], None
 
 
 def check_submissions(scheduler: Scheduler, check: Callable[..., Mapping[str, Any]]) -> None:
-    """Call a function before each graph is taken in; what it gives replaces keywords, what it raises refuses the graph.
+    """Call a function before each graph is accepted. Its result replaces keywords; an error refuses the graph.
 
-    It is given all keywords of Dask's own function: ``dsk``, ``annotations_by_type``, ``user_priority`` and others.
+    The function gets all keywords of Dask's own function: ``dsk``, ``annotations_by_type``, ``user_priority`` and
+    others.
     """
     create = scheduler._create_taskstate_from_graph
 
@@ -82,11 +83,10 @@ def check_submissions(scheduler: Scheduler, check: Callable[..., Mapping[str, An
 
 
 def send_tasks_by(scheduler: Scheduler, pack: Callable[[Any, Key | None], Any]) -> None:
-    """Send each task as a function packs it: ``pack(task, key)``, and its annotations: ``pack(annotations, None)``.
+    """Pack each task before it is sent with ``pack(task, key)``, and its annotations with ``pack(annotations, None)``.
 
-    Annotations whose values are all true or false, such as our own, stay as they are: nothing in them can fail to travel.
-
-    What it returns is pickled, and unpickled on the worker, where it must become a task, or a dictionary.
+    The packed object is pickled, and must unpickle on the worker to a task or to a dictionary. Annotations with only
+    Boolean values, such as our own, are not packed: they can always be sent.
     """
     message_of = scheduler._task_to_msg
 
@@ -105,7 +105,7 @@ def send_tasks_by(scheduler: Scheduler, pack: Callable[[Any, Key | None], Any]) 
 def name_holders_by(
     scheduler: Scheduler, name: Callable[[TaskState, Mapping[Key, Sequence[str]]], Mapping[Key, Sequence[str]]]
 ) -> None:
-    """Send each task with the holders of its inputs that a function names: ``name(ts, holders)``, addresses by key."""
+    """Choose the holders of inputs that are sent with each task: ``name(ts, holders)`` returns addresses by key."""
     message_of = scheduler._task_to_msg
 
     def message_with_holders(ts: TaskState) -> dict[str, Any]:
@@ -117,9 +117,9 @@ def name_holders_by(
 
 
 def report_to_own_client(scheduler: Scheduler) -> None:
-    """Tell of a submission that failed its own client alone.
+    """Report a failed submission to its own client only.
 
-    Dask tells all who want a key of it, though the task itself goes on.
+    Dask reports it to all clients that want one of its keys, although the task itself continues.
     """
     report = scheduler.report
 
@@ -134,12 +134,12 @@ def report_to_own_client(scheduler: Scheduler) -> None:
 
 
 def seconds_of(value: Any) -> float:
-    """A time as Dask reads it, such as ``"100 ms"``, in seconds.
+    """Convert a time in Dask's format, such as ``"100 ms"``, to seconds.
 
     Raises
     ------
     TypeError, ValueError, KeyError
-        If it is none.
+        If the value is not a time.
     """
     return float(parse_timedelta(value) or 0.0)
 
@@ -148,12 +148,12 @@ def seconds_of(value: Any) -> float:
 
 
 def close_gracefully(scheduler: Scheduler, ws: WorkerState) -> None:
-    """Give a worker no more tasks, as `Scheduler.retire_workers` does: at once here, and told to the worker."""
+    """Stop sending tasks to a worker, as `Scheduler.retire_workers` does, and inform the worker."""
     _set_status(scheduler, ws, Status.closing_gracefully)
 
 
 def reopen(scheduler: Scheduler, ws: WorkerState) -> None:
-    """Give a worker tasks again."""
+    """Start sending tasks to a worker again."""
     _set_status(scheduler, ws, Status.running)
 
 
@@ -164,5 +164,5 @@ def _set_status(scheduler: Scheduler, ws: WorkerState, status: Status) -> None:
 
 
 def hand_over(scheduler: Scheduler, ts: TaskState, giver: WorkerState, taker: WorkerState) -> None:
-    """Ask a worker to give a task to another; it refuses if it has begun."""
+    """Ask a worker to hand over a task to another; the worker refuses if the task has begun."""
     scheduler.extensions["stealing"].move_task_request(ts, giver, taker)

@@ -1,9 +1,9 @@
-"""What this package relies on in Dask is there: looked at when a scheduler or worker starts.
+"""Checks that Dask has everything on which this package relies, when a scheduler or worker starts.
 
-Belongs here: names, parameters and fields of Dask that are used behind the wall. Does not belong here: what they do, which
-tests hold (tests/contract).
+Belongs here: names, parameters and fields of Dask that `dask_internals` uses. Does not belong here: their behaviour,
+which tests check (tests/contract).
 
-Much of it would fail in silence: were the log of transfers renamed, evidence would count no bytes.
+Many changes would fail silently: if Dask renamed the log of transfers, evidence would count no bytes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from distributed.shuffle._core import ShuffleRun
 
 from xdask_pipelines.errors import PlacementError
 
-#: Methods that are called or replaced, and parameters that they must take.
+#: Methods that are called or replaced, and their required parameters.
 _SCHEDULER_METHODS = {
     "_create_taskstate_from_graph": ("submitting_task",),
     "_get_prefix_duration": ("prefix",),
@@ -57,26 +57,26 @@ _TASK_FIELDS = frozenset(
 
 
 def check_scheduler(scheduler: Scheduler) -> None:
-    """Refuse to run on a version of Dask whose scheduler lacks what is relied on.
+    """Refuse to run if Dask's scheduler lacks something on which placement relies.
 
     Raises
     ------
     PlacementError
-        Names the version and what is missing.
+        If something is missing; the message lists it.
     """
     _refuse(_missing_in_scheduler(scheduler))
 
 
 def check_worker(worker: Worker) -> None:
-    """The same of a worker."""
+    """Refuse to run if Dask's worker lacks something on which placement relies."""
     _refuse(_missing_in_worker(worker))
 
 
 def _refuse(missing: Iterator[str]) -> None:
-    if found := sorted(missing):
+    if missing_names := sorted(missing):
         raise PlacementError(
-            f"Dask {version('dask')} lacks what placement relies on: {'; '.join(found)}. Install a version that "
-            "xdask_pipelines names (`pip install xdask_pipelines` chooses one)."
+            f"Dask {version('dask')} lacks what placement needs: {'; '.join(missing_names)}. Install a version that "
+            "xdask_pipelines supports (`pip install xdask_pipelines` chooses one)."
         )
 
 
@@ -89,7 +89,8 @@ def _missing_in_scheduler(scheduler: Scheduler) -> Iterator[str]:
     if "cancel-keys" not in scheduler.stream_handlers:
         yield "the message 'cancel-keys'"
     yield from (f"the extension {name!r}" for name in ("amm", "stealing") if name not in scheduler.extensions)
-    # Replaced by name in Dask's module: what no longer looks there would go on as before, and say nothing.
+    # These are replaced by name in Dask's module. If Dask no longer used these names, the replacement would silently
+    # fail.
     for name, user in {"RetireWorker": "retire_workers", "heartbeat_interval": "add_worker"}.items():
         if name not in _names(getattr(Scheduler, user, None)):
             yield f"{name} in Scheduler.{user}"
@@ -132,17 +133,17 @@ def _lacking(name: str, function: Callable[..., Any] | None, parameters: tuple[s
 
 
 def _names(function: Callable[..., Any] | None) -> tuple[str, ...]:
-    """Names that the code of a function refers to, inside of inner functions too."""
+    """Return the names that a function uses, including its inner functions."""
     code = getattr(inspect.unwrap(function), "__code__", None) if function else None
-    found: list[str] = []
+    names: list[str] = []
     stack = [code] if code else []
     while stack:
         one = stack.pop()
-        found += one.co_names
+        names += one.co_names
         stack += [c for c in one.co_consts if inspect.iscode(c)]
-    return tuple(found)
+    return tuple(names)
 
 
 def _attributes_of(kind: type) -> set[str]:
-    """Names of attributes that instances of a class have, by annotations, slots and properties."""
+    """Return the attribute names of a class, from annotations, slots and properties."""
     return {name for base in kind.__mro__ for name in (*vars(base), *vars(base).get("__annotations__", ()))}

@@ -1,6 +1,6 @@
-"""States of tasks on a scheduler, as they are changed by us.
+"""Changes to the states of tasks on a scheduler.
 
-Belongs here: all writing to Dask's `TaskState`. Does not belong here: why a task is changed (scheduler, protection).
+Belongs here: all writes to Dask's `TaskState`. Does not belong here: why a task is changed (scheduler, protection).
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ __all__ = ["TaskState", "WorkerState"]
 
 
 def require(ts: TaskState, resources: Mapping[str, float] | None) -> None:
-    """Let a task run on workers only that have these resources; None for all workers.
+    """Let a task run only on workers with these resources; None for all workers.
 
-    What is given is kept as it is: many tasks may share one.
+    The mapping is not copied, so many tasks may share one.
     """
     ts.resource_restrictions = resources  # type: ignore[assignment]
 
 
 def refuse_other_workers(ts: TaskState) -> None:
-    """Take away a user's leave to run on workers that do not meet restrictions (``allow_other_workers``)."""
+    """Unset ``allow_other_workers``, which lets a task run on workers that do not meet its restrictions."""
     ts.loose_restrictions = False
 
 
 def restrict(ts: TaskState, addresses: Collection[str] | None) -> None:
-    """Let a task run on these workers only; None for all."""
+    """Let a task run only on these workers; None for all workers."""
     ts.worker_restrictions = None if addresses is None else set(addresses)
 
 
 def free_hosts(ts: TaskState) -> None:
-    """Let a task run on all hosts."""
+    """Remove the restriction of a task to hosts."""
     ts.host_restrictions = None
 
 
 def annotate(ts: TaskState, annotations: Mapping[str, Any]) -> None:
-    """Give a task annotations in place of those that it has; they travel to its worker."""
+    """Replace the annotations of a task, which are sent to its worker."""
     ts.annotations = dict(annotations)
 
 
 def prioritise(ts: TaskState, priority: tuple[float, ...]) -> None:
-    """Give a task a priority; the smallest runs first."""
+    """Set the priority of a task; the smallest runs first."""
     ts.priority = priority
 
 
 def respecify(ts: TaskState, spec: GraphNode) -> None:
-    """Make a task do something else."""
+    """Replace the specification of a task."""
     ts.run_spec = spec

@@ -1,7 +1,7 @@
-"""Results that go from worker to worker, and to clients: watched, found here, waited for.
+"""Transfers of results between workers and to clients: observing, supplying and delaying them.
 
-Belongs here: what a worker holds, gets and gives. Does not belong here: other talk (worker_hooks), what is made of it
-(worker).
+Belongs here: results that a worker holds, fetches and sends. Does not belong here: other messages (worker_hooks), uses
+of the observations (worker).
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from distributed.protocol.serialize import deserialize
 from distributed.shuffle._core import ShuffleRun, barrier_key
 from distributed.worker_state_machine import GatherDepSuccessEvent
 
-#: Called with keys and their bytes, and the address of the other worker.
+#: Callback with keys and their bytes, and the address of the other worker.
 Transferred = Callable[[list[tuple[Key, int]], str], None]
 
 
 def unpacked(header: dict[str, Any], frames: Sequence[Any]) -> Any:
-    """A result that travelled as `result_copies.packed` made it."""
+    """Deserialize a result from `result_copies.packed`."""
     return deserialize(header, list(frames))
 
 
 def result_of(worker: Worker, key: Key) -> tuple[dict[str, Any], int, Callable[[], Any]]:
-    """Annotations of a task whose result a worker holds, bytes of the result, and what gets it, perhaps from disk."""
+    """Return annotations of a task, the bytes of its result on a worker, and a function that loads the result."""
     ts = worker.state.tasks[key]
     return ts.annotations or {}, ts.nbytes or 0, lambda: worker.data[key]
 
 
 def watch_received(worker: Worker, received: Transferred) -> None:
-    """Call a function when results have come from another worker."""
+    """Call a function when results have arrived from another worker."""
     worker.transfer_incoming_log = _WatchedLog(worker.transfer_incoming_log, received)
 
 
 def look_here_first(worker: Worker, take: Callable[[Iterable[Key]], dict[Key, Any]]) -> None:
-    """Give a worker results that it would get from another one: those that ``take`` has of the keys it is asked for."""
+    """Supply a worker with results from ``take`` before it fetches the remaining ones from another worker."""
     gather = worker.gather_dep
 
     async def gather_the_rest(worker: str, to_gather: Collection[Key], total_nbytes: int, *, stimulus_id: str) -> Any:
@@ -53,7 +53,7 @@ def look_here_first(worker: Worker, take: Callable[[Iterable[Key]], dict[Key, An
 
 
 def whereabouts(worker: Worker, key: Key) -> Literal["here", "coming", "unknown"]:
-    """Where a result is for a worker: in its memory or on its disk, on its way from another worker, or neither."""
+    """Return where a result is for a worker: here (memory or disk), coming from another worker, or unknown."""
     if key in worker.data:
         return "here"
     ts = worker.state.tasks.get(key)
@@ -61,7 +61,7 @@ def whereabouts(worker: Worker, key: Key) -> Literal["here", "coming", "unknown"
 
 
 def give_after(worker: Worker, until_here: Callable[[Collection[Key]], Awaitable[None]]) -> None:
-    """Let other workers, which ask for results, wait for a coroutine function."""
+    """Let requests of other workers for results wait for a coroutine function."""
     give = worker.handlers["get_data"]
 
     async def give_when_here(comm: Any, keys: Any, who: str | None = None, serializers: Any = None) -> Any:
@@ -73,15 +73,16 @@ def give_after(worker: Worker, until_here: Callable[[Collection[Key]], Awaitable
 
 
 def watch_given(worker: Worker, given: Callable[[list[tuple[Key, int]]], None]) -> None:
-    """Call a function when results are about to go to a client.
+    """Call a function when results are about to be sent to a client.
 
-    The worker's own log knows of it only when the client has said that all arrived: one round trip over the WAN later, for
-    which each computation would wait before its evidence is whole.
+    The worker's own log has the transfer only after the client's confirmation, one round trip over the WAN later. Each
+    computation would have to wait that long for complete evidence.
     """
     give = worker.handlers["get_data"]
 
     async def watched_give(comm: Any, keys: Any, who: str | None = None, serializers: Any = None) -> Any:
-        # Other workers say who they are, and tell what they received; who says nothing is the client.
+        # Other workers pass their address, and report what they receive; a request without an address comes from a
+        # client.
         return await give(comm if who else _WatchedComm(worker, comm, given), keys, who, serializers)
 
     worker.handlers["get_data"] = watched_give
@@ -103,7 +104,7 @@ def watch_shuffled(sent: Callable[[Key, str, int], None]) -> None:
 
 
 class _WatchedLog(deque[dict[str, Any]]):
-    """The worker's own log of what it received, bounded as before, which also tells."""
+    """The worker's own log of received results, bounded as before, which also calls a function."""
 
     def __init__(self, log: deque[dict[str, Any]], received: Transferred) -> None:
         super().__init__(log, log.maxlen)
@@ -115,7 +116,7 @@ class _WatchedLog(deque[dict[str, Any]]):
 
 
 class _WatchedComm:
-    """A connection to a client, which tells at once what goes over it."""
+    """A connection to a client that reports the results that are sent over it at once."""
 
     def __init__(self, worker: Worker, comm: Any, given: Callable[[list[tuple[Key, int]]], None]) -> None:
         self._worker, self._comm, self._given = worker, comm, given
@@ -132,7 +133,7 @@ class _WatchedComm:
 
 
 def _nbytes(shards: Any) -> int:
-    """Bytes of the arrays or tables in nested lists, or of what was pickled."""
+    """Return the bytes of arrays or tables in nested lists, or of pickled data."""
     if isinstance(shards, (list, tuple)):
         return sum(map(_nbytes, shards))
     if isinstance(shards, bytes):

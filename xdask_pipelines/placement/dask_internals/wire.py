@@ -1,7 +1,7 @@
-"""How Dask writes what it sends.
+"""Serialization of Dask's messages.
 
-Belongs here: pickles, and what messages are made of. Does not belong here: results (result_copies), how fused tasks are
-packed (task_codec).
+Belongs here: pickles and message formats. Does not belong here: results (result_copies), compression of fused tasks
+(task_codec).
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ __all__ = ["dumps", "loads"]
 
 
 def travelled(value: Any) -> Any:
-    """A value as it arrives in a message.
+    """Return a value as it arrives after being sent in a message.
 
     Raises
     ------
     Exception
-        If it cannot be written or read: such a value would end the connection.
+        If the value cannot be written or read. Such a value would end the connection.
     """
     return distributed.protocol.core.loads(distributed.protocol.core.dumps(value))

@@ -1,7 +1,7 @@
-"""What a worker does, told while it happens.
+"""Hooks into a worker: messages to and from the scheduler, and errors that would end a process.
 
-Belongs here: talking to the scheduler, and what would end a process. Does not belong here: results that it gets and gives
-(transfers), what is made of it (worker).
+Belongs here: these hooks. Does not belong here: transfers of results (transfers), uses of the hooks (worker,
+protection).
 """
 
 from __future__ import annotations
@@ -17,43 +17,44 @@ from distributed.core import error_message
 from distributed.protocol.serialize import Serialize
 from distributed.utils import thread_state  # type: ignore[attr-defined]
 
-# ---- talking ----------------------------------------------------------------------------------------------------------
+# ---- messages
+# ---------------------------------------------------------------------------------------------------------
 
 
 def tell(worker: Worker, topic: str, **values: Any) -> None:
-    """Send the scheduler a message; in the worker's own thread."""
+    """Send a message to the scheduler, from the worker's event loop."""
     worker.batched_send({"op": f"xdask-{topic}", **values})
 
 
 def tell_from_any_thread(worker: Worker, topic: str, **values: Any) -> None:
-    """Send the scheduler a message."""
+    """Send a message to the scheduler, from any thread."""
     worker.loop.add_callback(worker.batched_send, {"op": f"xdask-{topic}", **values})
 
 
 def hear_scheduler(worker: Worker, topic: str, function: Callable[..., None]) -> None:
-    """Call a function for each message of the scheduler on a topic, with its values, in the order they were sent."""
+    """Call a function for each message of the scheduler on a topic, in the order of sending."""
     worker.stream_handlers[f"xdask-{topic}"] = function
 
 
 def key_of_thread() -> Key | None:
-    """Key of the task that runs in this thread; None in threads of libraries."""
+    """Return the key of the task that runs in this thread; None in threads of libraries."""
     key: Key | None = getattr(thread_state, "key", None)
     return key
 
 
 def say_on_joining(worker: Worker, name: str, tell_it: Callable[[], Any]) -> None:
-    """Let a worker say something of itself when it joins a scheduler, and answer the question of that name later."""
+    """Add information to the message with which a worker joins, and register a request for it."""
     worker.startup_information[name] = lambda _: tell_it()
     worker.handlers[name] = tell_it
 
 
 def change_resources_by(worker: Worker, make: Callable[[Callable[..., Awaitable[None]]], Any]) -> None:
-    """Change a worker's resources in another way; ``make`` is given Dask's."""
+    """Replace the method that changes a worker's resources; ``make`` gets Dask's method."""
     worker.set_resources = make(worker.set_resources)  # type: ignore[method-assign]
 
 
 def run_inside(worker: Worker, context: Callable[[], AbstractContextManager[Any]]) -> None:
-    """Do what `Client.run` asks for inside a context."""
+    """Run functions of `Client.run` inside a context."""
     run = worker.handlers["run"]
 
     async def run_inside_context(comm: Any, function: Any, **options: Any) -> Any:
@@ -65,7 +66,7 @@ def run_inside(worker: Worker, context: Callable[[], AbstractContextManager[Any]
 
 # ---- what would end a process -----------------------------------------------------------------------------------------
 
-#: Exceptions that end a process, and what is reported in their place.
+#: Exceptions that end a process.
 _EXITS = (SystemExit, KeyboardInterrupt)
 Instead = Callable[[BaseException], Exception]
 
@@ -74,7 +75,7 @@ def run_tasks_by(
     contain: Callable[[Callable[[Any], Any]], Callable[[Any], Any]],
     contain_in_loop: Callable[[Callable[[Any], Awaitable[Any]]], Callable[[Any], Awaitable[Any]]],
 ) -> None:
-    """Let workers of this process run what functions make of their tasks; of coroutines the second one."""
+    """Wrap the tasks of this process's workers: functions with ``contain``, coroutines with ``contain_in_loop``."""
     run, run_in_loop = distributed.worker._run_task_simple, distributed.worker._run_task_async
 
     def run_contained(task: Any, data: Any, time_delay: float) -> Any:
@@ -88,7 +89,7 @@ def run_tasks_by(
 
 
 def actors_by(worker: Worker, instead: Instead) -> None:
-    """Report another error where the method of an actor raises what would end the worker."""
+    """Replace an error that a method of an actor raises and that would end the worker."""
     execute = worker.handlers["actor_execute"]
 
     async def execute_contained(actor: Any = None, function: Any = None, args: Any = (), kwargs: Any = None) -> Any:
@@ -101,7 +102,7 @@ def actors_by(worker: Worker, instead: Instead) -> None:
 
 
 def runs_by(server: Worker | Scheduler, instead: Instead) -> None:
-    """Report another error where what `Client.run` or `Client.run_on_scheduler` asks for would end the process."""
+    """Replace an error of a function of `Client.run` or `Client.run_on_scheduler` that would end the process."""
     name = "run" if isinstance(server, Worker) else "run_function"
     run = server.handlers[name]
 
@@ -115,7 +116,7 @@ def runs_by(server: Worker | Scheduler, instead: Instead) -> None:
 
 
 def leave_nanny_running(worker: Worker) -> None:
-    """Let the nanny start a worker again whose connection to the scheduler broke; Dask ends both."""
+    """Let the nanny restart a worker whose connection to the scheduler broke; Dask would end both."""
 
     async def handle_scheduler(comm: Any) -> None:
         try:

@@ -1,1 +1,1 @@
-"""What a graph becomes before it runs: homes, sizes, the assignment of blocks to Regions, fusion that mixes no homes."""
+"""Analysis and optimisation of a graph before it runs: homes, sizes, assignment of blocks to Regions, and graph fusion."""

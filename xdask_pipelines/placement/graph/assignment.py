@@ -1,11 +1,13 @@
-"""In which Region the blocks of each layer are computed, decided for a whole graph before it is optimised.
+"""Assignment of the blocks of each layer to Regions, for a whole graph before it is optimised.
 
-Belongs here: from layers, sizes and homes to a multiway cut, and back to blocks. Does not belong here: solving it
-(multiway_cut), homes of blocks (layer_homes), fusion (fence), what sizes cannot tell (late binding, placement_rules).
+Belongs here: building a multiway cut from layers, sizes and homes, and applying its solution to blocks. Does not belong
+here: solving the cut (multiway_cut), homes of blocks (layer_homes), fusion (fence), decisions that need sizes known
+only at run time (late binding, placement_rules).
 
-Where several arrays that need data of several Regions depend on each other, binding each by itself lets fields cross again
-and again: a correlation map shipped 2.6 times the least. Blocks of a layer with the same homes are decided together. Data
-go to the client in the end, which computes nothing; without that, a graph would have no reason to be anywhere.
+If several dependent arrays need data of several Regions, binding each of them separately sends fields across more than
+once: a correlation map sent 2.6 times the minimum. Blocks of a layer with the same homes are therefore decided
+together. The results go to the client, which computes nothing; the cut includes this transfer, because otherwise all
+choices would cost the same.
 """
 
 from __future__ import annotations
@@ -32,18 +34,18 @@ _MAX_REGIONS = 62
 
 @dataclass(frozen=True)
 class Assignment:
-    """Where blocks are computed.
+    """The Regions in which blocks are computed.
 
     Attributes
     ----------
     regions
-        Regions by number.
+        Names of the Regions; their position is their number.
     chosen
-        By layer and homes, the number of the Region; -1 where that is decided when inputs are in memory.
+        Number of the Region, by kind of block (layer and homes); -1 if it is decided when the inputs are in memory.
     homes
         Homes of blocks.
     pieces
-        Kinds of tasks that cut blocks to pieces, by key.
+        Kinds of the tasks that cut blocks into pieces, by key.
     """
 
     regions: Sequence[str]
@@ -53,37 +55,37 @@ class Assignment:
     graph: HighLevelGraph
 
     def region(self, key: Key) -> str | None:
-        """Region in which a block is computed that has not simply one home, there; None for all others."""
-        if not self.tells(key):
+        """Return the Region that was chosen for a block; None if nothing was chosen, or if its only home was."""
+        if not self.covers(key):
             return None
         kind = self.pieces.get(key) or Kind(layer_of(key), self.homes.of_block(key))
         region = self.chosen.get(kind, UNDECIDED)
         return None if region == UNDECIDED or kind.mask == 1 << region else self.regions[region]
 
-    def tells(self, key: Key) -> bool:
-        """Whether anything is said of a task: of blocks and of pieces of them, not of other helpers inside a layer."""
+    def covers(self, key: Key) -> bool:
+        """Return whether the assignment covers a task: a block or a piece of one, but no other helper task."""
         return key in self.pieces or (is_block_of(key, name := layer_of(key)) and name in self.homes.masks)
 
     def labels(self) -> dict[str, str]:
-        """By layer: layers with one label may be fused, block by block."""
+        """Return the label of each layer. Layers with the same label may be fused block by block."""
         users: defaultdict[str, list[str]] = defaultdict(list)
         for name, parents in self.graph.dependencies.items():
             for parent in parents:
                 users[parent].append(name)
-        found: dict[str, str] = {}
+        labels: dict[str, str] = {}
         for name in reversed(list(self.homes.masks)):
             masks = self.homes.masks[name]
             if isinstance(masks, np.ndarray):
                 codes = np.vectorize(lambda m, name=name: self._code(name, int(m)), otypes=[np.int64])(masks)
-                found[name] = f"{codes.shape}{hashlib.blake2b(codes.tobytes(), digest_size=8).hexdigest()}"
-            elif masks == 0 and len(around := {found[u] for u in users[name]}) == 1:
-                found[name] = around.pop()
+                labels[name] = f"{codes.shape}{hashlib.blake2b(codes.tobytes(), digest_size=8).hexdigest()}"
+            elif masks == 0 and len(around := {labels[u] for u in users[name]}) == 1:
+                labels[name] = around.pop()
             else:
-                found[name] = str(self._code(name, masks))
-        return found
+                labels[name] = str(self._code(name, masks))
+        return labels
 
     def _code(self, name: str, mask: int) -> int:
-        """Number of the Region and whether the data have that home alone; homes where nothing is decided."""
+        """Encode a decision: the Region and whether it is the only home of the data, or the homes if nothing is decided."""
         region = self.chosen.get(Kind(name, mask), UNDECIDED)
         return -mask - 1 if region == UNDECIDED else 2 * region + (mask not in (0, 1 << region))
 
@@ -96,17 +98,17 @@ def assign(
     Parameters
     ----------
     graph
-        Before optimisation.
+        The graph before optimisation.
     wanted
-        Keys of results, which go to the client.
+        Keys of the results, which go to the client.
     settings
         Client Region and prices.
     held
-        Region in which the data of a key are that an earlier computation made; None if nobody knows.
+        Returns the Region that holds the result of an earlier computation, by key; None if it is unknown.
 
     Returns
     -------
-    None for a graph of fewer than two Regions, where there is nothing to decide.
+    The assignment; None for a graph with fewer than two Regions, where nothing has to be decided.
     """
     regions = _regions(graph, held)
     if not 1 < len(regions) <= _MAX_REGIONS:
@@ -118,8 +120,8 @@ def assign(
 
 
 def _regions(graph: HighLevelGraph, held: Held) -> list[str]:
-    found = {mark[1] for name in graph.layers if (mark := mark_of(name))}
+    regions = {mark[1] for name in graph.layers if (mark := mark_of(name))}
     for layer in graph.layers.values():
         if is_held(layer):
-            found |= {region for key in layer if (region := held(key))}
-    return sorted(found)
+            regions |= {region for key in layer if (region := held(key))}
+    return sorted(regions)

@@ -1,10 +1,10 @@
-"""What layers that mix Regions task by task take of other layers: whole blocks, or pieces of them.
+"""Inputs of layers that mix Regions task by task: whole blocks of other layers, or pieces of blocks.
 
-Belongs here: users of blocks and of pieces, and the bytes of pieces. Does not belong here: homes of tasks (layer_homes),
-choosing Regions (assignment).
+Belongs here: the users of blocks and of pieces, and the sizes of pieces. Does not belong here: homes of tasks
+(layer_homes), choosing Regions (assignment).
 
-A rechunk, or a choice of points, cuts blocks to pieces before it joins them. Pieces of one home are decided together, so
-that blocks are cut at home where less crosses then.
+A rechunk, or a selection of points, cuts blocks into pieces before it joins them. Pieces with the same home are decided
+together, so that blocks are cut in their home Region if that sends fewer bytes across.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from xdask_pipelines.placement.graph.placement_rules import topological
 
 
 class Kind(NamedTuple):
-    """Blocks of a layer that have the same homes, by the mask of these; or what is cut from blocks in that layer."""
+    """Blocks of a layer with the same homes, which are given as a bit mask; or pieces that are cut in that layer."""
 
     layer: str
     mask: int
@@ -34,11 +34,11 @@ class Pieces:
     Attributes
     ----------
     users
-        Of blocks: ``{layer: {index of the block: kinds}}``.
+        Kinds that use each block: ``{layer: {index of the block: kinds}}``.
     made
         Bytes of the pieces of a kind, by the kinds that use them.
     kind
-        Of each piece, by key.
+        Kind of each piece, by key.
     """
 
     def __init__(self, homes: LayerHomes, needed: Needed, nbytes: Callable[[Key], float]) -> None:
@@ -50,7 +50,7 @@ class Pieces:
             self._add(name, {k: d for k, d in needs.items() if k in wanted}, homes.tasks[name], nbytes)
 
     def of_layer(self, name: str) -> list[Kind]:
-        """Kinds of the pieces that a layer cuts."""
+        """Return the kinds of the pieces that a layer cuts."""
         return sorted({kind for kind in self.made if kind.layer == name})
 
     def _add(
@@ -79,7 +79,7 @@ class Pieces:
                 kinds[key] = frozenset([Kind(name, masks[key])])
             elif key in self.kind:
                 kinds[key] = frozenset([self.kind[key]])
-            else:  # other helpers run where their users do
+            else:  # other helper tasks run where their users run
                 kinds[key] = frozenset[Kind]().union(*(kinds[user] for user in after[key]))
             for d in needs[key]:
                 if d not in after:

@@ -1,8 +1,8 @@
-"""Bytes of what a task cuts from a block: a slice of it, or points.
+"""Sizes of the pieces that tasks cut from blocks: slices or points.
 
-Belongs here: reading what Dask's own tasks cut. Does not belong here: sizes of whole blocks (sizes).
+Belongs here: interpreting the indices in Dask's own tasks. Does not belong here: sizes of whole blocks (sizes).
 
-Rechunks, choices of points and of steps, and overlaps cut blocks to pieces that no array stands for.
+Rechunks, selections and overlaps cut blocks into pieces whose chunks no array describes.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from xdask_pipelines.placement.dask_internals.task_specs import DataNode, GraphN
 
 _CUTS = frozenset({"getitem", "_getitem", "_vindex_slice_and_transpose"})
 _MODULES = ("operator", "_operator", "dask.array.")
-#: Shape and dtype of the block that a key stands for, if that is known.
+#: Shape and dtype of a block.
 Block = tuple[tuple[int, ...], np.dtype[Any]]
 
 
 def cut_bytes(spec: GraphNode, block_of: Callable[[Key], Block | None]) -> int | None:
-    """Bytes of the result of a task that cuts a block, possibly fused with others before it; None for all other tasks."""
+    """Return the bytes that a task cuts from a block, possibly fused with earlier tasks; None for all other tasks."""
     constants: dict[Key, Any] = {}
     task: Any = spec
     while fused := fused_in(task):
@@ -44,7 +44,7 @@ def cut_bytes(spec: GraphNode, block_of: Callable[[Key], Block | None]) -> int |
     if isinstance(index, TaskRef):
         index = constants.get(index.key)
     if name == "_getitem" and isinstance(index, tuple) and len(index) == 2:
-        index = index[1]  # the first is a number that keeps the second from being taken for a task
+        index = index[1]  # the first item is a number; it keeps Dask from taking the index for a task
     known = block_of(block.key) if isinstance(index, tuple) else None
     if known is None:
         return None
@@ -54,9 +54,9 @@ def cut_bytes(spec: GraphNode, block_of: Callable[[Key], Block | None]) -> int |
 
 
 def _length(shape: Sequence[int], index: Sequence[Any]) -> int | None:
-    """How many elements an index takes of an array of this shape, as NumPy defines it; None for what is not understood.
+    """Return how many elements an index selects from an array of this shape, as in NumPy; None if it is not understood.
 
-    Slices take their lengths. All numbers and lists together take as many as they have when broadcast against each other.
+    A slice selects its length. All numbers and lists together select as many elements as their broadcast has.
     """
     if len(index) > len(shape):
         return None

@@ -1,6 +1,6 @@
-"""A graph as a network to be cut: kinds of blocks as nodes, what they make for each other as nets.
+"""The network of a multiway cut: kinds of blocks are its nodes, and the data that they pass to each other its nets.
 
-Belongs here: from layers, sizes, homes and what is needed to nodes and nets. Does not belong here: solving it
+Belongs here: building nodes and nets from layers, sizes, homes and needed blocks. Does not belong here: solving the cut
 (multiway_cut).
 """
 
@@ -22,17 +22,17 @@ from xdask_pipelines.placement.graph.needed import Needed, layer_of
 from xdask_pipelines.placement.graph.sizes import Sizes
 from xdask_pipelines.placement.settings import Settings
 
-#: What is decided when inputs are in memory.
+#: Number for a kind whose Region is decided when its inputs are in memory.
 UNDECIDED = -1
-#: Results up to this size, all together, may be joined by a pool in the client's Region: over a WAN they come side by side
-#: then. Larger ones would need its memory for what the client alone must hold.
+#: Total size of results up to which a pool in the client's Region may join them: their parts then cross the WAN in
+#: parallel. Larger results would need memory in the pool and on the client.
 JOINED_BYTES = 10_000_000
-#: Pieces cost this much more than what they were cut from: where all of a block crosses, it crosses once and whole.
+#: Factor on the cost of pieces. It makes a block cross once and whole if all of it must cross.
 _PIECEWISE = 1.001
 
 
 class Network:
-    """Kinds of blocks as nodes, what they make for each other as nets."""
+    """Kinds of blocks as nodes, and the data that they pass to each other as nets."""
 
     def __init__(self, graph: HighLevelGraph, homes: LayerHomes, wanted: Collection[Key], sizes: Sizes) -> None:
         self.graph, self.homes = graph, homes
@@ -57,12 +57,12 @@ class Network:
         return [Kind(name, m) for m in ([masks] if isinstance(masks, int) else np.unique(masks).tolist())]
 
     def _bytes_of_block(self, key: Key) -> float:
-        """Bytes of one block; 0 where nothing tells."""
+        """Return the bytes of one block; 0 if unknown."""
         blocks, index = self.blocks.get(layer_of(key)), key[1:] if isinstance(key, tuple) else ()
         return float(blocks[index]) if blocks is not None and len(index) == blocks.ndim else 0.0  # type: ignore[index]
 
     def _measure(self, kind: Kind) -> None:
-        """Bytes of the blocks of one kind that are needed; those of its inputs where nothing tells."""
+        """Add up the bytes of the needed blocks of one kind; if they are unknown, take the bytes of its inputs."""
         node, masks, blocks = self.numbers[kind], self.homes.masks[kind.layer], self.blocks[kind.layer]
         if not kind.pieces and blocks is not None and (isinstance(masks, int) or masks.shape == blocks.shape):
             self.nbytes[node] = float(blocks.sum() if isinstance(masks, int) else blocks[masks == kind.mask].sum())
@@ -76,7 +76,7 @@ class Network:
             self.guessed.add(node)
 
     def solve(self, names: Sequence[str], settings: Settings) -> dict[Kind, int]:
-        """Number of the Region of each kind; ``names`` are all Regions, the client's among them."""
+        """Return the number of the Region of each kind; ``names`` are all Regions, including the client's."""
         price = np.array([[settings.price(a, b) for b in names] for a in names])
         client = len(self.numbers)
         nets = self._nets(client)
@@ -84,7 +84,7 @@ class Network:
         first = [fixed[client]] if self._client_joins(settings) else []
         found = least_cut(client + 1, fixed, nets, price, first)
         reached = self._reached(nets)
-        # Where data of several Regions meet, some of unknown size, their real sizes decide.
+        # Where data of several Regions meet and some sizes are unknown, the decision waits for the real sizes.
         unsure = {user for net in nets if net.source in self.guessed for user in net.users}
         return {
             kind: UNDECIDED if node not in reached or (node in unsure and kind.mask & (kind.mask - 1)) else found[node]
@@ -92,7 +92,7 @@ class Network:
         }
 
     def _client_joins(self, settings: Settings) -> bool:
-        """Whether the client's Region may compute: a pool stands there, and results are small."""
+        """Return whether the client's Region may compute: it has a pool, and the results are small."""
         results = [node for kind, node in self.numbers.items() if kind.layer in self.wanted and not kind.pieces]
         known = self.guessed.isdisjoint(results) and sum(self.nbytes[node] for node in results) <= JOINED_BYTES
         return settings.client_pool and known
@@ -105,7 +105,7 @@ class Network:
         return nets
 
     def _pieces_made(self, kind: Kind) -> dict[frozenset[int], float]:
-        """Bytes of pieces, by the nodes that join them to blocks; they take no more than these."""
+        """Return the bytes of pieces by the nodes that join them, limited to the bytes of these nodes."""
         made: defaultdict[frozenset[int], float] = defaultdict(float)
         for users, nbytes in self.pieces.made[kind].items():
             nodes = frozenset(self.numbers[k] for k in users if k in self.numbers)
@@ -113,7 +113,7 @@ class Network:
         return made
 
     def _blocks_made(self, kind: Kind, node: int, client: int) -> Mapping[frozenset[int], float]:
-        """Bytes of blocks, by the nodes that take them."""
+        """Return the bytes of blocks by the nodes that use them."""
         name, mask, _ = kind
         common = {client} if name in self.wanted else set()
         for user in self.users[name]:
@@ -135,7 +135,10 @@ class Network:
         return made
 
     def _fixed(self, nets: Sequence[Net]) -> dict[int, int]:
-        """What reads, is pinned or held already stays; so do results of one home, and what only pinned data need."""
+        """Return the Regions of nodes that cannot move.
+
+        These are reads, pinned and held data, results with one home, and nodes that only pinned data need.
+        """
         fixed: dict[int, int] = {}
         after: defaultdict[int, set[int]] = defaultdict(set)
         for net in nets:
@@ -155,7 +158,7 @@ class Network:
         return fixed
 
     def _reached(self, nets: Sequence[Net]) -> set[int]:
-        """What has to do with data of any Region: the rest may run anywhere."""
+        """Return the nodes that depend on, or are inputs of, data of a Region; all others may run anywhere."""
         around: defaultdict[int, set[int]] = defaultdict(set)
         for net in nets:
             for user in net.users:
@@ -170,7 +173,7 @@ class Network:
 
 
 def is_held(layer: Layer) -> bool:
-    """Whether blocks of a layer are results of an earlier computation."""
+    """Return whether the blocks of a layer are results of an earlier computation."""
     return isinstance(layer, MaterializedLayer) and isinstance(next(iter(layer.mapping.values()), None), Future)
 
 

@@ -1,11 +1,11 @@
-"""The fence: graph optimisation that never fuses tasks of different homes.
+"""The fence: graph optimisation that never fuses tasks of different home Regions.
 
-Belongs here: what runs as Dask's ``array_optimize`` (set on the client, run on the scheduler). Does not belong here:
-assigning workers, which is the scheduler plugin's.
+Belongs here: the function for Dask's ``array_optimize``, which is set on the client and runs on the scheduler. Does not
+belong here: restricting tasks to workers (scheduler plugin).
 
-A fence on leaves alone ships too much: wind speed east minus wind speed west moved 15.4 MB, with every layer labelled
-7.7 MB, the smallest cut. Labels are the sets of homes among a layer's ancestors; Blockwise fusion respects annotations
-that differ.
+Every layer gets a label: the homes among its ancestors. Dask's Blockwise fusion never fuses layers whose annotations
+differ. Labels on leaves alone send too much across: the difference of wind speed in the east and the west sent 15.4 MB,
+and with labels on every layer 7.7 MB, the minimum.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ from xdask_pipelines.placement.graph.task_codec import compact
 from xdask_pipelines.placement.settings import Settings
 
 MAX_TASKS = 40_000
-#: A constant up to this size is copied into each of its users: a round trip over a WAN costs more than these bytes.
+#: A constant up to this size is copied into each of its users, because a round trip over a WAN costs more than the
+#: bytes.
 INLINE_BYTES = 1_024
 _LABEL = "xdask_home"
 
@@ -65,13 +66,13 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, settings: Setti
     Parameters
     ----------
     graph
-        High-level or plain graph.
+        A high-level or a plain graph.
     keys
         Output keys, possibly nested.
     max_tasks
-        Most tasks accepted in one submission.
+        Maximum number of tasks in one submission.
     settings
-        Client Region and prices; None for those of the scheduler, which this process is.
+        Client Region and prices; None takes those of this process, the scheduler.
 
     Raises
     ------
@@ -84,12 +85,14 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, settings: Setti
     if not isinstance(graph, HighLevelGraph):
         graph = HighLevelGraph.from_collections(str(id(graph)), graph, dependencies=())
     known = settings or Settings.from_environment()
-    if known.client_pool and not _staffed(known.client_region):  # it saves a round trip: nothing must wait for it
+    # A pool in the client's Region only saves a round trip: no task shall wait for its first worker.
+    if known.client_pool and not _staffed(known.client_region):
         known = known.without_client_pool()
     chosen = assign(graph, wanted, known, _held)
     labels = chosen.labels() if chosen else _home_labels(graph)
     layered = fuse_blocks(_labelled(graph, labels), ordered).cull(wanted)
-    # Layers that were written task by task keep those that nobody needs, such as the Q of a QR of which R alone is used.
+    # Layers that are written task by task keep tasks that are not needed, such as the Q of a QR of which only R is
+    # used.
     tasks: Graph = needed_tasks(tasks_of(layered), wanted)
     tasks, users = _inline_constants(tasks, wanted)
     order = topological({key: task.dependencies for key, task in tasks.items()}, users)
@@ -101,30 +104,31 @@ def fenced(graph: Any, keys: Any, *, max_tasks: int = MAX_TASKS, settings: Setti
     return tasks
 
 
-#: ``_held(key)``: Region in which the data of an earlier computation are; only a scheduler's plugin knows.
+#: ``_held(key)``: Region that holds the result of an earlier computation. Only the scheduler's plugin knows it.
 _held: Held = lambda key: None  # noqa: E731
 
 
-#: ``_staffed(region)``: whether its pool has a worker now; where no scheduler is asked, pools are as the settings say.
+#: ``_staffed(region)``: whether a pool has a worker now. Without a scheduler, all pools in the settings count as
+#: staffed.
 _staffed: Callable[[str], bool] = lambda region: True  # noqa: E731
 
 
 def know_the_pools(held: Held, staffed: Callable[[str], bool]) -> None:
-    """Let graphs that this process optimises use what earlier computations left in pools, and the pools that are there."""
+    """Set how graphs in this process find results of earlier computations and pools that have workers."""
     global _held, _staffed
     _held, _staffed = held, staffed
 
 
 def too_many_tasks(count: int, limit: int) -> PlacementError:
-    """The error that refuses a submission, with the split to use."""
+    """Return the error for a submission with too many tasks, which proposes how to split it."""
     return PlacementError(
-        f"This computation has {count:,} tasks; at most {limit:,} go to the scheduler at once. Split it, for example "
+        f"This computation has {count:,} tasks, but the scheduler accepts at most {limit:,} at once. Split it, for example "
         f"into {-(-count // limit)} or more partitions of an asset (a month or a year each), or use larger chunks."
     )
 
 
 def _home_labels(graph: HighLevelGraph) -> dict[str, str]:
-    """Homes among each layer's ancestors; homeless layers take their users' label."""
+    """Return the homes among each layer's ancestors as its label; a layer without homes takes the label of its users."""
     order = in_order(graph)
     homes: dict[str, Homes] = {}
     for name in order:
@@ -145,7 +149,7 @@ def _home_labels(graph: HighLevelGraph) -> dict[str, str]:
 
 
 def _labelled(graph: HighLevelGraph, labels: Mapping[str, str]) -> HighLevelGraph:
-    """Annotate each layer with its label: Dask fuses no layers whose annotations differ."""
+    """Annotate each layer with its label: Dask does not fuse layers whose annotations differ."""
     layers = {name: annotated(layer, {_LABEL: labels[name]}) for name, layer in graph.layers.items()}
     return HighLevelGraph(layers, graph.dependencies)
 
@@ -160,7 +164,7 @@ def _users(tasks: Mapping[Key, GraphNode]) -> dict[Key, list[Key]]:
 
 
 def _inline_constants(tasks: Graph, wanted: set[Key]) -> tuple[Graph, dict[Key, list[Key]]]:
-    """Put constants into their users, so that they neither cost a level of the graph nor hide a linear chain."""
+    """Copy constants into their users, so that they do not add a level to the graph or hide a linear chain."""
     users = _users(tasks)
     inlined: dict[Key, list[GraphNode]] = defaultdict(list)
     gone: set[Key] = set()
@@ -187,7 +191,7 @@ def _size_bytes(value: Any) -> int:
 
 
 def _homes(order: Iterable[Key], tasks: Graph) -> tuple[dict[Key, Homes], dict[Key, Marks]]:
-    """Homes among each task's ancestors, and the marks of each task itself."""
+    """Return the homes among each task's ancestors, and the marks of each task itself."""
     homes: dict[Key, Homes] = {}
     own: dict[Key, Marks] = {}
     for key in order:
@@ -200,15 +204,15 @@ def _homes(order: Iterable[Key], tasks: Graph) -> tuple[dict[Key, Homes], dict[K
 
 
 def _regions(order: Sequence[Key], users: Mapping[Key, Sequence[Key]], chosen: Assignment) -> dict[Key, str]:
-    """Regions of tasks that their data do not tell.
+    """Return the chosen Regions of tasks that differ from the homes of their data.
 
-    Helpers inside a layer of which nothing is said run where their users do.
+    Helper tasks inside a layer, which the assignment does not cover, run where their users run.
     """
     regions: dict[Key, str] = {}
     for key in reversed(order):
         if region := chosen.region(key):
             regions[key] = region
-        elif users[key] and not chosen.tells(key):
+        elif users[key] and not chosen.covers(key):
             where = {regions.get(user) for user in users[key]}
             if len(where) == 1 and (region := where.pop()):
                 regions[key] = region
@@ -231,11 +235,11 @@ def _fuse_chains(
     regions: Mapping[Key, str],
     wanted: set[Key],
 ) -> Graph:
-    """Fuse what must run one after the other anyway, in one place; what is fused keeps the last task's key.
+    """Fuse tasks that must run one after the other in one place; a fused task keeps the key of the last one.
 
-    That is a task whose only input is made for it alone, and one that needs both a task and what is made of that task for
-    it alone (``x - x.mean()``). And joins in one Region, one after the other: ``(a + b) + c`` over three Regions costs two
-    ways over the WAN where all three meet at once, and four where they do not.
+    Three cases are fused: a task whose only input has no other user; a task that needs a result and another result that
+    was derived from it for this task alone (``x - x.mean()``); and consecutive joins in one Region: ``(a + b) + c``
+    over three Regions costs two WAN latencies if all three inputs meet in one task, and four if they do not.
     """
     chains: dict[Key, list[Key]] = {}
     needed: dict[Key, frozenset[Key]] = {}
@@ -254,7 +258,7 @@ def _fuse_chains(
         task = tasks[key]
         links, needs = [key], frozenset(task.dependencies)
         while may_be_fused(task):
-            # Of several inputs that are made of others none: they may run side by side.
+            # Several inputs that do not depend on each other are not fused: they may run in parallel.
             before = [d for d in needs if len(needs) == 1 or (needed.get(d) and needed[d] <= needs - {d})]
             joined = [d for d in needs if d in regions] if key in regions else []
             below = before[0] if len(before) == 1 else joined[0] if len(joined) == 1 else None

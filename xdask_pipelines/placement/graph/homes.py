@@ -1,7 +1,7 @@
-"""Provenance: which Region a task belongs to, told by key names through every level of fusion.
+"""Homes: the Regions to which a task belongs, read from its key and from the keys of all tasks fused into it.
 
-Belongs here: naming a home, finding homes in keys and nested task specs. Does not belong here: deciding where a task
-runs (placement_rules).
+Belongs here: writing a home into a key, and reading homes from keys and nested task specs. Does not belong here:
+deciding where a task runs (placement_rules).
 """
 
 from __future__ import annotations
@@ -24,27 +24,27 @@ NOWHERE: Homes = frozenset()
 _SHARED: dict[Homes, Homes] = {NOWHERE: NOWHERE}
 
 PIN = "pin"
-#: Two signs: keys of users' own, such as an address of e-mail, have one.
+#: The mark has two `@` signs, because keys of users, such as an e-mail address, may have one.
 _MARK = re.compile(r"([a-z_]+)@@([a-z0-9_]+)-")
-#: Keys of `dask.graph_manipulation.checkpoint`: what waits for them (`bind`, `wait_on`) takes no data from them.
+#: Keys of `dask.graph_manipulation.checkpoint`: tasks that wait for them (`bind`, `wait_on`) take no data from them.
 _CHECKPOINT = re.compile(r"checkpoint(_map)?-[0-9a-f]{32}")
 _REGION = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 def layer_name(kind: str, region: str, token: str) -> str:
-    """Name of a layer whose tasks belong in ``region``.
+    """Return the name of a layer whose tasks belong in ``region``.
 
-    Hyphens of the Region become underscores: Dask cuts a key's prefix at a hyphen that precedes a digit, and
-    ``us-east-1`` and ``us-east-2`` would share one prefix, one group and one duration estimate.
+    Hyphens of the Region become underscores: Dask ends a key's prefix at a hyphen that precedes a digit, so that
+    ``us-east-1`` and ``us-east-2`` would share one prefix, one task group and one duration estimate.
 
     Raises
     ------
     PlacementError
-        If the Region's name could not be read back from a key.
+        If the Region's name cannot be read back from a key.
     """
     if not _REGION.fullmatch(region):
         raise PlacementError(
-            f"Region name {region!r} cannot be part of a task's name: use lower-case letters, digits and single "
+            f"The Region name {region!r} cannot be part of a task's name. Use lower-case letters, digits and single "
             "hyphens, as AWS does."
         )
     return f"{kind}@@{region.replace('-', '_')}-{token}"
@@ -52,37 +52,37 @@ def layer_name(kind: str, region: str, token: str) -> str:
 
 @lru_cache(maxsize=65_536)
 def _parse(name: str) -> tuple[str, str] | None:
-    found = _MARK.match(name)
-    return (found.group(1), found.group(2).replace("_", "-")) if found else None
+    match = _MARK.match(name)
+    return (match.group(1), match.group(2).replace("_", "-")) if match else None
 
 
 def mark_of(key: Key) -> tuple[str, str] | None:
-    """``(kind, region)`` that a key's name states, or None."""
+    """Return ``(kind, region)`` from the name in a key, or None."""
     name = key[0] if isinstance(key, tuple) and key else key
     return _parse(name) if isinstance(name, str) and "@@" in name else None
 
 
 def is_checkpoint(key: Key) -> bool:
-    """Whether users of a task take no data from it, but wait for it to end."""
+    """Return whether the users of a task take no data from it, but only wait for its end."""
     name = key[0] if isinstance(key, tuple) and key else key
     return isinstance(name, str) and name[:10] == "checkpoint" and bool(_CHECKPOINT.match(name))
 
 
 def carried(key: Key, homes: Homes) -> Homes:
-    """Homes of the data that users of a task get from it."""
+    """Return the homes of the data that a task passes to its users."""
     return NOWHERE if is_checkpoint(key) else homes
 
 
 def nested(spec: Any) -> Iterator[tuple[Key, GraphNode]]:
-    """A task's spec and all that is nested in it, at any depth, with the keys they have there.
+    """Iterate over a task's spec and all nested specs, at any depth, with their keys.
 
-    Blockwise fusion inside linear fusion nests subgraphs: one level of looking missed sums and single-chunk means.
+    Blockwise fusion inside linear fusion nests subgraphs: looking one level deep missed sums and single-chunk means.
     """
     stack: list[tuple[Key | None, Any]] = [(None, spec)]
     while stack:
         name, node = stack.pop()
         if not isinstance(node, GraphNode) or (name is None and isinstance(node, Alias) and node is not spec):
-            continue  # an argument that refers to another task is no work of this one
+            continue  # an argument that refers to another task is not part of this one
         yield (name if name is not None else node.key), node
         if isinstance(node, Task):
             if inner := fused_in(node):
@@ -91,7 +91,7 @@ def nested(spec: Any) -> Iterator[tuple[Key, GraphNode]]:
 
 
 def marks(key: Key, spec: Any) -> tuple[Homes, Homes]:
-    """Homes stated by one task: those of the reads inside it, and those it is pinned to.
+    """Return the homes that one task states: those of the reads inside it, and those to which it is pinned.
 
     Parameters
     ----------
@@ -109,21 +109,21 @@ def marks(key: Key, spec: Any) -> tuple[Homes, Homes]:
     reads: set[str] = set()
     pins: set[str] = set()
     own = mark_of(key)
-    # A fused task keeps the key of its last link, so that its own key says as much as the nested ones.
+    # A fused task keeps the key of its last task, so its own key is a mark like the nested ones.
     for kind, region in ([own] if own else []) + [m for k, _ in nested(spec) if (m := mark_of(k))]:
         (pins if kind == PIN else reads).add(region)
     return _shared(reads), _shared(pins)
 
 
 def _shared(regions: Iterable[str]) -> Homes:
-    """One set for each combination of Regions: there are as many tasks as chunks, and few combinations."""
+    """Return one shared set for each combination of Regions: a graph has many tasks and few combinations."""
     return _SHARED.setdefault(found := frozenset(regions), found)
 
 
 def combine(reads: Homes, pins: Homes, inherited: Iterable[Homes]) -> Homes:
-    """Homes among a task's ancestors, itself included.
+    """Return the homes among a task's ancestors and of the task itself.
 
-    A pin starts afresh: what is pinned has its data there, whatever it was made from.
+    A pin replaces inherited homes: pinned data are in its Region, whatever they were computed from.
     """
     if pins:
         return _shared(pins | reads) if reads else pins
@@ -134,20 +134,19 @@ def combine(reads: Homes, pins: Homes, inherited: Iterable[Homes]) -> Homes:
 
 
 def homes_of(*xs: Any) -> Homes:
-    """Regions that lazy objects read in or are pinned to, told from the layers of their graphs."""
-    found = set()
+    """Return the Regions in which lazy objects read or to which they are pinned, from the layers of their graphs."""
+    regions = set()
     for x in xs:
         graph = x.__dask_graph__() if is_dask_collection(x) else None
         names = getattr(graph, "layers", graph) or ()
-        found |= {mark[1] for name in names if (mark := mark_of(name))}
-    return frozenset(found)
+        regions |= {mark[1] for name in names if (mark := mark_of(name))}
+    return frozenset(regions)
 
 
 def describe_mixture(key: Key, homes: Iterable[str]) -> str:
-    """The message for a task that reads in two Regions at once."""
+    """Return the error message for a task that mixes data of two Regions."""
     return (
-        f"Task {str(key)!r} mixes data of {' and '.join(sorted(homes))} inside one task, so that no Region is its "
-        "home. Such a task is made by fusing a graph before placement saw it. Import xdask_pipelines.placement before "
-        "you build arrays, compute with xdask_pipelines.placement.compute, and do not call dask.optimize with another "
-        "optimizer."
+        f"Task {str(key)!r} mixes data of {' and '.join(sorted(homes))}, so that it has no home Region. The graph was "
+        "fused before placement could process it. Import xdask_pipelines.placement before you build arrays, compute with "
+        "xdask_pipelines.placement.compute, and do not call dask.optimize with another optimizer."
     )

@@ -1,10 +1,10 @@
 """Homes of the blocks of each layer of a graph, before any task exists.
 
-Belongs here: following homes through layers, block by block where blocks of one layer differ (a concatenation of Regions).
-Does not belong here: choosing Regions (assignment), homes of tasks (homes).
+Belongs here: propagating homes through layers, block by block if the blocks of a layer differ (a concatenation of
+Regions). Does not belong here: choosing Regions (assignment), homes of tasks (homes).
 
-Homes are bit masks: bit `i` stands for the Region `i`. Tasks are looked at only in layers that mix Regions without being
-blockwise; all else is arithmetic on small arrays.
+Homes are bit masks: bit `i` stands for the Region `i`. Single tasks are inspected only in layers that mix Regions and
+are not blockwise; everything else is arithmetic on small arrays.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from xdask_pipelines.placement.dask_internals.graph_layers import Blockwise, Hig
 from xdask_pipelines.placement.graph.homes import PIN, is_checkpoint, mark_of
 from xdask_pipelines.placement.graph.needed import dependencies, is_block_of
 
-#: Mask of all blocks of a layer, or one for each: an array of the shape of the layer's blocks.
+#: One mask for all blocks of a layer, or one for each block: an array with the shape of the layer's blocks.
 Masks = int | np.ndarray
-#: ``held(key)``: Region in which data of an earlier computation are; None if nobody knows.
+#: ``held(key)``: Region that holds the result of an earlier computation; None if it is unknown.
 Held = Callable[[Key], str | None]
 
 
@@ -32,18 +32,18 @@ class LayerHomes:
     Parameters
     ----------
     graph
-        Before optimisation.
+        The graph before optimisation.
     regions
         Regions in the order of their bits.
     held
-        Where data of earlier computations are.
+        Returns the Region that holds the result of an earlier computation, by key.
 
     Attributes
     ----------
     masks
-        By layer.
+        Masks of the blocks of each layer.
     mixing
-        What each task needs, by name of the layers whose tasks were looked at.
+        Keys that each task needs, for the layers whose tasks were inspected.
     tasks
         Masks of the tasks of these layers.
     """
@@ -58,7 +58,7 @@ class LayerHomes:
             self.masks[name] = self._of_layer(name, graph.layers[name], graph.dependencies.get(name, ()))
 
     def of_block(self, key: Key) -> int:
-        """Mask of one block; 0 for what is no block of a layer."""
+        """Return the mask of one block; 0 if the key is not a block of a layer."""
         name, index = (key[0], key[1:]) if isinstance(key, tuple) else (key, ())
         masks = self.masks.get(name, 0)  # type: ignore[arg-type]
         if isinstance(masks, np.ndarray):
@@ -82,53 +82,53 @@ class LayerHomes:
         return self._task_by_task(name, layer, own)
 
     def _task_by_task(self, name: str, layer: Layer, own: int) -> Masks:
-        found: dict[Key, int] = {}
+        task_masks: dict[Key, int] = {}
         needs: dict[Key, list[Key]] = {}
         for key, task in layer.items():
             if isinstance(task, Future):
-                found[key] = self._bit.get(self._held(key) or "", 0)
+                task_masks[key] = self._bit.get(self._held(key) or "", 0)
             else:
                 needs[key] = list(dependencies(task, layer, self.masks))
         for key in needs:
-            self._resolve(key, needs, found, own)
-        self.mixing[name], self.tasks[name] = needs, found
-        blocks = {k[1:]: m for k, m in found.items() if isinstance(k, tuple) and is_block_of(k, name)}
-        return _as_array(blocks, found, name)
+            self._resolve(key, needs, task_masks, own)
+        self.mixing[name], self.tasks[name] = needs, task_masks
+        blocks = {k[1:]: m for k, m in task_masks.items() if isinstance(k, tuple) and is_block_of(k, name)}
+        return _as_array(blocks, task_masks, name)
 
-    def _resolve(self, key: Key, needs: Mapping[Key, list[Key]], found: dict[Key, int], own: int) -> None:
-        """Masks of a task and of those of the same layer that it needs."""
+    def _resolve(self, key: Key, needs: Mapping[Key, list[Key]], task_masks: dict[Key, int], own: int) -> None:
+        """Find the masks of a task and of the tasks of the same layer that it needs."""
         stack = [key]
         while stack:
-            needed = needs[stack[-1]] if stack[-1] not in found else ()
-            missing = [d for d in needed if d in needs and d not in found]
+            needed = needs[stack[-1]] if stack[-1] not in task_masks else ()
+            missing = [d for d in needed if d in needs and d not in task_masks]
             if missing:
                 stack += missing
                 continue
             key = stack.pop()
-            if key in found:
+            if key in task_masks:
                 continue
             mask = own
             for d in needed:
-                mask |= found[d] if d in found else 0 if is_checkpoint(d) else self.of_block(d)
-            found[key] = mask
+                mask |= task_masks[d] if d in task_masks else 0 if is_checkpoint(d) else self.of_block(d)
+            task_masks[key] = mask
 
 
 def union(masks: Masks) -> int:
-    """Homes of all blocks together."""
+    """Return the homes of all blocks together."""
     return masks if isinstance(masks, int) else int(np.bitwise_or.reduce(masks, axis=None))
 
 
 def _blockwise(layer: Blockwise, inherited: Mapping[str, Masks]) -> Masks:
-    """Homes of a blockwise layer: each block has those of the blocks that it takes."""
+    """Return the homes of a blockwise layer: each block has the homes of its input blocks."""
     out = tuple(layer.output_indices)
     everywhere, parts = 0, []
     for name, masks in inherited.items():
         if isinstance(masks, int):
             everywhere |= masks
             continue
-        found = [index for argument, index in layer.indices if argument == name]
-        indices = [index for index in found if index is not None and len(set(index)) == len(index) == masks.ndim]
-        if not indices or len(indices) < len(found):
+        uses = [index for argument, index in layer.indices if argument == name]
+        indices = [index for index in uses if index is not None and len(set(index)) == len(index) == masks.ndim]
+        if not indices or len(indices) < len(uses):
             everywhere |= union(masks)
             continue
         for index in indices:
@@ -145,17 +145,17 @@ def _blockwise(layer: Blockwise, inherited: Mapping[str, Masks]) -> Masks:
     return _alike(np.array(np.broadcast_to(together, [layer.dims[symbol] for symbol in out])))
 
 
-def _as_array(blocks: Mapping[tuple[Any, ...], int], found: Mapping[Key, int], name: str) -> Masks:
-    """Masks block by block; those of all tasks together where the keys are not those of an array."""
-    if name in found:
-        return found[name]
+def _as_array(blocks: Mapping[tuple[Any, ...], int], task_masks: Mapping[Key, int], name: str) -> Masks:
+    """Return masks block by block; one mask of all tasks if the keys are not those of an array."""
+    if name in task_masks:
+        return task_masks[name]
     indices = np.array(list(blocks) if len({len(index) for index in blocks}) == 1 else [], dtype=object)
     try:
         whole = indices.astype(np.int64)
     except (TypeError, ValueError):
         whole = indices
     if whole.ndim != 2 or whole.dtype != np.int64 or not whole.shape[1]:  # of the last kind is one number
-        return int(np.bitwise_or.reduce(list(found.values()) or [0]))
+        return int(np.bitwise_or.reduce(list(task_masks.values()) or [0]))
     masks = np.zeros(whole.max(axis=0) + 1, np.int64)
     masks[tuple(whole.T)] = list(blocks.values())
     return _alike(masks)

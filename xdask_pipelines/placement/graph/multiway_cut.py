@@ -1,10 +1,11 @@
-"""The cheapest way to divide a graph among Regions: a multiway cut of nets, as an integer programme.
+"""The cheapest division of a graph among Regions: a multiway cut of nets, as an integer programme.
 
-Belongs here: mathematics. Does not belong here: Dask, Regions by name (assignment).
+Belongs here: the mathematics. Does not belong here: Dask graphs (cut_network), names of Regions (assignment).
 
-Groups of tasks are nodes. What a node makes for a set of others is a *net*, which is paid for once in each Region where one
-of these is and the maker is not. Programmes are contracted, and solved exactly with HiGHS. What is still too large is
-divided by isolating cuts, which are at most twice the least (Dahlhaus et al., SIAM J. Comput. 23, 1994).
+Groups of tasks are nodes. The data that a node passes to a set of users are a *net*. A net costs its bytes once for
+each Region that has a user but not the source. Programmes are contracted, then solved exactly with HiGHS. A programme
+that is still too large is divided by isolating cuts, which cost at most twice the minimum (Dahlhaus et al., SIAM J.
+Comput. 23, 1994).
 """
 
 from __future__ import annotations
@@ -15,18 +16,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Programmes with more variables are not given to the solver, and none may branch more often than this: both are counts,
-#: not seconds, so that equal graphs get equal answers.
+#: Limits of the solver: variables of a programme, and branches. Both are counts and not seconds, so that equal graphs
+#: get equal solutions.
 MAX_VARIABLES = 20_000
 MAX_BRANCHES = 500
-#: What a choice that is not the first by name costs, in units of the smallest price: ties go to the first.
+#: Cost of a Region that is not the first by name, in units of the smallest price: it breaks ties in favour of the
+#: first.
 _TIE = 1e-3
 _CAPACITY = 2**30
 
 
 @dataclass(frozen=True)
 class Net:
-    """What node ``source`` makes for nodes ``users``, and its bytes."""
+    """Data that node ``source`` passes to nodes ``users``, and their bytes."""
 
     source: int
     users: tuple[int, ...]
@@ -36,25 +38,25 @@ class Net:
 def least_cut(
     nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], price: np.ndarray, first: Sequence[int] = ()
 ) -> list[int]:
-    """Assign nodes to Regions so that moving what they make costs least.
+    """Assign nodes to Regions so that transfers between Regions cost least.
 
     Parameters
     ----------
     nodes
-        How many there are.
+        Number of nodes.
     fixed
-        Region of each node that is not free, by number.
+        Number of the Region of each node that is not free.
     nets
-        What is made, and for which nodes.
+        The data that nodes pass to each other.
     price
-        Cost of a byte from Region `i` to Region `j`, of shape (Regions, Regions); 0 on the diagonal. Free nodes may be in
-        any Region in which a fixed node is that makes something.
+        Cost of a byte from Region `i` to Region `j`, of shape (Regions, Regions); 0 on the diagonal. Free nodes may be
+        in any Region that has a fixed node with output.
     first
-        Regions in which free nodes may be besides; ties go to them.
+        Further Regions in which free nodes may be; they are preferred in ties.
 
     Returns
     -------
-    Region of each node. Nodes that nothing binds to any Region are where ties go: to the first.
+    Region of each node. Nodes that are not connected to any Region are in the first one.
     """
     makers = {fixed[net.source] for net in nets if net.source in fixed}
     allowed = [*first, *sorted(makers - set(first))] or [0]
@@ -66,10 +68,10 @@ def least_cut(
     numbers = {g: i for i, g in enumerate(sorted(set(group)))}
     small = [Net(numbers[n.source], tuple(sorted({numbers[u] for u in n.users})), n.nbytes) for n in merged]
     anchors = {numbers[g]: region for g, region in anchored.items() if g in numbers}
-    found = _solved(len(numbers), anchors, small, price, allowed, even=even)
-    if found is None:
-        found = _isolated(len(numbers), anchors, small, allowed)
-    return [found[numbers[g]] for g in group]
+    solution = _solved(len(numbers), anchors, small, price, allowed, even=even)
+    if solution is None:
+        solution = _isolated(len(numbers), anchors, small, allowed)
+    return [solution[numbers[g]] for g in group]
 
 
 # ---- contraction ------------------------------------------------------------------------------------------------
@@ -78,11 +80,11 @@ def least_cut(
 def _contracted(
     nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], allowed: Sequence[int], price: np.ndarray
 ) -> tuple[list[int], dict[int, int]]:
-    """Groups of nodes that may be together in a least cut, and the Regions of groups that are fixed.
+    """Return groups of nodes that are together in some least cut, and the Regions of fixed groups.
 
-    A node is needed by one other group alone and makes no less than it takes: it may be where it is needed. Or it takes
-    all from one group, which makes that for it alone, and makes no more: it may be where its input is. Where prices differ,
-    it must make as much more, or less, as the dearest way that comes instead costs more than the cheapest that goes.
+    A node may join its only user if its output is not smaller than its input. It may join its only source, if it is the
+    only user of that input and its output is not larger. If prices differ, the output must be larger, or smaller, by
+    the ratio of the dearest price to the cheapest.
     """
     group = list(range(nodes))
     dearer, longer = _unevenness(price)
@@ -107,7 +109,7 @@ def _contracted(
                 for user in users:
                     taken[user].append((source, net.nbytes, len(users) == 1))
         merged: set[int] = set()
-        targets: set[int] = set()  # stay as they are in this round: what is known of them holds no more
+        targets: set[int] = set()  # not merged again in this round: their sums are out of date
         for node in range(nodes):
             if root(node) != node or node in anchored or node in targets:
                 continue
@@ -130,14 +132,14 @@ def _contracted(
 
 
 def _unevenness(price: np.ndarray) -> tuple[float, float]:
-    """By how much prices differ; both numbers are 1 for even ones.
+    """Return by how much prices differ; both numbers are 1 if all prices are equal.
 
     Returns
     -------
     dearer
-        How many times the cheapest way to a Region the dearest one costs, at most.
+        Largest ratio of the dearest price to the cheapest price into the same Region.
     longer
-        What a way costs more if it begins elsewhere, at most, in units of the way to where it begins.
+        Largest increase of a price if the transfer starts in another Region, relative to the price of getting there.
     """
     regions = range(len(price))
     dearer = longer = 1.0
@@ -183,7 +185,7 @@ class _Rows:
 def _solved(
     nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], price: np.ndarray, allowed: Sequence[int], *, even: bool
 ) -> list[int] | None:
-    """The least cut, exactly; None if that is too much work."""
+    """Return the exact least cut; None if the programme exceeds the limits."""
     free = [node for node in range(nodes) if node not in fixed]
     if not free:
         return [fixed[node] for node in range(nodes)]
@@ -199,15 +201,15 @@ def _solved(
         rows.add([(column, -1.0) for column, _ in here], -1.0)
 
     def where(node: int, r: int) -> tuple[list[tuple[int, float]], float]:
-        """Whether a node is in a Region: a variable, or a constant."""
+        """Return the terms and the constant that are 1 if a node is in a Region, else 0."""
         if node in fixed:
             return [], float(fixed[node] == r)
         return ([(at[node, r], 1.0)], 0.0) if (node, r) in at else ([], 0.0)
 
     def sent(column: list[tuple[int, float]], source: int, user: int, r: int) -> None:
-        (mine, am), (its, is_) = where(source, r), where(user, r)
-        if its or is_:
-            rows.add([*column, *mine, *((c, -v) for c, v in its)], is_ - am)
+        (source_terms, source_here), (user_terms, user_here) = where(source, r), where(user, r)
+        if user_terms or user_here:
+            rows.add([*column, *source_terms, *((c, -v) for c, v in user_terms)], user_here - source_here)
 
     for net in nets:
         for r in range(width):
@@ -249,7 +251,7 @@ def _solved(
 
 
 def _isolated(nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], allowed: Sequence[int]) -> list[int]:
-    """Cut the nodes of each Region off from all others by a minimum cut, all but the dearest; for any prices."""
+    """Cut each Region off from all others by a minimum cut, except the dearest Region; prices are ignored."""
     from scipy.sparse import coo_array  # kept light: workers import this module too
     from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
@@ -257,7 +259,7 @@ def _isolated(nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], allowed
     scale = _CAPACITY / 2 / max(largest, 1.0)
     sides, costs = {}, {}
     for region in allowed:
-        # Two nodes for a net: what flows through it pays once.
+        # A net has two nodes, so that its bytes count once.
         source, sink = nodes + 2 * len(nets), nodes + 2 * len(nets) + 1
         edges: list[tuple[int, int, int]] = []
         for i, net in enumerate(nets):
@@ -276,11 +278,11 @@ def _isolated(nodes: int, fixed: Mapping[int, int], nets: Sequence[Net], allowed
         reached = set(breadth_first_order(residual, source, return_predecessors=False).tolist())
         sides[region], costs[region] = reached, flow.flow_value
     dearest = max(allowed, key=lambda region: (costs[region], -region))
-    found = [dearest] * nodes
+    assigned = [dearest] * nodes
     for region in sorted((r for r in allowed if r != dearest), key=lambda r: (-costs[r], r)):
         for node in range(nodes):
             if node in sides[region]:
-                found[node] = region
+                assigned[node] = region
     for node, region in fixed.items():
-        found[node] = region
-    return found
+        assigned[node] = region
+    return assigned

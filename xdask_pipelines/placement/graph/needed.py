@@ -1,9 +1,10 @@
-"""Which blocks of each layer results need, told before any task of most layers exists.
+"""The blocks of each layer that results need, found before the tasks of most layers exist.
 
-Belongs here: from results back through layers. Does not belong here: culling a graph (Dask does, after fusion), homes.
+Belongs here: following dependencies from results back through layers. Does not belong here: culling a graph (Dask does
+that after fusion), homes (layer_homes).
 
-Without it, the assignment would weigh what is never computed: of the difference of two sums over time only the last step may
-be wanted. Dask's own culling of an unfused graph takes longer than all of the assignment.
+The assignment must not count blocks that are never computed: of the difference of two running sums, perhaps only the
+last time step is wanted. Dask's own culling of an unfused graph takes longer than the whole assignment.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ class Needed:
     Parameters
     ----------
     graph
-        Before optimisation.
+        The graph before optimisation.
     wanted
         Keys of the results.
     """
 
     def __init__(self, graph: HighLevelGraph, wanted: Iterable[Key]) -> None:
         self._graph = graph
-        #: Where the names of a layer's keys do not lead back to it, all of it counts as needed.
+        #: Layers whose keys do not contain the layer's name: all their blocks count as needed.
         self._whole = {name for name, layer in graph.layers.items() if not _names_its_blocks(name, layer)}
         self._arrays: dict[str, np.ndarray] = {}
         self._tasks: defaultdict[str, set[Key]] = defaultdict(set)
@@ -54,7 +55,7 @@ class Needed:
                 self._whole |= set(before)
 
     def blocks(self, name: str, shape: Sequence[int]) -> np.ndarray | None:
-        """Whether each block of a layer is needed, of the given shape; None if all are."""
+        """Return whether each block of a layer is needed, in the given shape; None if all blocks are."""
         if name in self._whole:
             return None
         found = self._arrays.get(name)
@@ -69,7 +70,7 @@ class Needed:
         return None if found.shape != tuple(shape) or found.all() else found
 
     def tasks(self, name: str) -> Collection[Key]:
-        """Tasks of a layer that is not blockwise that are needed."""
+        """Return the needed tasks of a layer that is not blockwise."""
         known = isinstance(self._graph.layers[name], MaterializedLayer) and name not in self._whole
         return self._tasks[name] if known else self._graph.layers[name]
 
@@ -83,9 +84,9 @@ class Needed:
             want[key[1:] if isinstance(key, tuple) else ()] = True  # type: ignore[index]
         if not want.any():
             return
-        told = [(str(argument), tuple(index)) for argument, index in layer.indices if index is not None]
-        self._whole |= set(before) - {argument for argument, _ in told}
-        for argument, index in told:
+        inputs = [(str(argument), tuple(index)) for argument, index in layer.indices if index is not None]
+        self._whole |= set(before) - {argument for argument, _ in inputs}
+        for argument, index in inputs:
             if argument in before:
                 self._add(argument, _projected(want, out, index, layer.numblocks[argument]))
 
@@ -109,19 +110,19 @@ class Needed:
 
 
 def layer_of(key: Key) -> str:
-    """Name of the layer that a block's key states."""
+    """Return the layer name in a block's key."""
     return str(key[0] if isinstance(key, tuple) and key else key)
 
 
 def is_block_of(key: Key, name: str) -> bool:
-    """Whether a key is that of a block of the layer of that name, and not of a helper in that layer."""
+    """Return whether a key is a block of the named layer, and not a helper task of that layer."""
     if not isinstance(key, tuple):
         return key == name
     return key[0] == name and not any(isinstance(index, str) for index in key[1:])
 
 
 def dependencies(task: Any, layer: Layer, layers: Collection[str]) -> Iterator[Key]:
-    """Keys of a layer and of earlier ones in one of its tasks, which may be written in Dask's old way."""
+    """Iterate over the keys in one task of a layer; the task may have Dask's legacy format."""
     if isinstance(task, GraphNode):
         yield from (d for d in task.dependencies if d in layer or _name(d) in layers)
         return
@@ -143,7 +144,7 @@ def _names_its_blocks(name: str, layer: Layer) -> bool:
 
 
 def _name(key: Any) -> Any:
-    """What may be the name of a layer."""
+    """Return the part of a key that may be the name of a layer."""
     first = key[0] if isinstance(key, tuple) and key else key
     return first if isinstance(first, str) else None
 
@@ -151,12 +152,12 @@ def _name(key: Any) -> Any:
 def _is_in(key: Any, layer: Layer) -> bool:
     try:
         return key in layer
-    except TypeError:  # a task in Dask's old way, which holds lists
+    except TypeError:  # a task in Dask's legacy format, which contains lists
         return False
 
 
 def _projected(want: np.ndarray, out: Sequence[Any], index: Sequence[Any], blocks: Sequence[int]) -> np.ndarray:
-    """Blocks of an input that the wanted blocks of a blockwise layer take."""
+    """Return the blocks of an input that the wanted blocks of a blockwise layer need."""
     if want.all():
         return np.ones(blocks, bool)
     if len(set(index)) < len(index):  # a diagonal

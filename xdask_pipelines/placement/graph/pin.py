@@ -1,6 +1,6 @@
-"""Pinning: giving lazy data a home by hand.
+"""Pinning: choosing the home Region of lazy data by hand.
 
-Belongs here: `pin`. Does not belong here: opening data, which gives a home by itself.
+Belongs here: `pin`. Does not belong here: opening data, which sets the home Region automatically.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def _keep(block: Any) -> Any:
 
 
 def pin(x: T, region: str) -> T:
-    """Give lazy data a home: every task that only ``x`` needs runs in ``region``.
+    """Set the home Region of lazy data: every task that only ``x`` needs runs in ``region``.
 
     Parameters
     ----------
@@ -34,13 +34,13 @@ def pin(x: T, region: str) -> T:
 
     Returns
     -------
-    Same type and values as ``x``. What is computed from it belongs in ``region`` too, whatever ``x`` was made from;
-    reads of other Regions below it stay where they belong.
+    Same type and values as ``x``. Results that are computed from it belong in ``region`` too, whatever ``x`` was
+    computed from; reads of other Regions stay in their home Regions.
 
     Raises
     ------
     PlacementError
-        If ``x`` is not an array, or the Region's name cannot be one.
+        If ``x`` is not an array, or the Region's name is not valid.
 
     Examples
     --------

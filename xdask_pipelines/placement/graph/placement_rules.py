@@ -1,7 +1,7 @@
-"""The rules of placement, as pure functions that the scheduler plugin and the plan share.
+"""The rules of placement, as pure functions for the scheduler plugin and the plan.
 
-Belongs here: which Region a task is bound to, given what is known of its graph. Does not belong here: Dask's state, or
-what a graph is made of (homes).
+Belongs here: deciding to which Region a task is bound. Does not belong here: Dask's state (plugin), reading homes from
+a graph (homes).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _BARRIER = "shuffle-barrier"
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """What was decided for one task: homes of its data, and the Region it is bound to (None: late or neutral)."""
+    """The decision for one task: homes of its data, and the Region to which it is bound (None: late or neutral)."""
 
     homes: Homes
     region: str | None
@@ -31,7 +31,7 @@ class Home:
 
 @dataclass(frozen=True, slots=True)
 class TaskNode:
-    """One task as the rules see it: what its own spec says, its neighbours, and the Region chosen for it, if any."""
+    """One task as the rules see it: its own reads and pins, its neighbours, and the Region chosen for it, if any."""
 
     reads: Homes
     pins: Homes
@@ -41,7 +41,7 @@ class TaskNode:
 
 
 def is_barrier(key: Key) -> bool:
-    """Whether a key is that of a P2P shuffle's barrier."""
+    """Return whether a key is the barrier of a P2P shuffle."""
     return isinstance(key, str) and key.startswith(_BARRIER)
 
 
@@ -50,22 +50,23 @@ def decide(
     wanted: Collection[Key],
     known: Callable[[Key], Home | None] = lambda key: None,
 ) -> dict[Key, Home]:
-    """Home of every task.
+    """Decide the home of every task.
 
     Parameters
     ----------
     nodes
         New tasks in topological order.
     wanted
-        Keys of the results. A result is bound by its own data alone, never drawn to the Region of a task that uses it.
+        Keys of the results. A result is bound by its own data alone, never by the Region of a task that uses it.
     known
-        What was decided before, for neighbours that are not among ``nodes``.
+        Returns the earlier decision for a neighbour that is not among ``nodes``.
 
     Returns
     -------
-    What was chosen for a whole graph holds. Else a task whose inputs with a home are all in one Region is bound there; if
-    they are in several it is late; with none it goes to the Region of its users if they are all of one, else it is neutral.
-    What only pinned tasks need is bound to their Region in any case.
+    The home of each task. A Region that the assignment chose for the whole graph is used. Otherwise a task is bound to
+    the Region of its inputs if all of them have the same home; it is late if their homes differ. A task whose inputs
+    have no home is bound to the Region of its users if that is the same for all, else it is neutral. A task that only
+    pinned tasks need is always bound to their Region.
     """
     homes: dict[Key, Homes] = {}
     bound: dict[Key, str] = {}
@@ -91,7 +92,8 @@ def decide(
         elif node.chosen:
             bound[key] = node.chosen
         elif homes[key] and is_barrier(key):
-            # P2P chooses its output workers when it starts: the Region of what comes out of it, else that with most inputs.
+            # P2P chooses its output workers when it starts: they are in the Region of its users, else in the Region of
+            # most inputs.
             chosen = {nodes[user].chosen for user in node.users if user in nodes}
             counts = Counter(r for d in node.dependencies for r in homes_of(d))
             most = min(counts, key=lambda region: (-counts[region], region))
@@ -111,7 +113,7 @@ def decide(
             bound[key] = region
             if forced:
                 pinned[key] = region
-    shared: dict[Home, Home] = {}  # there are many tasks, and few kinds
+    shared: dict[Home, Home] = {}  # many tasks have equal homes
     kinds = ((key, homes[key], bound.get(key)) for key in nodes)
     return {
         key: shared.setdefault(home := Home(among, region, late=region is None and bool(among)), home)
@@ -122,23 +124,24 @@ def decide(
 def cheapest(
     inputs: Iterable[tuple[int, Collection[str]]], price: Price, among: Collection[str] | None = None
 ) -> str | None:
-    """Region to which the inputs of a task cost least to ship; None if no input is anywhere.
+    """Return the Region to which sending the inputs of a task costs least; None if no Region holds an input.
 
     Parameters
     ----------
     inputs
-        ``(bytes, Regions that hold them)`` of each input.
+        ``(bytes, Regions that hold it)`` of each input.
     price
-        What a byte costs from one Region to another.
+        Cost of a byte from one Region to another.
     among
-        Regions to choose from, None for all that hold an input: an input may be where no pool is.
+        Regions to choose from; None for all that hold an input. Needed because an input may be in a Region without a
+        pool.
 
-    Of Regions that cost the same, the first by name.
+    If several Regions cost the same, the first by name is returned.
     """
     held = [(nbytes, regions) for nbytes, regions in inputs if regions]
 
     def cost(dst: str) -> float:
-        # Bytes of one price are added up first: equal sums are equal then, whatever the order of the inputs.
+        # Bytes of one price are added first, so that rounding does not depend on the order of the inputs.
         by_price: Counter[float] = Counter()
         for nbytes, regions in held:
             if dst not in regions:
@@ -151,10 +154,10 @@ def cheapest(
 
 
 def topological(needs: Mapping[Key, Collection[Key]], users: Mapping[Key, Collection[Key]]) -> list[Key]:
-    """Keys in an order in which each comes after those it needs; neighbours that are not keys of ``needs`` do not count."""
+    """Sort keys so that each comes after those it needs; neighbours that are not keys of ``needs`` are ignored."""
     waiting = {key: sum(d in needs for d in needed) for key, needed in needs.items()}
     ready = [key for key, count in waiting.items() if not count]
-    for key in ready:  # grows while it is walked
+    for key in ready:  # the list grows during the loop
         for user in users[key]:
             if user in waiting:
                 waiting[user] -= 1

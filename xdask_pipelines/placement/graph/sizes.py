@@ -1,6 +1,6 @@
-"""How large results of tasks will be, told from a graph before it runs.
+"""Predicted sizes of the results of tasks, from a graph before it runs.
 
-Belongs here: sizes in memory, and stored bytes that leaves will read. Does not belong here: where tasks run
+Belongs here: sizes in memory, and the stored bytes that leaves will read. Does not belong here: where tasks run
 (placement_rules).
 """
 
@@ -29,36 +29,36 @@ from xdask_pipelines.placement.graph.cut_blocks import Block, cut_bytes
 from xdask_pipelines.placement.graph.homes import nested
 from xdask_pipelines.placement.graph.true_dtypes import true_dtypes
 
-#: The dictionaries of arrays that some reductions pass on: means have totals and counts, moments sums of squares too.
+#: Keys of the dictionaries that some reductions pass on: means have totals and counts, moments also sums of squares.
 _MEAN, _MOMENT = ("n", "total"), ("n", "total", "M")
 
 
 def _empty(names: Sequence[str]) -> int:
-    """Bytes of a dictionary but for its values, which count where blocks are small."""
+    """Return the bytes of a dictionary without its values, which matter for small blocks."""
     return size_in_memory(dict.fromkeys(names, 0)) - len(names) * size_in_memory(0)
 
 
-#: How many arrays of the layer's dtype a block of such layers is, bytes of more for each element, and for each block.
-#: Counts of moments are integers of 8 bytes.
+#: How many arrays of the layer's dtype a block has, further bytes for each element, and further bytes for each block.
+#: The counts of moments are integers of 8 bytes.
 _ARRAY = (1, 0, 0)
 _TWO, _THREE = (2, 0, _empty(_MEAN)), (2, 8, _empty(_MOMENT))
 _COMBINED = {"mean_combine-partial": _TWO, "moment_combine-partial": _THREE, "var-partial": _THREE}
 
 #: Name of the layer of one output of `apply_gufunc`.
 _OUTPUT = re.compile(r"([^-]+)_(\d+)-([0-9a-f]+)")
-#: A number that NumPy returns takes more than its value: what a reduction to no dimension makes.
+#: Overhead of a NumPy scalar, the result of a reduction over all dimensions.
 _SCALAR_BYTES = 24
 Chunks = tuple[tuple[float, ...], ...]
 Chunked = tuple[Chunks, np.dtype[Any]]
 
 
 class Sizes:
-    """Bytes of each block of the arrays that a graph's layers stand for.
+    """Sizes of the blocks of each array that a graph's layers represent.
 
     Parameters
     ----------
     graphs
-        Of the collections, before optimisation: layers know the chunks of their arrays then.
+        Graphs of the collections before optimisation, while layers still have the chunks of their arrays.
     """
 
     def __init__(self, graphs: Sequence[Any]) -> None:
@@ -74,18 +74,18 @@ class Sizes:
         self._outputs = {whole: [self._known[name] for name in names] for whole, names in outputs.items()}
 
     def of(self, key: Key, spec: GraphNode) -> int | None:
-        """Bytes of a task's result; None if nothing tells."""
-        found = self.of_key(key)
-        if found is None:
-            found = cut_bytes(spec, self._block)
-        if found is None:
-            # A fused task keeps the key of its last link, which may be a helper that no array stands for.
+        """Return the bytes of a task's result; None if unknown."""
+        nbytes = self.of_key(key)
+        if nbytes is None:
+            nbytes = cut_bytes(spec, self._block)
+        if nbytes is None:
+            # A fused task keeps the key of its last task, which may be a helper that no array describes.
             inner = [n for name, _ in nested(spec) if (n := self.of_key(name)) is not None]
-            found = inner[0] if inner else None
-        return found
+            nbytes = inner[0] if inner else None
+        return nbytes
 
     def of_key(self, key: Key) -> int | None:
-        """Bytes of the block that a key stands for; None if nothing tells."""
+        """Return the bytes of the block with this key; None if unknown."""
         if not isinstance(key, tuple) or key[0] not in self._known:
             return None
         name, index = str(key[0]), key[1:]
@@ -99,12 +99,12 @@ class Sizes:
         return nbytes * self._itemsize(name, dtype) // dtype.itemsize + self._arrays.get(name, _ARRAY)[2]
 
     def blocks(self, name: str) -> np.ndarray | None:
-        """Bytes of each block of a layer, of the shape of its blocks; None if nothing tells."""
+        """Return the bytes of each block of a layer, in the shape of its blocks; None if unknown."""
         if outputs := self._outputs.get(name):
             made = [_all_bytes(chunks, dtype.itemsize) for chunks, dtype in outputs]
             ndim = len(self._known[name][0])
-            told = [m.reshape(*m.shape[:ndim], -1).sum(axis=-1) for m in made if m is not None]
-            return np.sum(told, axis=0) if len(told) == len(made) else None
+            sizes = [m.reshape(*m.shape[:ndim], -1).sum(axis=-1) for m in made if m is not None]
+            return np.sum(sizes, axis=0) if len(sizes) == len(made) else None
         if name not in self._known:
             return None
         chunks, dtype = self._known[name]
@@ -112,7 +112,7 @@ class Sizes:
         return None if nbytes is None else nbytes + self._arrays.get(name, _ARRAY)[2]
 
     def _block(self, key: Key) -> Block | None:
-        """Shape and dtype of a block that is one array."""
+        """Return the shape and dtype of a block that is one array."""
         if not isinstance(key, tuple) or key[0] not in self._known or self._arrays.get(str(key[0]), _ARRAY) != _ARRAY:
             return None
         chunks, dtype = self._known[str(key[0])]
@@ -123,33 +123,34 @@ class Sizes:
         return None if any(map(isnan, lengths)) else (tuple(map(int, lengths)), dtype)
 
     def _itemsize(self, name: str, dtype: np.dtype[Any]) -> int:
-        """Bytes of one element of all arrays that a block of a layer holds."""
+        """Return the bytes of one element of all arrays in a block of a layer."""
         arrays, more, _ = self._arrays.get(name, _ARRAY)
         return int(arrays * dtype.itemsize) + int(more)
 
 
 def _outputs_of_gufuncs(known: Mapping[str, Chunked]) -> dict[str, list[str]]:
-    """Names of the layers that compute outputs of `apply_gufunc`, with those of the outputs.
+    """Return the layers that compute several outputs of `apply_gufunc`, each with the layers of its outputs.
 
-    The former note the chunks of the loop dimensions alone: a block holds all of the core dimensions too, of one output or
-    of several. Each output is a layer of its own, ``name_0-token`` of ``name-token``.
+    The computing layer states only the chunks of the loop dimensions, but its blocks also hold the core dimensions of
+    all outputs. Each output is a separate layer: ``name_0-token`` belongs to ``name-token``.
     """
-    found: dict[str, dict[int, str]] = {}
+    outputs: dict[str, dict[int, str]] = {}
     for name in known:
         match = _OUTPUT.fullmatch(name)
         whole = f"{match[1]}-{match[3]}" if match else ""
         if match and whole in known and len(known[whole][0]) <= len(known[name][0]):
-            found.setdefault(whole, {})[int(match[2])] = name
-    # Where an output is not used, nothing is known of its size.
-    return {w: [n[i] for i in range(len(n))] for w, n in found.items() if set(n) == set(range(len(n)))}
+            outputs.setdefault(whole, {})[int(match[2])] = name
+    # If an output is not used, its size is unknown.
+    return {w: [n[i] for i in range(len(n))] for w, n in outputs.items() if set(n) == set(range(len(n)))}
 
 
 def _arrays_a_block(name: str, layer: Layer) -> tuple[int, int, int]:
-    """How many arrays of the layer's dtype a block is, and bytes of more for each element and each block."""
+    """Return how many arrays of the layer's dtype a block has, and further bytes for each element and each block."""
     function, given = function_of(layer)
     step = reduction_step(function)
     if step == "mean":
-        # Counts of a full block are one number, repeated without memory; those of values that are not NaN are an array.
+        # The counts of a full block are one number, repeated without memory; counts of values that are not NaN are an
+        # array.
         return _TWO if "numel" in given else (1, 0, _TWO[2])
     if step == "moment":
         return _THREE
@@ -157,7 +158,7 @@ def _arrays_a_block(name: str, layer: Layer) -> tuple[int, int, int]:
 
 
 def _all_bytes(chunks: Chunks, itemsize: int) -> np.ndarray | None:
-    """Bytes of all blocks of an array."""
+    """Return the bytes of each block of an array."""
     nbytes = np.array(float(itemsize))
     for axis in chunks:
         nbytes = np.multiply.outer(nbytes, np.array(axis, float))
@@ -180,7 +181,8 @@ def _chunks_and_dtype(layer: Layer) -> Chunked | None:
         return None
     chunks, kwargs = about["chunks"], keywords(layer)
     if kwargs.get("keepdims"):
-        # First step of a reduction: Dask notes the chunks of its input, and mends them afterwards out of our sight.
+        # In the first step of a reduction Dask states the chunks of the input; it corrects them later, in the array
+        # only.
         axes = kwargs.get("axis")
         reduced: Collection[int] = range(len(chunks)) if axes is None else [axes] if isinstance(axes, int) else axes
         chunks = tuple(tuple(repeat(1, len(c))) if i in reduced else c for i, c in enumerate(chunks))
@@ -188,22 +190,22 @@ def _chunks_and_dtype(layer: Layer) -> Chunked | None:
 
 
 def stored_bytes(spec: GraphNode) -> int | None:
-    """Stored bytes that the leaves inside a task will read; None if it has none."""
-    told = [
+    """Return the stored bytes that the leaves inside a task will read; None if it has no leaves."""
+    stored = [
         value.stored_bytes
         for _, node in nested(spec)
         if isinstance(node, DataNode) and hasattr(value := node.value, "stored_bytes")
     ]
-    return sum(told) if told else None
+    return sum(stored) if stored else None
 
 
 def estimated(
     order: Sequence[Key], tasks: Mapping[Key, GraphNode], sizes: Sizes, users: Mapping[Key, Collection[Key]]
 ) -> tuple[dict[Key, int], list[Key]]:
-    """Bytes of every task's result, and the keys whose size had to be guessed.
+    """Estimate the bytes of every task's result, and return the keys whose size had to be guessed.
 
-    A size that nothing tells is taken to be that of the task's inputs, each shared evenly by its users, as where a
-    block is split; without inputs it is 0.
+    An unknown size is taken to be that of the task's inputs, each divided evenly among its users, as when a block is
+    split; without inputs it is 0.
     """
     nbytes: dict[Key, int] = {}
     guessed = []

@@ -1,7 +1,7 @@
-"""Tasks that travel compressed: each repeats names of keys and functions, and crosses a WAN to its worker.
+"""Compression of tasks: each task repeats names of keys and functions, and is sent over a WAN to its worker.
 
-Belongs here: how pickles of tasks are compressed, and how a fused task is pickled. Does not belong here: fusing (fence),
-messages to workers (task_messages). Dask's own compression leaves task specifications out.
+Belongs here: compressing pickled tasks, and pickling fused tasks. Does not belong here: fusing (fence), messages to
+workers (task_messages). Dask's own compression does not cover task specifications.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xdask_pipelines.placement.dask_internals.task_specs import (
 )
 from xdask_pipelines.placement.dask_internals.wire import dumps, loads
 
-#: What nearly every pickled task says somewhere: zlib refers to it instead of saying it again.
+#: Words that are in nearly every pickled task: zlib replaces them by references to this dictionary.
 _WORDS = (
     b"xdask_pipelines.access.read_block\x8c\x0aread_block\x93numpy\x8c\x05dtype\x93functools\x8c\x07partial\x93axis\x8c\x08keepdims"
     b"\x8c\x05dtype__dask_blockwise__2__dask_blockwise__1\x8c\x13__dask_blockwise__0\x8c\x09_operator\x8c\x03add\x93\x8c\x03mul"
@@ -33,20 +33,20 @@ _WORDS = (
 )
 
 
-#: Beyond this many bytes lzma is worth its time: it finds what repeats far apart, and takes a quarter more away.
+#: Size from which lzma is used: it is slower, but finds repetitions that are far apart, and saves another quarter.
 _LONG = 16_384
 _LZMA: list[dict[str, int]] = [{"id": lzma.FILTER_LZMA2, "preset": 6}]
 
 
 class Fused(Task):
-    """A task made of several; it is an ordinary one again where it arrives.
+    """A task that was fused from several. It is sent compressed, and is unpickled as an ordinary task.
 
     Attributes
     ----------
     marks
-        What `homes.marks` says of it, known when it was fused: nobody has to look through it again.
+        The result of `homes.marks`, kept from the fusion so that it is not computed again.
     region
-        Region that was chosen for it, which its data do not tell; None for most.
+        Region that the assignment chose for it, if that differs from the home of its data; None for most tasks.
     """
 
     __slots__ = ("marks", "region")
@@ -60,7 +60,7 @@ class Fused(Task):
 
 
 def compressed(pickled: bytes) -> tuple[bytes, bool]:
-    """A pickle of a task, compressed, and whether it is a long one: both are needed to decompress it."""
+    """Compress a pickled task, and return it with a flag for `decompressed`: whether it was long."""
     if len(pickled) > _LONG:
         return lzma.compress(pickled, lzma.FORMAT_RAW, filters=_LZMA), True
     packer = zlib.compressobj(wbits=-15, zdict=_WORDS)
@@ -68,23 +68,23 @@ def compressed(pickled: bytes) -> tuple[bytes, bool]:
 
 
 def decompressed(data: bytes, long: bool) -> bytes:
-    """A pickle as it was before `compressed`."""
+    """Decompress a pickled task."""
     if long:
         return lzma.decompress(data, lzma.FORMAT_RAW, filters=_LZMA)
     return zlib.decompressobj(wbits=-15, zdict=_WORDS).decompress(data)
 
 
 def plain(task: Any) -> Any:
-    """A fused task as an ordinary one, for a caller that compresses it; anything else as it is."""
+    """Return a fused task as an ordinary one, for a caller that compresses it; return anything else unchanged."""
     return with_state(Task, state_of(task)) if type(task) is Fused else task
 
 
 def compact(
     task: GraphNode, marks: tuple[frozenset[str], frozenset[str]] | None = None, region: str | None = None
 ) -> GraphNode:
-    """The same task, to be sent compressed if it is made of several; with its marks and its Region, if they are known."""
+    """Return the task as a `Fused` one if it was fused from several, with its marks and its Region if they are known."""
     if not may_be_fused(task):
-        return task  # P2P shuffles look for their barrier; the Regions of its users say where it spreads its output
+        return task  # P2P shuffles look for their barrier by its type; the Regions of its users decide where its output goes
     if region is not None and type(task) is not Task:
         task = fuse([task, Task("same", _same, TaskRef(task.key))], task.key)
     if type(task) is not Task or (not is_fused(task) and region is None):

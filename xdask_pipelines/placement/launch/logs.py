@@ -11,6 +11,7 @@ import logging
 def log_beside_dask() -> None:
     """Log lines of this package as Dask logs its own: same level, same format, same stream."""
     ours, dask = logging.getLogger("xdask"), logging.getLogger("distributed")
-    ours.handlers[:] = dask.handlers
+    for handler in dask.handlers:  # added once, however often this is called
+        ours.addHandler(handler)
     ours.setLevel(dask.level)
     ours.propagate = dask.propagate

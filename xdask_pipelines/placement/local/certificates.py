@@ -1,9 +1,10 @@
-"""Certificates for the Dask processes of one project, signed by an authority of its own.
+"""Certificates for the Dask processes of one project, signed by the project's own certificate authority.
 
-Belongs here: making, renewing and reading them. Does not belong here: how processes use them (tls), where they lie.
+Belongs here: creating, renewing and reading certificates. Does not belong here: how processes use them (tls), the path
+of their folder (topology).
 
-Scheduler, workers and clients hold the same certificate and accept only what the authority signed: who has the files of
-this folder is one of them, and nobody else is.
+Scheduler, workers and clients hold the same certificate and accept only certificates that the authority signed. Every
+process with the files of this folder may therefore connect, and no other.
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from xdask_pipelines.errors import PlacementError, XdaskError
 from xdask_pipelines.placement.local.tls import AUTHORITY, CERTS, NODE, NODE_KEY
 from xdask_pipelines.system.files import write_atomically
 
-#: Signs new certificates; processes never read it, and it may be kept elsewhere.
+#: Key that signs new certificates. Dask processes never read it, so it may be kept elsewhere.
 AUTHORITY_KEY = "ca-key.pem"
 NAMES = ("127.0.0.1", "::1", "localhost")
 _AUTHORITY_DAYS, _NODE_DAYS, _RENEW_DAYS = 3650, 365, 30
-#: Clocks of machines differ.
+#: Certificates are valid from one hour in the past, because clocks of machines differ.
 _EARLIER = timedelta(hours=1)
 _LABEL = r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
@@ -40,16 +41,16 @@ _HOST = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 
 @dataclass(frozen=True)
 class Certificates:
-    """What lies in a folder, and what was done to it.
+    """The certificates in a folder, and what `make_certificates` did.
 
     Attributes
     ----------
     done
-        ``kept`` if all were valid for a while yet, so that nothing was done.
+        ``kept`` if all certificates were still valid for long enough.
     until
-        When the first of them expires.
+        When the first certificate expires.
     names
-        Names and addresses of the machines they are for.
+        Names and addresses of the machines in the certificate.
     """
 
     done: Literal["made", "renewed", "kept"]
@@ -58,21 +59,25 @@ class Certificates:
 
 
 def make_certificates(folder: Path, hosts: Iterable[str] = (), now: datetime | None = None) -> Certificates:
-    """Make an authority and the certificate it signs; renew what expires within 30 days; leave alone what is valid.
+    """Create an authority and a certificate that it signs, or renew them if they expire within 30 days.
 
     Parameters
     ----------
     folder
-        Is made, and closed to other users.
+        Folder of the certificates. It is created if missing, and closed to other users.
     hosts
-        Names and addresses besides those of loopback and those the certificate has already.
+        Further names and addresses of machines, in addition to loopback and to those already in the certificate.
     now
-        Point in time, the present if None.
+        Current time; None takes the system clock.
+
+    Returns
+    -------
+    The certificates, and what was done.
 
     Raises
     ------
     XdaskError
-        If a host is no name, if files do not belong together, or if the key that signs is not there when it is needed.
+        If a host is not valid, files do not belong together, or the signing key is needed but missing.
     """
     now = now or datetime.now(UTC)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -96,21 +101,21 @@ def make_certificates(folder: Path, hosts: Iterable[str] = (), now: datetime | N
 
 
 def expiry(folder: Path) -> datetime:
-    """When the first certificate of a folder expires.
+    """Return when the first certificate of a folder expires.
 
     Raises
     ------
     PlacementError
-        If one is missing or cannot be read.
+        If a certificate is missing or cannot be read.
     """
     found = [_certificate(folder / name) for name in (AUTHORITY, NODE)]
     if None in found:
-        raise PlacementError(f"There are no certificates in {folder}. Create them with `{CERTS}`.")
+        raise PlacementError(f"The folder {folder} has no certificates. Create them with `{CERTS}`.")
     return _until(*(c for c in found if c))
 
 
 def refuse_expired(folder: Path, now: datetime | None = None) -> None:
-    """Raise `PlacementError` if certificates are not there, or valid no more."""
+    """Raise `PlacementError` if certificates are missing or have expired."""
     until = expiry(folder)
     if until <= (now or datetime.now(UTC)):
         raise PlacementError(
@@ -120,27 +125,30 @@ def refuse_expired(folder: Path, now: datetime | None = None) -> None:
 
 
 def expires_soon(until: datetime, now: datetime | None = None) -> bool:
-    """Whether `make_certificates` would renew what expires then."""
+    """Return whether `make_certificates` would renew a certificate that expires then."""
     return until - (now or datetime.now(UTC)) < timedelta(days=_RENEW_DAYS)
 
 
-# ---- making ---------------------------------------------------------------------------------------------------------
+# ---- creating -------------------------------------------------------------------------------------------------------
 
 
 def _authority(
     folder: Path, found: x509.Certificate | None, now: datetime
 ) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-    """The authority's key and certificate, made or renewed if need be: one key, so that both certificates vouch."""
+    """Return the authority's key and certificate, created or renewed if necessary.
+
+    A renewal keeps the key, so that old and new certificates trust each other.
+    """
     key = _key(folder / AUTHORITY_KEY)
     if found and key is None:
         raise XdaskError(
-            f"The key that signs certificates, {folder / AUTHORITY_KEY}, is not there. Put it back, or remove {folder} and "
-            f"run `{CERTS}` for new ones; all machines need those then."
+            f"The key that signs certificates, {folder / AUTHORITY_KEY}, is missing. Put it back; or remove {folder}, run "
+            f"`{CERTS}`, and copy the new certificates to all machines."
         )
     if found and key and key.public_key() != found.public_key():
         raise XdaskError(
-            f"{AUTHORITY} and {AUTHORITY_KEY} in {folder} do not belong together. Put the right ones back, or remove the "
-            f"folder and run `{CERTS}` for new ones; all machines need those then."
+            f"{AUTHORITY} and {AUTHORITY_KEY} in {folder} do not belong together. Put the right ones back; or remove the "
+            f"folder, run `{CERTS}`, and copy the new certificates to all machines."
         )
     if key is None:
         key = ec.generate_private_key(ec.SECP256R1())
@@ -210,13 +218,15 @@ def _usage(*, digital_signature: bool = False, key_cert_sign: bool = False, crl_
 
 
 def _host(text: str) -> str:
-    """A host as certificates name it."""
+    """Return a host in the form in which certificates contain it."""
     try:
         return str(ip_address(text))
     except ValueError:
         if _HOST.fullmatch(text):
             return text.lower()
-    raise XdaskError(f"{text!r} is no name or address of a machine. Write it as scheduler.example.org or 10.0.0.5.")
+    raise XdaskError(
+        f"{text!r} is not a name or address of a machine. Write it like scheduler.example.org or 10.0.0.5."
+    )
 
 
 def _general(name: str) -> x509.GeneralName:
@@ -252,8 +262,8 @@ def _key(path: Path) -> ec.EllipticCurvePrivateKey | None:
 
 def _unreadable(path: Path) -> PlacementError:
     return PlacementError(
-        f"{path} is not what `{CERTS}` made. Put the right file back, or remove {path.parent} and run `{CERTS}` for new "
-        "certificates; all machines need those then."
+        f"{path} was not created by `{CERTS}`. Put the right file back; or remove {path.parent}, run `{CERTS}`, and copy "
+        "the new certificates to all machines."
     )
 
 
@@ -273,7 +283,7 @@ def _serves(
     names: Sequence[str],
     now: datetime,
 ) -> bool:
-    """Whether nothing needs to be done."""
+    """Return whether the certificates are complete, valid and contain all names."""
     try:
         node.verify_directly_issued_by(authority)
     except (InvalidSignature, ValueError, TypeError):
@@ -290,7 +300,7 @@ def _serves(
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: two that make an authority at once would leave halves of each."""
+    """Hold the folder's lock, because two processes that create an authority at once would mix their files."""
     with (folder / "lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

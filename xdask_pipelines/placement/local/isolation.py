@@ -1,10 +1,10 @@
-"""Workers that cannot see the folders of other Regions, where Linux lets a process have a view of its own.
+"""Isolation of workers: with Linux mount namespaces they cannot see the folders of other Regions.
 
-Belongs here: the command that hides folders from what it starts. Does not belong here: refusing reads by name (guard).
+Belongs here: the command that hides folders from a process. Does not belong here: refusing single reads (guard).
 
-Where Regions share a machine, the guard refuses what Python and known libraries open. A mount namespace of its own hides
-the other Regions' folders from everything that a worker runs, other programs included. On AWS there is nothing to hide:
-a worker has the mount of its own Region alone.
+If Regions share a machine, the guard refuses files that Python and known libraries open. A separate mount namespace
+also hides the other Regions' folders from all other code on a worker, including other programs. On AWS this is not
+needed: a worker has only the mount of its own Region.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from collections.abc import Collection, Sequence
 from functools import cache
 from pathlib import Path
 
-#: Covers each folder that follows, up to `--`, with an empty one that takes no files, and becomes the rest of its words.
+#: Script that covers each folder before `--` with an empty read-only one, and then executes the command after `--`.
 _HIDE = (
     'while [ "$1" != -- ]; do if [ -d "$1" ]; then mount -t tmpfs -o ro,size=4k,mode=555 hidden "$1" || exit 1; fi; shift; '
     'done; shift; exec "$@"'
@@ -24,18 +24,18 @@ _HIDE = (
 
 
 def hiding(folders: Collection[Path], own: Collection[Path]) -> Sequence[str]:
-    """Words to put before a command, so that it does not see some folders.
+    """Return the command prefix that hides folders from a process.
 
     Parameters
     ----------
     folders
-        What is to be hidden, as far as it exists.
+        Folders to hide, if they exist.
     own
-        What the command needs; a folder that holds one of these is not hidden.
+        Folders that the command needs; a folder that contains one of them is not hidden.
 
     Returns
     -------
-    Nothing where the machine does not let this user make namespaces.
+    The prefix; empty if this user may not create namespaces on this machine.
     """
     needed = [os.path.realpath(folder) for folder in own]
     names = {os.path.realpath(folder) for folder in folders}
@@ -46,7 +46,7 @@ def hiding(folders: Collection[Path], own: Collection[Path]) -> Sequence[str]:
 
 @cache
 def namespace_command() -> tuple[str, ...]:
-    """Words that start a command in a mount namespace of its own; none if that is not possible here."""
+    """Return the command prefix for a separate mount namespace; empty if that is not possible here."""
     unshare = shutil.which("unshare")
     if unshare is None:
         return ()

@@ -1,7 +1,7 @@
-"""Regions on this machine for as long as a block of code runs.
+"""Regions on this machine for the duration of a ``with`` block.
 
-Belongs here: `local_regions`, and which certificates it uses. Does not belong here: standing pools (resources.pools),
-starting processes (cluster).
+Belongs here: `local_regions` and its certificates. Does not belong here: permanent pools (resources.pools), starting
+processes (cluster).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def local_regions(
     certificates: Path | None = None,
     prefix: Callable[[str], Sequence[str]] = lambda region: (),
 ) -> Iterator[Client]:
-    """A scheduler and a pool for each Region on this machine, for tests, notebooks and one-off work.
+    """Start a scheduler and a pool for each Region on this machine, for tests, notebooks and one-off work.
 
     Scheduler, each worker and the client are separate processes, on loopback. They end with this process, even if it is
     killed.
@@ -40,19 +40,19 @@ def local_regions(
     Parameters
     ----------
     regions
-        Worker Regions. The client's Region may be one of them: small results of several Regions are joined there then.
+        Worker Regions. If the client's Region is one of them, small results of several Regions are joined there.
     processes, threads
         Worker processes for each Region, and threads in each.
     data, results
         Folders of each Region's data and results.
     settings
-        Client Region, prices, patience with empty pools.
+        Client Region, prices, and timeouts.
     certificates
-        Folder that ``xdask certs`` filled, for TLS. None takes that of the project: of the topology that ``XDASK_TOPOLOGY``
-        names, or of the nearest ``regions.yaml`` at or above the current folder. Connections are plain TCP only if no
-        certificates were made there.
+        Folder that ``xdask certs`` filled, for TLS. None takes the folder of the project: that of the topology in
+        ``XDASK_TOPOLOGY``, or of the nearest ``regions.yaml`` in the current folder or above. Connections are plain TCP
+        only if that folder has no certificates.
     prefix
-        ``prefix(region)``: command put before the workers' of a Region.
+        ``prefix(region)`` returns a command before the workers' command of a Region.
 
     Yields
     ------
@@ -61,7 +61,7 @@ def local_regions(
     Raises
     ------
     PlacementError
-        If something does not start, or certificates have expired.
+        If a process does not start, or certificates have expired.
     """
     certificates = certificates or _project_certificates()
     with tempfile.TemporaryDirectory(prefix="xdask-", ignore_cleanup_errors=True) as folder:

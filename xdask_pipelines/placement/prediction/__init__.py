@@ -1,1 +1,1 @@
-"""What a computation will do, told before it runs."""
+"""Predictions for a computation before it runs."""

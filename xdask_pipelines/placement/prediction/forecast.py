@@ -1,9 +1,10 @@
-"""How long a plan takes and how much memory it needs: a run of its tasks in simulated time.
+"""Forecast of the time and memory of a plan, from a simulated run of its tasks.
 
 Belongs here: simulating workers, links and the scheduler's round trips. Does not belong here: where tasks run (plan).
 
-Each task waits for its inputs to be known to the scheduler, for word from there, for inputs of other Regions, and for a
-free thread of its pool. The speeds are those of one core of a small machine; see the benchmarks for how far off this is.
+Each task waits until the scheduler knows that its inputs are done, for the scheduler's message, for inputs of other
+Regions, and for a free thread of its pool. The speeds are those of one core of a small machine; the benchmarks compare
+forecasts with real runs.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from dask.typing import Key
 from xdask_pipelines.placement.scheduler.result_delivery import MAX_BYTES, MAX_RESULTS
 from xdask_pipelines.placement.settings import Settings
 
-#: Stored bytes that a thread reads and decompresses in a second, and bytes in memory that it works through.
+#: Stored bytes that a thread reads and decompresses in a second, and bytes in memory that it processes in a second.
 READ_BYTES_PER_SECOND = 150e6
 WORK_BYTES_PER_SECOND = 1.2e9
-#: A worker needs this for any task, a scheduler this to send it off; a submission needs this in all.
+#: Overhead of each task on its worker and on the scheduler, and overhead of a submission.
 TASK_SECONDS = 5e-4
 DISPATCH_SECONDS = 1.5e-3
 SUBMIT_SECONDS = 0.2
@@ -31,7 +32,7 @@ _LOOPBACK_RTT, _LOOPBACK_BYTES_PER_SECOND = 1e-3, 1e9
 
 @dataclass(frozen=True)
 class Step:
-    """One task as time sees it: Region (None: anywhere), inputs, bytes made, stored bytes read, bytes worked through."""
+    """A simulated task: Region (None: anywhere), inputs, bytes of its result, stored bytes read, bytes processed."""
 
     region: str | None
     needs: Collection[Key]
@@ -51,9 +52,9 @@ class Forecast:
     worker_seconds
         Thread-seconds by Region.
     peak_bytes
-        Most that results and inputs fill of a pool's memory at one time, by Region.
+        Peak memory of results and inputs in each pool, by Region.
     round_trips
-        Most tasks one after the other in a Region other than the scheduler's, each of which waits for word from there.
+        Length of the longest chain of tasks in another Region than the scheduler's; each of them waits for its message.
     """
 
     seconds: float
@@ -63,7 +64,7 @@ class Forecast:
 
 
 def forecast(steps: Mapping[Key, Step], order: Sequence[Key], wanted: Collection[Key], settings: Settings) -> Forecast:
-    """Run tasks in simulated time.
+    """Simulate a run of tasks.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ def forecast(steps: Mapping[Key, Step], order: Sequence[Key], wanted: Collection
 
 
 class _Run:
-    """Threads, links and the scheduler, each busy until some time."""
+    """State of a simulated run: when each thread, link and the scheduler is free again."""
 
     def __init__(self, steps: Mapping[Key, Step], settings: Settings) -> None:
         self.steps, self.settings = steps, settings
@@ -114,7 +115,7 @@ class _Run:
         self._depth: dict[Key, int] = {}
 
     def do(self, key: Key, ready: float) -> float:
-        """Run a task that is ready; the time at which the scheduler knows that it is done."""
+        """Run a task that is ready, and return the time at which the scheduler knows that it is done."""
         step, client = self.steps[key], self.settings.client_region
         region = step.region or client
         self._scheduler_free = max(self._scheduler_free, ready) + DISPATCH_SECONDS
@@ -133,11 +134,11 @@ class _Run:
         return began + seconds + way
 
     def worker_seconds(self) -> dict[str, float]:
-        """Thread-seconds by Region, the same whatever the order of the tasks."""
+        """Return thread-seconds by Region, which do not depend on the order of the tasks."""
         return {region: fsum(spent) for region, spent in self._spent.items()}
 
     def brought(self, key: Key, dst: str, at: float) -> float:
-        """Seconds until what another Region holds is here."""
+        """Return the time at which a result has arrived in another Region."""
         src = self.steps[key].region or self.settings.client_region
         if src == dst:
             return 0.0
@@ -149,24 +150,24 @@ class _Run:
         return free - at + self._rtt(src, dst)
 
     def _needed(self, key: Key, dst: str, at: float) -> float:
-        """Seconds until an input is here; a small one comes to the client's Region with the word that it is done."""
+        """Return the time at which an input has arrived; a small one is sent ahead to the client's Region."""
         seconds, client = self.brought(key, dst, at), self.settings.client_region
         ahead = seconds and dst == client and self.steps[key].nbytes <= MAX_BYTES
         return seconds - self._rtt(self.steps[key].region or client, client) if ahead else seconds
 
     def delivered(self, key: Key, at: float, results: int) -> float:
-        """Seconds until a result of so many is on the client; few small ones come with the word that they are done."""
+        """Return the time at which a result has arrived on the client; a few small results are sent ahead."""
         bring = self._needed if results <= MAX_RESULTS else self.brought
         return bring(key, self.settings.client_region, at)
 
     def levels(self) -> dict[str, int]:
-        """Longest chain that ends in each Region but the client's, which is beside the scheduler."""
-        found: dict[str, int] = {}
+        """Return the longest chain of tasks in each Region, except the client's, where the scheduler runs."""
+        longest: dict[str, int] = {}
         for key, depth in self._depth.items():
             region = self.steps[key].region
             if region and region != self.settings.client_region:
-                found[region] = max(found.get(region, 0), depth)
-        return found
+                longest[region] = max(longest.get(region, 0), depth)
+        return longest
 
     def _rtt(self, src: str, dst: str) -> float:
         if src == dst or self.settings.one_machine:
@@ -177,7 +178,7 @@ class _Run:
 def _peaks(
     steps: Mapping[Key, Step], users: Mapping[Key, Sequence[Key]], wanted: Collection[Key], run: _Run
 ) -> dict[str, int]:
-    """Most bytes held at a time: from when a task begins until the last of its users, in each Region, has ended."""
+    """Return the peak of held bytes in each Region: a result is held from the start of its task until its last user ends."""
     changes: defaultdict[str, list[tuple[float, int]]] = defaultdict(list)
     for key, step in steps.items():
         until: dict[str | None, float] = {step.region: run.ended[key]}

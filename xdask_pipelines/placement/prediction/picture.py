@@ -1,6 +1,6 @@
-"""The picture of a plan: Regions as boxes, what moves as arrows.
+"""The picture of a plan: Regions as boxes, transfers as arrows.
 
-Belongs here: drawing. Does not belong here: any number that is drawn (plan).
+Belongs here: drawing. Does not belong here: the numbers (plan).
 """
 
 from __future__ import annotations
@@ -35,17 +35,21 @@ def picture(
     Parameters
     ----------
     client_region
-        Drawn below, in a colour of its own.
+        Region of the client, which is drawn at the bottom in another colour.
     tasks, reading, bytes_read
-        By Region: tasks, those that read, stored bytes that they read.
+        Tasks, tasks that read, and stored bytes that they read, by Region.
     bytes_across
         Bytes by ``"src->dst"``.
     assigned
-        Tasks whose Region was chosen so that least crosses, by Region.
+        Tasks whose Region was chosen to minimise transfers, by Region.
     subtitle
         A line below the title.
     form
         PNG, 1600 pixels wide, or SVG.
+
+    Returns
+    -------
+    The content of the image file.
     """
     pairs = {tuple(pair.split("->")): n for pair, n in bytes_across.items() if n}
     regions = sorted({*tasks, *bytes_read, *(r for pair in pairs for r in pair)} - {client_region})
@@ -79,7 +83,7 @@ def picture(
 
 
 def box_places(regions: list[str], client_region: str) -> dict[str, tuple[float, float]]:
-    """All on an ellipse, the client at the bottom, the others clockwise from there."""
+    """Place all Regions on an ellipse: the client at the bottom, the others clockwise from there."""
     names = [client_region, *regions]
     angles = [-pi / 2 - 2 * pi * i / len(names) for i in range(len(names))]
     return {name: (3.5 * cos(angle), 1.65 * sin(angle) - 0.35) for name, angle in zip(names, angles, strict=True)}
@@ -114,7 +118,7 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], nby
             zorder=2,
         )
     )
-    # On the bent line (a quadratic curve), nearer to its start: the way back has its own label.
+    # The label is on the curve near its start, because the arrow in the other direction has its own label.
     t, cx, cy = 0.36, (x0 + x1) / 2 + bend * (y1 - y0), (y0 + y1) / 2 - bend * (x1 - x0)
     x = (1 - t) ** 2 * x0 + 2 * t * (1 - t) * cx + t**2 * x1
     y = (1 - t) ** 2 * y0 + 2 * t * (1 - t) * cy + t**2 * y1
@@ -123,7 +127,7 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], nby
 
 
 def _edge(inside: tuple[float, float], towards: tuple[float, float]) -> tuple[float, float]:
-    """Where the line from a box's middle towards a point leaves the box."""
+    """Return where the line from a box's centre to a point leaves the box."""
     dx, dy = towards[0] - inside[0], towards[1] - inside[1]
     gap = 0.08 / (hypot(dx, dy) or 1)
     share = min(_WIDTH / 2 / abs(dx) if dx else 1.0, BOX_HEIGHT / 2 / abs(dy) if dy else 1.0)

@@ -1,7 +1,7 @@
-"""What a computation will do, before it runs: tasks, bytes read and bytes across, by Region.
+"""The plan of a computation before it runs: tasks, bytes read and bytes across, by Region.
 
-Belongs here: predicting, by the very rules that the scheduler uses. Does not belong here: the rules (placement_rules),
-sizes of blocks (sizes), time (forecast), warnings (warnings), drawing (picture).
+Belongs here: the prediction, by the same rules that the scheduler uses. Does not belong here: the rules
+(placement_rules), sizes of blocks (sizes), time (forecast), warnings (warnings), drawing (picture).
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from xdask_pipelines.placement.settings import Settings
 
 @dataclass(frozen=True)
 class Plan:
-    """Prediction of what `Evidence` will say.
+    """Prediction of `Evidence`.
 
     Attributes
     ----------
     tasks_by_region
         Tasks that will run in each Region.
     assigned_tasks_by_region
-        Those of them whose Region their data do not tell, and which was chosen so that least crosses: they need data of
-        several Regions, or run away from the home of their data.
+        Those of them whose Region was chosen to minimise transfers: they need data of several Regions, or run outside
+        the home of their data.
     late_tasks_by_region
-        Those of them that are bound when their inputs are in memory, for sizes are unknown before; here at the Region that
-        is cheapest by guessed sizes.
+        Those of them that are bound when their inputs are in memory, because sizes are unknown before. The plan counts
+        them in the Region that is cheapest by guessed sizes.
     neutral_tasks
         Tasks without a home.
     reading_tasks_by_region, bytes_read_by_region
         Tasks that read, and stored (compressed) bytes that they will read.
     bytes_across
-        Bytes in memory that will move, by ``"src->dst"``; results go to the client's Region.
+        Bytes in memory that will cross, by ``"src->dst"``; results go to the client's Region.
     seconds
-        From submission to the results on the client, from a simulated run (see `forecast`).
+        Time from submission until the results are on the client, from a simulated run (see `forecast`).
     cost_usd
         Estimate at list prices: ``compute`` (busy threads) and ``egress``.
     warnings
-        What to look at before running.
+        Problems to check before running.
     """
 
     tasks_by_region: Mapping[str, int]
@@ -72,7 +72,7 @@ class Plan:
     client_region: str
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain numbers and dictionaries, ready for JSON."""
+        """Return plain numbers and dictionaries that can be written as JSON."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
         return {
             name: dict(sorted(value.items()))
@@ -84,7 +84,7 @@ class Plan:
         }
 
     def picture(self, form: Literal["png", "svg"] = "png") -> bytes:
-        """The plan drawn: Regions as boxes with their tasks and reads, arrows with the bytes that move."""
+        """Draw the plan: Regions as boxes with their tasks and reads, and transfers as arrows."""
         from xdask_pipelines.placement.prediction.picture import picture  # workers and schedulers never draw
 
         return picture(
@@ -102,19 +102,23 @@ class Plan:
 def plan(*xs: Any, settings: Settings | None = None) -> Plan:
     """Predict where tasks of lazy objects would run, what they would read, and what would cross Regions.
 
-    Nothing is computed and no cluster is asked: what another computation holds already is not known here.
+    No task runs and no scheduler is contacted, so results that other computations hold are not considered.
 
     Parameters
     ----------
     *xs
         As for `compute`.
     settings
-        Client Region and prices of the scheduler that is to run them.
+        Client Region and prices of the scheduler that will run them; None takes those of this process.
+
+    Returns
+    -------
+    The plan.
 
     Raises
     ------
     PlacementError
-        If a task mixes reads of two Regions, as when it runs.
+        If a task mixes reads of two Regions, as `compute` would.
 
     Examples
     --------
@@ -178,7 +182,7 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
 
 
 def _optimised(lazy: Sequence[Any], settings: Settings) -> dict[Key, GraphNode]:
-    """The very tasks that the scheduler would make of these objects."""
+    """Return the tasks to which the scheduler would optimise these objects."""
     with dask.config.set(array_optimize=partial(fenced, max_tasks=sys.maxsize, settings=settings)):
         return tasks_of(submitted(lazy))
 
@@ -191,7 +195,7 @@ def _node(key: Key, spec: GraphNode, users: Mapping[Key, Sequence[Key]]) -> Task
 
 
 class _Moves:
-    """A run without time: each task is bound as the scheduler would bind it, and its inputs come to it."""
+    """The transfers of a run: each task is bound as the scheduler would bind it, and its inputs are sent there."""
 
     def __init__(
         self, tasks: Mapping[Key, GraphNode], homes: Mapping[Key, Home], nbytes: Mapping[Key, int], settings: Settings
@@ -227,12 +231,12 @@ class _Moves:
 
 
 def _tells_little(key: Key) -> bool:
-    """Whether a task writes or describes: what it returns is small, and no array stands for it."""
+    """Return whether a task writes or describes data: its result is small and not an array."""
     mark = mark_of(key)
     return mark is not None and mark[0] not in (PIN, "read")
 
 
 def _worked(spec: GraphNode, sizes: Sizes, nbytes: Mapping[Key, int], users: Mapping[Key, Sequence[Key]]) -> int:
-    """Bytes that a task goes through: its share of its inputs, and what each step fused into it makes."""
+    """Return the bytes that a task processes: its share of its inputs, and the result of each step fused into it."""
     inner = sum(sizes.of_key(name) or 0 for name, _ in nested(spec))
     return inner + sum(nbytes.get(d, 0) // max(1, len(users[d])) for d in spec.dependencies)

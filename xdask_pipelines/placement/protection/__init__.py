@@ -1,1 +1,1 @@
-"""What keeps users of one scheduler from hurting each other, and tasks from waiting for ever."""
+"""Protection of the users of one scheduler from each other, and of tasks from waiting forever."""

@@ -1,4 +1,4 @@
-"""Which workers join a scheduler, and which are refused by name.
+"""Admission of workers to a scheduler: a worker that does not fit is refused with the reason.
 
 Belongs here: which workers may join. Does not belong here: requests of clients (shared_use, client_plugins), who may
 connect (certificates), where tasks run (plugin).
@@ -25,7 +25,7 @@ _Folder = dict[str, Any]
 
 
 def control_admission(scheduler: Scheduler, remedy: str) -> None:
-    """Refuse workers that would fail, or spoil, what others compute.
+    """Refuse workers on which computations would fail or give wrong results.
 
     Parameters
     ----------
@@ -48,20 +48,20 @@ def control_admission(scheduler: Scheduler, remedy: str) -> None:
 
 
 def _unfit(about: dict[str, Any], versions: dict[str, str | None], remedy: str) -> str | None:
-    """What is wrong with a worker by itself."""
-    address, said = about["address"], introduction_in(about.get("extra"))
-    if said is None:  # it would read unguarded, and report nothing
+    """Return the reason to refuse a worker for its own versions and resources, else None."""
+    address, introduction = about["address"], introduction_in(about.get("extra"))
+    if introduction is None:  # its reads would be neither guarded nor reported
         return (
-            f"This scheduler places tasks, and the worker at {address} was started without the preload module that "
-            f"guards and reports its reads. Start it with `{remedy}`, or give it `--preload "
+            f"This scheduler places tasks, but the worker at {address} was started without the preload module that "
+            f"guards and reports its reads. Start it with `{remedy}`, or pass `--preload "
             "xdask_pipelines.placement.preload`."
         )
-    if problem := version_problem(f"the worker at {address}", said["versions"], versions):
+    if problem := version_problem(f"the worker at {address}", introduction["versions"], versions):
         return f"Versions differ: {problem}. {SAME_VERSIONS}"
     if len(pools := sorted(_pools(about["resources"]))) > 1:
         return (
-            f"The worker at {address} names {len(pools)} pools ({', '.join(pools)}), and its folders can be those of one "
-            f"Region only. Start one worker for each: `--resources {pools[0]}=1`."
+            f"The worker at {address} asks to join {len(pools)} pools ({', '.join(pools)}), but its folders belong to one "
+            f"Region only. Start one worker for each pool: `--resources {pools[0]}=1`."
         )
     return None
 
@@ -74,7 +74,7 @@ def _pools(resources: Iterable[str]) -> set[str]:
 
 
 async def _folder_problem(scheduler: Scheduler, about: dict[str, Any], remedy: str) -> str | None:
-    """Where the folders of a worker are not those of its pool, as far as the workers that are there can tell."""
+    """Return the reason to refuse a worker whose folders do not match those of its pool's other workers, else None."""
     own = introduction_in(about["extra"]) or {}
     for pool in _pools(about["resources"]):
         for variable in FOLDERS:
@@ -83,14 +83,14 @@ async def _folder_problem(scheduler: Scheduler, about: dict[str, Any], remedy: s
             problem = problem or await _unlike_its_pool(scheduler, pool, variable, folder)
             if problem:
                 return (
-                    f"The worker at {about['address']} names {pool}, but {problem}. Start it with `{remedy}`, or set "
-                    f"{variable} to the Region's own folder."
+                    f"The worker at {about['address']} asks to join {pool}, but {problem}. Start it with `{remedy}`, or "
+                    f"set {variable} to the Region's own folder."
                 )
     return None
 
 
-def _told(scheduler: Scheduler, variable: str) -> Iterable[tuple[str, str, _Folder]]:
-    """Pool, address and folder of each worker that is there and has one."""
+def _known_folders(scheduler: Scheduler, variable: str) -> Iterable[tuple[str, str, _Folder]]:
+    """Iterate over pool, address and folder of each connected worker that has the folder."""
     for address, ws in scheduler.workers.items():
         folder = (introduction_in(ws.extra) or {"folders": {}})["folders"].get(variable)
         if folder is not None:
@@ -101,26 +101,26 @@ def _told(scheduler: Scheduler, variable: str) -> Iterable[tuple[str, str, _Fold
 def _of_another_pool(scheduler: Scheduler, pool: str, variable: str, folder: _Folder | None) -> str | None:
     if folder is None or folder["place"] is None:
         return None
-    for other, _, theirs in _told(scheduler, variable):
+    for other, _, theirs in _known_folders(scheduler, variable):
         if other != pool and theirs["place"] == folder["place"]:
-            return f"its folder {folder['path']} ({variable}) is that of {other}"
+            return f"its folder {folder['path']} ({variable}) belongs to {other}"
     return None
 
 
 async def _unlike_its_pool(scheduler: Scheduler, pool: str, variable: str, folder: _Folder | None) -> str | None:
-    mates = [(address, theirs) for other, address, theirs in _told(scheduler, variable) if other == pool]
+    mates = [(address, theirs) for other, address, theirs in _known_folders(scheduler, variable) if other == pool]
     if not mates:
         return None
     if folder is None:
-        return f"it does not know its folder ({variable} is not set), as the other workers of the pool do"
+        return f"its folder is unknown ({variable} is not set), and the other workers of the pool have one"
     address, theirs = mates[0]
     if not _nothing_in_common(folder, theirs):
         return None
-    theirs = await _seen_now(scheduler, address, variable) or {"names": ()}  # a sync may have changed it since
+    theirs = await _seen_now(scheduler, address, variable) or {"names": ()}  # a sync may have changed the folder
     if not _nothing_in_common(folder, theirs):
         return None
     return (
-        f"its folder {folder['path']} ({variable}) holds none of what the other workers of the pool see in theirs "
+        f"its folder {folder['path']} ({variable}) contains none of the files that the other workers of the pool see "
         f"({', '.join(sorted(theirs['names'])[:3])})"
     )
 
@@ -130,10 +130,10 @@ def _nothing_in_common(folder: _Folder, theirs: _Folder) -> bool:
 
 
 async def _seen_now(scheduler: Scheduler, address: str, variable: str) -> _Folder | None:
-    """What a worker sees in its folder now; None if it does not answer."""
+    """Return the current content of a worker's folder; None if the worker does not answer."""
     try:
-        said = await asyncio.wait_for(ask_worker(scheduler, address, INTRODUCTION), _ANSWER_SECONDS)
+        introduction = await asyncio.wait_for(ask_worker(scheduler, address, INTRODUCTION), _ANSWER_SECONDS)
     except (OSError, TimeoutError):
         return None
-    found: _Folder | None = said["folders"].get(variable)
-    return found
+    folder: _Folder | None = introduction["folders"].get(variable)
+    return folder

@@ -1,10 +1,10 @@
-"""Plugins that clients register: they neither take the place of ours, nor restart workers under the tasks of others.
+"""Plugins that clients register: they can neither replace ours nor restart workers while other clients compute.
 
-Belongs here: which plugins a scheduler accepts from a client, and what happens to those that fail. Does not belong here:
-what our own plugins do, which files may be uploaded (uploads).
+Belongs here: which plugins a scheduler accepts from a client, and removing plugins that fail. Does not belong here: our
+own plugins, which files may be uploaded (uploads).
 
-Dask lets each client register plugins on the scheduler, on workers and on nannies. The last one of a name replaces the
-others, and each worker that joins later gets all of them.
+Dask lets each client register plugins on the scheduler, on workers and on nannies. The last plugin of a name replaces
+the others, and each worker that joins later gets all of them.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from xdask_pipelines.placement.scheduler.result_delivery import Deliver
 def control_plugins(scheduler: Scheduler) -> None:
     """Check the plugins that clients register with a scheduler.
 
-    Our own plugins, those that the scheduler has now and those of its workers, can be neither replaced nor removed. A plugin
-    that restarts workers or installs packages is refused while others compute. A plugin that fails on a worker is removed
-    from all.
+    Our own plugins, those of the scheduler and those of its workers, can be neither replaced nor removed. A plugin that
+    restarts workers or installs packages is refused while other clients compute. A plugin that fails on one worker is
+    removed from all.
     """
     uploads = Uploads(scheduler)
     on_workers = _checking_uploads(scheduler.register_worker_plugin, uploads)
@@ -58,8 +58,8 @@ def _unless_reserved(answer: AsyncHandler, names: Collection[str]) -> AsyncHandl
     async def checked(comm: Any = None, *, name: str, **options: Any) -> Any:
         if name in names:
             raise PlacementError(
-                f"A plugin named {name!r} cannot be registered or removed by a client: the pools need theirs of that name. "
-                "Give your plugin another `name`."
+                f"A client cannot register or remove a plugin named {name!r}, because the pools need their own plugin of "
+                "that name. Give your plugin another `name`."
             )
         return await answer(comm, name=name, **options)
 
@@ -79,8 +79,8 @@ def _checking_scheduler(scheduler: Scheduler, uploads: Uploads) -> AsyncHandler:
         if isinstance(plugin, InstallPlugin):
             refuse_while_others_compute(
                 scheduler,
-                f"The plugin {type(plugin).__name__} would change packages under the tasks of others",
-                "Wait, or ask the operator to install the packages in the environment of the pools and to restart them.",
+                f"The plugin {type(plugin).__name__} would change packages while other clients compute",
+                "Wait, or ask the operator to install the packages in the pools' environment and to restart the pools.",
             )
         if isinstance(plugin, SchedulerUploadFile):
             uploads.check(plugin.filename, plugin.data)
@@ -105,9 +105,9 @@ def _without_restart(scheduler: Scheduler, register: AsyncHandler) -> AsyncHandl
         if not isinstance(loaded, NannyPlugin) or getattr(loaded, "restart", False):
             refuse_while_others_hold_results(
                 scheduler,
-                f"The plugin {name!r} may restart the workers of others",
-                "Register it with `restart = False` if it is needed by new workers only, or wait. Your own tasks can set "
-                "variables of the environment, and take a module along by `cloudpickle.register_pickle_by_value`.",
+                f"The plugin {name!r} may restart workers that other clients use",
+                "Register it with `restart = False` if only new workers need it, or wait. To set environment variables, set "
+                "them in your tasks; to send a module, use `cloudpickle.register_pickle_by_value`.",
             )
         return await register(comm, plugin=plugin, name=name, idempotent=idempotent)
 
@@ -115,7 +115,7 @@ def _without_restart(scheduler: Scheduler, register: AsyncHandler) -> AsyncHandl
 
 
 def _loaded(plugin: bytes) -> Any:
-    """A plugin, or None if it cannot be read here: its module may be known to workers alone."""
+    """Return the unpickled plugin; None if it cannot be unpickled here, because its module may exist only on workers."""
     try:
         return loads(plugin)
     except Exception:
@@ -123,10 +123,10 @@ def _loaded(plugin: bytes) -> Any:
 
 
 def _on_all_or_none(register: AsyncHandler, unregister: AsyncHandler) -> AsyncHandler:
-    """Register a plugin on all workers, or on none if it fails on one.
+    """Return a function that registers a plugin on all workers, or on none if it fails on one.
 
-    Dask keeps a plugin that failed, and sends it to workers that join. One that cannot be unpickled ends each of them, so
-    that a pool would never come back.
+    Dask keeps a plugin that failed, and sends it to workers that join later. A plugin that cannot be unpickled ends
+    each of these workers, so that the pool would never recover.
     """
 
     async def registered(comm: Any, *, name: str, **options: Any) -> Any:

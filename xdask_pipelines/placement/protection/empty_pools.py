@@ -1,6 +1,6 @@
-"""Pools without workers: what waits for them fails by name, where Dask alone would wait for ever.
+"""Pools without workers: tasks that wait for them fail with an error, while plain Dask would wait forever.
 
-Belongs here: how long is waited, and what the error says. Does not belong here: starting workers (cluster, scaling).
+Belongs here: the timeout and the error. Does not belong here: starting workers (cluster, scaling).
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ from distributed import Scheduler
 from xdask_pipelines.errors import EmptyPool
 from xdask_pipelines.placement.dask_internals.scheduling import fail, without_worker
 from xdask_pipelines.placement.dask_internals.task_states import TaskState
+from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology.names import pool_name
 
 
 class EmptyPools:
-    """Fails the tasks of pools that have been without workers for too long.
+    """Fails tasks whose pool has had no worker for too long.
 
     Parameters
     ----------
     seconds
-        How long tasks wait.
+        Timeout of tasks for a pool that is not scaled up.
     start_command
         Command that starts the pools, for the message.
     scale_up_seconds
-        How long they wait instead where an empty pool is scaled up; None where it is not.
+        Timeout of tasks if empty pools are scaled up; None if they are not.
     regions
-        Regions that should have a pool, for the message; none if that is not known.
+        Regions that should have a pool, for the message; empty if they are unknown.
     """
 
     def __init__(
@@ -37,19 +38,19 @@ class EmptyPools:
     ) -> None:
         self._regions = sorted(regions)
         self.seconds = seconds if scale_up_seconds is None else scale_up_seconds
-        self._why = "" if scale_up_seconds is None else " It should have been scaled up, and was not in that time."
+        self._why = "" if scale_up_seconds is None else " It should have been scaled up in that time, but was not."
         self._start_command = start_command
         self._since: dict[str, float] = {}
 
     def look(self, scheduler: Scheduler, pool_of_wait: Callable[[TaskState], str | None]) -> None:
-        """Fail what has waited too long; called twice a second.
+        """Fail tasks that have waited too long. The plugin calls this twice a second.
 
         Parameters
         ----------
         scheduler
-            Whose tasks are looked at.
+            The scheduler whose tasks are checked.
         pool_of_wait
-            Region of the pool that a task waits for, None if any pool would do.
+            Returns the Region of the pool for which a task waits; None if it may run in any pool.
         """
         waiting: defaultdict[str, list[TaskState]] = defaultdict(list)
         for ts in without_worker(scheduler):
@@ -61,7 +62,7 @@ class EmptyPools:
             if monotonic() - since < self.seconds:
                 continue
             error = EmptyPool(
-                f"The pool {pool_name(region)} of Region {region} has no worker, and {len(waiting[region])} tasks have "
+                f"The pool {pool_name(region)} of Region {region} has no worker; {counted(len(waiting[region]), 'task')} "
                 f"waited {self.seconds:.0f} s for one.{self._remedy(region)}, then run again.",
                 region=region,
             )
@@ -70,5 +71,5 @@ class EmptyPools:
 
     def _remedy(self, region: str) -> str:
         if self._regions and region not in self._regions:
-            return f" No such Region is set up, there are {', '.join(self._regions)}: name one of them, or add it"
+            return f" This Region is not configured. Available: {', '.join(self._regions)}. Use one, or add the Region"
         return f"{self._why} Start it with `{self._start_command}`"

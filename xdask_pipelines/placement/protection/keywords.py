@@ -1,10 +1,11 @@
-"""Keywords and annotations of a submission: checked before the scheduler makes a task of it.
+"""Keywords and annotations of a submission, checked before the scheduler creates tasks.
 
-Belongs here: their types, and whether workers can read them. Does not belong here: whether a worker meets them
-(unsatisfiable), what they may do to others (turns, plugin).
+Belongs here: their types, and whether workers can read them. Does not belong here: whether any worker meets them
+(unsatisfiable), their effect on other clients (fair_share, plugin).
 
-Dask (2026.8.0) checks them in part, after it has made the tasks, which then stay. Values that a connection cannot carry end
-it: ``resources={3: 1}`` and ``dask.annotate(note={1: 2})`` ended the worker that received the task, and its nanny with it.
+Dask (2026.8.0) checks only some of them, and after it has created the tasks, which then remain. A value that cannot be
+sent ends the connection: ``resources={3: 1}`` and ``dask.annotate(note={1: 2})`` ended the worker that received the
+task, and its nanny.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from xdask_pipelines.placement.dask_internals.scheduling import check_submission
 from xdask_pipelines.placement.dask_internals.wire import travelled
 
 _SHOWN = 80
-#: Whole numbers up to here are floats without loss.
+#: Integers up to this number are exact as floats.
 _LARGEST = 2**53
 
 
 def check_keywords(scheduler: Scheduler) -> None:
-    """Refuse submissions with keywords that are none, by name, and to their own client alone."""
+    """Refuse submissions with invalid keywords, with an error for their own client only."""
     check_submissions(scheduler, _checked)
     report_to_own_client(scheduler)
 
@@ -42,7 +43,7 @@ def _checked(
     actors: Any,
     **_: Any,
 ) -> dict[str, Any]:
-    """The keywords of a submission, as the scheduler and its workers can read them."""
+    """Return the keywords of a submission in a form that the scheduler and its workers can read."""
     by_type = {name: _each(name, values) for name, values in annotations_by_type.items()}
     for_all: dict[str, Any] = {}
     for name, value in (global_annotations or {}).items():
@@ -64,7 +65,7 @@ def _checked(
 
 
 def _each(name: str, values: Mapping[Key, Any]) -> dict[Key, Any]:
-    checked: dict[int, Any] = {}  # most tasks of a layer share one value
+    checked: dict[int, Any] = {}  # most tasks of a layer share one value object
     for value in values.values():
         if id(value) not in checked:
             checked[id(value)] = _value(name, value)
@@ -87,7 +88,7 @@ def _value(name: str, value: Any) -> Any:
         travelled(value)
     except Exception as error:
         raise _refusal(
-            name, value, "made of numbers, strings, lists, and dictionaries by string: workers cannot read others"
+            name, value, "made of numbers, strings, lists, and dictionaries with string keys, which workers can read"
         ) from error
     return value
 
@@ -95,7 +96,7 @@ def _value(name: str, value: Any) -> Any:
 def _priority(value: Any) -> float:
     if value is None:
         return 0
-    # Beyond 64 bits it would end the connection to each worker of the pool.
+    # An integer beyond 64 bits would end the connection to each worker of the pool.
     if not isinstance(value, Real) or not isfinite(value) or abs(float(value)) > _LARGEST:
         raise _refusal("priority", value, "a finite number between -2**53 and 2**53")
     return int(value) if isinstance(value, Integral) else float(value)

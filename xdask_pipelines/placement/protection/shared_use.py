@@ -1,9 +1,10 @@
-"""Requests of one client that would cost the others their work: refused by name while others compute.
+"""Requests of one client that would destroy work of other clients: they are refused while others compute.
 
-Belongs here: restarts, shutdowns, retirement and forced cancellation. Does not belong here: plugins (client_plugins), which
-workers may join (admission), the operator's way to take workers out of a pool (draining).
+Belongs here: restarts, shutdowns, retirement of workers and forced cancellation. Does not belong here: plugins
+(client_plugins), which workers may join (admission), how an operator drains workers (draining).
 
-Dask does not say which client asks, so that a request counts as another's as soon as several clients are connected.
+Dask does not pass on which client sends a request. A request is therefore checked as soon as several clients are
+connected.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.dask_internals.scheduler_requests import handle, handle_cancel, handler
 from xdask_pipelines.placement.dask_internals.task_states import WorkerState
 from xdask_pipelines.placement.scheduler.backlog import pool_of
+from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology.names import pool_name
 
 _SHOWN = 3
@@ -26,26 +28,26 @@ _ENDED = frozenset({"memory", "erred", "released", "forgotten"})
 
 
 def protect_shared_work(scheduler: Scheduler) -> None:
-    """Refuse what would lose the work of other clients of a scheduler."""
+    """Make a scheduler refuse requests that would destroy work of other clients."""
     for name, after in {
         "restart": "",
         "restart_workers": "",
-        "terminate": " A client that asked for a shutdown takes no more work: close it, and connect again to go on.",
+        "terminate": " A client that requested a shutdown accepts no more work. To continue, close it and connect again.",
     }.items():
         handle(scheduler, name, _unshared(scheduler, handler(scheduler, name), name, after))
     handle(scheduler, "retire_workers", _retiring(scheduler))
     handle_cancel(scheduler, partial(_cancelling, scheduler))
 
 
-def refuse_while_others_compute(scheduler: Scheduler, deed: str, instead: str) -> None:
+def refuse_while_others_compute(scheduler: Scheduler, action: str, instead: str) -> None:
     """Raise `PlacementError` if several clients are connected and results of any of them are being computed.
 
     Parameters
     ----------
     scheduler
         The scheduler.
-    deed
-        What was asked for, and what it would do: a clause.
+    action
+        The request and its effect: a clause.
     instead
         What to do instead: a sentence.
     """
@@ -53,20 +55,20 @@ def refuse_while_others_compute(scheduler: Scheduler, deed: str, instead: str) -
     running = {ts.key for client in clients for ts in client.wants_what if ts.state not in _ENDED}
     if len(clients) > 1 and running:
         raise PlacementError(
-            f"{deed}: {len(clients)} clients are connected, and {len(running)} of their results are being computed. "
-            f"{instead}"
+            f"{action}: {len(clients)} clients are connected, and {counted(len(running), 'result')} of theirs are being "
+            f"computed. {instead}"
         )
 
 
-def refuse_while_others_hold_results(scheduler: Scheduler, deed: str, instead: str) -> None:
+def refuse_while_others_hold_results(scheduler: Scheduler, action: str, instead: str) -> None:
     """Raise `PlacementError` if several clients are connected and any of them computes or holds results.
 
     Parameters
     ----------
-    scheduler, deed, instead
+    scheduler, action, instead
         As in `refuse_while_others_compute`.
     """
-    refuse_while_others_compute(scheduler, deed, instead)
+    refuse_while_others_compute(scheduler, action, instead)
     held = {
         name: number
         for name, client in scheduler.clients.items()
@@ -76,19 +78,19 @@ def refuse_while_others_hold_results(scheduler: Scheduler, deed: str, instead: s
         holders = ", ".join(f"{name} ({number})" for name, number in sorted(held.items())[:_SHOWN])
         more = f" and {len(held) - _SHOWN} more" if len(held) > _SHOWN else ""
         raise PlacementError(
-            f"{deed}: {len(scheduler.client_comms)} clients are connected, and results are held by {holders}{more}. Yours "
-            f"are those of `client.id`: release them first. {instead}"
+            f"{action}: {len(scheduler.client_comms)} clients are connected, and results are held by {holders}{more}. "
+            f"Release your own results first (those of `client.id`). {instead}"
         )
 
 
 def _unshared(scheduler: Scheduler, answer: Callable[..., Any], name: str, after: str) -> Callable[..., Any]:
-    """Restart or end a scheduler, unless several clients are connected, and tasks run or results are held."""
+    """Return a handler that restarts or ends a scheduler, unless other clients compute or hold results."""
 
     async def handled(**options: Any) -> Any:
         refuse_while_others_hold_results(
             scheduler,
-            f"{name!r} would lose the work of others",
-            f"Cancel your own futures instead, or wait; an operator stops the pools with `xdask pools down`.{after}",
+            f"{name!r} would destroy the work of other clients",
+            f"Cancel your own futures instead, or wait. An operator can stop the pools with `xdask pools down`.{after}",
         )
         return await answer(**options)
 
@@ -96,7 +98,7 @@ def _unshared(scheduler: Scheduler, answer: Callable[..., Any], name: str, after
 
 
 def _retiring(scheduler: Scheduler) -> Callable[..., Any]:
-    """`Scheduler.retire_workers`, unless it would take workers from others, or all workers of a pool."""
+    """Return a handler for `Scheduler.retire_workers` that keeps workers of other clients, and one worker of each pool."""
 
     async def retire(
         workers: Collection[str] | None = None,
@@ -119,7 +121,7 @@ def _retiring(scheduler: Scheduler) -> Callable[..., Any]:
             refuse_while_others_compute(
                 scheduler,
                 f"'retire_workers' would take {len(leaving)} workers of {_listed(pools)} from others",
-                "Leave the workers: they are shared, and cost you nothing. An operator takes them out without loss by "
+                "The workers are shared, so leave them running. An operator can remove them without loss with "
                 "`xdask_pipelines.placement.drain`.",
             )
         for region in pools:
@@ -136,18 +138,18 @@ def _refuse_to_empty(scheduler: Scheduler, region: str, leaving: Collection[Work
     if any(pool_of(ws) == region and ws not in leaving for ws in scheduler.running):
         return
     raise PlacementError(
-        f"'retire_workers' would leave {pool_name(region)} without a worker, so that nobody could compute with data of "
-        f"{region}. Name fewer workers. An operator empties a pool by `xdask_pipelines.placement.drain`, and ends it with "
-        "`xdask pools down`."
+        f"'retire_workers' would leave {pool_name(region)} without a worker, so that no client could compute with data of "
+        f"{region}. Retire fewer workers. An operator can empty a pool with `xdask_pipelines.placement.drain`, and stop it "
+        "with `xdask pools down`."
     )
 
 
 def _cancelling(scheduler: Scheduler, stimulus_cancel: Callable[..., None]) -> Callable[..., None]:
-    """`Scheduler.stimulus_cancel` for the client that asks alone: ``force`` would cancel keys that others share.
+    """Return `Scheduler.stimulus_cancel` without ``force``, which would also cancel the keys for other clients.
 
-    Dask (2026.8.0) asserts that a client wants each task that depends on a cancelled one. Where that is an intermediate task
-    (`client.cancel` of a persisted array that a running sum needs), the assertion ends the client's connection, and all of
-    its work.
+    Dask (2026.8.0) asserts that a client wants each task that depends on a cancelled one. If that is an intermediate
+    task (`client.cancel` of a persisted array that a running sum needs), the assertion ends the client's connection and
+    all of its work.
     """
 
     def cancel(keys: Iterable[Key], client: str, force: bool, reason: str, msg: str) -> None:

@@ -1,12 +1,12 @@
-"""Workers that outlive what tasks raise, and come back when their connection to the scheduler breaks.
+"""Workers that survive exits raised by tasks, and restart when their connection to the scheduler breaks.
 
-Belongs here: what would end a worker process, or keep it from being started again. Does not belong here: frozen workers
-(worker_liveness), what a user reads of a worker's death (compute).
+Belongs here: errors that would end a worker process or prevent its restart. Does not belong here: frozen workers
+(worker_liveness), the user's error when a worker died (compute).
 
-Dask (2026.8.0) lets `SystemExit` and `KeyboardInterrupt` of a task end the worker, and all that it runs: one `sys.exit` in a
-user's function ended it four times, one in an actor for ever. An error that is its own cause occupied a thread for ever, and
-one with a traceback too long to be pickled left its client waiting. A worker whose connection to the scheduler breaks ends
-its nanny too, so that nothing starts it again.
+In Dask (2026.8.0), `SystemExit` and `KeyboardInterrupt` in a task end the worker and all its tasks: one `sys.exit` in a
+user's function ended workers four times, one in an actor permanently. An error that is its own cause occupied a thread
+forever, and an error with a traceback too long to be pickled left its client waiting. A worker whose connection to the
+scheduler breaks also ends its nanny, so that it is not restarted.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from xdask_pipelines.placement.dask_internals.worker_hooks import (
     runs_by,
 )
 
-#: Frames that are kept at each end of a long traceback.
+#: How many frames are kept at each end of a long traceback.
 _FRAMES = 30
 
 
 class TaskExit(RuntimeError):
-    """A task, or a function that a client ran, raised what ends processes, such as `SystemExit`."""
+    """A task, or a function of `Client.run`, raised an exception that ends processes, such as `SystemExit`."""
 
 
 def survive(worker: Worker) -> None:
-    """Let a worker go on when a task raises an exit, and be started again when its connection breaks."""
+    """Make a worker survive exits raised by tasks, and restart when its connection breaks."""
     run_tasks_by(_contained, _contained_in_loop)
     actors_by(worker, _exit)
     survive_runs(worker)
@@ -40,7 +40,7 @@ def survive(worker: Worker) -> None:
 
 
 def survive_runs(server: Worker | Scheduler) -> None:
-    """Let a worker or scheduler go on when a function of `Client.run` or `Client.run_on_scheduler` raises an exit."""
+    """Make a worker or scheduler survive exits raised by functions of `Client.run` or `Client.run_on_scheduler`."""
     runs_by(server, _exit)
 
 
@@ -70,13 +70,13 @@ def _contained_in_loop(task: Callable[[Any], Awaitable[Any]]) -> Callable[[Any],
 
 def _exit(error: BaseException) -> TaskExit:
     return TaskExit(
-        f"Your function raised {error!r}, which ends processes; this one goes on, for others use it. Raise a subclass of "
-        "`Exception` instead, or return early."
+        f"Your function raised {error!r}, which would end a process that other clients use, so it was replaced by this "
+        "error. Raise a subclass of `Exception` instead, or return early."
     )
 
 
 def _end_causes(error: BaseException) -> None:
-    """End a chain of causes that comes back to where it has been."""
+    """Cut a chain of causes that contains a cycle."""
     seen = {id(error)}
     while (cause := error.__cause__) is not None:
         if id(cause) in seen:
@@ -87,7 +87,7 @@ def _end_causes(error: BaseException) -> None:
 
 
 def _shorten_traceback(error: BaseException) -> None:
-    """Keep both ends of a long traceback, such as that of an endless recursion."""
+    """Keep only both ends of a long traceback, such as that of an endless recursion."""
     frames, entry = [], error.__traceback__
     while entry is not None:
         frames.append(entry)

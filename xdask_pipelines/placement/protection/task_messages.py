@@ -1,11 +1,11 @@
-"""Messages that carry tasks to workers: small, and a task that cannot travel fails alone and by name.
+"""Messages with tasks to workers: they are compressed, and a task that cannot be sent fails alone and with its name.
 
-Belongs here: the task and the annotations inside such a message. Does not belong here: keywords of a submission (keywords),
-what a task raises (survival), results of tasks.
+Belongs here: the task and the annotations inside such a message. Does not belong here: keywords of a submission
+(keywords), errors raised by tasks (survival), results of tasks.
 
-Distributed (2026.8.0) sends tasks over one connection a worker. An object that fails to pickle on the scheduler, or to
-unpickle on the worker, ends that connection: one argument of a module that workers do not have cost a pool each of its
-workers, for good.
+Distributed (2026.8.0) sends tasks over one connection to each worker. An object that fails to pickle on the scheduler,
+or to unpickle on the worker, ends that connection: one argument from a module that workers do not have permanently
+ended all workers of a pool.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from xdask_pipelines.placement.graph.task_codec import compressed, decompressed,
 
 
 def send_tasks_safely(scheduler: Scheduler) -> None:
-    """Make a scheduler send each task such that nothing in it ends the connection to its worker.
+    """Make a scheduler send tasks so that none of them can end the connection to its worker.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ def send_tasks_safely(scheduler: Scheduler) -> None:
 
 
 class _Packed:
-    """What is pickled already, and unpickles to the value itself, or to what stands in its place."""
+    """A pickled value. It unpickles to the value itself, or to a replacement if that fails."""
 
     def __init__(self, pickled: bytes, buffers: Sequence[pickle.PickleBuffer]) -> None:
         self._content = (*compressed(pickled), *buffers)
@@ -51,7 +51,7 @@ def _packed(value: Any, key: Key | None) -> Any:
     try:
         return _Packed(dumps(key) + dumps(plain(value), buffer_callback=buffers.append), buffers)
     except Exception as error:
-        return _in_its_place(key, "pickled on the scheduler", error)
+        return _replacement(key, "pickled on the scheduler", error)
 
 
 def unpacked(data: bytes, long: bool, *buffers: Any) -> Any:
@@ -60,32 +60,32 @@ def unpacked(data: bytes, long: bool, *buffers: Any) -> Any:
     Parameters
     ----------
     data
-        Two pickles, compressed together: the key of the task (None for annotations), and the value.
+        Two pickles, compressed together: the key of the task (None for annotations) and the value.
     long
-        What `compressed` said of them.
+        Flag that `compressed` returned.
     *buffers
         Buffers of the second pickle.
 
     Returns
     -------
-    The value. If it cannot be unpickled: a task that fails by name, or no annotations.
+    The value. If it cannot be unpickled: a task that fails with an error, or empty annotations.
     """
     pickles = io.BytesIO(decompressed(data, long))
     key = pickle.load(pickles)
     try:
         return pickle.load(pickles, buffers=buffers)
     except Exception as error:
-        return _in_its_place(key, "unpickled on its worker", error)
+        return _replacement(key, "unpickled on its worker", error)
 
 
-def _in_its_place(key: Key | None, deed: str, error: Exception) -> Any:
+def _replacement(key: Key | None, action: str, error: Exception) -> Any:
     if key is None:
         return {}
     return Task(
         key,
         _refuse,
-        f"Task {str(key)!r} cannot be {deed}: {error!r}. Give the task what it needs to make the object, and make the "
-        "object inside the task.",
+        f"Task {str(key)!r} cannot be {action}: {error!r}. Create the object inside the task, and pass the task only the "
+        "values that it needs for that.",
     )
 
 

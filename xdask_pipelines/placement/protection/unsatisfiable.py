@@ -1,7 +1,7 @@
-"""Tasks whose restrictions no worker meets: they fail by name, where Dask alone would wait for ever.
+"""Tasks whose restrictions no worker meets: they fail with an error, while plain Dask would wait forever.
 
-Belongs here: restrictions that a user brought (``workers=``, ``resources=``), held against the workers that exist. Does
-not belong here: pools without workers (empty_pools).
+Belongs here: comparing a user's restrictions (``workers=``, ``resources=``) with the existing workers. Does not belong
+here: pools without workers (empty_pools).
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from xdask_pipelines.placement.dask_internals.task_states import TaskState, anno
 from xdask_pipelines.placement.scheduler.backlog import pool_of
 from xdask_pipelines.topology.names import POOL_PREFIX, pool_name
 
-#: How long a worker that would do may take to appear.
+#: Timeout for a suitable worker to join.
 PATIENCE_SECONDS = 10.0
 _SHOWN = 3
-#: Keywords of Dask that restrict where a task may run.
+#: Dask's keywords that restrict where a task may run.
 _KEYWORDS = frozenset({"workers", "restrictions", "resources"})
 
 
 class Unsatisfiable:
-    """Fails tasks that no worker may run although their pool has workers."""
+    """Fails tasks that no worker may run, although their pool has workers."""
 
     def __init__(self, seconds: float = PATIENCE_SECONDS) -> None:
         self.seconds = seconds
@@ -34,9 +34,10 @@ class Unsatisfiable:
         self._freed: list[Key] = []
 
     def free(self, ts: TaskState) -> None:
-        """Drop what one submission demanded of a task that another submission needs too.
+        """Drop the restrictions of a task that several submissions need.
 
-        Tasks are shared by all who read the same data: the keywords of one must not make the others wait, or fail.
+        Tasks are shared by all clients that read the same data: the restrictions of one must not make the others wait
+        or fail.
         """
         if ts.annotations and not _KEYWORDS.isdisjoint(ts.annotations):
             annotate(ts, {k: v for k, v in ts.annotations.items() if k not in _KEYWORDS})
@@ -47,14 +48,16 @@ class Unsatisfiable:
             self._freed.append(ts.key)
 
     def look(self, scheduler: Scheduler, pool_of_wait: Callable[[TaskState], str | None]) -> None:
-        """Send off what has been freed, and fail what has waited too long; called twice a second.
+        """Send tasks whose restrictions were dropped, and fail tasks that have waited too long.
+
+        The plugin calls this twice a second.
 
         Parameters
         ----------
         scheduler
-            Whose tasks are looked at.
+            The scheduler whose tasks are checked.
         pool_of_wait
-            Region of the pool that a task waits for, None if any pool would do.
+            Returns the Region of the pool for which a task waits; None if it may run in any pool.
         """
         resume(scheduler, self._freed)
         self._freed.clear()
@@ -83,9 +86,9 @@ def _message(scheduler: Scheduler, ts: TaskState, region: str | None, seconds: f
     where = f"belongs in {region}" if region else "may run in any Region"
     pool = sorted(a for a, ws in scheduler.workers.items() if region is None or pool_of(ws) == region)
     return (
-        f"Task {str(ts.key)!r} {where}, and no worker there meets {' and '.join(demands) or 'its restrictions'}; it "
-        f"waited {seconds:.0f} s. The workers there are {_listed(pool)}. Leave `workers` and `resources` out: each task "
-        "runs in the Region of its data without them."
+        f"Task {str(ts.key)!r} {where}, but no worker there meets {' and '.join(demands) or 'its restrictions'}; it "
+        f"waited {seconds:.0f} s. Workers there: {_listed(pool)}. Leave out `workers` and `resources`: tasks run in the "
+        "Region of their data without them."
     )
 
 

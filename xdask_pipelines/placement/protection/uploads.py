@@ -1,8 +1,8 @@
-"""Files that clients upload: a name belongs to one file as long as others compute, and never to an installed module.
+"""Files that clients upload: they cannot replace files that other clients use, or hide installed modules.
 
 Belongs here: whether a file may be uploaded. Does not belong here: uploading it (Dask), plugins (client_plugins).
 
-Dask writes an uploaded file into a folder that all tasks of all clients import from, and reloads the module.
+Dask writes an uploaded file into a folder from which the tasks of all clients import, and reloads the module.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Uploads:
         self._contents: dict[str, bytes] = {}
 
     def check(self, filename: str, data: bytes) -> None:
-        """Accept a file, or refuse it by name.
+        """Raise if a file must not be uploaded.
 
         Parameters
         ----------
@@ -48,7 +48,7 @@ class Uploads:
         Raises
         ------
         PlacementError
-            If the file would hide an installed module, or replace another file under the tasks of others.
+            If the file would hide an installed module, or replace another file while other clients compute.
         """
         for module in modules(filename, data):
             if is_installed(module):
@@ -60,14 +60,14 @@ class Uploads:
         if self._contents.get(filename, digest) != digest:
             refuse_while_others_compute(
                 self._scheduler,
-                f"Another file {filename} has been uploaded before, and this one would replace it under the tasks of others",
+                f"Another file {filename} was uploaded before, and this one would replace it while other clients compute",
                 "Give your file another name, or wait until they are done.",
             )
         self._contents[filename] = digest
 
 
 def modules(filename: str, data: bytes) -> Iterator[str]:
-    """Names of the modules that a file brings at the top level."""
+    """Iterate over the top-level modules in a file."""
     path = PurePath(filename)
     if path.suffix == ".py":
         yield path.stem
@@ -82,7 +82,7 @@ def modules(filename: str, data: bytes) -> Iterator[str]:
 
 
 def is_installed(module: str) -> bool:
-    """Whether a module is one of Python's own, of this package, or of an installed one."""
+    """Return whether a module belongs to Python, to this package, or to an installed package."""
     if module in sys.stdlib_module_names or module == __name__.partition(".")[0]:
         return True
     paths = get_paths()

@@ -1,7 +1,7 @@
-"""Workers that say nothing any more: a scheduler gives them up in time.
+"""Heartbeats of workers: a scheduler restarts workers without heartbeats.
 
-Belongs here: how often a worker says that it lives, and how long it may be silent. Does not belong here: workers whose
-process ended (Dask sees that at once, and their nanny starts another).
+Belongs here: the interval of heartbeats, and the timeout. Does not belong here: workers whose process has ended (Dask
+notices at once, and their nanny starts another).
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from distributed import Scheduler
 
 from xdask_pipelines.placement.dask_internals.liveness import give_seldom, restart_silent
 
-#: Dask looks once in the time that a worker may be silent, so that it takes up to twice as long.
+#: Checks per timeout. Dask checks only once per timeout, so that it may need up to twice as long.
 _LOOKS = 10
-#: Dask's few workers speak twice a second: over a WAN, 2 kB/s each, which cross Regions day and night.
+#: In a small cluster, Dask's workers send two heartbeats a second: 2 kB/s each, which would always cross the WAN.
 _HEARTBEAT_SECONDS = 5.0
 
 
 def seldom_heartbeats() -> None:
-    """Let workers of this process's scheduler say less often that they live, however few they are."""
+    """Reduce the heartbeats of workers of this process's scheduler, however few workers it has."""
     give_seldom(_HEARTBEAT_SECONDS)
 
 
 def give_up_frozen(scheduler: Scheduler, seconds: float) -> None:
-    """Restart workers that have been silent for so long; their nanny kills them, their tasks go elsewhere in the pool."""
+    """Restart workers without a heartbeat for ``seconds``; their tasks run on other workers of the pool."""
     restart_silent(scheduler, seconds, _LOOKS)

@@ -1,1 +1,1 @@
-"""What placement does inside the scheduler: binding tasks, counting what they do, moving their results."""
+"""Placement inside the scheduler: binding tasks to pools, counting their work, moving their results."""

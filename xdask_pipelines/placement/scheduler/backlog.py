@@ -1,6 +1,7 @@
-"""What waits for each pool, and what the pool has: the figures that scaling decides by.
+"""The backlog of each pool, and its workers: the figures on which scaling decides.
 
-Belongs here: counting on the scheduler, in one pass. Does not belong here: deciding (scaling).
+Belongs here: counting the tasks and workers of a scheduler in one pass. Does not belong here: deciding how many workers
+a pool should have (scaling).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from xdask_pipelines.placement.dask_internals.scheduling import expected_seconds
 from xdask_pipelines.placement.dask_internals.task_states import TaskState, WorkerState
 from xdask_pipelines.topology.names import POOL_PREFIX
 
-#: Figures of one pool, all zero.
+#: The figures of a pool without workers and tasks.
 EMPTY = {
     "no_worker": 0,
     "queued": 0,
@@ -29,26 +30,28 @@ EMPTY = {
 
 
 def pool_of(worker: WorkerState) -> str | None:
-    """Region of the pool that a worker belongs to."""
+    """Return the Region of a worker's pool; None if the worker has no pool."""
     return next((r.removeprefix(POOL_PREFIX) for r in worker.resources if r.startswith(POOL_PREFIX)), None)
 
 
 def count(scheduler: Scheduler, region_of: Callable[[TaskState], str | None]) -> dict[str, dict[str, Any]]:
-    """Backlog of every pool that has workers or tasks.
+    """Count the backlog of every pool that has workers or tasks.
 
     Parameters
     ----------
     scheduler
-        Whose workers and tasks are counted.
+        The scheduler whose workers and tasks are counted.
     region_of
-        Pool that a task is bound to; tasks of no pool wait for nothing that scaling a pool could give.
+        Returns the Region to which a task is bound, or None. Tasks without a pool are not counted: scaling a pool would
+        not help them.
 
     Returns
     -------
-    By Region: ``no_worker`` and ``queued`` tasks on the scheduler; ``processing`` tasks that were sent to workers,
-    ``running`` of which their threads can run at once (Dask sends all tasks of a pool at once, so that its own "queued"
-    stays 0); ``workers``, their ``threads`` and ``memory_bytes``; ``held_bytes`` of results on them; ``seconds`` of
-    work in all tasks, as Dask estimates it from those that ran before.
+    The figures of each pool, by Region: ``no_worker`` and ``queued`` are tasks on the scheduler; ``processing`` are
+    tasks that were sent to workers, and ``running`` those of them that have a thread (Dask sends all tasks of a pool at
+    once, so that its own "queued" stays 0); ``workers``, ``threads`` and ``memory_bytes`` describe the pool;
+    ``held_bytes`` is the size of the results on its workers; ``seconds`` is the work in all tasks, which Dask estimates
+    from earlier tasks.
     """
     pools: dict[str, dict[str, Any]] = {}
     for worker in scheduler.workers.values():

@@ -1,6 +1,7 @@
-"""State of one computation on the scheduler: what it needs, what ran for it, and where.
+"""The scheduler's record of one computation: the keys that it needs, and the tasks that ran for it in each Region.
 
-Belongs here: bookkeeping by computation. Does not belong here: deciding where a task runs, talking to Dask.
+Belongs here: counting tasks, bytes and seconds of each computation. Does not belong here: deciding where a task runs
+(placement_rules), calls to Dask (plugin, ledger).
 """
 
 from __future__ import annotations
@@ -13,13 +14,12 @@ from typing import Any
 from dask.typing import Key
 
 from xdask_pipelines.placement.footprint import footprint
+from xdask_pipelines.placement.scheduler.fair_share import LastTurns
 from xdask_pipelines.placement.settings import Settings
 
-#: Plain ``.compute()`` never asks for its report: of each client, this many computations that ended are kept.
+#: How many ended computations are kept for each client. The limit is needed because plain ``.compute()`` never asks for
+#: its report.
 MAX_ENDED = 1_000
-
-#: The last turn of what was submitted, by pool and by whether it has a priority above 0.
-LastTurns = dict[tuple[str | None, bool], int]
 
 
 @dataclass(eq=False)
@@ -29,9 +29,10 @@ class Computation:
     Attributes
     ----------
     parent
-        For what a running task submits: the computation of that task, whose evidence counts it too.
+        If a running task submitted this computation: the computation of that task. Its evidence includes this
+        computation.
     receiver
-        Region of the client, to which results go.
+        Region of the client that receives the results.
     """
 
     client: str
@@ -61,14 +62,14 @@ class Computation:
         self.unfinished = set(self.outputs)
 
     def lineage(self) -> Iterator[Computation]:
-        """The computation itself, and those whose tasks submitted it."""
-        found: Computation | None = self
-        while found is not None:
-            yield found
-            found = found.parent
+        """Iterate over this computation and all its ancestors: the computations whose tasks submitted it."""
+        current: Computation | None = self
+        while current is not None:
+            yield current
+            current = current.parent
 
     def time(self, region: str, startstops: Iterable[Mapping[str, Any]]) -> None:
-        """Add the time of a task that ran; its worker's clock tells, so that only differences mean something."""
+        """Add the run time of a task. The times come from its worker's clock, so only their differences are used."""
         for span in startstops:
             start, stop = span["start"], span["stop"]
             first, last = self.between.get(region, (start, stop))
@@ -77,7 +78,7 @@ class Computation:
                 self.worker_seconds[region] += stop - start
 
     def report(self, settings: Settings) -> dict[str, Any]:
-        """What `Evidence` is made of, plus what makes a result unacceptable."""
+        """Return the fields of `Evidence`, and the problems that make a result unacceptable."""
         return {
             "stimulus": self.stimulus,
             "problems": [*self.problems, *self.misplaced],
@@ -95,7 +96,7 @@ class Computation:
         }
 
     def progress(self) -> dict[str, tuple[int, int]]:
-        """``{region: (done, planned)}``; tasks to be bound late count where they ran."""
+        """Return ``{region: (done, planned)}``; tasks that are bound late count in the Region in which they ran."""
         return {
             region: (self.ran[region], max(self.planned[region], self.ran[region]))
             for region in sorted(self.planned.keys() | self.ran.keys())
@@ -103,16 +104,16 @@ class Computation:
 
 
 class Computations:
-    """All live computations, found by key; bounded for each client, and emptied as clients and keys go.
+    """All live computations, indexed by key. Each is dropped with its client or its keys.
 
-    What runs is credited to the *oldest* live computation that needs it, and is `reused` for the others. When that one
-    is reported or cancelled, what still runs is credited to the next, so that every report stays true.
+    A task that runs is credited to the *oldest* live computation that needs it, and counts as `reused` for the others.
+    When the oldest computation is reported or cancelled, its remaining tasks are credited to the next oldest.
 
     Parameters
     ----------
     limit
-        Computations that ended, of each client, beyond which its oldest is dropped. One that runs is never dropped:
-        a loop of submissions must not cost anybody the report of a long computation.
+        How many ended computations are kept for each client; then the oldest is dropped. A running computation is never
+        dropped: a loop of small submissions must not delete the report of a long computation.
     """
 
     def __init__(self, limit: int = MAX_ENDED) -> None:
@@ -125,7 +126,7 @@ class Computations:
         return len(self._all)
 
     def add(self, computation: Computation) -> None:
-        """Begin."""
+        """Register a new computation."""
         self._all[computation.client, computation.stimulus] = computation
         joined: dict[
             tuple[Computation, ...], tuple[Computation, ...]
@@ -135,7 +136,7 @@ class Computations:
             self._by_key[key] = joined.setdefault(sharers, (*sharers, computation))
 
     def finished(self, key: Key) -> None:
-        """A key is in memory, or failed: computations all of whose outputs have finished have ended."""
+        """Note that a key is in memory or failed. A computation has ended when all its outputs have finished."""
         for computation in self.of(key):
             computation.unfinished.discard(key)
             if not computation.unfinished:
@@ -145,14 +146,14 @@ class Computations:
                     self.drop(next(iter(ended.values())))
 
     def lost(self, key: Key) -> None:
-        """A result is in memory no more: what needs it as an output runs again."""
+        """Note that a result was lost. Computations that have it as an output are running again."""
         for computation in self.of(key):
             if key in computation.outputs:
                 computation.unfinished.add(key)
                 self._ended[computation.client].pop(computation.stimulus, None)
 
     def drop(self, computation: Computation) -> None:
-        """End, with all that is known of it."""
+        """Forget a computation."""
         self._all.pop((computation.client, computation.stimulus), None)
         self._ended[computation.client].pop(computation.stimulus, None)
         for key in computation.touched:
@@ -163,22 +164,22 @@ class Computations:
                 del self._by_key[key]
 
     def drop_client(self, client: str) -> None:
-        """End all of one client's."""
+        """Forget all computations of a client."""
         for computation in [c for c in self._all.values() if c.client == client]:
             self.drop(computation)
         self._ended.pop(client, None)
 
     def find(self, client: str, outputs: Iterable[Key]) -> Computation | None:
-        """The newest computation of a client with exactly these outputs."""
+        """Return the newest computation of a client with exactly these outputs, or None."""
         wanted = frozenset(outputs)
         return next((c for c in reversed(self._all.values()) if c.client == client and c.outputs == wanted), None)
 
     def of(self, key: Key) -> tuple[Computation, ...]:
-        """Live computations that need a key, oldest first."""
+        """Return the live computations that need a key, oldest first."""
         return self._by_key.get(key, ())
 
     def last_turns(self, client: str) -> LastTurns:
-        """The last turns of all that a client has submitted and still wants."""
+        """Return the last turns of the tasks that a client has submitted and still wants."""
         last: LastTurns = {}
         for computation in self._all.values():
             if computation.client == client:
@@ -190,7 +191,7 @@ class Computations:
         return iter(list(self._all.values()))
 
     def forget(self, key: Key) -> None:
-        """A key is gone: computations none of whose outputs are left have ended unasked."""
+        """Note that a key was forgotten, and drop the computations that have no output left."""
         for computation in self.of(key):
             computation.left.discard(key)
             if not computation.left:

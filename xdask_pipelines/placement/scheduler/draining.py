@@ -1,7 +1,7 @@
-"""Taking workers out of a pool without losing or recomputing anything.
+"""Draining: removing workers from a pool without losing or recomputing results.
 
-Belongs here: choosing who leaves, handing over, refusing. Does not belong here: asking for it (drain), where results move
-meanwhile (pool_transfers), how many workers a pool should have (scaling).
+Belongs here: choosing the workers that leave, handing over their tasks, refusing to drain. Does not belong here: the
+client's request (drain), where results move meanwhile (pool_transfers), how many workers a pool should have (scaling).
 """
 
 from __future__ import annotations
@@ -25,7 +25,10 @@ Workers = int | Sequence[str]
 async def drain_on_scheduler(
     scheduler: Scheduler, region: str, workers: Workers, *, close: bool = True
 ) -> dict[str, Any]:
-    """Answer `drain`: ``{"drained": addresses}`` or ``{"refused": why}``; without ``close``, workers end by themselves."""
+    """Drain workers of a pool, and return ``{"drained": addresses}`` or ``{"refused": reason}``.
+
+    Without ``close`` the workers are expected to end by themselves afterwards.
+    """
     pool = {ws for ws in scheduler.running if pool_of(ws) == region}
     if isinstance(workers, int):
         leaving = set(sorted(pool, key=lambda ws: (ws.nbytes, len(ws.processing), ws.address))[:workers])
@@ -50,8 +53,8 @@ async def drain_on_scheduler(
     if stayed:
         names = ", ".join(sorted(ws.address for ws in stayed))
         return {
-            "refused": f"Of the pool of {region}, no worker was left that could take over tasks and results of {names}: "
-            "they go on. See `xdask pools status`, and drain again."
+            "refused": f"The pool of {region} has no other worker that can take over the tasks and results of {names}, "
+            "so they continue to run. Check the pool with `xdask pools status`, then drain again."
         }
     return {"drained": sorted(before)}
 
@@ -64,25 +67,25 @@ def _refuses(region: str, leaving: set[WorkerState], staying: set[WorkerState]) 
     if not results and not tasks:
         return ""
     return (
-        f"The last workers of the pool {pool_name(region)} cannot be drained: {counted(results, 'result')} that they hold "
-        f"and {counted(tasks, 'task')} that they have are still needed, and no other worker of {region} could take them "
-        "over. Let the runs that need them end first, or add a worker to the pool."
+        f"The last workers of the pool {pool_name(region)} cannot be drained: {counted(results, 'result')} and "
+        f"{counted(tasks, 'task')} on them are still needed, and {region} has no other worker to take them over. "
+        "Wait until the runs that need them end, or add a worker to the pool."
     )
 
 
 async def _hand_over_tasks(scheduler: Scheduler, ws: WorkerState, region: str) -> bool:
-    """Wait until a worker has no task: what it has not begun is stolen from it, what runs ends there.
+    """Move a worker's waiting tasks to other workers of its pool, and wait until its running tasks end.
 
-    False if the pool has no other worker any more.
+    Returns False if the pool has no other worker any more.
     """
-    asked: set[TaskState] = set()
+    requested: set[TaskState] = set()
     while scheduler.workers.get(ws.address) is ws and ws.processing:
         takers = [other for other in scheduler.running if pool_of(other) == region]
         if not takers:
             return False
-        for ts in [ts for ts in ws.processing if ts not in asked and ts not in ws.long_running]:
-            # The worker refuses for what it has begun: each is asked for once.
-            asked.add(ts)
+        for ts in [ts for ts in ws.processing if ts not in requested and ts not in ws.long_running]:
+            # A worker does not hand over a task that it has begun, so each task is requested only once.
+            requested.add(ts)
             hand_over(scheduler, ts, ws, min(takers, key=lambda t: len(t.processing)))
         await sleep(_LOOK_SECONDS)
     return True

@@ -1,7 +1,7 @@
-"""The ledger on the scheduler: what ran, what was read and what crossed, credited to the computation that needed it.
+"""The ledger: a record of tasks, bytes read and bytes transferred, each credited to a computation.
 
-Belongs here: hearing workers out, and answering clients with reports. Does not belong here: where tasks run (plugin), the
-sums of one computation (computation), how workers notice (guard, transfer_reports).
+Belongs here: receiving the messages of workers, and sending reports to clients. Does not belong here: where tasks run
+(plugin), the sums of one computation (computation), how workers measure (guard, transfer_reports).
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ DELIVERY_SECONDS = 5.0
 
 
 class Ledger:
-    """Live computations, totals since the start, and results on their way to their client.
+    """Live computations, totals since the start, and small results that are delivered ahead.
 
     Parameters
     ----------
     settings
-        Client Region, and what reports need of Regions.
+        Client Region, and the prices and links that reports need.
     region
-        Region of a worker, told by its address.
+        Returns the Region of a worker, given its address.
     addresses
-        Addresses of the workers of a Region.
+        Returns the addresses of the workers of a Region.
     bound
-        Region to which a task is bound, if any.
+        Returns the Region to which a task is bound, if any.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Ledger:
         self._bound = bound
 
     def start(self, scheduler: Scheduler) -> None:
-        """Listen to workers, answer clients."""
+        """Register the handlers for messages of workers and requests of clients."""
         self.scheduler = scheduler
         answer(scheduler, "report", self._answer_report)
         answer(scheduler, "progress", self._answer_progress)
@@ -69,59 +69,59 @@ class Ledger:
         self.deliveries.start(scheduler)
 
     def left(self, key: Key, *, forgotten: bool) -> None:
-        """A result is nowhere any more, or the task itself is forgotten."""
+        """Note that a result was released or lost, or that its task was forgotten."""
         self.deliveries.left(key, forgotten=forgotten)
         self.computations.lost(key)
         if forgotten:
             self.computations.forget(key)
 
     def drop_client(self, client: str) -> None:
-        """A client left."""
+        """Forget the computations and deliveries of a client that left."""
         self.computations.drop_client(client)
         self.deliveries.drop_client(client)
 
     def restart(self) -> None:
-        """Forget all but what was since the start."""
+        """Forget all computations and deliveries; the totals since the start remain."""
         self.computations = Computations()
         self.deliveries.clear()
         self.totals.restart()
 
-    # ---- what clients ask -------------------------------------------------------------------------------------
+    # ---- requests of clients ----------------------------------------------------------------------------------
 
     async def _answer_report(self, client: str, keys: Iterable[Key], delivered: bool) -> dict[str, Any] | None:
-        """Report of the newest computation of a client with these outputs, which ends it."""
+        """Return the report of a client's newest computation with these outputs, and forget the computation."""
         self.deliveries.expect_no_more(client, keys)
-        found = self.computations.find(client, keys)
-        if found is None:
+        computation = self.computations.find(client, keys)
+        if computation is None:
             return None
         if delivered:
-            # What workers tell of it goes another way than the data, which may be quicker.
+            # The workers' messages about transfers may arrive after the data, which take another connection.
             deadline = monotonic() + DELIVERY_SECONDS
-            while found.outputs - found.delivered.keys() and monotonic() < deadline:
+            while computation.outputs - computation.delivered.keys() and monotonic() < deadline:
                 await sleep(0.005)
-            for region, nbytes in found.delivered.values():
-                if region != found.receiver:
-                    found.across[f"{region}->{found.receiver}"] += nbytes
-            if missing := found.outputs - found.delivered.keys():
-                found.problems.append(f"No worker told that it sent {min(missing, key=str)!r} to the client.")
-        self.computations.drop(found)
-        return found.report(self.settings)
+            for region, nbytes in computation.delivered.values():
+                if region != computation.receiver:
+                    computation.across[f"{region}->{computation.receiver}"] += nbytes
+            if missing := computation.outputs - computation.delivered.keys():
+                computation.problems.append(f"No worker reported that it sent {min(missing, key=str)!r} to the client.")
+        self.computations.drop(computation)
+        return computation.report(self.settings)
 
     def _answer_progress(self, client: str, keys: Iterable[Key]) -> dict[str, Any] | None:
-        found = self.computations.find(client, keys)
-        return found.progress() if found else None
+        computation = self.computations.find(client, keys)
+        return computation.progress() if computation else None
 
     def _answer_newest(self, client: str, keys: Iterable[Key]) -> str | None:
-        """Which is the newest computation of a client with these outputs."""
-        found = self.computations.find(client, keys)
-        return found.stimulus if found else None
+        """Return the identifier of a client's newest computation with these outputs."""
+        computation = self.computations.find(client, keys)
+        return computation.stimulus if computation else None
 
-    # ---- what ran, and what workers tell ----------------------------------------------------------------------
+    # ---- messages of workers ----------------------------------------------------------------------------------
 
     def ran(
         self, ts: TaskState, home: Home | None, worker: str | None, startstops: Iterable[Mapping[str, Any]]
     ) -> None:
-        """A task ran, which was to run where ``home`` says."""
+        """Record that a task ran, and whether it ran in the Region that ``home`` prescribes."""
         region = self._region(worker)
         if home is not None and (home.region or home.late):
             self.totals.tasks[region] += 1
@@ -145,7 +145,7 @@ class Ledger:
                     one.misplaced.append(f"Task {str(ts.key)!r} belongs in {home.region} and ran in {region}.")
 
     def owner(self, key: Key) -> Computation | None:
-        """Oldest computation that needs a key and that its client still wants: what runs is credited to that one."""
+        """Return the oldest computation that needs a key and is still wanted; the task is credited to it."""
         sharers = self.computations.of(key)
         if len(sharers) > 1:
             sharers = tuple([c for c in sharers if self._is_wanted(c)]) or sharers
@@ -163,7 +163,7 @@ class Ledger:
                 one.read[region] += nbytes
 
     def _on_received(self, keys: list[tuple[Key, int]], peer: str, worker: str) -> None:
-        """Data of ``keys`` came from the worker ``peer`` to ``worker``."""
+        """Record that ``worker`` received the data of ``keys`` from the worker ``peer``."""
         src, dst = self._region(peer), self._region(worker)
         if src == dst:
             return
@@ -174,16 +174,17 @@ class Ledger:
             self._crossed(next(owners, None), src, dst, nbytes)
 
     def _needed_by(self, ts: TaskState | None, worker: str, region: str) -> list[Key]:
-        """Tasks for which a result came to a worker: those that it runs, else those that wait in its Region.
+        """Return the tasks for which a worker received a result: those that it runs, else those that wait in its Region.
 
-        A worker may get a result before its Region's tasks are ready, or for other workers of its pool.
+        A worker may receive a result before the tasks of its Region are ready, or on behalf of other workers of its
+        pool.
         """
         users = [u for u in ts.dependents if u.state != "memory"] if ts else []
         here = [u.key for u in users if u.processing_on and u.processing_on.address == worker]
         return here or [u.key for u in users if self._bound(u) == region]
 
     def _on_sent(self, keys: list[tuple[Key, int]], worker: str) -> None:
-        """Data of ``keys`` are on their way from ``worker`` to a client."""
+        """Record that ``worker`` sent the data of ``keys`` to a client."""
         src = self._region(worker)
         for key, nbytes in keys:
             computations = self.computations.of(key)
@@ -195,7 +196,7 @@ class Ledger:
                     self._crossed(computation.parent, src, computation.receiver, nbytes)
 
     def _on_delivered(self, key: Key, nbytes: int, data: Any, worker: str) -> None:
-        """A small result came without having been asked for; it precedes the message that its task is done."""
+        """Record a small result that was delivered ahead. It arrives before the message that its task is done."""
         kept, receiver = self.deliveries.came(key, nbytes, data)
         if receiver and not kept:
             self._on_received([(key, nbytes)], worker, receiver)
@@ -203,7 +204,7 @@ class Ledger:
             self._on_sent([(key, nbytes)], worker)
 
     def _on_shuffled(self, key: Key, peer: str, nbytes: int, worker: str) -> None:
-        """A P2P shuffle, told by its barrier's key, sent a piece from ``worker`` to the worker ``peer``."""
+        """Record that the P2P shuffle with the barrier ``key`` sent a piece from ``worker`` to the worker ``peer``."""
         src, dst = self._region(worker), self._region(peer)
         self.totals.moved(src, dst, nbytes)
         if src != dst:
@@ -214,7 +215,7 @@ class Ledger:
             one.across[f"{src}->{dst}"] += nbytes
 
     def _on_violation(self, key: Key | None, problem: str, worker: str) -> None:
-        """Code opened data by itself: who shares the task is refused, or all on the worker if nobody knows whose."""
+        """Record that code opened data without placement, as a problem of every computation that it may belong to."""
         state = self.scheduler.workers.get(worker)
         blamed = [key] if key is not None else [ts.key for ts in state.processing] if state else []
         for computation in {one for k in blamed for c in self.computations.of(k) for one in c.lineage()}:

@@ -1,11 +1,11 @@
 """The scheduler plugin: every task is home, late, neutral or refused.
 
-Belongs here: telling the scheduler in which pool a task may run. Does not belong here: the rules (placement_rules), graph
-optimisation (fence), what ran and what crossed (ledger), what leaves check on workers (guard).
+Belongs here: restricting each task to the pool in which it may run. Does not belong here: the rules (placement_rules),
+graph optimisation (fence), records of tasks and transfers (ledger), checks on workers (guard).
 
-Dask's own annotations restrict nothing on today's Dask (0 of 250 tasks, measured): optimisation runs inside the
-scheduler and drops them. This plugin looks at the optimised tasks instead. Restrictions use resource quantity 0,
-membership without consumption: quantity 1 lost 37 % throughput.
+Dask's own annotations restrict nothing in current Dask (0 of 250 tasks, measured): optimisation runs inside the
+scheduler and drops them. This plugin restricts the optimised tasks instead. A restriction uses the resource quantity 0,
+which requires a worker of the pool but reserves nothing of it: quantity 1 cost 37 % of throughput.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from xdask_pipelines.placement.dask_internals.task_specs import Task
 from xdask_pipelines.placement.dask_internals.task_states import (
     TaskState,
     WorkerState,
-    prioritise,
     refuse_other_workers,
     require,
     respecify,
@@ -43,10 +42,10 @@ from xdask_pipelines.placement.protection.survival import survive_runs
 from xdask_pipelines.placement.protection.task_messages import send_tasks_safely
 from xdask_pipelines.placement.protection.unsatisfiable import Unsatisfiable
 from xdask_pipelines.placement.scheduler import backlog
-from xdask_pipelines.placement.scheduler.computation import Computation, LastTurns
+from xdask_pipelines.placement.scheduler.computation import Computation
 from xdask_pipelines.placement.scheduler.crossings import Crossings
 from xdask_pipelines.placement.scheduler.draining import Workers, drain_on_scheduler
-from xdask_pipelines.placement.scheduler.fair_share import FairShare
+from xdask_pipelines.placement.scheduler.fair_share import FairShare, take_turn
 from xdask_pipelines.placement.scheduler.ledger import Ledger
 from xdask_pipelines.placement.scheduler.pool_transfers import keep_home
 from xdask_pipelines.placement.scheduler.shuffles import Shuffles
@@ -58,38 +57,26 @@ from xdask_pipelines.topology.names import POOL_PREFIX, pool_name
 logger = logging.getLogger("xdask.placement")
 
 NAME = "xdask-placement"
-#: How much earlier than its own turn comes the turn of what a task submits, as Dask has it.
-SUBTASK = 0.01
 
 
 def _refuse(message: str, *_: Any) -> None:
     raise PlacementError(message)
 
 
-def _priority(ts: TaskState) -> tuple[float, ...]:
-    return ts.priority or ()
-
-
-def _take_turn(ts: TaskState, turn: float) -> None:
-    user, _, *order = _priority(ts)
-    # A priority above 0 has chosen the turn already; one below 0 lets the tasks of all others go first.
-    prioritise(ts, (user if user > 0 else 0, turn, *order))
-
-
 class _OnePool(dict[str, dict[str, float]]):
-    """Restrictions to one pool, by Region: one dictionary for all tasks of a pool."""
+    """Restrictions to one pool, by Region. All tasks of a pool share one dictionary."""
 
     def __missing__(self, region: str) -> dict[str, float]:
         return self.setdefault(region, {pool_name(region): 0})
 
 
 class PlacementPlugin(SchedulerPlugin):
-    """Places tasks at home; installed by preload when a scheduler starts, never registered by clients.
+    """Places tasks in their home Regions. The preload installs it when a scheduler starts; clients never register it.
 
     Parameters
     ----------
     settings
-        Client Region, links, pools, patience with empty pools.
+        Client Region, links, pools, and the timeout of empty pools.
     """
 
     name = NAME
@@ -111,7 +98,7 @@ class PlacementPlugin(SchedulerPlugin):
         self.unsatisfiable = Unsatisfiable()
 
     async def start(self, scheduler: Scheduler) -> None:
-        """Answer clients and workers, watch for empty pools, keep results in theirs."""
+        """Register all handlers, watch for empty pools, and keep results in their pools."""
         self.scheduler = scheduler
         answer(scheduler, "version", self._answer_version)
         answer(scheduler, "backlog", lambda: backlog.count(scheduler, self._pool_of_wait))
@@ -119,7 +106,8 @@ class PlacementPlugin(SchedulerPlugin):
         watch = PeriodicCallback(self._look_at_waiting, 500)
         scheduler.periodic_callbacks["xdask-waiting"] = watch
         watch.start()
-        # Before those of Dask: when a worker leaves, a P2P shuffle restarts at once, and must find its pool as it is then.
+        # This plugin must run before those of Dask: when a worker leaves, a P2P shuffle restarts at once and needs the
+        # current pool.
         be_first(scheduler, NAME, self)
         know_the_pools(self._held_in, lambda region: bool(self._running(region)))
         note_submitting_task(scheduler, self._note_submitting_task)
@@ -133,7 +121,7 @@ class PlacementPlugin(SchedulerPlugin):
         self.ledger.start(scheduler)
         control_plugins(scheduler)
 
-    # ---- what clients ask -------------------------------------------------------------------------------------
+    # ---- requests of clients ----------------------------------------------------------------------------------
 
     def _answer_version(self) -> dict[str, Any]:
         return {"version": VERSION, "client_region": self.client_region, "pools": self._workers_by_region()}
@@ -142,7 +130,7 @@ class PlacementPlugin(SchedulerPlugin):
         return await drain_on_scheduler(self.scheduler, region, workers, close=close)
 
     def _note_submitting_task(self, key: Key | None) -> None:
-        """Remember which task submits a graph: Dask does not say so to plugins."""
+        """Remember which task submits a graph: Dask does not pass it to plugins."""
         self._submitting = key
 
     # ---- at submission ----------------------------------------------------------------------------------------
@@ -150,7 +138,7 @@ class PlacementPlugin(SchedulerPlugin):
     def update_graph(
         self, scheduler: Scheduler, *, client: str, keys: set[Key], tasks: list[Key], **kwargs: Any
     ) -> None:
-        """Decide for every new task; what goes wrong here is part of the report, for Dask would swallow it."""
+        """Place every new task. An error becomes part of the report, because Dask would only log it."""
         touched = [scheduler.tasks[key] for key in tasks]
         parent = scheduler.tasks.get(self._submitting) if self._submitting is not None else None
         credited = self.ledger.owner(parent.key) if parent else None
@@ -158,7 +146,7 @@ class PlacementPlugin(SchedulerPlugin):
         computation = Computation(
             client, kwargs["stimulus_id"], frozenset(keys), frozenset(tasks), parent=credited, receiver=receiver
         )
-        own = self.ledger.computations.last_turns(client)
+        last_turns = self.ledger.computations.last_turns(client)
         self.ledger.computations.add(computation)
         try:
             new = [ts for ts in touched if ts.key not in self._decided]
@@ -167,7 +155,11 @@ class PlacementPlugin(SchedulerPlugin):
                     if ts.key in self._decided:
                         self.unsatisfiable.free(ts)
             self._place(new, computation, wanted=keys)
-            self._give_turns(new, computation, own, parent)
+            # Before tasks are sent to workers.
+            if parent is not None and parent.priority:
+                self._fair_share.give_subtasks_turns(new, parent)
+            else:
+                computation.last_turns = self._fair_share.give_turns(new, self._region_of, last_turns)
             self.ledger.deliveries.mark(client, computation.outputs, touched)
             for ts in touched:
                 if ts.who_has:
@@ -197,29 +189,11 @@ class PlacementPlugin(SchedulerPlugin):
             self._decided[key] = home
             if home.region:
                 self._assign(tasks[key], home.region)
-                # Of several workers there, nobody knows yet which one will run it.
+                # With several workers it is not yet known which of them will run the task.
                 if home.region == self.client_region and len(self._addresses(home.region)) == 1:
                     self._send_ahead(tasks[key])
             elif home.late:
                 self._bind_when_ready(tasks[key])
-
-    def _give_turns(
-        self, new: list[TaskState], computation: Computation, own: LastTurns, parent: TaskState | None
-    ) -> None:
-        """Put turns in the place of Dask's generations, before tasks are sent to workers."""
-        if parent is not None and parent.priority:
-            # What a task submits comes before what has not begun: else all such tasks would be open at once, and wait.
-            for ts in new:
-                if ts.priority:
-                    _take_turn(ts, parent.priority[1] - SUBTASK)
-            return
-        next_turn: LastTurns = {}
-        for ts in sorted((ts for ts in new if ts.priority), key=_priority):
-            row = (self._region_of(ts), _priority(ts)[0] < 0)
-            turn = next_turn.get(row) or self._fair_share.first(row[0], own.get(row, 0))
-            next_turn[row] = turn + 1
-            _take_turn(ts, turn)
-        computation.last_turns = {row: turn - 1 for row, turn in next_turn.items()}
 
     def _look_at_waiting(self) -> None:
         """Resume or fail tasks that no worker may run."""
@@ -241,13 +215,14 @@ class PlacementPlugin(SchedulerPlugin):
     def _assign(self, ts: TaskState, region: str) -> None:
         kept = {k: v for k, v in (ts.resource_restrictions or {}).items() if not k.startswith(POOL_PREFIX)}
         require(ts, {**kept, pool_name(region): 0} if kept else self._restrictions[region])
-        # `allow_other_workers` would send the task to a worker of any pool, and stealing would carry it on from there.
+        # `allow_other_workers` would let the scheduler send the task to any pool, and work stealing would move it
+        # further.
         refuse_other_workers(ts)
         if is_barrier(ts.key):
             self._shuffles.bind(ts, region)
 
     def _send_ahead(self, ts: TaskState) -> None:
-        """Let what a task of the client's Region needs of other Regions come with the word that it is done."""
+        """Ask for the inputs of a task in the client's Region to be sent together with the message that they are done."""
         for d in ts.dependencies:
             if self._region_of(d) not in (None, self.client_region):
                 self.ledger.deliveries.mark_for_pool(d)
@@ -266,10 +241,10 @@ class PlacementPlugin(SchedulerPlugin):
         self._decided[ts.key] = Home(homes, region, late=True)
         self._assign(ts, region)
         if ts.priority and float(ts.priority[1]).is_integer():
-            _take_turn(ts, self._fair_share.reached(region))
+            take_turn(ts, self._fair_share.reached(region))
 
     def transition(self, key: Key, start: str, finish: str, *args: Any, stimulus_id: str = "", **kwargs: Any) -> None:
-        """Count what ran and what waits, bind what became ready, forget what is gone."""
+        """Count running and waiting tasks, bind tasks that became ready, and forget tasks that are gone."""
         if start in WAITING or finish in WAITING:
             home = self._decided.get(key)
             self.ledger.totals.step(key, start, finish, home.region if home else None)
@@ -298,7 +273,7 @@ class PlacementPlugin(SchedulerPlugin):
     # ---- pools ------------------------------------------------------------------------------------------------
 
     def _region(self, worker: str | None) -> str:
-        """Region of a worker; a worker without a pool counts as the client's Region."""
+        """Return the Region of a worker; a worker without a pool counts as the client's Region."""
         state = self.scheduler.workers.get(worker) if worker else None
         return (backlog.pool_of(state) if state else None) or self.client_region
 
@@ -328,7 +303,7 @@ class PlacementPlugin(SchedulerPlugin):
         self.ledger.drop_client(client)
 
     def restart(self, scheduler: Scheduler) -> None:
-        """Forget all: a restart drops tasks without telling."""
+        """Forget everything: Dask drops all tasks at a restart without a transition."""
         self._decided.clear()
         self._shuffles.clear()
         self._crossings.clear()

@@ -1,11 +1,11 @@
-"""Results stay in their pool, whichever of Dask's own ways moves them.
+"""Results stay in their pool when Dask retires workers, removes replicas, rebalances or replicates.
 
-Belongs here: where copies of results may go when nobody's task asks for them. Does not belong here: where tasks run, and
-what a task's own inputs cross (that is decided, priced and reported).
+Belongs here: limits to transfers that no task asked for. Does not belong here: where tasks run (placement_rules),
+transfers of a task's inputs (crossings).
 
-Dask moves results when a worker is retired, when it thins out copies, and when a client asks it to rebalance or
-replicate; it knows nothing of Regions (4 of 5 chunks of a retired worker went to another pool, measured). `keep_home`
-teaches each of them to stay within a pool. Work stealing needs no teaching: it heeds restrictions.
+Dask moves results when a worker is retired, when it removes replicas, and when a client calls rebalance or replicate.
+It does not know about Regions (4 of 5 chunks of a retired worker went to another pool, measured). `keep_home` limits
+each of these to one pool. Work stealing needs no change: it respects resource restrictions.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from xdask_pipelines.topology.names import POOL_PREFIX
 
 
 def keep_home(scheduler: Scheduler, region_of: Callable[[TaskState], str | None]) -> None:
-    """Make a scheduler move results within pools only, whoever asks for it.
+    """Make a scheduler move results only within pools.
 
     Parameters
     ----------
     scheduler
         The scheduler.
     region_of
-        Region that a task is bound to.
+        Returns the Region to which a task is bound, or None.
     """
     retire_by(_RetireWithinPool)
     thin_out_by(scheduler, _ReduceReplicasAbroad(region_of))
@@ -41,7 +41,7 @@ def keep_home(scheduler: Scheduler, region_of: Callable[[TaskState], str | None]
 
 
 class _RetireWithinPool(RetireWorker):
-    """Moves what a retiring worker alone holds to workers of its pool; refuses if there are none."""
+    """Moves results that only the retiring worker holds to workers of its pool; refuses if the pool has no other worker."""
 
     __slots__ = ()
 
@@ -49,9 +49,9 @@ class _RetireWithinPool(RetireWorker):
         return {o for o in self.manager.scheduler.running if o is not ws and pool_of(o) == pool_of(ws)}
 
     def _is_safe(self, ts: TaskState, ws: WorkerState, mates: set[WorkerState]) -> bool:
-        """Whether nobody has to take it over: a mate holds it too, or its own pool does if that is another one.
+        """Return whether a result can be dropped here: this pool or the result's own pool has a copy.
 
-        Without mates a copy anywhere must do.
+        If this pool has no other worker, a copy on any worker suffices.
         """
         others = {other for other in ts.who_has or () if other is not ws and other in self.manager.scheduler.running}
         abroad = {other for other in others if _is_at_home(ts, other)} if not _is_at_home(ts, ws) else set()
@@ -86,9 +86,9 @@ class _RetireWithinPool(RetireWorker):
 
 
 class _ReduceReplicasAbroad(ReduceReplicas):
-    """Of several copies of a result, the last one in its own pool is kept, and in each pool where tasks wait for it.
+    """Keeps one replica of a result in its own pool, and one in each pool where tasks wait for it.
 
-    What is dropped there would have to cross again (1.6 times the bytes of a correlation, measured).
+    A replica that is dropped in such a pool would have to cross again (1.6 times the bytes of a correlation, measured).
     """
 
     __slots__ = ("_region_of",)
@@ -117,7 +117,7 @@ def _is_at_home(ts: TaskState, ws: WorkerState) -> bool:
 
 
 def _within_pools(scheduler: Scheduler, move: Callable[..., Any]) -> Callable[..., Any]:
-    """`Scheduler.rebalance` or `replicate`, done for each pool by itself with the keys that it holds."""
+    """Return `Scheduler.rebalance` or `replicate` as a function that treats each pool separately."""
 
     async def moved(
         keys: Iterable[Any] | None = None, workers: Iterable[str] | None = None, **options: Any
@@ -145,7 +145,7 @@ def _within_pools(scheduler: Scheduler, move: Callable[..., Any]) -> Callable[..
 
 
 def _from_the_pool(scheduler: Scheduler) -> Callable[..., None]:
-    """`Scheduler.request_acquire_replicas`, which names only holders of the worker's own pool if there are any."""
+    """Return `Scheduler.request_acquire_replicas` as a function that prefers holders in the worker's own pool."""
 
     def request(addr: str, keys: Iterable[Any], *, stimulus_id: str) -> None:
         pool, who_has, nbytes = pool_of(scheduler.workers[addr]), {}, {}
@@ -160,5 +160,5 @@ def _from_the_pool(scheduler: Scheduler) -> Callable[..., None]:
 
 
 def _home(ts: TaskState) -> str | None:
-    """The pool that holds a result: its own if that does, else one that holds a copy."""
+    """Return the pool that holds a result: its own pool if possible, else another one."""
     return pool_of(min(ts.who_has or (), key=lambda ws: (not _is_at_home(ts, ws), str(pool_of(ws)))))

@@ -1,7 +1,8 @@
-"""Small results go to the client's Region as soon as they are made, so that nobody there need ask: a round trip saved.
+"""Small results are sent to the client's Region as soon as they are computed, which saves a round trip.
 
-Belongs here: which results go ahead, keeping them on the scheduler until the client gathers, and passing them on to the
-worker that stands beside it. Does not belong here: results that are larger, which are asked for as with plain Dask.
+Belongs here: choosing the results that are sent ahead, keeping them on the scheduler until the client gathers them, and
+passing them on to the worker in the client's Region. Does not belong here: larger results, which are requested as in
+plain Dask.
 """
 
 from __future__ import annotations
@@ -18,20 +19,22 @@ from xdask_pipelines.placement.dask_internals.task_states import TaskState, anno
 from xdask_pipelines.placement.dask_internals.transfers import result_of
 from xdask_pipelines.placement.dask_internals.worker_hooks import tell
 
-#: Largest result that goes ahead, and most results of one computation: they are the scheduler's to keep meanwhile.
+#: Limits of the size and the number of results that are sent ahead for one computation: the scheduler keeps them in
+#: memory.
 MAX_BYTES = 1_000_000
 MAX_RESULTS = 8
-#: Asks a worker to send a result ahead. A user may annotate tasks so too: who waits for it is known here alone.
+#: Annotation that asks a worker to send a result ahead. A user's task may have it too, but only results that
+#: `Deliveries` expects are kept.
 _ANNOTATION = "xdask_deliver"
 
 
 class Deliveries:
-    """Results on the scheduler that their client has not gathered yet, and those that its worker was sent.
+    """Results that the scheduler keeps until their client gathers them, and results that were passed on to a worker.
 
     Parameters
     ----------
     pool
-        Addresses of the workers of the client's Region.
+        Returns the addresses of the workers in the client's Region.
     """
 
     def __init__(self, pool: Callable[[], Sequence[str]]) -> None:
@@ -46,7 +49,7 @@ class Deliveries:
         return len(self._here)
 
     def start(self, scheduler: Scheduler) -> None:
-        """Let clients say what they will gather, and gather what is here from here."""
+        """Register the handlers: clients announce the results that they will gather, and gather them from here."""
         self._scheduler = scheduler
         gather = handler(scheduler, "gather")
 
@@ -54,14 +57,14 @@ class Deliveries:
             here = {key: self._here.pop(key) for key in keys if key in self._here}
             if len(here) == len(keys):
                 return {"status": "OK", "data": here}
-            found = await gather(keys=[key for key in keys if key not in here], serializers=serializers)
-            return {**found, "data": {**here, **found["data"]}} if found["status"] == "OK" else found
+            reply = await gather(keys=[key for key in keys if key not in here], serializers=serializers)
+            return {**reply, "data": {**here, **reply["data"]}} if reply["status"] == "OK" else reply
 
         handle(scheduler, "gather", gather_here_first)
         answer(scheduler, "expect", self._expect)
 
     def mark(self, client: str, outputs: frozenset[Key], tasks: Iterable[TaskState]) -> None:
-        """Ask the workers of a new computation to send its results, if its client will gather them."""
+        """Ask workers to send the results of a new computation ahead, if its client will gather them."""
         if (client, outputs) not in self._expected:
             return
         self._expected.discard((client, outputs))
@@ -70,7 +73,7 @@ class Deliveries:
                 self._send_ahead(ts, self._for_client)
 
     def mark_for_pool(self, ts: TaskState) -> None:
-        """Ask the worker of a new task to send its result, which a task in the client's Region needs."""
+        """Ask a worker to send a result ahead that a task in the client's Region needs."""
         self._send_ahead(ts, self._for_pool)
 
     @staticmethod
@@ -79,15 +82,15 @@ class Deliveries:
         annotate(ts, {**(ts.annotations or {}), _ANNOTATION: True})
 
     def expect_no_more(self, client: str, outputs: Iterable[Key]) -> None:
-        """A computation has ended, perhaps before any of its tasks existed."""
+        """Note that a computation has ended, possibly before any of its tasks existed."""
         self._expected.discard((client, frozenset(outputs)))
 
     def came(self, key: Key, nbytes: int, data: Any) -> tuple[bool, str | None]:
-        """A result came from a worker, and precedes the message that its task is done.
+        """Keep or pass on a result that a worker sent ahead, before the message that its task is done.
 
         Returns
         -------
-        Whether it is kept for its client; the worker to which it was passed on, if any.
+        Whether the result is kept for its client; the worker to which it was passed on, if any.
         """
         if kept := key in self._for_client:
             self._here[key] = data
@@ -99,21 +102,21 @@ class Deliveries:
         return kept, pool[0]
 
     def left(self, key: Key, *, forgotten: bool) -> None:
-        """A result is lost and will be made again, or its task is forgotten."""
+        """Drop a result that was released or lost, or whose task was forgotten."""
         self._here.pop(key, None)
         if forgotten:
             self._for_client.discard(key)
             self._for_pool.discard(key)
-        # Another task may bear its key one day.
+        # The worker must drop it too: a later task may have the same key.
         if (address := self._passed_on.pop(key, None)) in self._scheduler.stream_comms:
             tell_worker(self._scheduler, str(address), "xdask-left", key=key)
 
     def drop_client(self, client: str) -> None:
-        """A client left."""
+        """Forget the announcements of a client that left."""
         self._expected = {(c, outputs) for c, outputs in self._expected if c != client}
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all results and announcements."""
         for known in (self._expected, self._here, self._for_client, self._for_pool):
             known.clear()
         self._passed_on.clear()
@@ -124,7 +127,7 @@ class Deliveries:
 
 
 class Deliver(WorkerPlugin):
-    """Sends small results to the scheduler when they are made, in the same message that says so."""
+    """Sends small results to the scheduler when they are computed, ahead of the message that their task is done."""
 
     name = "xdask-deliver"
 
@@ -133,10 +136,11 @@ class Deliver(WorkerPlugin):
         self._worker = worker
 
     def transition(self, key: Key, start: str, finish: str, **kwargs: Any) -> None:
-        """Called for each change of a task's state."""
+        """Send the result of a task that has just been computed, if it was asked for and is small."""
         if finish != "memory" or start not in ("executing", "long-running"):
             return
         annotations, nbytes, read = result_of(self._worker, key)
-        # If it cannot be serialized, who asks for it is told: here it would end the worker's connection.
+        # A result that cannot be serialized is not sent: it would end the worker's connection. The client gets the
+        # error when it gathers.
         if annotations.get(_ANNOTATION) and nbytes <= MAX_BYTES and (data := packed(read())) is not None:
             tell(self._worker, "delivered", key=key, nbytes=nbytes, data=data)

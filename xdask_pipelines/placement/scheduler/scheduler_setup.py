@@ -1,6 +1,6 @@
-"""What a scheduler gets when it starts: the plugin, the page of Regions, the guard of the dashboard.
+"""Setup of a scheduler when it starts: the plugin, the page of Regions, access to the dashboard.
 
-Belongs here: the order of that. Does not belong here: each of the parts.
+Belongs here: the order of these steps. Does not belong here: the steps themselves.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _LOOK_MILLISECONDS = 1000.0
 
 
 async def set_up_scheduler(server: Scheduler) -> None:
-    """Make a scheduler place; its settings come from the environment.
+    """Install placement on a scheduler, with settings from the environment.
 
     Raises
     ------
     PlacementError
-        This release of Dask lacks something that placement relies on.
+        If this release of Dask lacks a function that placement needs.
     """
     check_scheduler(server)
     settings = Settings.from_environment()
@@ -45,7 +45,7 @@ async def set_up_scheduler(server: Scheduler) -> None:
 
 
 def _end_with(owner: int, server: Scheduler) -> PeriodicCallback:
-    """Close the scheduler, which ends its workers, once a process is gone."""
+    """Return a callback that closes the scheduler, and so its workers, when the process ``owner`` has ended."""
     started = psutil.Process(owner).create_time()
 
     async def look() -> None:
@@ -54,6 +54,6 @@ def _end_with(owner: int, server: Scheduler) -> PeriodicCallback:
                 return
         except psutil.NoSuchProcess:
             pass
-        await server.close(reason="its owner is gone")
+        await server.close(reason="the process that started it has ended")
 
     return PeriodicCallback(look, _LOOK_MILLISECONDS)

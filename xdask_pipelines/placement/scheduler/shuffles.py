@@ -1,4 +1,4 @@
-"""P2P shuffles keep to pools, also to pools that have no worker yet.
+"""P2P shuffles stay within pools, including pools that have no worker yet.
 
 Belongs here: the worker restrictions of a shuffle's barrier. Does not belong here: in which Region a shuffle gathers its
 output (placement_rules).
@@ -18,7 +18,7 @@ from distributed import Scheduler
 from xdask_pipelines.placement.dask_internals.scheduling import resume
 from xdask_pipelines.placement.dask_internals.task_states import TaskState, restrict
 
-#: An address that no worker has: what is restricted to it waits.
+#: An address that no worker has: a task that is restricted to it waits.
 NOBODY = "no-worker://yet"
 
 
@@ -28,7 +28,7 @@ class Shuffles:
     Parameters
     ----------
     addresses
-        Addresses of the workers of a Region's pool.
+        Returns the addresses of the workers of a Region's pool.
     """
 
     def __init__(self, addresses: Callable[[str], Collection[str]]) -> None:
@@ -43,31 +43,31 @@ class Shuffles:
         self._restrict(barrier, region)
 
     def pool_of_wait(self, key: Key) -> str | None:
-        """Region of the pool for whose first worker a transfer task waits; None for other tasks."""
+        """Return the Region of the pool whose first worker a transfer task waits for; None for other tasks."""
         return self._waiting.get(key)
 
     def regions(self) -> set[str]:
-        """Regions over whose pools shuffles spread their output."""
+        """Return the Regions whose pools receive the output of shuffles."""
         return set(self._barriers.values())
 
     def update(self, scheduler: Scheduler, region: str) -> None:
-        """Follow a pool that gained or lost a worker, and let transfers run that waited for its first worker."""
+        """Adapt shuffles to a pool that gained or lost a worker, and release transfers that waited for its first worker."""
         for key, bound in list(self._barriers.items()):
             if bound == region and (barrier := scheduler.tasks.get(key)):
                 self._restrict(barrier, region)
 
     def resume(self, scheduler: Scheduler) -> None:
-        """Run transfers whose pool has a worker now; called twice a second."""
+        """Run transfers whose pool now has a worker. The plugin calls this twice a second."""
         resume(scheduler, self._ready)
         self._ready.clear()
 
     def forget(self, key: Key) -> None:
-        """A task is gone."""
+        """Forget a task."""
         self._barriers.pop(key, None)
         self._waiting.pop(key, None)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Forget all shuffles."""
         self._barriers.clear()
         self._waiting.clear()
         self._ready.clear()

@@ -1,7 +1,7 @@
 """Tasks and bytes of everything that ran since the scheduler started, by Region and by pair of Regions.
 
-Belongs here: running sums over all computations, and how many tasks wait now. Does not belong here: the ledger of one
-computation (computation), when they are looked at (samples).
+Belongs here: running sums over all computations, and the number of waiting tasks. Does not belong here: the figures of
+one computation (computation), sampling them over time (samples).
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 
 from dask.typing import Key
 
-#: States in which Dask keeps what no worker can take yet.
+#: States of tasks that no worker can take yet.
 WAITING = frozenset({"no-worker", "queued"})
 
 
 @dataclass
 class Totals:
-    """Sums since the scheduler started; each is kept by steps, so that nobody needs to look at all tasks.
+    """Sums since the scheduler started. They are updated at each transition, so that no pass over all tasks is needed.
 
-    Unlike evidence they know no owner: what runs or moves for a computation that nobody wants any more counts as well.
+    Unlike evidence they have no owner: work for a computation that was cancelled counts too.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Totals:
     read
         Stored bytes that leaves read from files, by Region.
     across
-        Bytes in memory of what moved between Regions, by ``"src->dst"``; the client's Region counts as one.
+        Bytes in memory that moved between Regions, by ``"src->dst"``; the client's Region is one of them.
     waiting
         Tasks that wait for a worker of their pool at this moment, by Region.
     """
@@ -40,12 +40,12 @@ class Totals:
     _waits_in: dict[Key, str] = field(default_factory=dict)
 
     def moved(self, src: str, dst: str, nbytes: int) -> None:
-        """Bytes went from one Region to another, or stayed."""
+        """Count bytes that a worker sent, if they went to another Region."""
         if src != dst:
             self.across[f"{src}->{dst}"] += nbytes
 
     def step(self, key: Key, start: str, finish: str, region: str | None) -> None:
-        """A task of a Region, or of none, went from one state to another."""
+        """Count a transition of a task; ``region`` is its pool, or None."""
         if start in WAITING and (left := self._waits_in.pop(key, None)):
             self.waiting[left] -= 1
         if finish in WAITING and region:
@@ -53,6 +53,6 @@ class Totals:
             self.waiting[region] += 1
 
     def restart(self) -> None:
-        """All tasks are gone without a step; what ran, ran."""
+        """Forget waiting tasks, which a restart drops without a transition; the other sums remain."""
         self.waiting.clear()
         self._waits_in.clear()

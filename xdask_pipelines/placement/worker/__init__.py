@@ -1,1 +1,1 @@
-"""What placement does inside a worker: guarding files, reporting transfers, saying what it is."""
+"""The worker side of placement: guarding files, reporting transfers, and describing the worker to the scheduler."""

@@ -1,6 +1,7 @@
-"""Small results that came to a worker before it was told to get them.
+"""Small results that arrive on a worker before it requests them.
 
-Belongs here: keeping them until then. Does not belong here: which results are sent ahead (scheduler.result_delivery).
+Belongs here: keeping them until they are requested. Does not belong here: which results are sent ahead
+(scheduler.result_delivery).
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ from xdask_pipelines.placement.dask_internals.transfers import look_here_first, 
 from xdask_pipelines.placement.dask_internals.worker_hooks import hear_scheduler
 
 logger = logging.getLogger("xdask.placement")
-#: Most bytes kept: what came first goes first, and is got from where it was made.
+#: Limit of kept bytes. Beyond it the oldest results are dropped, and fetched from another worker when they are needed.
 MAX_BYTES = 64_000_000
 
 
 class Arrivals:
-    """Results that came ahead, the oldest first."""
+    """Results that were sent ahead, oldest first."""
 
     def __init__(self) -> None:
         self._here: dict[Key, tuple[int, Any]] = {}
         self._nbytes = 0
 
     def arrived(self, key: Key, nbytes: int, header: dict[str, Any], frames: Sequence[Any]) -> None:
-        """Keep a result; what cannot be unpickled here fails by name where it is asked for."""
+        """Keep a result. One that cannot be unpickled is only logged; its error is raised when the result is requested."""
         try:
             value = unpacked(header, frames)
         except Exception:
-            logger.exception("the result of %r came ahead and cannot be unpickled", key)
+            logger.exception("the result of %r was sent ahead and cannot be unpickled", key)
             return
         self.left(key)
         self._here[key] = (nbytes, value)
@@ -41,20 +42,20 @@ class Arrivals:
             self.left(next(iter(self._here)))
 
     def left(self, key: Key) -> None:
-        """Drop a result that nobody needs any more."""
+        """Drop a result that is no longer needed."""
         nbytes, _ = self._here.pop(key, (0, None))
         self._nbytes -= nbytes
 
     def take(self, keys: Iterable[Key]) -> dict[Key, Any]:
-        """Results that are here, which are the asker's from now on."""
-        found = {key: self._here[key][1] for key in keys if key in self._here}
-        for key in found:
+        """Remove and return those of the results that are here."""
+        results = {key: self._here[key][1] for key in keys if key in self._here}
+        for key in results:
             self.left(key)
-        return found
+        return results
 
 
 def expect_arrivals(worker: Worker) -> None:
-    """Let a worker take what its scheduler sends ahead."""
+    """Let a worker receive results that its scheduler sends ahead."""
     arrivals = Arrivals()
     hear_scheduler(worker, "arrived", arrivals.arrived)
     hear_scheduler(worker, "left", arrivals.left)

@@ -1,10 +1,10 @@
-"""Libraries that open files in C, C++ or Rust, where Python raises no audit event.
+"""Guards for libraries that open files in C, C++ or Rust, where Python raises no audit event.
 
-Belongs here: which of their functions take paths, and checking these. Does not belong here: which paths are refused
-(guard).
+Belongs here: the functions of these libraries that take paths, and checking the paths. Does not belong here: which
+paths are refused (guard).
 
-What cannot be caught here: code that a library compiled itself calls. On Linux a worker cannot see the folders of other
-Regions at all (isolation).
+Calls between compiled libraries cannot be checked. On Linux a worker cannot see the folders of other Regions at all
+(isolation).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 
 Check = Callable[[Any], None]
 
-#: Functions by module, and which of their arguments is the path.
+#: Functions by module, and the position of the path among their arguments.
 _FUNCTIONS: Mapping[str, Mapping[str, int]] = MappingProxyType(
     {
-        # Most of ecCodes takes files that Python opened; indexes and offsets take paths.
+        # Most functions of ecCodes take files that Python opened; those for indexes and offsets take paths.
         "gribapi.gribapi": {
             "codes_extract_offsets": 0,
             "codes_extract_offsets_sizes": 0,
@@ -48,7 +48,7 @@ _FUNCTIONS: Mapping[str, Mapping[str, int]] = MappingProxyType(
 
 
 def guard_libraries(check: Check) -> None:
-    """Check the paths that libraries are given, also of libraries that are imported later.
+    """Check the paths that are passed to libraries, including libraries that are imported later.
 
     Parameters
     ----------
@@ -60,8 +60,8 @@ def guard_libraries(check: Check) -> None:
     h5py.h5f.open = _checked(h5py.h5f.open, 0, check)
     h5py.h5f.create = _checked(h5py.h5f.create, 0, check)
     for name, functions in _FUNCTIONS.items():
-        if found := sys.modules.get(name):
-            _guard(found, functions, check)
+        if module := sys.modules.get(name):
+            _guard(module, functions, check)
     sys.meta_path.insert(0, _GuardImports(check))
     try:
         import netCDF4
@@ -77,13 +77,13 @@ def guard_libraries(check: Check) -> None:
 
 
 class _GuardImports(importlib.abc.MetaPathFinder):
-    """Guards libraries when they are imported: importing all on every worker would take long."""
+    """Guards libraries when they are imported: importing all of them on every worker would take long."""
 
     def __init__(self, check: Check) -> None:
         self._check = check
 
     def find_spec(self, name: str, path: Any, target: Any = None) -> ModuleSpec | None:
-        """Spec of a module that is to be guarded, with a loader that does so; None for all others."""
+        """Return the spec of a module that must be guarded, with a loader that guards it; None for other modules."""
         spec = PathFinder.find_spec(name, path, target) if name in _FUNCTIONS else None
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
@@ -97,7 +97,7 @@ class _GuardImports(importlib.abc.MetaPathFinder):
 
 
 def _guard(module: ModuleType, functions: Mapping[str, int], check: Check) -> None:
-    """Replace what opens by path; modules that are imported later take these names from this one."""
+    """Replace functions that take a path; modules that are imported later get the replacements."""
     for name, position in functions.items():
         if hasattr(module, name):
             setattr(module, name, _checked(getattr(module, name), position, check))

@@ -1,6 +1,6 @@
-"""What a worker says of itself when it joins a scheduler: versions, and the folders that it would read and write.
+"""The description of a worker that it sends when it joins a scheduler: versions, and its folders for data and results.
 
-Belongs here: what a worker can truly know of itself. Does not belong here: who may join (admission).
+Belongs here: the facts that a worker sends. Does not belong here: which workers may join (admission).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from xdask_pipelines.placement.versions import own_versions
 from xdask_pipelines.placement.worker.guard import RESULTS_VARIABLE, ROOT_VARIABLE
 from xdask_pipelines.topology.names import POOL_PREFIX
 
-#: Under which a worker introduces itself: among what Dask's workers tell when they join, and as a question to a worker.
+#: Name of the description in the message with which a worker joins, and of the request for it.
 INTRODUCTION = "xdask_introduction"
 FOLDERS = (ROOT_VARIABLE, RESULTS_VARIABLE)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
@@ -29,7 +29,7 @@ _NAMES = 1000
 
 
 def introduce(worker: Worker) -> None:
-    """Let a worker say what it is when it joins, and keep the pool that it joined with.
+    """Let a worker send its description when it joins, and keep its pool fixed from then on.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def _changing_others(worker: Worker, set_resources: Callable[..., Awaitable[None
     async def set_others(**resources: float) -> None:
         if pools := sorted(name for name in resources if name.startswith(POOL_PREFIX)):
             raise PlacementError(
-                f"set_resources was asked to change {', '.join(pools)} of the running worker {worker.address}. A worker "
-                "stays in the pool that it joined, for its folders are those of one Region. Start another worker there: "
+                f"set_resources cannot change {', '.join(pools)} of the running worker {worker.address}. A worker stays "
+                "in the pool that it joined, because its folders belong to one Region. Start another worker with "
                 "`xdask pools up`."
             )
         await set_resources(**resources)
@@ -54,13 +54,13 @@ def _changing_others(worker: Worker, set_resources: Callable[..., Awaitable[None
 
 
 def introduction() -> dict[str, Any]:
-    """Versions and folders of this process.
+    """Return versions and folders of this process.
 
     Returns
     -------
-    ``versions`` by package, and ``folders`` by the variable that names one. A folder has its ``path``; its ``place``, which
-    two processes have in common if and only if they see the same folder of the same machine (None if there is no folder);
-    and the ``names`` of what lies in it, without hidden files.
+    ``versions`` by package, and ``folders`` by environment variable. A folder has a ``path``; a ``place``, which is
+    equal for two processes if and only if they see the same folder of the same machine (None if the folder does not
+    exist); and ``names``, the files in it without hidden ones.
     """
     named = {variable: os.environ.get(variable) for variable in FOLDERS}
     return {"versions": own_versions(), "folders": {v: _folder(path) for v, path in named.items() if path}}
@@ -69,8 +69,8 @@ def introduction() -> dict[str, Any]:
 def _folder(path: str) -> dict[str, Any]:
     try:
         status = Path(path).stat()
-        with os.scandir(path) as found:
-            names = [entry.name for entry in islice(found, _NAMES) if not entry.name.startswith(".")]
+        with os.scandir(path) as entries:
+            names = [entry.name for entry in islice(entries, _NAMES) if not entry.name.startswith(".")]
     except OSError:
         return {"path": path, "place": None, "names": []}
     machine = _BOOT.read_text().strip() if _BOOT.exists() else socket.gethostname()
@@ -78,5 +78,5 @@ def _folder(path: str) -> dict[str, Any]:
 
 
 def introduction_in(extra: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """What a worker said of itself, of all that it told when it joined; None if it runs without our preload."""
+    """Return the description from the message with which a worker joined; None if the worker runs without our preload."""
     return cast("dict[str, Any] | None", (extra or {}).get(INTRODUCTION))

@@ -1,6 +1,6 @@
-"""A worker gives its mates what it is itself still getting from another Region.
+"""Relays: a worker passes a result of another Region on to other workers of its pool, which wait for its arrival.
 
-Belongs here: letting them wait for it. Does not belong here: who gets what for whom (scheduler.crossings).
+Belongs here: letting them wait. Does not belong here: which worker fetches which result (scheduler.crossings).
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from distributed import Worker
 
 from xdask_pipelines.placement.dask_internals.transfers import give_after, whereabouts
 
-#: How often it is looked for; how long one waits for what is on its way, and for what this worker was not told of yet:
-#: the word of the scheduler crosses a WAN, the request of a mate does not.
+#: Interval of checks, and timeouts for a result that is on its way and for one that this worker has not been asked to
+#: fetch. The latter exists because the scheduler's message crosses a WAN, and another worker's request does not.
 _PAUSE_SECONDS, _COMING_SECONDS, _UNTOLD_SECONDS = 0.005, 600.0, 2.0
 
 
 def relay(worker: Worker) -> None:
-    """Let mates of a worker wait for what it is getting."""
+    """Let other workers wait for results that a worker is fetching."""
 
     async def until_here(keys: Collection[Key]) -> None:
         began = monotonic()
         for key in keys:
             while (place := whereabouts(worker, key)) != "here":
                 if monotonic() - began > (_COMING_SECONDS if place == "coming" else _UNTOLD_SECONDS):
-                    break  # the asker is told that it is not here, and asks the scheduler who has it
+                    break  # the other worker gets a "not found", and asks the scheduler for a holder
                 await sleep(_PAUSE_SECONDS)
 
     give_after(worker, until_here)

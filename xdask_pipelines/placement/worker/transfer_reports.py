@@ -1,6 +1,6 @@
-"""What a worker tells the scheduler of the data that it sent and received.
+"""Reports of a worker to the scheduler about data that it sent and received.
 
-Belongs here: one message for each transfer. Does not belong here: how transfers are noticed (dask_internals.transfers),
+Belongs here: one message for each transfer. Does not belong here: observing transfers (dask_internals.transfers),
 access to files (guard), the sums (ledger).
 """
 
@@ -14,7 +14,7 @@ from xdask_pipelines.placement.dask_internals.worker_hooks import tell
 
 
 def report_transfers(worker: Worker) -> None:
-    """Make a worker tell the scheduler of every transfer: task results, and the pieces of P2P shuffles."""
+    """Make a worker report every transfer to the scheduler: task results, and the pieces of P2P shuffles."""
 
     def received(keys: list[tuple[Key, int]], peer: str) -> None:
         tell(worker, "received", keys=keys, peer=peer)

@@ -1,6 +1,6 @@
-"""What a worker gets when it starts: reports of transfers, results that arrive by themselves, the guard of reads.
+"""Setup of a worker when it starts: reports of transfers, results that are sent ahead, the guard of files.
 
-Belongs here: the order of that. Does not belong here: each of the parts.
+Belongs here: the order of these steps. Does not belong here: the steps themselves.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from xdask_pipelines.placement.worker.transfer_reports import report_transfers
 
 
 async def set_up_worker(server: Worker) -> None:
-    """Make a worker take part in placement; its folders come from the environment.
+    """Install placement on a worker, with folders from the environment.
 
     Raises
     ------
     PlacementError
-        This release of Dask lacks something that placement relies on.
+        If this release of Dask lacks a function that placement needs.
     """
     check_worker(server)
     use_contact_host(server)

@@ -1,7 +1,7 @@
-"""Analyses of one's own: every file in the folder ``analyses`` beside ``regions.yaml``.
+"""The user's own analyses: every file in the folder ``analyses`` next to ``regions.yaml``.
 
-Belongs here: finding and importing them, and setting apart those that cannot be used. Does not belong here: what an analysis
-is, how it reaches workers, or the definitions that the usable ones become (build).
+Belongs here: finding and importing the files, and setting aside those that cannot be used. Does not belong here: what
+an analysis is (assets), how it is sent to workers (placement), definitions (build).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.errors import XdaskError
 
 FOLDER = "analyses"
-#: Functions at the start of a line: of these assets are made. They are found in files that do not load, too.
+#: Functions at the start of a line, which may be assets. They are found even in files that cannot be imported.
 _FUNCTION = re.compile(r"^(?:async +)?def +(\w+)", re.M)
 
 
@@ -36,9 +36,9 @@ class Broken:
     file
         The file, relative to the folder of ``regions.yaml``.
     reason
-        What is wrong with it, as a sentence without its full stop.
+        The problem, as a sentence without full stop.
     names
-        Assets that fail with it. Of a file that does not load, the functions that it defines.
+        Assets that cannot be used for this reason; for a file that cannot be imported, its functions.
     """
 
     file: Path
@@ -51,7 +51,7 @@ class Broken:
 
 @dataclass
 class OwnAssets:
-    """Assets of the folder ``analyses``: those that can be used, and what is broken."""
+    """Assets of the folder ``analyses``: the usable ones, and the broken ones."""
 
     assets: list[dg.AssetsDefinition] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
@@ -59,35 +59,35 @@ class OwnAssets:
     analyses: dict[dg.AssetKey, Analysis] = field(default_factory=dict)
 
     def set_aside(self, asset: dg.AssetsDefinition, reason: str) -> None:
-        """Take an asset out of the usable ones."""
+        """Move an asset from the usable ones to the broken ones."""
         self.assets = [other for other in self.assets if other is not asset]
         self.broken.append(Broken(self.files[_key(asset)], reason, _names(asset)))
 
     def names(self) -> set[str]:
-        """Names of the usable assets."""
+        """Return the names of the usable assets."""
         return {name for asset in self.assets for name in _names(asset)}
 
     def reason_of(self, name: str) -> Broken | None:
-        """What is broken about an asset, if anything is."""
+        """Return why an asset is broken; None if it is not."""
         return next((broken for broken in self.broken if name in broken.names), None)
 
 
 def own_assets(root: Path, taken: Collection[dg.AssetKey] = ()) -> OwnAssets:
-    """Assets of all files in ``root/analyses``, in the order of the files' names.
+    """Import the assets of all files in ``root/analyses``, in the order of the files' names.
 
-    A file that cannot be used keeps no other from being used.
+    A file that cannot be used does not affect the others.
 
     Parameters
     ----------
     root
         Folder of ``regions.yaml``.
     taken
-        Keys of the project's own assets, which no file may define again.
+        Keys of the project's built-in assets, which no file may define again.
     """
     own = OwnAssets()
     found: dict[dg.AssetKey, list[tuple[dg.AssetsDefinition, Path]]] = {}
     for path in sorted((root / FOLDER).glob("*.py")):
-        if path.name.startswith("test_") or path.name == "conftest.py":  # pytest's
+        if path.name.startswith("test_") or path.name == "conftest.py":  # files of pytest
             continue
         file = path.relative_to(root)
         try:
@@ -98,7 +98,7 @@ def own_assets(root: Path, taken: Collection[dg.AssetKey] = ()) -> OwnAssets:
             continue
         own.analyses |= {key: made for key, made in analyses.items() if key not in own.analyses}
         for asset in {id(v): v for v in vars(module).values() if isinstance(v, dg.AssetsDefinition)}.values():
-            if not list(asset.keys):  # checks of assets, which `dg.Definitions` takes apart from these
+            if not list(asset.keys):  # asset checks, which `dg.Definitions` takes separately
                 continue
             for key in asset.keys:
                 others = found.setdefault(key, [])
@@ -130,8 +130,8 @@ def _refuse_doubles(
 
 
 def refuse_unknown_inputs(own: OwnAssets, taken: set[str]) -> None:
-    """Set aside what reads an asset that does not exist or is broken, until all that is left reads what there is."""
-    known = taken | own.names()  # before any is set aside: suggestions should not depend on the order
+    """Set aside assets that depend on missing or broken assets, including indirectly."""
+    known = taken | own.names()  # taken before any asset is set aside, so that suggestions do not depend on the order
     while True:
         usable = taken | own.names()
         for asset in own.assets:
@@ -153,17 +153,17 @@ def _why_missing(made: Analysis, name: str, own: OwnAssets, known: set[str]) -> 
 
 def _kinds(name: str, known: set[str]) -> str:
     plain = ", ".join(sorted(asset for asset in known if "/" not in asset))
-    return f". Annotate {name} with a subclass of dagster.Config if it holds settings, or name one of {plain}"
+    return f". Annotate {name} with a subclass of dagster.Config if it holds settings, or use one of {plain}"
 
 
 def meant(name: str, known: Iterable[str]) -> str:
-    """``: did you mean …?`` with the names most like a misspelt one; empty if none is."""
+    """Return ``: did you mean …?`` with the names most similar to a misspelt one; empty if none is similar."""
     close = get_close_matches(name, sorted(known), n=3, cutoff=0.7)
     return f": did you mean {' or '.join(close)}?" if close else ""
 
 
 def _refuse_circles(own: OwnAssets, taken: set[str]) -> None:
-    """Set aside analyses that are computed from themselves: no order computes them."""
+    """Set aside analyses that depend on themselves."""
     ready, waiting = set(taken), list(own.assets)
     while True:
         now = [a for a in waiting if (made := own.analyses.get(_key(a))) is None or ready.issuperset(made.upstream)]
@@ -180,9 +180,10 @@ def _refuse_circles(own: OwnAssets, taken: set[str]) -> None:
                 seen.add(next_name)
                 following += upstream[next_name]
         others = ", ".join(sorted(seen - {name}))
-        circle = f"{name} is computed from itself" + (f", by way of {others}" if others else "")
+        circle = f"{name} depends on itself" + (f", through {others}" if others else "")
         own.set_aside(
-            asset, circle if name in seen else f"{name} is computed from {others}, which are computed in a circle"
+            asset,
+            circle if name in seen else f"{name} is computed from {others}, which depend on each other in a circle",
         )
 
 
@@ -195,7 +196,7 @@ def _imported(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever the file does when it is imported, `exit()` too
+    except (Exception, SystemExit) as error:  # the file may do anything when it is imported, including `exit()`
         sys.modules.pop(name, None)
         text = " ".join(str(error).split())
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
@@ -207,7 +208,7 @@ def _imported(path: Path) -> ModuleType:
 def _functions(path: Path) -> tuple[str, ...]:
     try:
         return tuple(_FUNCTION.findall(path.read_text(errors="replace")))
-    except OSError:  # a folder, or a file that nobody may read: what it defines cannot be known
+    except OSError:  # a folder, or a file without read permission: its functions are unknown
         return (path.stem,)
 
 
