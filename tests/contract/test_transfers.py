@@ -86,6 +86,27 @@ def test_look_here_first_passes_on_what_fails(on_dask: OnDask, monkeypatch: pyte
     on_dask(body)
 
 
+def test_watch_fetches_tells_the_network_from_success(on_dask: OnDask) -> None:
+    async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
+        seen: list[Any] = []
+
+        def begin(peer: str) -> Any:
+            seen.append(peer)
+            return seen.append
+
+        transfers.watch_fetches(b, begin)
+        x = client.submit(np.ones, 10, key="x", workers=["a"])
+        assert await client.submit(lambda x: x.sum(), x, workers=["b"]) == 10
+        assert seen == [a.address, True]
+        get: Any = b.gather_dep
+        nobody = "tcp://127.0.0.1:1"
+        with dask.config.set({"distributed.comm.timeouts.connect": "100ms", "distributed.comm.retry.count": 0}):
+            await get(worker=nobody, to_gather=["y"], total_nbytes=2, stimulus_id="s")
+        assert seen[2:] == [nobody, False]
+
+    on_dask(body)
+
+
 def test_give_after_by_whereabouts_lets_mates_wait(on_dask: OnDask) -> None:
     async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
         places: list[str] = []

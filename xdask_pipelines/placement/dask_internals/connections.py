@@ -5,13 +5,16 @@ Belongs here: reading both. Does not belong here: refusing connections (connect,
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from time import monotonic
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
 from distributed import Client
 from distributed.comm.addressing import get_address_host_port
+from distributed.core import Server
 from distributed.versions import VersionMismatchWarning, get_versions
 
 Versions = dict[str, str | None]
@@ -27,6 +30,26 @@ def host_and_port(address: str) -> tuple[str, int]:
     """
     host, port = get_address_host_port(address, strict=True)
     return str(host), int(port)
+
+
+async def round_trip(server: Server, address: str, payload: bytes, timeout: float) -> float:
+    """Send bytes from a worker to another process of Dask and back over a connection that exists afterwards.
+
+    Returns
+    -------
+    Seconds.
+
+    Raises
+    ------
+    OSError
+        There is no connection, or no answer in time.
+    """
+    began = monotonic()
+    try:
+        await asyncio.wait_for(server.rpc(address).echo(data=payload), timeout)
+    except TimeoutError as error:
+        raise OSError(f"no answer within {timeout:g} s") from error
+    return monotonic() - began
 
 
 def own_versions(packages: Iterable[str]) -> Versions:

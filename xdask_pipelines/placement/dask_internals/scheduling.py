@@ -23,7 +23,7 @@ from xdask_pipelines.placement.dask_internals.scheduler_requests import tell_wor
 
 __all__ = ["KilledWorker"]
 
-_NO_WORKER = "no-worker"
+_NO_WORKER, _PROCESSING = "no-worker", "processing"
 
 
 def without_worker(scheduler: Scheduler) -> list[TaskState]:
@@ -32,11 +32,14 @@ def without_worker(scheduler: Scheduler) -> list[TaskState]:
 
 
 def fail(scheduler: Scheduler, ts: TaskState, error: Exception) -> None:
-    """Fail a task without a worker, and all tasks that need it."""
-    if ts.state != _NO_WORKER:
+    """Fail a task that has no worker, or that its worker cannot begin; and all tasks that need it."""
+    if ts.state not in (_NO_WORKER, _PROCESSING):
         return  # already failed together with another task
     stimulus = f"xdask-no-worker-{monotonic()}"
-    recommendations = scheduler.transition(ts.key, "erred", exception=dumps(error), cause=ts.key, stimulus_id=stimulus)
+    about = {"exception": dumps(error), "cause": ts.key, "stimulus_id": stimulus}
+    if ts.processing_on:
+        about["worker"] = ts.processing_on.address  # which is told to forget the task once nobody wants it
+    recommendations = scheduler.transition(ts.key, "erred", **about)
     scheduler.transitions(recommendations, stimulus_id=stimulus)
 
 

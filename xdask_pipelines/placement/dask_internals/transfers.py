@@ -14,7 +14,7 @@ from dask.typing import Key
 from distributed import Worker
 from distributed.protocol.serialize import deserialize
 from distributed.shuffle._core import ShuffleRun, barrier_key
-from distributed.worker_state_machine import GatherDepSuccessEvent
+from distributed.worker_state_machine import GatherDepNetworkFailureEvent, GatherDepSuccessEvent
 
 #: Callback with keys and their bytes, and the address of the other worker.
 Transferred = Callable[[list[tuple[Key, int]], str], None]
@@ -50,6 +50,24 @@ def look_here_first(worker: Worker, take: Callable[[Iterable[Key]], dict[Key, An
         return GatherDepSuccessEvent(worker=worker, total_nbytes=total_nbytes, data=here, stimulus_id=stimulus_id)
 
     worker.gather_dep = gather_the_rest  # type: ignore[method-assign]
+
+
+def watch_fetches(worker: Worker, begin: Callable[[str], Callable[[bool], None]]) -> None:
+    """Call a function with the address of the peer when a fetch begins.
+
+    The function that it returns is called when the fetch has ended, with False if the network was the reason.
+    """
+    gather = worker.gather_dep
+
+    async def watched(worker: str, to_gather: Collection[Key], total_nbytes: int, *, stimulus_id: str) -> Any:
+        end, event = begin(worker), None
+        try:
+            event = await gather(worker=worker, to_gather=to_gather, total_nbytes=total_nbytes, stimulus_id=stimulus_id)
+            return event
+        finally:
+            end(not isinstance(event, GatherDepNetworkFailureEvent))
+
+    worker.gather_dep = watched  # type: ignore[method-assign]
 
 
 def whereabouts(worker: Worker, key: Key) -> Literal["here", "coming", "unknown"]:

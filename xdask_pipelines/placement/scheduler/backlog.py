@@ -6,7 +6,7 @@ a pool should have (scaling).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from distributed import Scheduler
@@ -29,9 +29,14 @@ EMPTY = {
 }
 
 
+def region_of_resources(resources: Iterable[str]) -> str | None:
+    """Return the Region of the pool that is among the resources of a worker."""
+    return next((name.removeprefix(POOL_PREFIX) for name in resources if name.startswith(POOL_PREFIX)), None)
+
+
 def pool_of(worker: WorkerState) -> str | None:
     """Return the Region of a worker's pool; None if the worker has no pool."""
-    return next((r.removeprefix(POOL_PREFIX) for r in worker.resources if r.startswith(POOL_PREFIX)), None)
+    return region_of_resources(worker.resources)
 
 
 def count(scheduler: Scheduler, region_of: Callable[[TaskState], str | None]) -> dict[str, dict[str, Any]]:

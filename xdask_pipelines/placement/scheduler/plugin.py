@@ -34,6 +34,7 @@ from xdask_pipelines.placement.graph.fence import know_the_pools
 from xdask_pipelines.placement.graph.homes import describe_mixture, marks
 from xdask_pipelines.placement.graph.placement_rules import Home, TaskNode, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.protection.admission import control_admission
+from xdask_pipelines.placement.protection.blocked_roads import BlockedRoads
 from xdask_pipelines.placement.protection.client_plugins import control_plugins
 from xdask_pipelines.placement.protection.empty_pools import EmptyPools
 from xdask_pipelines.placement.protection.keywords import check_keywords
@@ -96,6 +97,7 @@ class PlacementPlugin(SchedulerPlugin):
         self._shuffles = Shuffles(self._addresses)
         self._crossings = Crossings(self._running)
         self.unsatisfiable = Unsatisfiable()
+        self.blocked_roads = BlockedRoads()
 
     async def start(self, scheduler: Scheduler) -> None:
         """Register all handlers, watch for empty pools, and keep results in their pools."""
@@ -117,6 +119,7 @@ class PlacementPlugin(SchedulerPlugin):
         survive_runs(scheduler)
         send_tasks_safely(scheduler)
         keep_home(scheduler, self._region_of)
+        self.blocked_roads.start(scheduler)
         self._crossings.start(scheduler)
         self.ledger.start(scheduler)
         control_plugins(scheduler)
@@ -200,6 +203,7 @@ class PlacementPlugin(SchedulerPlugin):
         self._shuffles.resume(self.scheduler)
         self.empty_pools.look(self.scheduler, self._pool_of_wait)
         self.unsatisfiable.look(self.scheduler, self._pool_of_wait)
+        self.blocked_roads.look(self.scheduler)
 
     def _pool_of_wait(self, ts: TaskState) -> str | None:
         return self._shuffles.pool_of_wait(ts.key) or self._region_of(ts)

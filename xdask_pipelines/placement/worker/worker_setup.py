@@ -16,6 +16,7 @@ from xdask_pipelines.placement.worker.guard import guarded_roots, install
 from xdask_pipelines.placement.worker.introduction import introduce
 from xdask_pipelines.placement.worker.relays import relay
 from xdask_pipelines.placement.worker.transfer_reports import report_transfers
+from xdask_pipelines.placement.worker.unreachable import report_unreachable
 
 
 async def set_up_worker(server: Worker) -> None:
@@ -29,6 +30,7 @@ async def set_up_worker(server: Worker) -> None:
     check_worker(server)
     use_contact_host(server)
     report_transfers(server)
+    report_unreachable(server)
     expect_arrivals(server)
     relay(server)
     await server.plugin_add(Deliver())
