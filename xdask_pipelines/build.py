@@ -13,6 +13,7 @@ import dagster as dg
 
 from xdask_pipelines.assets import datasets, published, temperature, upkeep
 from xdask_pipelines.assets.analysis import analysis_of, following, register
+from xdask_pipelines.assets.nightly_sync import dataset_assets
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.checks import checks_of, closure_check
 from xdask_pipelines.errors import XdaskError
@@ -144,7 +145,7 @@ def _definitions(
     broken = "\n".join(f"- {markdown(str(each))}" for each in own.broken)
     return dg.Definitions(
         assets=[
-            *datasets.dataset_assets(topology),
+            *dataset_assets(topology),
             published.published_asset(topology),
             upkeep.results_asset(topology),
             *(following(each, topology, condition if each.partitioned else None) for each in analyses),

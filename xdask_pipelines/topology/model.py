@@ -20,6 +20,7 @@ from xdask_pipelines.errors import TopologyError
 from xdask_pipelines.topology.aws_facts import egress_usd_per_gb, region_partitions
 from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import pool_name
+from xdask_pipelines.topology.place import Place
 from xdask_pipelines.topology.stanzas import Client, Dataset, LinkStanza, Stanza, Worker, alert_address, host_name
 from xdask_pipelines.topology.strict_yaml import Location, ProblemsError, load_model
 
@@ -195,9 +196,9 @@ class Topology(Stanza):
         return absolute_address(self.catalog, self.root) if "?" in self.catalog else self.catalog
 
     @property
-    def places(self) -> tuple[tuple[str, str], ...]:
+    def places(self) -> tuple[Place, ...]:
         """Every (dataset, Region) that there is, by dataset and then in the file's order: what a sync is of."""
-        return tuple((name, region) for name in self.dataset_names for region in self.regions_of(name))
+        return tuple(Place(name, region) for name in self.dataset_names for region in self.regions_of(name))
 
     def regions_of(self, dataset: str) -> tuple[str, ...]:
         """Regions that hold a dataset, in the file's order."""
