@@ -11,7 +11,7 @@ from typing import Any
 
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.entry import version_order
-from xdask_pipelines.catalog.layouts import LAYOUTS, Quarantined, Reading
+from xdask_pipelines.catalog.layouts import Quarantined, Reading, layout_named
 from xdask_pipelines.catalog.series import are_replicas, replica_difference
 from xdask_pipelines.catalog.sync import SyncPlan
 from xdask_pipelines.system.units import counted
@@ -94,7 +94,7 @@ def _older_versions(catalog: Catalog, mounts: Sequence[Mount], quarantined: Sequ
     names = catalog.names().keys() if quarantined else set()
     for bad in quarantined:
         mount = next((mount for mount in mounts if mount.holds(bad.key)), None)
-        newest = LAYOUTS[mount.layout].read(bad.key, mount) if mount else None
+        newest = layout_named(mount.layout).read(bad.key, mount) if mount else None
         if mount is None or not isinstance(newest, Reading) or not newest.version or mount.excludes(bad.key):
             continue
         if not newest.facets.keys() <= names:

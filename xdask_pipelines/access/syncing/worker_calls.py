@@ -16,7 +16,7 @@ from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.home_calls import Compute, call_at_home
 from xdask_pipelines.access.location import Location, key_path
 from xdask_pipelines.catalog import Entry
-from xdask_pipelines.catalog.layouts import LAYOUTS
+from xdask_pipelines.catalog.layouts import layout_named
 from xdask_pipelines.catalog.manifest.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
@@ -164,7 +164,7 @@ class HeaderRequest:
 
 
 def _request(entry: Entry, mounts: Sequence[Mount]) -> HeaderRequest:
-    content = LAYOUTS[entry.layout].content(entry.variable, entry.facets)
+    content = layout_named(entry.layout).content(entry.variable, entry.facets)
     period = None if entry.time_start is None or entry.time_end is None else (entry.time_start, entry.time_end)
     claim = Claim(content.names, period, content.timeless, content.step_seconds)
     mount = next((mount.path for mount in mounts if mount.holds(entry.key)), "")
