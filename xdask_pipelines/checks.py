@@ -54,7 +54,7 @@ class Verdict:
     note: str = ""
 
 
-def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
+def checks_of(made: Analysis, analyses: Mapping[str, Analysis]) -> dg.AssetChecksDefinition:
     """All checks of one analysis, as one step that reads its result once.
 
     A result, or a partition of one, that fails is withdrawn from the catalog: nobody takes it for the current one.
@@ -66,7 +66,7 @@ def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
         results: Results = context.resources.results.results
         with explained():
             entries = _entries(results, made.name, context.run.run_id)
-            verdicts, evidence, figures = _judge(made, results, entries, context.log.info)
+            verdicts, evidence, figures = _judge(made, analyses, results, entries, context.log.info)
             refused = {
                 part for of_parts in verdicts.values() for part, v in of_parts.items() if v.problem and not v.warn
             }
@@ -120,7 +120,7 @@ def _entries(results: Results, asset: str, run_id: str) -> list[Entry]:
 
 
 def _judge(
-    made: Analysis, results: Results, entries: Sequence[Entry], tell: Any
+    made: Analysis, analyses: Mapping[str, Analysis], results: Results, entries: Sequence[Entry], tell: Any
 ) -> tuple[dict[str, dict[str, Verdict]], Evidence, dict[str, dict[str, float]]]:
     opened = {e.part: _result(results, e) for e in entries}
     fields = {part: checked_fields(result, made.preview) for part, result in opened.items()}
@@ -135,7 +135,7 @@ def _judge(
         each = {name: field_verdicts(made, field, by_field[part, name]) for name, field in fields[part].items()}
         for check in NAMES[:-1]:
             verdicts[check][part] = together({name: of_check[check] for name, of_check in each.items()})
-        whole = complete_verdict(made, results, input_steps(results, entry, digest))
+        whole = complete_verdict(made, analyses, results, input_steps(results, entry, digest))
         counted = counted_verdict(made, entry, by_count[part]) if part in by_count else Verdict(None)
         verdicts["complete"][part] = together({"": whole, "count": counted})
     figures = {
@@ -237,10 +237,10 @@ def _globe(made: Analysis, figures: Mapping[str, float]) -> dict[str, Verdict]:
     }
 
 
-def complete_verdict(made: Analysis, results: Results, known: InputSteps) -> Verdict:
+def complete_verdict(made: Analysis, analyses: Mapping[str, Analysis], results: Results, known: InputSteps) -> Verdict:
     """Whether no step of what a part was made from is missing, and no month upstream."""
-    for name in made.upstream:
-        if missing := sorted(set(source_months(name, results.catalog)) - set(results.partitions(name))):
+    for name in (each for each in made.upstream if each in analyses):
+        if missing := sorted(set(source_months(analyses[name], results.catalog)) - set(results.partitions(name))):
             shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             remedy = f"Materialize them, in the UI or with `{run_command(name, missing)}`, then {made.name} again."
             return Verdict(f"Months of {name} are not materialized: {shown}. {remedy}")

@@ -124,7 +124,7 @@ def test_what_a_check_says_is_markdown_that_shows_it(monkeypatch: pytest.MonkeyP
         run=SimpleNamespace(run_id="r"),
         log=SimpleNamespace(info=print),
     )
-    definition = checks.checks_of(SimpleNamespace(name="result"))  # type: ignore[arg-type]
+    definition = checks.checks_of(SimpleNamespace(name="result"), {})  # type: ignore[arg-type]
     for result in definition.op.compute_fn.decorated_fn(context):  # type: ignore[union-attr]
         assert result.description == markdown(f"Units are {NASTY[1]}")
         assert "<script>" not in result.description
