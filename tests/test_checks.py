@@ -12,7 +12,7 @@ import xarray as xr
 from tests.support.catalog_helpers import era5
 from xdask_pipelines.access.completeness import Steps
 from xdask_pipelines.assets import analysis
-from xdask_pipelines.assets.analysis import analysis_named
+from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.source import digest
 from xdask_pipelines.catalog import Entry
@@ -29,8 +29,7 @@ def made(**options: Any) -> Analysis:
     def result(model_bias: xr.DataArray) -> xr.DataArray:
         return model_bias
 
-    analysis(**{"units": "K", **options})(result)
-    found = analysis_named("result")
+    found = analysis_of(analysis(**{"units": "K", **options})(result))
     assert found is not None
     return found
 

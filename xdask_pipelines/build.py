@@ -12,7 +12,8 @@ from typing import Any
 import dagster as dg
 
 from xdask_pipelines.assets import datasets, published, temperature, upkeep
-from xdask_pipelines.assets.analysis import analysis_of, following, register
+from xdask_pipelines.assets.analysis import analyses_of, analysis_of, following
+from xdask_pipelines.assets.nightly_sync import dataset_assets
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.checks import checks_of, closure_check
 from xdask_pipelines.errors import XdaskError
@@ -122,7 +123,6 @@ def assemble(
     own = own_assets(topology.root, taken)
     if own.assets:
         set_aside_unloadable(own, {key.to_user_string() for key in taken}, definitions)
-    register({key: own.analyses[key] for asset in own.assets for key in asset.keys if key in own.analyses})
     return Assembly(definitions(own), own)
 
 
@@ -138,24 +138,28 @@ def lacking(topology: Topology) -> list[str]:
 def _definitions(
     topology: Topology, resources: Mapping[str, Any], made: Sequence[dg.AssetsDefinition], own: OwnAssets
 ) -> dg.Definitions:
-    analyses = [each for asset in made if (each := analysis_of(asset))]
-    analyses += [own.analyses[key] for asset in own.assets for key in asset.keys if key in own.analyses]
-    condition = NewMonths(resources["catalog"])
+    given = [*made, *own.assets]
+    analyses, catalog = analyses_of(given), resources["catalog"]
     broken = "\n".join(f"- {markdown(str(each))}" for each in own.broken)
     return dg.Definitions(
         assets=[
-            *datasets.dataset_assets(topology),
+            *dataset_assets(topology),
             published.published_asset(topology),
             upkeep.results_asset(topology),
-            *(following(each, topology, condition if each.partitioned else None) for each in analyses),
-            *(asset for asset in made if analysis_of(asset) is None),
-            *(asset for asset in own.assets if not any(key in own.analyses for key in asset.keys)),
+            *(
+                following(each, topology, analyses, NewMonths(each, catalog) if each.partitioned else None)
+                for each in analyses.values()
+            ),
+            *(asset for asset in given if analysis_of(asset) is None),
         ],
-        asset_checks=[*map(checks_of, analyses), *([] if lacking(topology) else [closure_check()])],
+        asset_checks=[
+            *(checks_of(each, analyses) for each in analyses.values()),
+            *([] if lacking(topology) else [closure_check()]),
+        ],
         resources=resources,
         jobs=[] if lacking(topology) else [temperature.temperature_job()],
         schedules=[nightly_sync(datasets.GROUP)],
-        sensors=[new_months(analyses), failed_syncs(topology)],
+        sensors=[new_months(analyses.values()), failed_syncs(topology)],
         executor=dg.in_process_executor,
         metadata={"broken_analyses": dg.MetadataValue.md(broken)} if broken else None,
     )

@@ -35,7 +35,7 @@ NAMES = ("units", "value_range", "no_nan", "pole_rows", "no_seam", "complete")
 _CLOSURE_KELVIN = 1e-5
 
 
-def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
+def checks_of(made: Analysis, analyses: Mapping[str, Analysis]) -> dg.AssetChecksDefinition:
     """Return all checks of one analysis, as one step that reads its result once.
 
     A result or partition that fails is withdrawn from the catalog, so that it is never used as the current one.
@@ -47,7 +47,7 @@ def checks_of(made: Analysis) -> dg.AssetChecksDefinition:
         results: Results = context.resources.results.results
         with explained():
             entries = _entries(results, made.name, context.run.run_id)
-            verdicts, evidence, figures = _judge(made, results, entries, context.log.info)
+            verdicts, evidence, figures = _judge(made, analyses, results, entries, context.log.info)
             refused = {
                 part for of_parts in verdicts.values() for part, v in of_parts.items() if v.problem and not v.warn
             }
@@ -101,7 +101,7 @@ def _entries(results: Results, asset: str, run_id: str) -> list[Entry]:
 
 
 def _judge(
-    made: Analysis, results: Results, entries: Sequence[Entry], tell: Any
+    made: Analysis, analyses: Mapping[str, Analysis], results: Results, entries: Sequence[Entry], tell: Any
 ) -> tuple[dict[str, dict[str, Verdict]], Evidence, dict[str, dict[str, float]]]:
     opened = {e.part: _result(results, e) for e in entries}
     fields = {part: checked_fields(result, made.preview) for part, result in opened.items()}
@@ -116,7 +116,7 @@ def _judge(
         each = {name: field_verdicts(made, field, by_field[part, name]) for name, field in fields[part].items()}
         for check in NAMES[:-1]:
             verdicts[check][part] = together({name: of_check[check] for name, of_check in each.items()})
-        whole = complete_verdict(made, results, input_steps(results, entry, digest))
+        whole = complete_verdict(made, analyses, results, input_steps(results, entry, digest))
         counted = counted_verdict(made, entry, by_count[part]) if part in by_count else Verdict(None)
         verdicts["complete"][part] = together({"": whole, "count": counted})
     figures = {

@@ -5,12 +5,11 @@ Belongs here: launching what new data allow, and alerts of failed syncs. Does no
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
 import dagster as dg
 
-from xdask_pipelines.assets.analysis import analysis_named
 from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.assets.reuse import covered
@@ -29,12 +28,14 @@ class NewMonths(dg.AutomationCondition[dg.AssetKey]):
 
     Parameters
     ----------
+    made
+        Analysis of the asset.
     catalog
-        Says what there is.
+        Holds the entries of its sources.
     """
 
-    def __init__(self, catalog: Catalog) -> None:
-        self._catalog = catalog
+    def __init__(self, made: Analysis, catalog: Catalog) -> None:
+        self._made, self._catalog = made, catalog
 
     @property
     def description(self) -> str:
@@ -43,17 +44,17 @@ class NewMonths(dg.AutomationCondition[dg.AssetKey]):
 
     def evaluate(self, context: dg.AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
         """Compare what the catalog holds now with what it held at the last look."""
-        made, partitions = analysis_named(context.key.to_user_string()), context.partitions_def
-        if made is None or partitions is None:
+        partitions = context.partitions_def
+        if partitions is None:
             return dg.AutomationResult(context, context.get_empty_subset())
-        now = covered(made, self._catalog, partitions.get_partition_keys())
+        now = covered(self._made, self._catalog, partitions.get_partition_keys())
         before = json.loads(context.cursor) if context.cursor else now
         new = {key for key, version in now.items() if before.get(key) != version}
         subset = context.asset_graph_view.get_subset_from_partition_keys(context.key, partitions, new)
         return dg.AutomationResult(context, subset, cursor=json.dumps(now))
 
 
-def new_months(analyses: Sequence[Analysis]) -> dg.AutomationConditionSensorDefinition:
+def new_months(analyses: Iterable[Analysis]) -> dg.AutomationConditionSensorDefinition:
     """Looks after each sync; to be switched on in the UI."""
     return dg.AutomationConditionSensorDefinition(
         "new_months",

@@ -122,10 +122,10 @@ def _globe(made: Analysis, figures: Mapping[str, float]) -> dict[str, Verdict]:
     }
 
 
-def complete_verdict(made: Analysis, results: Results, known: InputSteps) -> Verdict:
+def complete_verdict(made: Analysis, analyses: Mapping[str, Analysis], results: Results, known: InputSteps) -> Verdict:
     """Check that no time step of the inputs of a result and no upstream month is missing."""
-    for name in made.upstream:
-        if missing := sorted(set(source_months(name, results.catalog)) - set(results.partitions(name))):
+    for name in (each for each in made.upstream if each in analyses):
+        if missing := sorted(set(source_months(analyses[name], results.catalog)) - set(results.partitions(name))):
             shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             remedy = f"Materialize them, in the UI or with `{run_command(name, missing)}`, then {made.name} again."
             return Verdict(f"These months of {name} are not materialized: {shown}. {remedy}")

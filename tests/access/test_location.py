@@ -26,7 +26,7 @@ from xdask_pipelines.access.garbage import collect
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.location import Location
 from xdask_pipelines.access.read_block import read_file
-from xdask_pipelines.access.syncing.sync_calls import Asked, describe_at_home
+from xdask_pipelines.access.syncing.worker_calls import HeaderRequest, describe_at_home
 from xdask_pipelines.access.write import write_here
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sync import commit_sync
@@ -317,8 +317,8 @@ def test_a_mount_in_a_bucket_is_held_against_its_links_when_headers_are_read(
     written(tmp_path / "root" / "a" / "b" / "y.nc", FIELD)
     from xdask_pipelines.access.describing.validation import Claim
 
-    asked = [Asked(name, f"a/b/{name}.nc", "a/b", "netcdf4", 0, Claim()) for name in "xy"]
-    headers, rejected = describe_at_home(asked)
+    requests = [HeaderRequest(name, f"a/b/{name}.nc", "a/b", "netcdf4", 0, Claim()) for name in "xy"]
+    headers, rejected = describe_at_home(requests)
     assert "leads out of its mount a/b" in rejected["x"]
     assert headers["y"]["mount"] == "a/b"
 

@@ -10,14 +10,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xdask_pipelines.assets.analysis import analysis_named
+from xdask_pipelines.assets.analysis import analyses_of
 from xdask_pipelines.assets.temperature import Projection, Reference, temperature_assets
 from xdask_pipelines.climate import month_partial
 
-
-@pytest.fixture(scope="module", autouse=True)
-def assets() -> None:
-    temperature_assets(dg.MonthlyPartitionsDefinition(start_date="2026-01", fmt="%Y-%m"))
+ANALYSES = analyses_of(temperature_assets(dg.MonthlyPartitionsDefinition(start_date="2026-01", fmt="%Y-%m")))
 
 
 def model(lat: str, lon: str) -> xr.DataArray:
@@ -33,9 +30,7 @@ def model(lat: str, lon: str) -> xr.DataArray:
 
 
 def run(name: str, **arguments: Any) -> xr.DataArray:
-    made = analysis_named(name)
-    assert made is not None
-    result: xr.DataArray = made.function(**arguments)
+    result: xr.DataArray = ANALYSES[name].function(**arguments)
     return result
 
 

@@ -6,8 +6,9 @@ import dagster as dg
 import pytest
 
 from tests.jobs.lab import Project
-from xdask_pipelines.assets.analysis import analysis_named
+from xdask_pipelines.assets.analysis import analyses_of
 from xdask_pipelines.assets.reuse import due
+from xdask_pipelines.build import build_definitions
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.operations.planning import plan_asset
 from xdask_pipelines.operations.project import run_assets
@@ -36,8 +37,7 @@ def test_a_replica_is_read_where_the_other_source_lies(
     assert metadata["store"].startswith(f"{region}:results/{asset}/"), "all in one Region, so its result too"
     messages = [record.user_message for record in history.all_logs(done.run_id)]
     assert said in messages
-    made = analysis_named(asset)
-    assert made is not None
+    made = analyses_of(build_definitions(project.topology).resolve_all_asset_specs())[asset]
     catalog = open_catalog(project.topology.catalog_url)
     (after,) = due([made], catalog, Results(project.topology, catalog, project.pools), {})
     assert (after.run, after.reuse) == ((), ("",)), "the choice of Region is no reason to run again"

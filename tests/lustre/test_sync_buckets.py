@@ -21,8 +21,8 @@ from tests.support.places import EAST, Cluster
 from tests.support.proxy import proxied
 from tests.support.s3_server import S3Server
 from xdask_pipelines.access.syncing import lease_holder
-from xdask_pipelines.access.syncing.mount_at_home import MountAtHome
-from xdask_pipelines.access.syncing.sync_place import Synced, plan_place, sync_place
+from xdask_pipelines.access.syncing.sync_place import SyncContext, Synced, plan_place, sync_place
+from xdask_pipelines.access.syncing.worker_calls import MountAtHome
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sync import SyncPlan
 from xdask_pipelines.errors import CatalogError, StaleWriter, SuspiciousPlan, XdaskError
@@ -31,7 +31,9 @@ from xdask_pipelines.lustre.fsx import FsxLustre
 from xdask_pipelines.placement import compute
 from xdask_pipelines.synthetic import write_era5_month
 from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology.place import Place
 
+PLACE = Place("era5", EAST)
 SUPPORT = Path(__file__).parents[1] / "support"
 REGIONS = """
 profile: aws
@@ -70,8 +72,13 @@ class Aws:
         return self.lustre.import_changes(mount, self.said.append)
 
     def sync(self, **options: Any) -> Synced:
+        return sync_place(self.context(**options), PLACE)
+
+    def context(self, **options: Any) -> SyncContext:
         run = partial(compute, self.client)
-        return sync_place(self.topology, self.catalog, run, self.lustre, "era5", EAST, **options)
+        return SyncContext(
+            **{"topology": self.topology, "catalog": self.catalog, "compute": run, "lustre": self.lustre, **options}
+        )
 
 
 @pytest.fixture(scope="session")
@@ -317,7 +324,7 @@ def test_an_emptied_bucket_is_refused_until_a_person_accepts_the_plan(aws: Aws, 
 
 def test_a_dry_run_changes_nothing_and_shows_the_plan(aws: Aws, months: dict[str, Path]):
     aws.put(next(iter(months)), next(iter(months.values())))
-    plan = plan_place(aws.topology, aws.catalog, partial(compute, aws.client), "era5", EAST).plan
+    plan = plan_place(aws.context(), PLACE)
     assert isinstance(plan, SyncPlan)
     assert plan.summary()["added"] == 1
     assert aws.catalog.generation("era5", EAST) == 0
@@ -372,7 +379,7 @@ def test_a_sync_killed_at_a_step_and_run_again_ends_as_a_clean_one(
     assert (again.counts["added"], again.counts["removed"]) == (1, 1)
 
     clean = open_catalog(f"sqlite://{tmp_path}/clean.sqlite")
-    sync_place(aws.topology, clean, partial(compute, aws.client), aws.lustre, "era5", EAST)
+    sync_place(aws.context(catalog=clean), PLACE)
     ours, theirs = aws.catalog.manifest("era5", EAST), clean.manifest("era5", EAST)
     assert list(ours.objects) == list(theirs.objects)
     assert (ours.digests, ours.holdings) == (theirs.digests, theirs.holdings)
@@ -381,7 +388,7 @@ def test_a_sync_killed_at_a_step_and_run_again_ends_as_a_clean_one(
 
 def test_a_sync_at_work_is_not_taken_over_however_long_it_takes(aws: Aws, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(lease_holder, "PATIENCE_SECONDS", 0.4)
-    with lease_holder.held(aws.catalog, "era5", EAST) as lease:
+    with lease_holder.held(aws.catalog, PLACE) as lease:
         for _ in range(2):
             with pytest.raises(StaleWriter, match=f"is being synced by {lease.owner}"):
                 aws.sync()

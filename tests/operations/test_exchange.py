@@ -17,7 +17,7 @@ from click.testing import CliRunner, Result
 from tests.support.places import EAST, WEST, Cluster
 from xdask_pipelines.access import open_entries
 from xdask_pipelines.access.syncing import lease_holder
-from xdask_pipelines.access.syncing.sync_place import sync_place
+from xdask_pipelines.access.syncing.sync_place import SyncContext, sync_place
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.sources.pangeo import COLUMNS
 from xdask_pipelines.cli import main
@@ -26,6 +26,7 @@ from xdask_pipelines.placement import compute
 from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.synthetic import write_cmip6_member, write_era5_month
 from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology.place import Place
 
 REGIONS = """
 client: {{region: eu-west-2, cidr: 10.0.0.0/16}}
@@ -64,8 +65,9 @@ def topology(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 def synced(topology: Topology, cluster: Cluster) -> Catalog:
     catalog, run = open_catalog(topology.catalog_url), partial(compute, cluster.client)
-    for dataset, region in topology.places:
-        sync_place(topology, catalog, run, lustre_of(topology)(run), dataset, region)
+    context = SyncContext(topology=topology, catalog=catalog, compute=run, lustre=lustre_of(topology)(run))
+    for place in topology.places:
+        sync_place(context, place)
     return catalog
 
 
@@ -240,11 +242,11 @@ def test_neither_import_nor_describe_comes_between_a_sync(
     monkeypatch.setattr(lease_holder, "PATIENCE_SECONDS", 0.4)
     catalog = open_catalog(topology.catalog_url)
     file = table(tmp_path, row("r1i1p1f2"))
-    with lease_holder.held(catalog, "cmip6", WEST):  # a sync at work
+    with lease_holder.held(catalog, Place("cmip6", WEST)):  # a sync at work
         said = xdask("catalog", "import", file).output
-        assert "another sync works there, or has died; waiting" in said
+        assert "another sync holds the lease, and may have died; waiting" in said
         assert "is being synced by" in said
         assert catalog.count() == 0
     assert xdask("catalog", "import", file).exit_code == 0
-    with lease_holder.held(catalog, "cmip6", WEST):
+    with lease_holder.held(catalog, Place("cmip6", WEST)):
         assert "is being synced by" in xdask("catalog", "describe", "--dataset", "cmip6").output

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from xdask_pipelines.catalog import Catalog, Entry
-from xdask_pipelines.catalog.layouts import Cmip6Pds
+from xdask_pipelines.catalog.layouts.cmip6_pds_layout import Cmip6Pds
 from xdask_pipelines.catalog.manifest.listing import StoredObject, list_folder
 from xdask_pipelines.catalog.sync import SyncPlan, plan_sync
 from xdask_pipelines.topology.mount import Mount

@@ -14,11 +14,12 @@ import boto3
 from distributed import Client
 
 import xdask_pipelines.access.syncing.sync_place as module
-from xdask_pipelines.access.syncing.mount_at_home import MountAtHome
+from xdask_pipelines.access.syncing.worker_calls import MountAtHome
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.lustre.fsx import FsxLustre
 from xdask_pipelines.placement import compute
 from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology.place import Place
 
 STEPS = ("leased", "listed", "removed", "described", "committing")
 
@@ -41,12 +42,13 @@ def main(scheduler: str, regions: str, catalog_url: str, fsx_url: str, step: str
     with Client(scheduler) as client:
         run = partial(compute, client)
         lustre = FsxLustre(lambda region: fsx, MountAtHome(run, on_lustre=True), poll_seconds=0)
-        module.listed = dying("listed", module.listed)
+        module.list_mounts = dying("listed", module.list_mounts)
         module.read_headers = dying("described", module.read_headers)
         module.commit_sync = dying("committing", module.commit_sync)
         for thing, name, then in ((catalog, "lease", "leased"), (lustre, "forget", "removed")):
             object.__setattr__(thing, name, dying(then, getattr(thing, name)))
-        module.sync_place(topology, catalog, run, lustre, "era5", "us-east-1")
+        context = module.SyncContext(topology=topology, catalog=catalog, compute=run, lustre=lustre)
+        module.sync_place(context, Place("era5", "us-east-1"))
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.dashboard.panels import table
 from xdask_pipelines.placement.dashboard.samples import Load
 from xdask_pipelines.system.safe_text import from_markdown, html, markdown, one_line, terminal, without_secrets
+from xdask_pipelines.topology.place import Place
 
 NASTY = (
     "\x1b]0;title\x07\x1b[2J\x9b31m\r\n\u202egpj.exe",
@@ -98,21 +99,17 @@ def test_commands_print_keys_and_facets_as_text(tmp_path: Path, monkeypatch: pyt
             assert json.loads(done.stdout)[0]["key"] == key
 
 
-def test_warnings_of_a_sync_are_markdown_that_shows_them(tmp_path: Path) -> None:
-    catalog = open_catalog(f"sqlite://{tmp_path}/catalog.sqlite")
+def test_warnings_of_a_sync_are_markdown_that_shows_them() -> None:
     done = Synced(
-        dataset="era5",
-        region="us-east-1",
+        place=Place("era5", "us-east-1"),
         generation=1,
-        counts={},
+        counts={"added": 0, "changed": 0, "unchanged": 0},
         quarantined=(Quarantined("a", "b"),),
         warnings=NASTY[:3],
-        objects=0,
-        size_bytes=0,
         digest="d",
         evidence=Evidence(),
     )
-    shown = str(synced(catalog, done).metadata["warnings"].value)
+    shown = str(synced(done).event.metadata["warnings"].value)
     assert shown == "\n".join(f"- {markdown(text)}" for text in NASTY[:3])
 
 
@@ -127,7 +124,7 @@ def test_what_a_check_says_is_markdown_that_shows_it(monkeypatch: pytest.MonkeyP
         run=SimpleNamespace(run_id="r"),
         log=SimpleNamespace(info=print),
     )
-    definition = checks.checks_of(SimpleNamespace(name="result"))  # type: ignore[arg-type]
+    definition = checks.checks_of(SimpleNamespace(name="result"), {})  # type: ignore[arg-type]
     for result in definition.op.compute_fn.decorated_fn(context):  # type: ignore[union-attr]
         assert result.description == markdown(f"Units are {NASTY[1]}")
         assert "<script>" not in result.description

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from xdask_pipelines.catalog.layouts import LAYOUTS as CATALOG_LAYOUTS
+from xdask_pipelines.catalog.layouts import layout_named
 from xdask_pipelines.errors import TopologyError
 from xdask_pipelines.resources.placement_settings import settings_of
 from xdask_pipelines.topology import Topology, find_topology
 from xdask_pipelines.topology.aws_facts import INSTANCE_TYPES, region_partitions, usd_per_vcpu_second
-from xdask_pipelines.topology.stanzas import LAYOUTS
+from xdask_pipelines.topology.layout_names import layout_names
 
 GOOD = """\
 client: {region: eu-west-2, cidr: 10.0.0.0/16}
@@ -167,7 +167,9 @@ def test_regions_of_all_public_partitions_are_known_and_pseudo_regions_are_not()
 
 
 def test_layouts_that_the_file_may_name_are_those_that_the_catalog_reads():
-    assert set(LAYOUTS) == set(CATALOG_LAYOUTS)
+    names = ("arco-zarr", "cmip6-pds", "era5-pds", "generic", "grib", "ncar-era5")
+    assert layout_names() == names
+    assert len({type(layout_named(name)) for name in names}) == len(names)
 
 
 REFUSALS = {

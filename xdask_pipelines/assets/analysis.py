@@ -7,14 +7,14 @@ any particular analysis.
 import inspect
 import sysconfig
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import dagster as dg
 import xarray as xr
+from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValue
 
 from xdask_pipelines.assets.analysis_definition import Analysis, run
 from xdask_pipelines.assets.datasets import catalog_key, region_tag
@@ -30,40 +30,23 @@ _INSTALLED = (Path(sysconfig.get_path("purelib")), Path(sysconfig.get_path("plat
 
 #: Owner of an analysis that names none.
 ANALYSTS = "team:analysts"
-_ANALYSES: dict[dg.AssetKey, Analysis] = {}
+#: Key of the metadata of an asset that holds its `Analysis`. The UI shows the name: a bare object would be shown as
+#: "unserializable", as Dagster sends no objects to other processes.
+_METADATA = "xdask/analysis"
 
 
-def analysis_of(asset: dg.AssetsDefinition) -> Analysis | None:
-    """The analysis that an asset was made from, if `analysis` made it."""
-    return _ANALYSES.get(asset.key) if len(list(asset.keys)) == 1 else None
+def analysis_of(asset: dg.AssetsDefinition | dg.AssetSpec) -> Analysis | None:
+    """Find the analysis of an asset in its metadata, if `analysis` defined the asset."""
+    for spec in [asset] if isinstance(asset, dg.AssetSpec) else asset.specs:
+        value = spec.metadata.get(_METADATA)
+        if isinstance(value, ObjectMetadataValue) and isinstance(value.instance, Analysis):
+            return value.instance
+    return None
 
 
-def analysis_named(name: str) -> Analysis | None:
-    """The analysis of that name, if there is one."""
-    return _ANALYSES.get(dg.AssetKey(name))
-
-
-@contextmanager
-def registered_apart() -> Iterator[dict[dg.AssetKey, Analysis]]:
-    """Collect the analyses that are made within, without them being found by name until `register` is called.
-
-    A file that turns out to be broken leaves nothing behind, and an analysis with the name of another does not replace that.
-    """
-    before, apart = dict(_ANALYSES), dict[dg.AssetKey, Analysis]()
-    try:
-        yield apart
-    finally:
-        apart |= {key: made for key, made in _ANALYSES.items() if before.get(key) is not made}
-        for key in apart:
-            if key in before:
-                _ANALYSES[key] = before[key]
-            else:
-                del _ANALYSES[key]
-
-
-def register(analyses: Mapping[dg.AssetKey, Analysis]) -> None:
-    """Make analyses known to `analysis_of` and `analysis_named`."""
-    _ANALYSES.update(analyses)
+def analyses_of(assets: Iterable[dg.AssetsDefinition | dg.AssetSpec]) -> dict[str, Analysis]:
+    """Find the analyses among assets, by name."""
+    return {made.name: made for asset in assets if (made := analysis_of(asset))}
 
 
 def analysis(
@@ -128,10 +111,8 @@ def analysis(
             masked=masked,
             caveat=caveat,
         )
-        asset = _asset_from(made, ())
-        _ANALYSES[asset.key] = made
         _send_by_value(function)
-        return asset
+        return _asset_from(made, ())
 
     return decorate
 
@@ -173,7 +154,10 @@ def _analysis_from(
 
 
 def following(
-    made: Analysis, topology: Topology, condition: dg.AutomationCondition[dg.AssetKey] | None = None
+    made: Analysis,
+    topology: Topology,
+    analyses: Mapping[str, Analysis],
+    condition: dg.AutomationCondition[dg.AssetKey] | None = None,
 ) -> dg.AssetsDefinition:
     """The asset of an analysis in the graph of a topology: after the syncs of what it reads, in all their Regions.
 
@@ -183,15 +167,17 @@ def following(
         The analysis; a dataset that the topology does not name is left out, and is told of when it is read.
     topology
         Which Regions hold which datasets.
+    analyses
+        All analyses by name, those upstream among them.
     condition
         When Dagster launches it by itself.
     """
     datasets = sorted({source.dataset for source in made.sources.values()} & set(topology.dataset_names))
     keys = [catalog_key(name, region) for name in datasets for region in topology.regions_of(name)]
-    return _asset_from(made, keys, condition, region_tag(_regions_of(made, topology, {made.name})))
+    return _asset_from(made, keys, condition, region_tag(_regions_of(made, topology, analyses, {made.name})))
 
 
-def _regions_of(made: Analysis, topology: Topology, seen: set[str]) -> set[str]:
+def _regions_of(made: Analysis, topology: Topology, analyses: Mapping[str, Analysis], seen: set[str]) -> set[str]:
     """Regions whose data an analysis is made of, through all analyses that it follows from."""
     found = {
         region
@@ -200,8 +186,8 @@ def _regions_of(made: Analysis, topology: Topology, seen: set[str]) -> set[str]:
         for region in topology.regions_of(source.dataset)
     }
     for name in made.upstream:
-        if name not in seen and (before := analysis_named(name)):
-            found |= _regions_of(before, topology, seen | {name})
+        if name not in seen and (before := analyses.get(name)):
+            found |= _regions_of(before, topology, analyses, seen | {name})
     return found
 
 
@@ -227,6 +213,7 @@ def _asset_from(
         kinds={"xarray", "dask"},
         owners=made.owners,
         tags=tags,
+        metadata={_METADATA: ObjectMetadataValue(made.name, instance=made)},
     )
     def compute(context: dg.AssetExecutionContext, **inputs: Any) -> dg.Output[Result]:
         with explained():

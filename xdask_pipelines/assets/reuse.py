@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from xdask_pipelines.assets.analysis import analysis_named
 from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.catalog.times import time_range
@@ -58,7 +57,7 @@ def due(
         versions[made.name] = {p: v for p, v in kept.items() if p} if made.partitioned else {}
         run: list[str] = []
         reuse: list[str] = []
-        for key in _months(made, catalog) if made.partitioned else [""]:
+        for key in source_months(made, catalog) if made.partitioned else [""]:
             upstream = {name: versions[name] for name in made.upstream}
             wanted = made.version(config, made.replicas(catalog, config, key), upstream, key)
             (reuse if kept.get(key) == wanted else run).append(key)
@@ -67,10 +66,9 @@ def due(
     return answer
 
 
-def source_months(asset: str, catalog: Catalog) -> list[str]:
-    """Partitions of an asset for which there is source data; none for an asset without partitions."""
-    made = analysis_named(asset)
-    return _months(made, catalog) if made else []
+def source_months(made: Analysis, catalog: Catalog) -> list[str]:
+    """List the partitions of an analysis for which there is source data; none without partitions."""
+    return list(covered(made, catalog, made.partitions_def.get_partition_keys())) if made.partitions_def else []
 
 
 def covered(made: Analysis, catalog: Catalog, keys: Sequence[str]) -> dict[str, str]:
@@ -97,8 +95,3 @@ def covered(made: Analysis, catalog: Catalog, keys: Sequence[str]) -> dict[str, 
     return {
         key: hashlib.blake2b("\n".join(found).encode(), digest_size=8).hexdigest() for key, found in versions.items()
     }
-
-
-def _months(made: Analysis, catalog: Catalog) -> list[str]:
-    """Partition keys for which there is source data."""
-    return list(covered(made, catalog, made.partitions_def.get_partition_keys())) if made.partitions_def else []

@@ -155,7 +155,7 @@ def catalog_forget(dataset: str, as_json: bool) -> None:
 
     Files are left alone.
     """
-    from xdask_pipelines.operations.sync_by_hand import forget_dataset
+    from xdask_pipelines.operations.unnamed_places import forget_dataset
 
     gone = forget_dataset(topology(), dataset)
     lines = [f"{dataset} in {region}: {counted(n, 'entry', 'entries')} removed" for region, n in gone.items()]

@@ -11,7 +11,7 @@ from typing import Any
 
 import dagster as dg
 
-from xdask_pipelines.assets.analysis import analysis_named
+from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.assets.datasets import REGION_TAG
 from xdask_pipelines.build import assemble
 from xdask_pipelines.operations.project import instance, passed_checks
@@ -41,18 +41,18 @@ def listed_assets(topology: Topology) -> list[dict[str, Any]]:
                     "group": asset.group_name,
                     "description": (asset.description or "").strip().split("\n")[0],
                     "made": when,
-                    "state": _state(history, asset.key, made is not None),
+                    "state": _state(history, asset, made is not None),
                     "regions": sorted(_evidence(values).get("tasks_by_region", ())) or _tagged(asset.tags),
                 }
             )
     return sorted(found, key=lambda each: str(each["asset"]))
 
 
-def _state(history: dg.DagsterInstance, key: dg.AssetKey, made: bool) -> str:
-    name = key.to_user_string()
+def _state(history: dg.DagsterInstance, asset: dg.AssetSpec, made: bool) -> str:
     if not made:
         return "never made"
-    return "made" if analysis_named(name) is None or passed_checks(history, name) else "refused"
+    checked = analysis_of(asset) is not None
+    return "made" if not checked or passed_checks(history, asset.key.to_user_string()) else "refused"
 
 
 def _tagged(tags: Mapping[str, str]) -> list[str]:

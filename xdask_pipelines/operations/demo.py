@@ -12,7 +12,7 @@ from typing import Any
 
 import dagster as dg
 
-from xdask_pipelines.assets.analysis import analysis_of
+from xdask_pipelines.assets.analysis import analyses_of
 from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.assets.reuse import Due, due
@@ -99,11 +99,7 @@ _SAID = ("added", "changed", "removed", "unchanged")
 
 def in_order(definitions: dg.Definitions, names: Sequence[str]) -> list[Analysis]:
     """Analyses with all their ancestors, ancestors first."""
-    found = {
-        a.name: a
-        for asset in definitions.assets or ()
-        if isinstance(asset, dg.AssetsDefinition) and (a := analysis_of(asset))
-    }
+    found = analyses_of(definitions.resolve_all_asset_specs())
     order: list[Analysis] = []
 
     def visit(name: str) -> None:

@@ -152,7 +152,7 @@ def _unwritable(folder: Path) -> str | None:
 
 def _catalog(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.catalog import open_catalog
-    from xdask_pipelines.operations.sync_by_hand import unnamed_places
+    from xdask_pipelines.operations.unnamed_places import unnamed_places
 
     catalog = open_catalog(topology.catalog_url)
     for name in topology.dataset_names:
@@ -186,10 +186,10 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
                 )
             else:
                 yield Finding("catalog", "ok", f"{said}, as the folder is")
-    for (name, region), entries in unnamed_places(topology, catalog).items():
-        held = f"{name} in {region}: {counted(entries, 'entry', 'entries')}"
+    for place, entries in unnamed_places(topology, catalog).items():
+        held = f"{place}: {counted(entries, 'entry', 'entries')}"
         said = f"{held} that no sync keeps true; regions.yaml does not name the dataset there"
-        yield Finding("catalog", "note", said, f"Name it there again, or `xdask catalog forget {name}`.")
+        yield Finding("catalog", "note", said, f"Name it there again, or `xdask catalog forget {place.dataset}`.")
 
 
 def _changed(root: Path, mounts: Iterable[str], known: dict[str, tuple[int, int]]) -> int:

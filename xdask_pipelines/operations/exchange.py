@@ -7,24 +7,25 @@ is (access).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from xdask_pipelines.access.coordinates import unpack
-from xdask_pipelines.access.home_calls import Compute
 from xdask_pipelines.access.syncing.lease_holder import held
-from xdask_pipelines.access.syncing.sync_calls import read_headers
+from xdask_pipelines.access.syncing.worker_calls import RegionWorkers, read_headers
 from xdask_pipelines.assets.published import address_of
 from xdask_pipelines.catalog import Catalog, Change, Entry, open_catalog
 from xdask_pipelines.catalog.export.stac import export_stac, link_to
 from xdask_pipelines.catalog.sources.pangeo import read_pangeo
 from xdask_pipelines.errors import CatalogError
-from xdask_pipelines.resources.lending import lent
 from xdask_pipelines.resources.pools import pools_of
+from xdask_pipelines.resources.standing_pools import lent
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.mount import Mount
+from xdask_pipelines.topology.place import Place
 
 Tell = Callable[[str], None]
 #: Entries whose headers are read and then kept: what an interruption may cost.
@@ -88,7 +89,7 @@ def import_table(topology: Topology, path: Path, tell: Tell = lambda line: None)
     catalog = open_catalog(topology.catalog_url)
     imported, known = {}, {}
     for (name, region), its in table.entries.items():
-        with held(catalog, name, region, tell) as lease:
+        with held(catalog, Place(name, region), tell) as lease:
             base = catalog.manifest(name, region)
             new = [entry for identity, entry in its.items() if identity not in base.digests]
             tell(f"{name} in {region}: {len(new)} new entries, {len(its) - len(new)} known")
@@ -125,7 +126,7 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
     StaleWriter
         A sync works on the same place; it reads headers itself. What was kept before stays.
     """
-    catalog, pools = open_catalog(topology.catalog_url), pools_of(topology)
+    catalog = open_catalog(topology.catalog_url)
     found = catalog.search(**query)
     if not found:
         raise CatalogError("No entries match. Look with `xdask catalog search` and the same filters.")
@@ -134,34 +135,32 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
     unreadable: dict[str, str] = {}
     if not waiting:
         return {"described": described, "unreadable": unreadable}
-    try:
-        with lent(pools, sorted({entry.region for entry in waiting}), tell) as compute:
-            for place, its in groupby(waiting, key=lambda entry: (entry.dataset, entry.region)):
-                entries, name = list(its), "/".join(place)
-                mounts = topology.mounts(*place)
-                described[name] = 0
-                for start in range(0, len(entries), _ROUND):
-                    done, bad = _describe(catalog, compute, entries[start : start + _ROUND], mounts, tell)
-                    described[name] += done
-                    unreadable |= bad
-                    tell(f"{name}: {min(start + _ROUND, len(entries))} of {len(entries)} headers")
-    finally:
-        pools.close()
+    regions = sorted({entry.region for entry in waiting})
+    with closing(pools_of(topology)) as pools, lent(pools, regions, tell) as compute:
+        for place, its in groupby(waiting, key=lambda entry: Place(entry.dataset, entry.region)):
+            entries, name = list(its), "/".join(place)
+            workers = RegionWorkers(place.region, compute)
+            described[name] = 0
+            for start in range(0, len(entries), _ROUND):
+                done, bad = _describe(catalog, workers, entries[start : start + _ROUND], topology.mounts(*place), tell)
+                described[name] += done
+                unreadable |= bad
+                tell(f"{name}: {min(start + _ROUND, len(entries))} of {len(entries)} headers")
     return {"described": described, "unreadable": unreadable}
 
 
 def _describe(
-    catalog: Catalog, compute: Compute, entries: Sequence[Entry], mounts: Sequence[Mount], tell: Tell
+    catalog: Catalog, workers: RegionWorkers, entries: Sequence[Entry], mounts: Sequence[Mount], tell: Tell
 ) -> tuple[int, dict[str, str]]:
     """Read and keep the headers of some entries of one place."""
     name, region = entries[0].dataset, entries[0].region
-    with held(catalog, name, region, tell) as lease:
+    with held(catalog, Place(name, region), tell) as lease:
         # As they are now: a sync may have been here since they were found, and knows more.
         now = {
             e.id: e for e in catalog.search(dataset=name, region=region, key=[e.key for e in entries], superseded=True)
         }
         wanted = [now[e.id] for e in entries if e.id in now and now[e.id].header is None]
-        headers, rejected, _ = read_headers(wanted, region, mounts, compute)
+        headers, rejected, _ = read_headers(wanted, mounts, workers)
         new = [_with_header(entry, headers[entry.id]) for entry in wanted if entry.id in headers]
         if new:
             catalog.commit(Change(new, dataset=name, region=region, base_generation=lease.generation, lease=lease))

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from xdask_pipelines.assets.analysis import analysis_of
+from xdask_pipelines.assets.analysis import analyses_of
 from xdask_pipelines.assets.analysis_definition import Analysis, run
 from xdask_pipelines.assets.reuse import source_months
 from xdask_pipelines.assets.source import digest
@@ -57,7 +57,7 @@ def plan_asset(
     """
     assembly = assemble(topology)
     definitions = assembly.definitions
-    analyses = {a.name: a for asset in definitions.assets or () if (a := analysis_of(asset))}  # type: ignore[arg-type]
+    analyses = analyses_of(definitions.resolve_all_asset_specs())
     assembly.refuse_unknown([name])
     if name not in analyses:
         listed = ", ".join(sorted(analyses))
@@ -65,19 +65,19 @@ def plan_asset(
     made = analyses[name]
     results: Results = (definitions.resources or {})["results"].results
     made.config(config)
-    asked = partition_range(definitions, name, partitions) if partitions else source_months(name, results.catalog)
+    asked = partition_range(definitions, name, partitions) if partitions else source_months(made, results.catalog)
     keys = list(asked) if made.partitioned else [""]
     inputs = {}
     for upstream in made.upstream:
         there = results.partitions(upstream)
         if not there and upstream in analyses and analyses[upstream].partitioned:  # named as what is missing
-            there = list(source_months(upstream, results.catalog))
+            there = source_months(analyses[upstream], results.catalog)
         inputs[upstream] = results.open(
             results.find(upstream, (keys if made.partitioned else there) if there else [""])
         )
     try:
         result = run(made, topology, results.catalog, config, keys, inputs)
-        warnings = _foreseen(made, results, result)
+        warnings = _foreseen(made, analyses, results, result)
         prepared = results.prepare(Label(name, "plan"), result.parts, result.preview)
     except XdaskError:
         raise
@@ -91,7 +91,7 @@ def plan_asset(
     return replace(made_plan, warnings=(*made_plan.warnings, *warnings, *_to_fetch(topology, lustre, result.sources)))
 
 
-def _foreseen(made: Analysis, results: Results, result: Result) -> list[str]:
+def _foreseen(made: Analysis, analyses: Mapping[str, Analysis], results: Results, result: Result) -> list[str]:
     """What the checks of the results will say, as far as lazy attributes and headers tell; values are not known yet.
 
     Raises
@@ -108,7 +108,7 @@ def _foreseen(made: Analysis, results: Results, result: Result) -> list[str]:
             [own, *(input_steps(results, e, digest) for e in before if e.part in ("", part) or not part)]
         )
         units = [units_verdict(made, f) for f in checked_fields(value, made.preview).values()]
-        verdicts = [*units, complete_verdict(made, results, known)]
+        verdicts = [*units, complete_verdict(made, analyses, results, known)]
         refused += any(v.problem and not v.warn for v in verdicts)
         said += [f"{part}: {v.problem}" if part else str(v.problem) for v in verdicts if v.problem]
     if refused == len(result.parts):

@@ -21,7 +21,7 @@ import dagster as dg
 from dagster._core.storage.tags import REPOSITORY_LABEL_TAG
 from dagster_shared.error import SerializableErrorInfo
 
-from xdask_pipelines.assets.analysis import analysis_named
+from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.assets.config_values import typed_config
 from xdask_pipelines.build import assemble
 from xdask_pipelines.checks import NAMES
@@ -177,10 +177,11 @@ def check_request(
 
 
 def _config_values(definitions: dg.Definitions, name: str, config: Mapping[str, Any]) -> Mapping[str, Any]:
-    if made := analysis_named(name):
+    asset = definitions.resolve_assets_def(_key(name))
+    if made := analysis_of(asset):
         typed = made.config(config)
     else:
-        op = definitions.resolve_assets_def(_key(name)).op
+        op = asset.op
         function = getattr(op.compute_fn, "decorated_fn", None)  # not there for assets made of graphs
         hints = inspect.get_annotations(function, eval_str=True).values() if function else ()
         kind = next((h for h in hints if inspect.isclass(h) and issubclass(h, dg.Config)), None)

@@ -1,29 +1,30 @@
-"""Syncs by hand in Dagster's history, so that freshness and lineage know of them.
+"""Syncs by hand in Dagster's history, so that freshness and lineage include them.
 
-Belongs here: opening the history for a sync, and writing to it. Does not belong here: what is written (assets.datasets),
-the sync itself (sync_by_hand).
+Belongs here: opening the history for a sync, and writing to it. Does not belong here: what is written (assets.datasets), the
+sync itself (sync_by_hand).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 import dagster as dg
 
-from xdask_pipelines.assets.datasets import Event
+from xdask_pipelines.assets.datasets import SyncRecord
 from xdask_pipelines.operations.project import instance
 from xdask_pipelines.topology import Topology
 
-Record = Callable[[Event], None]
+Record = Callable[[SyncRecord], dict[str, Any]]
 
 
 @contextmanager
 def recording(topology: Topology, tell: Callable[[str], None]) -> Iterator[Record]:
-    """Give a function that records an event in the project's history, which is created if it is not there.
+    """Open the project's history, and create it if it is missing.
 
-    A history that cannot be opened or written keeps nobody from syncing: the catalog is what counts. ``tell`` is called
-    with the reason.
+    Yields a function that writes the event of a record there, and returns the document of the record. A history that cannot
+    be opened or written stops no sync, because the catalog is what counts; ``tell`` is called with the reason.
     """
     with ExitStack() as stack:
         history: dg.DagsterInstance | None = None
@@ -32,12 +33,13 @@ def recording(topology: Topology, tell: Callable[[str], None]) -> Iterator[Recor
         except Exception as error:  # no folder, no room, a database of another version: whatever storage raises
             tell(_warning(error))
 
-        def record(event: Event) -> None:
+        def record(outcome: SyncRecord) -> dict[str, Any]:
             try:
                 if history is not None:
-                    history.report_runless_asset_event(event)
+                    history.report_runless_asset_event(outcome.event)
             except Exception as error:  # as above; the sync itself is committed
                 tell(_warning(error))
+            return outcome.document
 
         yield record
 

@@ -18,7 +18,7 @@ from types import ModuleType
 
 import dagster as dg
 
-from xdask_pipelines.assets.analysis import registered_apart
+from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.errors import XdaskError
 
@@ -56,7 +56,6 @@ class OwnAssets:
     assets: list[dg.AssetsDefinition] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
     files: dict[dg.AssetKey, Path] = field(default_factory=dict)
-    analyses: dict[dg.AssetKey, Analysis] = field(default_factory=dict)
 
     def set_aside(self, asset: dg.AssetsDefinition, reason: str) -> None:
         """Move an asset from the usable ones to the broken ones."""
@@ -91,12 +90,10 @@ def own_assets(root: Path, taken: Collection[dg.AssetKey] = ()) -> OwnAssets:
             continue
         file = path.relative_to(root)
         try:
-            with registered_apart() as analyses:
-                module = _imported(path)
+            module = _imported(path)
         except XdaskError as error:
             own.broken.append(Broken(file, str(error), _functions(path)))
             continue
-        own.analyses |= {key: made for key, made in analyses.items() if key not in own.analyses}
         for asset in {id(v): v for v in vars(module).values() if isinstance(v, dg.AssetsDefinition)}.values():
             if not list(asset.keys):  # asset checks, which `dg.Definitions` takes separately
                 continue
@@ -135,7 +132,7 @@ def refuse_unknown_inputs(own: OwnAssets, taken: set[str]) -> None:
     while True:
         usable = taken | own.names()
         for asset in own.assets:
-            made = own.analyses.get(_key(asset))
+            made = analysis_of(asset)
             missing = [name for name in made.upstream if name not in usable] if made else []
             if made and missing:
                 own.set_aside(asset, "; ".join(_why_missing(made, name, own, known) for name in missing))
@@ -166,12 +163,12 @@ def _refuse_circles(own: OwnAssets, taken: set[str]) -> None:
     """Set aside analyses that depend on themselves."""
     ready, waiting = set(taken), list(own.assets)
     while True:
-        now = [a for a in waiting if (made := own.analyses.get(_key(a))) is None or ready.issuperset(made.upstream)]
+        now = [a for a in waiting if (made := analysis_of(a)) is None or ready.issuperset(made.upstream)]
         if not now:
             break
         ready |= {name for asset in now for name in _names(asset)}
         waiting = [asset for asset in waiting if all(asset is not other for other in now)]
-    upstream = {made.name: set(made.upstream) - ready for a in waiting if (made := own.analyses.get(_key(a)))}
+    upstream = {made.name: set(made.upstream) - ready for a in waiting if (made := analysis_of(a))}
     for asset in waiting:
         (name,), seen = _names(asset), set[str]()
         following = list(upstream[name])

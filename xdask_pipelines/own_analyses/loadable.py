@@ -5,10 +5,11 @@ Belongs here: trying to load them. Does not belong here: finding them (analysis_
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 
+from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.own_analyses.analysis_files import OwnAssets, refuse_unknown_inputs
 
@@ -38,10 +39,10 @@ def set_aside_unloadable(own: OwnAssets, taken: set[str], definitions: Callable[
         return
     if reason := _why_not(OwnAssets(), definitions):
         raise XdaskError(f"The project's own assets cannot be loaded: {reason}")
-    good, waiting = OwnAssets(files=own.files, analyses=own.analyses), list(own.assets)
+    good, waiting = OwnAssets(files=own.files), list(own.assets)
     while waiting:
         usable = taken | good.names()
-        asset = next((a for a in waiting if usable.issuperset(_upstream(own, a))), None)
+        asset = next((a for a in waiting if usable.issuperset(_upstream(a))), None)
         if asset is None:
             break  # the remaining assets depend on those that were set aside
         waiting = [other for other in waiting if other is not asset]
@@ -52,8 +53,9 @@ def set_aside_unloadable(own: OwnAssets, taken: set[str], definitions: Callable[
     refuse_unknown_inputs(own, taken)
 
 
-def _upstream(own: OwnAssets, asset: dg.AssetsDefinition) -> list[str]:
-    return [name for key in asset.keys if (made := own.analyses.get(key)) for name in made.upstream]
+def _upstream(asset: dg.AssetsDefinition) -> Sequence[str]:
+    made = analysis_of(asset)
+    return made.upstream if made else ()
 
 
 def _why_not(own: OwnAssets, definitions: Callable[[OwnAssets], dg.Definitions]) -> str | None:

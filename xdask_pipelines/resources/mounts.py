@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from xdask_pipelines.access.home_calls import Compute
-from xdask_pipelines.access.syncing.mount_at_home import MountAtHome
+from xdask_pipelines.access.syncing.worker_calls import MountAtHome
 from xdask_pipelines.lustre import FolderLustre, LustreFileSystem
 from xdask_pipelines.topology import Topology
 

@@ -1,12 +1,13 @@
 """Pools that stand between runs, of whichever kind: what a run, a notebook or the command line needs of them.
 
-Belongs here: the protocol. Does not belong here: any kind (local_pools), which kind a topology has (pools).
+Belongs here: the protocol, and borrowing workers for small work such as a sync, which does not need standing pools. Does not
+belong here: any kind (local_pools), which kind a topology has (pools).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -96,3 +97,29 @@ class Pools(Protocol):
     def close(self) -> None:
         """Disconnect; unfinished tasks of this process are cancelled."""
         ...
+
+
+@contextmanager
+def lent(pools: Pools, regions: Sequence[str], tell: Tell) -> Iterator[Compute]:
+    """Borrow workers in some Regions for as long as a block of code runs: the standing pools, else temporary workers.
+
+    Parameters
+    ----------
+    pools
+        Used if each of the Regions has a worker there.
+    regions
+        Worker Regions.
+    tell
+        Is told if workers are started.
+
+    Raises
+    ------
+    EmptyPool
+        A Region has no worker, and none can be started for a moment.
+    """
+    workers = pools.status().workers
+    if all(workers.get(region) for region in regions):
+        yield pools.compute
+        return
+    with pools.temporary(regions, tell) as compute:
+        yield compute

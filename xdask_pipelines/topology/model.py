@@ -17,6 +17,7 @@ from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 from xdask_pipelines.errors import TopologyError
 from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import pool_name
+from xdask_pipelines.topology.place import Place
 from xdask_pipelines.topology.region_facts import default_egress_usd_per_gb
 from xdask_pipelines.topology.stanzas import (
     Client,
@@ -127,9 +128,9 @@ class Topology(Stanza):
         return absolute_address(self.catalog, self.root) if "?" in self.catalog else self.catalog
 
     @property
-    def places(self) -> tuple[tuple[str, str], ...]:
+    def places(self) -> tuple[Place, ...]:
         """Every (dataset, Region), by dataset and then in the file's order. Each sync is of one of them."""
-        return tuple((name, region) for name in self.dataset_names for region in self.regions_of(name))
+        return tuple(Place(name, region) for name in self.dataset_names for region in self.regions_of(name))
 
     def regions_of(self, dataset: str) -> tuple[str, ...]:
         """Return the Regions that hold a dataset, in the file's order."""

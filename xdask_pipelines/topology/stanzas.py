@@ -14,11 +14,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from xdask_pipelines.system.safe_text import without_secrets
 from xdask_pipelines.topology.aws_facts import INSTANCE_TYPES, InstanceType, usd_per_vcpu_second
+from xdask_pipelines.topology.layout_names import layout_names
 from xdask_pipelines.topology.path_pattern import read_pattern
 from xdask_pipelines.topology.region_facts import country_code, grid_factor, region_name
 from xdask_pipelines.topology.strict_yaml import close_names
 
-LAYOUTS = ("arco-zarr", "cmip6-pds", "era5-pds", "generic", "grib", "ncar-era5")
 _THREADS_PER_PROCESS = 4
 _MEMORY_SHARE = 0.75  # of a process's share of the instance; the rest is for the system, Lustre's client and spilling
 
@@ -43,8 +43,9 @@ def _known_instance_type(name: str) -> str:
 
 
 def _known_layout(name: str) -> str:
-    if name not in LAYOUTS:
-        raise ValueError(f"{name!r} is not a layout{close_names(name, LAYOUTS)}; write one of {', '.join(LAYOUTS)}")
+    known = layout_names()
+    if name not in known:
+        raise ValueError(f"{name!r} is not a layout{close_names(name, known)}; write one of {', '.join(known)}")
     return name
 
 

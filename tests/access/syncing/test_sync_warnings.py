@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.catalog_helpers import CMIP6, plan, write
-from xdask_pipelines.access.syncing.sync_warnings import doubts
+from xdask_pipelines.access.syncing.sync_warnings import sync_warnings
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.layouts import Quarantined
 from xdask_pipelines.catalog.sync import commit_sync
@@ -31,7 +31,7 @@ def store(root: Path, version: str) -> Path:
 def sync(catalog: Catalog, root: Path, mount: Mount = CMIP6) -> tuple[str, ...]:
     made = plan(catalog, root, mount)
     commit_sync(catalog, made, {entry.id: {} for entry in made.to_describe})
-    return doubts(made, catalog, [mount], made.quarantined)
+    return sync_warnings(made, {}, made.quarantined, [mount], catalog)
 
 
 def test_chunks_that_are_gone_from_a_store_that_stays_are_told_once(catalog: Catalog, tmp_path: Path):
@@ -39,7 +39,7 @@ def test_chunks_that_are_gone_from_a_store_that_stays_are_told_once(catalog: Cat
     assert sync(catalog, tmp_path) == ()
     (path / "tas/3.0.0").unlink()
     (told,) = sync(catalog, tmp_path)
-    assert told.startswith(f"{SERIES}/v20190406: 1 objects of this store are gone, such as tas/3.0.0. What they")
+    assert told.startswith(f"{SERIES}/v20190406: 1 object of this store is gone, such as tas/3.0.0. Missing chunks")
     assert sync(catalog, tmp_path) == ()
 
 
@@ -51,7 +51,7 @@ def test_an_older_version_that_stands_in_for_a_damaged_one_is_told_every_time(ca
     for _ in range(2):
         (told,) = sync(catalog, tmp_path)
         assert told.startswith(
-            f"{SERIES}/v20190406 is current, for the newer v20200210 is quarantined. Who names no version"
+            f"{SERIES}/v20190406 is current because the newer v20200210 is quarantined. Requests that name"
         )
     assert [e.version for e in catalog.search()] == ["v20190406"]
 
@@ -71,4 +71,5 @@ def test_what_is_no_version_of_anything_is_no_doubt(catalog: Catalog, tmp_path: 
     write(tmp_path, f"{SERIES.replace('tas', 'pr')}/v20200210/.zgroup")
     made = plan(catalog, tmp_path, CMIP6)
     assert len(made.quarantined) == 2
-    assert doubts(made, catalog, [CMIP6], [*made.quarantined, Quarantined("elsewhere/x", "no")]) == ()
+    quarantined = [*made.quarantined, Quarantined("elsewhere/x", "no")]
+    assert sync_warnings(made, {}, quarantined, [CMIP6], catalog) == ()

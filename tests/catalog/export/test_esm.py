@@ -18,7 +18,7 @@ from tests.support.catalog_helpers import era5
 from tests.support.netcdf_files import field, times, written
 from tests.support.places import EAST, WEST, Cluster
 from xdask_pipelines.access.esm_datastore import PlacedDatastore, placed_datastore
-from xdask_pipelines.access.syncing.sync_place import sync_place
+from xdask_pipelines.access.syncing.sync_place import SyncContext, sync_place
 from xdask_pipelines.assets.published import publish_datasets
 from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.catalog.export.esm import publish
@@ -69,8 +69,9 @@ def place(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         )
     topology = Topology.load(folder / "regions.yaml")
     catalog, run = open_catalog(topology.catalog_url), partial(compute, running.client)
-    for dataset, region in topology.places:
-        sync_place(topology, catalog, run, lustre_of(topology)(run), dataset, region)
+    context = SyncContext(topology=topology, catalog=catalog, compute=run, lustre=lustre_of(topology)(run))
+    for place in topology.places:
+        sync_place(context, place)
     yield topology, catalog
     for region in (EAST, WEST):
         shutil.rmtree(running.data[region] / folder.name)

@@ -1,6 +1,6 @@
-"""Holding a lease for as long as work goes on, and taking over from who died.
+"""Holding the lease of a place during a sync, and taking over a stale lease.
 
-Belongs here: signs of life, and waiting for another's. Does not belong here: what a lease is (catalog.backend).
+Belongs here: heartbeats, and waiting for those of another holder. Does not belong here: what a lease is (catalog.backend).
 """
 
 from __future__ import annotations
@@ -13,50 +13,49 @@ from uuid import uuid4
 
 from xdask_pipelines.catalog import Catalog, Lease
 from xdask_pipelines.errors import CatalogError, StaleWriter
+from xdask_pipelines.topology.place import Place
 
-#: Who shows no life for so long is taken to be dead; it is shown four times as often.
+#: A lease without a heartbeat for so long is stale; heartbeats are sent four times as often.
 PATIENCE_SECONDS = 20.0
 
 
 @contextmanager
-def held(
-    catalog: Catalog, dataset: str, region: str, tell: Callable[[str], None] = lambda line: None
-) -> Iterator[Lease]:
-    """A lease on (dataset, Region) for the block, which may be given back by a commit; it is renewed meanwhile.
+def held(catalog: Catalog, place: Place, tell: Callable[[str], None] = lambda line: None) -> Iterator[Lease]:
+    """Hold the lease of a place for the block and send heartbeats; a commit may end the lease earlier.
 
-    If another holds one, it is waited for a sign of life of that other, and taken over if there is none.
+    If another process holds the lease, wait for its next heartbeat, and take the lease over if none arrives.
 
     Raises
     ------
     StaleWriter
-        Another sync of the same place is at work.
+        Another sync of the same place is running.
     """
     owner = uuid4().hex
     try:
-        lease = catalog.lease(dataset, region, owner)
+        lease = catalog.lease(*place, owner)
     except StaleWriter:
         tell(
-            f"{dataset} in {region}: another sync works there, or has died; waiting {PATIENCE_SECONDS:.0f} s for a sign"
+            f"{place}: another sync holds the lease, and may have died; waiting {PATIENCE_SECONDS:.0f} s for its heartbeat"
         )
         sleep(PATIENCE_SECONDS)
-        lease = catalog.lease(dataset, region, owner)
+        lease = catalog.lease(*place, owner)
     ended = threading.Event()
-    thread = threading.Thread(target=_live, args=(catalog, lease, ended), daemon=True)
+    thread = threading.Thread(target=_send_heartbeats, args=(catalog, lease, ended), daemon=True)
     thread.start()
     try:
         yield lease
     finally:
         ended.set()
         thread.join()
-        with suppress(CatalogError):  # a commit has ended it, or nobody can be told: the next one takes over
+        with suppress(CatalogError):  # a commit has ended it, or the catalog is out of reach: the next sync takes over
             catalog.release(lease)
 
 
-def _live(catalog: Catalog, lease: Lease, ended: threading.Event) -> None:
+def _send_heartbeats(catalog: Catalog, lease: Lease, ended: threading.Event) -> None:
     while not ended.wait(PATIENCE_SECONDS / 4):
         try:
             catalog.renew(lease)
         except StaleWriter:
-            return  # a commit has ended it, or another has taken over: the commit will tell
+            return  # a commit has ended it, or another sync has taken over: then the commit fails
         except CatalogError:
-            continue  # of the moment; the next sign may come through
+            continue  # perhaps transient; the next heartbeat may arrive

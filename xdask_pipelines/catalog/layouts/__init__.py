@@ -1,7 +1,7 @@
-"""How a dataset's paths say what its files hold: one layout for each convention, in a file of its own.
+"""How a dataset's paths encode what its files hold: one layout for each convention, in a file ``…_layout.py`` of its own.
 
-Belongs here: which layouts there are, and how their words become entries: objects that no layout may use, the exclude list.
-Does not belong here: any one convention. What cannot be an entry is quarantined with its reason: never dropped, never fatal.
+Belongs here: finding layouts, and how facets become entries: objects that no layout may use, the exclude list. Does not
+belong here: any one convention. What cannot be an entry is quarantined with its reason: never dropped, never fatal.
 """
 
 from __future__ import annotations
@@ -10,36 +10,29 @@ import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from sys import intern
 
 from xdask_pipelines.catalog.entry import Entry, Format
-from xdask_pipelines.catalog.layouts.arco_zarr import ArcoZarr
 from xdask_pipelines.catalog.layouts.base import FILE_FORMATS, Content, Layout, Quarantined, Reading
-from xdask_pipelines.catalog.layouts.cmip6_pds import Cmip6Pds
-from xdask_pipelines.catalog.layouts.era5_pds import Era5Pds
-from xdask_pipelines.catalog.layouts.generic import Generic
-from xdask_pipelines.catalog.layouts.grib_files import Grib
-from xdask_pipelines.catalog.layouts.ncar_era5 import NcarEra5
 from xdask_pipelines.catalog.layouts.stores import stores_of
 from xdask_pipelines.catalog.manifest.listing import StoredObject
+from xdask_pipelines.topology.layout_names import module_of
 from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import is_plain_key
 
-__all__ = ["LAYOUTS", "Cmip6Pds", "Content", "Layout", "Quarantined", "Reading", "fingerprint", "parse"]
-
-LAYOUTS: dict[str, Layout] = {
-    "arco-zarr": ArcoZarr(),
-    "cmip6-pds": Cmip6Pds(),
-    "era5-pds": Era5Pds(),
-    "generic": Generic(),
-    "grib": Grib(),
-    "ncar-era5": NcarEra5(),
-}
-
+__all__ = ["Content", "Layout", "Quarantined", "Reading", "fingerprint", "layout_named", "parse"]
 
 #: What entries depend on; not where a mount comes from, nor how it is listed.
 _SAID = ("dataset", "region", "layout", "path", "excerpt", "pattern", "variable")
+
+
+@cache
+def layout_named(name: str) -> Layout:
+    """Import a layout by its name: the constant ``LAYOUT`` of the module that `topology.layout_names.module_of` gives."""
+    layout: Layout = import_module(f"{__name__}.{module_of(name)}").LAYOUT
+    return layout
 
 
 def fingerprint(mounts: Sequence[Mount]) -> str:
@@ -74,7 +67,7 @@ def parse(objects: Iterable[StoredObject], mount: Mount) -> tuple[list[Entry], l
             quarantined.append(Quarantined(item.key, "its path has an empty part, . or .., which no folder can hold"))
         else:
             usable.append(item)
-    layout = LAYOUTS[mount.layout]
+    layout = layout_named(mount.layout)
     things: Sequence[tuple[StoredObject, Format | None]]
     if layout.by_file(mount):
         things = [(item, None) for item in usable]

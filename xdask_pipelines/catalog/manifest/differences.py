@@ -16,7 +16,7 @@ from itertools import chain
 
 from xdask_pipelines.catalog.backend import Committed
 from xdask_pipelines.catalog.entry import Entry, entry_id
-from xdask_pipelines.catalog.layouts import LAYOUTS, Quarantined, fingerprint, parse
+from xdask_pipelines.catalog.layouts import Quarantined, fingerprint, layout_named, parse
 from xdask_pipelines.catalog.layouts.stores import MARKS
 from xdask_pipelines.catalog.manifest.object_table import ObjectTable
 from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects, difference, digest_of, rising
@@ -93,7 +93,7 @@ def _usable(mounts: Mounts) -> Iterator[ObjectTable]:
 def of_what_changed(mounts: Mounts, committed: Committed, holdings: str) -> Differences:
     """Return the differences from changed objects and their stores."""
     put, gone, known = difference(_usable(mounts), _usable_before(committed))
-    by_file = all(LAYOUTS[mount.layout].by_file(mount) for mount, _ in mounts)
+    by_file = all(layout_named(mount.layout).by_file(mount) for mount, _ in mounts)
     unusable = [[item for part in objects.parts() for item in part.unusable()] for _, objects in mounts]
     spoilt = [item.key for items in unusable for item in items if item.problem]
     look, held = (put, {*known, *gone}) if by_file else _around(mounts, put, [*gone, *spoilt], committed)

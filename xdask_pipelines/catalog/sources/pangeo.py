@@ -19,7 +19,8 @@ import pyarrow as pa
 from pyarrow import csv
 
 from xdask_pipelines.catalog.entry import Entry
-from xdask_pipelines.catalog.layouts import Cmip6Pds, parse
+from xdask_pipelines.catalog.layouts import parse
+from xdask_pipelines.catalog.layouts.cmip6_pds_layout import Cmip6Pds
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.topology.mount import Mount

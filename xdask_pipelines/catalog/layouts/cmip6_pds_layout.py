@@ -49,3 +49,6 @@ class Cmip6Pds:
     def content(self, variable: str, facets: Mapping[str, str]) -> Content:
         """See :meth:`Layout.content`."""
         return Content(names=(variable,))
+
+
+LAYOUT = Cmip6Pds()

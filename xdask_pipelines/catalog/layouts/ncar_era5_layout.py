@@ -80,3 +80,6 @@ def _times(first: str, last: str, *, forecast: bool) -> tuple[int, int] | None:
         return None
     begin, until = (time_key(t.year, t.month, t.day, t.hour) for t in (start, end))
     return begin, until
+
+
+LAYOUT = NcarEra5()

@@ -41,3 +41,6 @@ class Era5Pds:
     def content(self, variable: str, facets: Mapping[str, str]) -> Content:
         """See :meth:`Layout.content`."""
         return Content(names=(variable,), step_seconds=3600)
+
+
+LAYOUT = Era5Pds()

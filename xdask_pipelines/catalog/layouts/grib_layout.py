@@ -37,3 +37,6 @@ class Grib:
     def content(self, variable: str, facets: Mapping[str, str]) -> Content:
         """See :meth:`Layout.content`."""
         return Content()
+
+
+LAYOUT = Grib()

@@ -41,3 +41,6 @@ class Generic:
     def content(self, variable: str, facets: Mapping[str, str]) -> Content:
         """See :meth:`Layout.content`."""
         return Content(names=(variable,))
+
+
+LAYOUT = Generic()
