@@ -93,9 +93,9 @@ def test_of_a_store_that_holds_more_only_the_period_asked_for_is_opened(folder: 
         assert [(t.year, t.month) for t in opened.time.values] == months
     with pytest.raises(MissingEntries, match="time=2019 to 2020"):
         project.open(dataset="cmip6", time=("2016", "2020"))
-    with pytest.raises(AccessError, match=r"cannot be cut to 2016-03-10: a step lasts from 2016-03-01 00:00:00"):
+    with pytest.raises(AccessError, match=r"cannot be limited to 2016-03-10: a step lasts from 2016-03-01 00:00:00"):
         project.open(dataset="cmip6", time="2016-03-10")
-    with pytest.raises(AccessError, match="cannot be cut to 2016-03-16: a step lasts from 2016-03-01"):
+    with pytest.raises(AccessError, match="cannot be limited to 2016-03-16: a step lasts from 2016-03-01"):
         project.open(dataset="cmip6", time="2016-03-16")
 
 
@@ -103,7 +103,7 @@ def test_of_a_store_that_holds_more_only_the_period_asked_for_is_opened(folder: 
 def test_a_year_is_not_taken_for_one_of_its_months(folder: Path, bounds: bool):
     project = open_project()
     store(project, range(2015, 2019), bounds=bounds, annual=True)
-    with pytest.raises(AccessError, match="cannot be cut to 2016-07: a step lasts from 2016-01-01 00:00:00"):
+    with pytest.raises(AccessError, match="cannot be limited to 2016-07: a step lasts from 2016-01-01 00:00:00"):
         project.open(dataset="cmip6", time="2016-07")
     assert project.open(dataset="cmip6", time="2016").sizes["time"] == 1
 

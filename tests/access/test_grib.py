@@ -145,13 +145,13 @@ def rejections() -> dict[str, tuple[list[bytes], str]]:
         ),
         "steps": (
             [message("regular_ll_sfc_grib2", shortName="tp", stepRange=s) for s in ("0-6", "3-6")],
-            r"tp at 20070323 1800 is there twice, with stepRange 0-6 and 3-6",
+            r"tp at 20070323 1800 occurs twice, with stepRange 0-6 and 3-6",
         ),
         "runs": (
             [message(dataTime=0, step=12), message(dataTime=600, step=6)],
-            r"t at 20070323 1200 is there twice, with dataTime 0 and 600; stepRange 12 and 6",
+            r"t at 20070323 1200 occurs twice, with dataTime 0 and 600; stepRange 12 and 6",
         ),
-        "twice": ([two[0], two[0]], r"is there twice, with equal keys"),
+        "twice": ([two[0], two[0]], r"occurs twice, with equal keys"),
         "hole": (two[:3], r"t has 3 messages for 1 number × 2 time × 2 level; that of .*level 500 .* 0600 is missing"),
         "times differ": ([two[0], message(shortName="u", dataTime=600)], r"time of u is .* and that of t "),
         "levels differ": (
@@ -160,7 +160,7 @@ def rejections() -> dict[str, tuple[list[bytes], str]]:
         ),
         "grids differ": ([message(shortName="t"), message(shortName="u", Ni=8)], r"t, u has several grids"),
         "reduced grid": ([message("reduced_gg_pl_32_grib2")], r"its grid is reduced_gg.*regrid it to regular_ll"),
-        "several fields": ([multi_field()], r"the message at byte 0 holds 2 fields.*write each by itself"),
+        "several fields": ([multi_field()], r"the message at byte 0 holds 2 fields.*write each as a separate message"),
     }  # fmt: skip
 
 
@@ -189,7 +189,7 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     whole = message()
     for content in (b"", b"not GRIB at all", whole + whole[:-30], whole[:100]):
         path = write_grib(tmp_path / "a.grib", content)
-        with pytest.raises(AccessError, match=r"a.grib cannot be read as grib.*damaged or not finished"):
+        with pytest.raises(AccessError, match=r"a.grib cannot be read as grib.*corrupt, incomplete or not supported"):
             describe(path, "grib")
 
 

@@ -66,7 +66,7 @@ def test_units_are_converted_to_those_of_the_earliest(cluster: Cluster, join: Ca
         (
             _month(1, cell_methods="time: standard_deviation"),
             _month(2, cell_methods="time: standard_deviation", units="degC"),
-            "differ by an offset, which is none of a difference",
+            "differ by an offset, which must not be applied to a difference",
         ),
         (
             _month(1, long_name="temperature bias"),
@@ -85,7 +85,7 @@ def test_units_are_converted_to_those_of_the_earliest(cluster: Cluster, join: Ca
             _month(2).expand_dims(plev=[850.0]).assign_coords(plev=("plev", [850.0], {"units": "Pa"})),
             "units of the coordinate 'plev' is 'hPa' in .* and 'Pa' in",
         ),
-        (_month(1), _month(1, 291.0), "overlap in time, so that they cannot be joined"),
+        (_month(1), _month(1, 291.0), "overlap in time, so they cannot be joined"),
     ],
 )
 def test_what_means_something_else_is_not_joined(

@@ -107,7 +107,7 @@ def test_a_sync_shows_counts_and_quarantine_and_its_version_changes_with_the_dat
     assert made.metadata["added"].value == made.metadata["entries"].value == catalog.count() == 1
     assert made.metadata["quarantined"].value == 2
     reasons = {r.data["key"].rpartition("/")[2]: r.data["reason"] for r in made.metadata["quarantine"].value.records}
-    assert "is no netCDF file" in str(reasons["broken.nc"])
+    assert "is not a netCDF file" in str(reasons["broken.nc"])
     assert "its path is not" in str(reasons["notes.txt"])
 
     def version() -> str:

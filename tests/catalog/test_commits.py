@@ -87,7 +87,7 @@ def test_a_commit_that_cannot_be_right_writes_nothing(catalog: Catalog, write: C
 def test_a_writer_that_builds_on_an_old_generation_writes_nothing(catalog: Catalog):
     base = catalog.commit(Change([era5("2011-01")]))
     catalog.commit(Change([era5("2011-02")]))
-    with pytest.raises(StaleWriter, match=r"is at generation 2, not 1 .* Nothing was written"):
+    with pytest.raises(StaleWriter, match=r"is at generation 2, but this commit is based on 1.* Nothing was written"):
         catalog.commit(Change([era5("2011-03")], base_generation=base, **ERA5))
     assert catalog.count() == 2
     catalog.commit(Change([cmip6()]))

@@ -107,7 +107,7 @@ def test_a_store_that_holds_something_is_refused_and_stays_as_it_is(addresses: t
     target.commit(Change([era5("1999-01")]))
     before = everything(target)
     with pytest.raises(
-        CatalogError, match=r"to copy to is not empty: it holds era5 in us-east-1\. Nothing was written"
+        CatalogError, match=r"to copy to is not empty: it contains era5 in us-east-1\. Nothing was written"
     ):
         copy_catalog(*addresses)
     assert everything(target) == before

@@ -143,7 +143,7 @@ def test_json_of_another_version_is_refused_by_the_name_of_its_field():
         ({"facets": {"time": "x"}}, "'time' has another meaning in a search"),
         ({"facets": {"a\x1fb": "x"}}, "ends a name in the catalog"),
         ({"attributes": {"": "x"}}, "a facet cannot be named ''"),
-        ({"attributes": {"year": "2011"}}, "year cannot be facet and attribute at once"),
+        ({"attributes": {"year": "2011"}}, "year cannot be both facet and attribute"),
         ({"key": "a\udc80"}, "text that cannot be encoded in UTF-8"),
         ({"attributes": {"license": "CC0\0"}}, r"'CC0\\x00' contains U\+0000, where SQLite ends a text"),
     ],

@@ -264,7 +264,7 @@ def test_of_two_syncs_at_once_one_commits_and_the_other_writes_nothing(catalog: 
 def test_counts_that_do_not_agree_stop_the_commit(catalog: Catalog, root: Path):
     made = plan(catalog, root)
     wrong = type(made)(**{**made.__dict__, "unchanged": 5})
-    with pytest.raises(CatalogError, match="would hold 12 entries where 17 were listed; nothing was written"):
+    with pytest.raises(CatalogError, match=r"would have 12 entries, but 17 were listed\. Nothing was written"):
         commit_sync(catalog, wrong, {})
     assert catalog.count() == 0
     assert list(catalog.manifest(**PLACE).objects) == []

@@ -1,7 +1,7 @@
-"""Access: from catalog entries to lazy xarray objects placed at home, and results written at home.
+"""Access: opening catalog entries as lazy xarray objects in their home Regions, and writing results there.
 
-Nothing here opens a data file on the client: files are touched by `describe`, `read_block` and the writers, which run in
-the home pool only.
+Nothing here opens a data file on the client: only `describe`, `read_block` and the writers open files, in the home
+pool.
 """
 
 from xdask_pipelines.access.home_calls import Call, call_at_home

@@ -1,7 +1,7 @@
-"""Completeness: how many time steps an entry should have, and how many it has.
+"""Completeness: the expected and the existing time steps of an entry.
 
-Belongs here: what a header says of that, in words. Does not belong here: counting (validation), what follows from a gap
-(time_selection, checks).
+Belongs here: reading both numbers from a header, and formatting them. Does not belong here: counting (validation), the
+consequences of gaps (time_selection, checks).
 
 One rule with one override: missing steps block, unless the dataset is declared ``excerpt: true`` in ``regions.yaml``.
 """
@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 
 class Timed(Protocol):
-    """What counting needs of a catalog entry."""
+    """The properties of a catalog entry that are needed here."""
 
     @property
     def excerpt(self) -> bool: ...
@@ -24,7 +24,7 @@ class Timed(Protocol):
 
 @dataclass(frozen=True)
 class Steps:
-    """Time steps found and expected; ``excerpt`` if the dataset is declared incomplete; ``unit`` of the numbers."""
+    """Existing and expected time steps; ``excerpt`` if the dataset is declared incomplete; ``unit`` of the numbers."""
 
     found: int
     expected: int
@@ -33,7 +33,7 @@ class Steps:
 
     @property
     def complete(self) -> bool:
-        """Whether none is missing."""
+        """Return whether no step is missing."""
         return self.found == self.expected
 
     def __str__(self) -> str:
@@ -42,9 +42,9 @@ class Steps:
 
 
 def steps_of(entry: Timed) -> Steps | None:
-    """Steps of an entry: of the period that its path names, else between its first and its last one.
+    """Return the steps of an entry: of the period in its path, else between its first and its last one.
 
-    None for data without time, and where the length of a step is unknown.
+    Returns None for data without time, and if the length of a step is unknown.
     """
     counted = (entry.header or {}).get("steps")
     if not counted:

@@ -1,6 +1,7 @@
-"""Coordinates as headers keep them: whole, encoded as in their file, as text.
+"""Coordinates in headers: complete, encoded as in their file, stored as text.
 
-Belongs here: that form, and which variables are bounds. Does not belong here: reading files (describing).
+Belongs here: packing and unpacking coordinates, and recognising bounds. Does not belong here: reading files
+(describing).
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ import numpy as np
 
 #: Non-dimension variables up to this size (bounds, auxiliary coordinates) are part of the header.
 MAX_COORDINATE_BYTES = 1_000_000
-#: In place of a dtype: values are strings.
+#: Replaces the dtype of coordinates whose values are strings.
 TEXT = "text"
 
 
 def unpack(coordinate: Mapping[str, Any]) -> np.ndarray:
-    """Values of a coordinate kept in a header, as stored in the file; text as an array of ``str``."""
+    """Return the values of a coordinate in a header, as stored in the file; text as an array of ``str``."""
     if coordinate["dtype"] == TEXT:
         words = json.loads(coordinate["data"])
         return np.array(words, np.dtype(str) if words else "<U1").reshape(coordinate["shape"])
@@ -32,7 +33,7 @@ def unpack(coordinate: Mapping[str, Any]) -> np.ndarray:
 
 
 def pack(values: np.ndarray) -> dict[str, Any]:
-    """Form in which a header keeps a coordinate's values."""
+    """Return the form of a coordinate's values in a header."""
     if values.dtype.kind in "OU":
         words = [str(value) for value in values.ravel()]
         return {"dtype": TEXT, "shape": list(values.shape), "data": json.dumps(words, ensure_ascii=False)}
@@ -49,7 +50,7 @@ def pack(values: np.ndarray) -> dict[str, Any]:
 
 
 def _even_step(values: np.ndarray) -> int | None:
-    """Step of whole numbers that go on evenly, such as the hours of decades in one store; None for others."""
+    """Return the step of evenly spaced integers, such as the hours of decades in one store; None for other values."""
     if values.ndim != 1 or values.dtype.kind not in "iu" or values.size < 2:
         return None
     steps = np.diff(values.astype("<i8"))
@@ -57,5 +58,5 @@ def _even_step(values: np.ndarray) -> int | None:
 
 
 def is_bounds(name: str) -> bool:
-    """Whether a variable holds bounds of cells, by its name."""
+    """Return whether a variable has bounds of cells, by its name."""
     return name.endswith(("_bnds", "_bounds"))

@@ -1,7 +1,7 @@
-"""From stored values to those that people mean, by the conventions of CF: the one decoding of the project.
+"""Decoding of stored values by the CF conventions, used everywhere in the project.
 
 Belongs here: decoding coordinates of a header and values of a block. Does not belong here: reading either. A header is
-decoded once when it is described, so that opening it meets nothing that describing has not met.
+decoded once when it is described, so that opening it later cannot fail.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from xdask_pipelines.access.describing.raw import attributes
 
 
 def decode_coordinates(header: Mapping[str, Any]) -> xr.Dataset:
-    """Coordinates and attributes of a header, times as cftime objects; data variables are left out."""
+    """Decode coordinates and attributes of a header, with times as cftime objects; data variables are left out."""
     values = {name: unpack(c) for name, c in header["coords"].items()}
     return decode_dataset(header, values)
 
 
 def decode_dataset(header: Mapping[str, Any], values: Mapping[str, np.ndarray]) -> xr.Dataset:
-    """Coordinates of a header with given stored values, which may be a part of its own."""
+    """Decode the coordinates of a header with given stored values, which may be a part of the original ones."""
     coords = {name: (c["dims"], values[name], attributes(c["attrs"])) for name, c in header["coords"].items()}
     raw = xr.Dataset(coords=coords, attrs=attributes(header["attrs"]))
     return xr.decode_cf(raw, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True))

@@ -1,4 +1,4 @@
-"""An intake-esm datastore whose datasets are lazy and read where their entries lie.
+"""An intake-esm datastore whose datasets are lazy and read in their home Regions.
 
 Belongs here: the datastore. Does not belong here: its rows and their description (catalog.export.esm), opening (open).
 """
@@ -24,7 +24,7 @@ class PlacedDatastore(esm_datastore):
     held: Mapping[str, Entry]
 
     def __getitem__(self, key: str) -> Any:
-        """The source of one dataset."""
+        """Return the source of one dataset."""
         if not isinstance(self._entries.get(key), _PlacedSource):
             given = dict(super().__getitem__(key)._captured_init_kwargs)
             held = {"intake_kwargs": {"metadata": {"held": self.held}}}
@@ -32,20 +32,20 @@ class PlacedDatastore(esm_datastore):
         return self._entries[key]
 
     def search(self, require_all_on: str | list[str] | None = None, **query: Any) -> Any:
-        """The part of the store that fits; see intake-esm."""
+        """Return the matching part of the store; see intake-esm."""
         found: Any = super().search(require_all_on, **query)
         found.held = self.held
         return found
 
 
 def placed_datastore(entries: Sequence[Entry]) -> PlacedDatastore:
-    """Entries as a datastore that opens them lazily, each in its Region.
+    """Create a datastore from entries, which are opened lazily, each in its Region.
 
     Parameters
     ----------
     entries
-        Of one layout, at least one. Members become a dimension, times are joined, and everything else, the Region too,
-        tells datasets apart.
+        At least one entry, all of one layout. Members become a dimension and times are joined; all other facets,
+        including the Region, distinguish datasets.
 
     Returns
     -------
@@ -54,7 +54,7 @@ def placed_datastore(entries: Sequence[Entry]) -> PlacedDatastore:
     Raises
     ------
     CatalogError
-        There are no entries, or they are of several layouts.
+        If the list is empty, or entries have several layouts.
     """
     paths = [f"{entry.region}:{entry.key}" + (f"#{entry.part}" if entry.part else "") for entry in entries]
     frame, described = collection(entries, paths, "xdask")

@@ -1,6 +1,7 @@
-"""Removing stores that no catalog entry names: what failed and superseded runs left behind.
+"""Garbage collection: removing stores of failed and superseded runs that have no catalog entry.
 
-Belongs here: finding and removing them in one Region's results folder. Does not belong here: which stores are named.
+Belongs here: finding and removing stores in one Region's results folder. Does not belong here: which stores are in the
+catalog.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX, region_path
 
 @dataclass(frozen=True)
 class Collected:
-    """What was found in one Region: stores that are named, stores removed with their bytes, stores too young to tell."""
+    """The result in one Region: stores in the catalog, removed stores with their bytes, and stores that are too young."""
 
     named: int
     removed: tuple[str, ...]
@@ -25,22 +26,22 @@ class Collected:
 
 
 def collect_at_home(named: Collection[str], grace_seconds: float) -> Collected:
-    """`collect` in the results folder of the Region in whose pool this runs."""
+    """Run `collect` in the results folder of the Region in whose pool this runs."""
     return collect(region_path(RESULTS_PREFIX), named, grace_seconds)
 
 
 def collect(folder: Path, named: Collection[str], grace_seconds: float) -> Collected:
-    """Remove each store that is not named and in which nothing was written for a while; links are left alone.
+    """Remove each store that is not in the catalog and was not written to for a while; links are kept.
 
     Parameters
     ----------
     folder
-        Holds ``<asset>/<version>.zarr``.
+        Folder with ``<asset>/<version>.zarr``.
     named
-        Keys (``results/<asset>/<version>.zarr``) that the catalog names. If none of them is there, nothing is removed:
-        the catalog is then another one, or a new one.
+        Keys (``results/<asset>/<version>.zarr``) in the catalog. If none of them exists, nothing is removed, because
+        the catalog is probably a different one.
     grace_seconds
-        A computation may still be writing a store that is younger.
+        Minimum age of removed stores; a computation may still be writing a younger one.
     """
     found = [path for path in folder.glob("*/*.zarr") if not (path.is_symlink() or path.parent.is_symlink())]
     stores = {f"{RESULTS_PREFIX}{path.relative_to(folder).as_posix()}": path for path in found}

@@ -1,7 +1,7 @@
-"""Headers: all that a client must know of an entry to build a lazy array without touching its file.
+"""Headers: everything that a client needs to build a lazy array without opening the file.
 
-Belongs here: the header's form, and making it from a file at home. Does not belong here: file formats (describing), what
-must be true of a header (validation), how coordinates are kept (coordinates).
+Belongs here: the header's form, and creating it from a file in its home Region. Does not belong here: file formats
+(describing), validation (validation), packing coordinates (coordinates).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from xdask_pipelines.access.location import Location
 from xdask_pipelines.errors import AccessError
 
 _MAX_READ_BYTES = 100_000_000
-#: How a file keeps text, which a header keeps in its own way.
+#: Attributes of the storage of text in files, which headers do not need.
 _STORAGE_OF_TEXT = {"_Encoding", "_FillValue", "missing_value"}
 _HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 Files = Mapping[str, os.stat_result]
@@ -36,42 +36,41 @@ Files = Mapping[str, os.stat_result]
 def describe(
     path: Path | Location, file_format: str, variables: Collection[str] | None = None, claim: Claim | None = None
 ) -> dict[str, Any]:
-    """Header of a file or store: JSON-ready, and held against what must be true of it.
+    """Read the header of a file or store, and validate it.
 
     Parameters
     ----------
     path
-        NetCDF file, GRIB file or Zarr store; a path stands for one whose links lead nowhere else.
+        NetCDF file, GRIB file or Zarr store; links may not lead out of a plain path.
     file_format
         ``netcdf4`` (netCDF classic too), ``zarr2``, ``zarr3`` or ``grib``.
     variables
-        Names of the data variables, where they are known; else the rules of CF distinguish them from coordinates.
+        Names of the data variables, if they are known; else the rules of CF distinguish them from coordinates.
     claim
-        What the path says of the content.
+        The content according to the path.
 
     Returns
     -------
     ``{"attrs", "coords": {name: {dims, dtype, shape, attrs, data}}, "variables": {name: {dims, dtype, shape, chunks,
     attrs, stored_bytes}}, "file": {size_bytes, modified_ns}}`` with coordinates stored whole and still encoded as in the
-    file; auxiliary coordinates too large for that are among the variables, with ``"coordinate": true``. ``file`` is as the
-    Region's own mount had it before it was read: where S3 was listed, the catalog has S3's time of modification, and the
-    mount another. Where the data have them, ``time_range`` (two time keys), ``time_gaps`` (pairs of time keys),
-    ``steps`` (found, expected, unit) and ``extent`` (west, south, east, north in degrees). ``variable`` is the data variable
-    that the path names; ``container`` is ``netcdf3`` for netCDF classic. ``cut_attributes`` names those of which the
-    header has the beginning only.
+    file; auxiliary coordinates too large for that are among the variables, with ``"coordinate": true``. ``file`` has
+    size and time of modification on the Region's mount, which may differ from those of S3 in the catalog. If the data
+    have them, ``time_range`` (two time keys), ``time_gaps`` (pairs of time keys), ``steps`` (found, expected, unit) and
+    ``extent`` (west, south, east, north in degrees). ``variable`` is the data variable in the path; ``container`` is
+    ``netcdf3`` for netCDF classic. ``cut_attributes`` lists truncated attributes.
 
     Raises
     ------
     AccessError
-        The file cannot be read, or cannot be catalogued as it is: damaged, without data, with a time axis that cannot be
-        true, with content that its path does not name. The message says which and what to do.
+        If the file cannot be read or catalogued: corrupt, without data, with an invalid time axis, or with other
+        content than its path says.
     """
     place = path if isinstance(path, Location) else Location.alone(path)
     path = place.path
     try:
         files = dict(place.files())
-        said = claim or Claim()
-        header = with_short_attributes(validated(_read(path, file_format, variables, said.names, files), said))
+        given = claim or Claim()
+        header = with_short_attributes(validated(_read(path, file_format, variables, given.names, files), given))
     except Unusable as error:
         raise AccessError(
             f"{path.name} {error.reason}. If the file is yours, {error.remedy}, then run `xdask sync`; if not, use another "
@@ -79,10 +78,10 @@ def describe(
         ) from error
     except AccessError:
         raise
-    except Exception as error:  # whatever one file makes a library raise must not stop the description of others
+    except Exception as error:  # an error of a library in one file must not stop the description of others
         raise AccessError(
             f"{path.name} cannot be read as {file_format} ({type(error).__name__}: {_first_line(error)}). The file is "
-            "damaged or not finished, or holds what is not supported: fetch or write it again, then run `xdask sync`; if "
+            "corrupt, incomplete or not supported: fetch or write it again, then run `xdask sync`. If "
             f"that does not help, list it under `exclude` of its dataset in regions.yaml. Full path: {path}"
         ) from error
     stats = files.values()
@@ -99,12 +98,12 @@ def _first_line(error: Exception) -> str:
 
 
 def read_unchecked(path: Path, file_format: str) -> dict[str, Any]:
-    """Header as `describe` gives it, without checks and what they find out: the part of the work that reads; for benchmarks.
+    """Read a header like `describe`, without validation; for benchmarks.
 
     Raises
     ------
     Exception
-        Whatever the library raises that reads the file.
+        Any error of the library that reads the file.
     """
     return _read(path, file_format, None, (), dict(Location.alone(path).files()))
 
@@ -122,19 +121,19 @@ def _read(
         with path.open("rb") as file:
             needed = needed_bytes(file)
         if (size := path.stat().st_size) < needed:
-            raise OSError(f"truncated: it has {size} bytes and its header promises {needed}")
+            raise OSError(f"truncated: it has {size} bytes, but its header requires {needed}")
         with classic.opened(path) as opened:
             return _assembled(classic.read_raw(opened), known, named)
     if (
         start and not start.startswith(_HDF5_SIGNATURE) and not start.startswith(b"\0")
-    ):  # HDF5 may begin later, after zeros
-        raise Unusable(f"is no netCDF file: it begins with {start[:16]!r}", "fetch it again")
+    ):  # HDF5 may start later in the file, after zeros
+        raise Unusable(f"is not a netCDF file: it starts with {start[:16]!r}", "fetch it again")
     with hdf5.open_hdf5(path) as opened:
         return _assembled(hdf5.read_raw(opened), known, named)
 
 
 def _assembled(raw: RawFile, known: Collection[str] | None, named: Collection[str]) -> dict[str, Any]:
-    """Header of a file that is open: coordinates are read now."""
+    """Create the header of an open file; coordinates are read now."""
     names = data_names(raw, known, named)
     if not names:
         raise _without_data(raw)
@@ -149,7 +148,7 @@ def _assembled(raw: RawFile, known: Collection[str] | None, named: Collection[st
             header["variables"][variable.name] = {**form, **_stored(variable)}
         elif (packed := _packed(variable)) is not None:
             header["coords"][variable.name] = {**form, **packed}
-        else:  # read with the data, where it is used
+        else:  # read together with the data
             header["variables"][variable.name] = {**form, **_stored(variable), "coordinate": True}
             if variable.nbytes <= _MAX_READ_BYTES:
                 values = variable.read()
@@ -169,15 +168,15 @@ def _stored(variable: RawVariable) -> dict[str, Any]:
 
 
 def _packed(variable: RawVariable) -> dict[str, Any] | None:
-    """A coordinate as the header keeps it; None for an auxiliary one that is too large.
+    """Pack a coordinate for the header; None for an auxiliary coordinate that is too large.
 
     Raises
     ------
     Unusable
-        It is the coordinate of a dimension and too large, or long text.
+        If a coordinate of a dimension is too large, or is long text.
     """
     must = variable.dims == (variable.name,) or variable.is_text
-    bounds = len(variable.dims) == 2 and variable.shape[-1] == 2  # of a long axis: they are regular, and compress well
+    bounds = len(variable.dims) == 2 and variable.shape[-1] == 2  # bounds of a long axis are regular, and compress well
     if variable.nbytes <= _MAX_READ_BYTES and (must or bounds or variable.nbytes <= MAX_COORDINATE_BYTES):
         packed = pack(variable.read())
         if "step" in packed or variable.nbytes <= MAX_COORDINATE_BYTES or len(packed["data"]) <= MAX_COORDINATE_BYTES:
@@ -196,7 +195,7 @@ def _without_data(raw: RawFile) -> Unusable:
         inside = ", ".join(sorted(raw.groups)[:5])
         return Unusable(
             f"has no data variable at its root, but groups ({inside}), which are not opened",
-            "write the group as a file of its own (`ncks -G : -g GROUP in.nc out.nc`)",
+            "write the group to a separate file (`ncks -G : -g GROUP in.nc out.nc`)",
         )
     there = ", ".join(v.name for v in raw.variables[:8]) or "nothing"
     return Unusable(f"has no data variable of numbers; it has {there}", "write the data into it")
@@ -215,7 +214,7 @@ def _grib_header(path: Path, known: Collection[str] | None) -> dict[str, Any]:
 
 
 def select_step(header: Mapping[str, Any], dim: str, index: int) -> dict[str, Any]:
-    """Header of one step along a dimension of a store, for an entry that is a part of it."""
+    """Return the header of one step along a dimension of a store, for an entry that is a part of the store."""
 
     def coordinate(c: Mapping[str, Any]) -> dict[str, Any]:
         if dim not in c["dims"]:

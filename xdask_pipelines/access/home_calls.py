@@ -1,4 +1,4 @@
-"""Calling a function in a Region's pool.
+"""Calls of functions in a Region's pool.
 
 Belongs here: small calls next to the data (listing, headers). Does not belong here: array graphs.
 """
@@ -16,7 +16,7 @@ from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.graph.homes import layer_name
 from xdask_pipelines.placement.worker.guard import at_home
 
-#: Computes lazy calls: `placement.compute` bound to a client.
+#: Function that computes lazy calls: `placement.compute` bound to a client.
 Compute = Callable[..., tuple[tuple[Any, ...], Evidence]]
 
 
@@ -28,22 +28,22 @@ class Call:
     function: Callable[..., Any]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run at home, or raise `PlacementError`."""
+        """Run the function in its home Region, or raise `PlacementError`."""
         with at_home(self.region):
             return self.function(*args, **kwargs)
 
 
 def call_at_home(kind: str, region: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Delayed:
-    """A lazy call that runs in the pool of ``region`` and never anywhere else.
+    """Create a lazy call that runs only in the pool of ``region``.
 
     Parameters
     ----------
     kind
-        What the call does, in one lower-case word: the prefix of its key on Dask's dashboard.
+        One lower-case word for the call: the prefix of its key on Dask's dashboard.
     region
-        Where it runs.
+        Region in which it runs.
     function, *args, **kwargs
-        What is called; each call is its own, never shared with an equal one.
+        The call. It is never shared with an equal one.
     """
     name = layer_name(kind, region, uuid4().hex)
     call: Delayed = delayed(Call(region, function), pure=False)(*args, **kwargs, dask_key_name=name)

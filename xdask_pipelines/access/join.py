@@ -1,7 +1,6 @@
-"""Whether entries fit together: what must agree, what is converted, and what may be absent from some.
+"""Compatibility of entries that are joined: properties that must agree, are converted, or may be missing.
 
-Belongs here: comparing headers of entries that are to be one array. Does not belong here: the arrays (open), which entries
-(catalog).
+Belongs here: comparing headers of entries. Does not belong here: building arrays (open), choosing entries (catalog).
 """
 
 from __future__ import annotations
@@ -18,13 +17,13 @@ import xarray as xr
 from xdask_pipelines.climate import same_coordinate
 from xdask_pipelines.errors import AccessError
 
-#: Attributes of a variable that say what its numbers mean: they must agree, but for units that can be converted.
+#: Attributes that define the meaning of a variable's numbers: they must agree; units may be converted.
 _MEANING = ("standard_name", "cell_methods", "positive")
 _COORDINATE_MEANING = ("standard_name", "units", "positive")
 
 
 class Placed(Protocol):
-    """What messages need of an entry."""
+    """The properties of an entry in messages."""
 
     @property
     def region(self) -> str: ...
@@ -33,7 +32,7 @@ class Placed(Protocol):
 
 
 Conversion = tuple[float, float] | None
-#: Words of a long name by which numbers are no points on a scale of temperature.
+#: Words in a long name of temperature differences, which are not points on a scale.
 _DIFFERENCES = (
     "anomal",
     "bias",
@@ -49,17 +48,17 @@ _DIFFERENCES = (
 
 
 def where(entry: Placed) -> str:
-    """An entry as messages name it."""
+    """Return the name of an entry for messages."""
     return f"{entry.region}:{entry.key}"
 
 
 def conversions(name: str, variables: Sequence[Mapping[str, Any]], entries: Sequence[Placed]) -> list[Conversion]:
-    """How each entry's values of a variable come to the units of the first; None where they are in them.
+    """Return the conversion of each entry's values to the units of the first entry; None if units are equal.
 
     Raises
     ------
     AccessError
-        Units cannot be converted or are missing in some, or other attributes differ that say what the numbers mean.
+        If units cannot be converted or are missing in some entries, or other defining attributes differ.
     """
     first, place = variables[0]["attrs"], where(entries[0])
     found: list[Conversion] = []
@@ -74,14 +73,14 @@ def conversions(name: str, variables: Sequence[Mapping[str, Any]], entries: Sequ
 
 
 def _words(value: Any) -> str | None:
-    """An attribute without its comments in parentheses and its spacing."""
+    """Return an attribute without comments in parentheses and extra spaces."""
     return None if value is None else " ".join(re.sub(r"\([^)]*\)", " ", str(value)).split())
 
 
 def _difference(what: str, place: str, one: Any, other_place: str, other: Any) -> AccessError:
-    said = [repr(value) if value is not None else "not given" for value in (one, other)]
+    shown = [repr(value) if value is not None else "not given" for value in (one, other)]
     return AccessError(
-        f"{what} is {said[0]} in {place} and {said[1]} in {other_place}: they are not one series. Open each by itself, "
+        f"{what} is {shown[0]} in {place} and {shown[1]} in {other_place}: they are not one series. Open each separately, "
         "bring them together in your analysis, and join the results with xarray.concat"
     )
 
@@ -97,7 +96,8 @@ def _conversion(
     found = linear_conversion(str(units), str(target))
     if not isinstance(found, str) and found[1] and _is_difference(attrs):
         found = (
-            f"{units!r} and {target!r} differ by an offset, which is none of a difference, an anomaly or a deviation"
+            f"{units!r} and {target!r} differ by an offset, which must not be applied to a difference, an anomaly or a "
+            "deviation"
         )
     if isinstance(found, str):
         error = _difference(f"units of {name}", place, target, other_place, units)
@@ -106,7 +106,7 @@ def _conversion(
 
 
 def _is_difference(attrs: Mapping[str, Any]) -> bool:
-    """Whether numbers are no points on a scale, so that an offset of units does not apply to them."""
+    """Return whether numbers are differences and not points on a scale, so that offsets of units do not apply."""
     methods = str(attrs.get("cell_methods", ""))
     words = f"{attrs.get('long_name', '')} {attrs.get('standard_name', '')}".lower()
     return any(word in words for word in _DIFFERENCES) or (
@@ -118,7 +118,7 @@ def _is_difference(attrs: Mapping[str, Any]) -> bool:
 
 @lru_cache(256)
 def linear_conversion(units: str, target: str) -> tuple[float, float] | str:
-    """Factor and summand from one unit to another by UDUNITS, or why there are none."""
+    """Return factor and summand from one unit to another by UDUNITS, or the reason why conversion is not possible."""
     from cf_units import Unit  # loads its database of units, 50 ms
 
     try:
@@ -130,18 +130,18 @@ def linear_conversion(units: str, target: str) -> tuple[float, float] | str:
         return f"{str(error).strip()}"
     scale, offset = float(f"{(far - zero) / 1e6:.15g}"), float(f"{zero:.15g}")
     if not np.isclose(near, 10 * scale + offset, rtol=1e-9, atol=1e-9 * abs(offset)):
-        return f"{units!r} and {target!r} are no linear units of each other"
+        return f"{units!r} and {target!r} are not related linearly"
     return scale, offset
 
 
 def check_calendars(parts: Sequence[xr.Dataset], dim: str, entries: Sequence[Placed]) -> None:
-    """Raise `AccessError` if the times of entries are of several calendars."""
+    """Raise `AccessError` if the times of entries have several calendars."""
     first = _calendar(parts[0][dim])
     for part, entry in zip(parts[1:], entries[1:], strict=True):
         if (other := _calendar(part[dim])) != first:
             raise AccessError(
                 f"Times of {where(entries[0])} are in the calendar {first!r} and those of {where(entry)} in {other!r}: they "
-                "cannot be joined. Open each by itself, take means over time, and combine these"
+                "cannot be joined. Open each separately, compute means over time, and combine these"
             )
 
 
@@ -151,34 +151,34 @@ def _calendar(time: xr.DataArray) -> str:
 
 
 def in_time_order(parts: Sequence[xr.Dataset], dim: str, entries: Sequence[Placed]) -> list[int]:
-    """Order of entries along time.
+    """Return the order of entries along time.
 
     Raises
     ------
     AccessError
-        Two of them overlap, or are of different calendars.
+        If two of them overlap, or have different calendars.
     """
     check_calendars(parts, dim, entries)
     order = sorted(range(len(parts)), key=lambda i: parts[i][dim].values[0])
     for a, b in pairwise(order):
         if not parts[a][dim].values[-1] < parts[b][dim].values[0]:
             raise AccessError(
-                f"{where(entries[a])} and {where(entries[b])} overlap in time, so that they cannot be joined. Ask for one "
-                "of them: name the facet in which they differ, see `xdask catalog search`"
+                f"{where(entries[a])} and {where(entries[b])} overlap in time, so they cannot be joined. Select one of them "
+                "by a facet in which they differ; `xdask catalog search` shows the facets"
             )
     return order
 
 
 def joined_coordinates(parts: Sequence[xr.Dataset], entries: Sequence[Placed], dim: str | None) -> xr.Dataset:
-    """Coordinates of all entries together, joined along a dimension; those without it are the first entry's.
+    """Return the coordinates of all entries, joined along a dimension; coordinates without it are those of the first entry.
 
-    Coordinates may differ by rounding (`climate.tolerance`). Scalars and auxiliary coordinates that some entries lack are
-    taken from those that have them.
+    Coordinates may differ by rounding (`climate.tolerance`). Scalar and auxiliary coordinates that some entries lack
+    are taken from the others.
 
     Raises
     ------
     AccessError
-        A coordinate differs in value or meaning.
+        If a coordinate differs in value or meaning.
     """
     if len(parts) == 1:
         return parts[0]

@@ -1,10 +1,10 @@
-"""Where an entry lies on a worker, and that nothing of it lies elsewhere.
+"""Locations of entries on a worker, with checks that links do not lead out of the mount.
 
-Belongs here: paths of keys, symbolic links. Does not belong here: what a file says of other files (describing), who may
-read (placement.guard).
+Belongs here: paths of keys, symbolic links. Does not belong here: links inside files (describing), permission to read
+(placement.worker.guard).
 
-A mount may be a link, and links inside a mount are followed. A link that leads out of its mount is refused, by the listing
-and again here, where files may have been replaced since.
+A mount may be a link, and links inside a mount are followed. A link that leads out of its mount is refused by the
+listing, and again here, because files may have been replaced since.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ def refuse_odd_key(key: str) -> None:
     Raises
     ------
     AccessError
-        It does not.
+        If it does not.
     """
     if not is_plain_key(key):
         raise AccessError(
             f"The key {key!r} is not a plain path below the Region's folder, so it is neither read nor removed. Keys are "
-            "relative, without empty parts, . and ..: correct what names it, then run again."
+            "relative, without empty parts, . and ... Correct the key, then run again."
         )
 
 
 def key_path(key: str) -> Path:
-    """Path of a key on this worker; `refuse_odd_key` before."""
+    """Return the path of a key on this worker; raise for keys that are not plain."""
     refuse_odd_key(key)
     return region_path(key)
 
 
 @dataclass(frozen=True)
 class Location:
-    """A file or store without links in its own path, and the folder that all of it must lie in.
+    """The resolved path of a file or store, and the folder that must contain all of it.
 
     Attributes
     ----------
@@ -58,19 +58,19 @@ class Location:
 
     @classmethod
     def of(cls, key: str, mount: str = "") -> Location:
-        """Resolve a key: two looks at its path, whatever the entry holds.
+        """Resolve a key, with two accesses to the file system.
 
         Parameters
         ----------
         key
-            Of the entry, relative to the Region's root.
+            Key of the entry, relative to the Region's root.
         mount
-            That it lies in; the first folder of the key if unknown, as of headers that an older version read.
+            Mount of the entry; the first folder of the key if unknown, as in headers of older versions.
 
         Raises
         ------
         AccessError
-            It leads out of the mount.
+            If the key leads out of the mount.
         """
         path, mount = key_path(key), mount or key.partition("/")[0]
         below = Path(key).relative_to(mount)
@@ -85,25 +85,25 @@ class Location:
 
     @classmethod
     def alone(cls, path: Path) -> Location:
-        """A file or store whose links must not lead out of the store itself."""
+        """Create the location of a file or store whose links must not lead out of the store itself."""
         real = Path(os.path.realpath(path))
         return cls(real, real)
 
     def below(self, name: str) -> Path:
-        """Path of an array of a store."""
+        """Return the path of an array in a store."""
         if not is_plain_key(name):
             raise Unusable(f"has an array {name!r}, whose name leads out of the store", "rename the array")
         return self.path / name
 
     def status(self, file: Path) -> os.stat_result:
-        """Status of a file of a store; one look unless it is a link, and one for each folder that is new.
+        """Return the status of a file in a store, with checks of links in its path.
 
         Raises
         ------
         FileNotFoundError
-            It is not there.
+            If the file does not exist.
         Unusable
-            A folder is a link, or the file is one that leads out of the mount.
+            If a folder is a link, or the file is a link that leads out of the mount.
         """
         self._check_folder(file.parent)
         found = file.lstat()
@@ -128,7 +128,7 @@ class Location:
         return link.stat()
 
     def files(self) -> Iterator[tuple[str, os.stat_result]]:
-        """The file, or each file of a store by its path in the store.
+        """Iterate over the file, or over each file of a store with its path in the store.
 
         Raises
         ------

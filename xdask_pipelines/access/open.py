@@ -1,4 +1,4 @@
-"""Opening: catalog entries become one lazy dataset, placed at home, without touching a file.
+"""Opening: building one lazy dataset from catalog entries, placed in their home Region, without opening a file.
 
 Belongs here: building lazy arrays from headers. Does not belong here: choosing entries (catalog), reading (read_block).
 """
@@ -25,13 +25,13 @@ from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph, block_inputs, blockwise
 from xdask_pipelines.placement.graph.homes import layer_name
 
-#: Size of a leaf's result in memory: whole chunks of the file, up to this.
+#: Largest result of a leaf in memory; a leaf reads whole chunks of the file.
 BLOCK_BYTES = 64_000_000
 READ = "read"
 
 
 class Described(Protocol):
-    """What opening needs of a catalog entry."""
+    """The properties of a catalog entry that opening needs."""
 
     @property
     def region(self) -> str: ...
@@ -52,17 +52,17 @@ class Described(Protocol):
 def open_entries(
     entries: Sequence[Described], variables: Sequence[str] | None = None, *, join: str | None = None
 ) -> xr.Dataset:
-    """One lazy dataset from entries of one Region.
+    """Open entries of one Region as one lazy dataset.
 
     Parameters
     ----------
     entries
-        In any order; several are joined along time, and must agree in everything else: units are converted to those of
-        the earliest, coordinates may differ by rounding.
+        Entries in any order. Several entries are joined along time, and must agree in everything else: units are
+        converted to those of the earliest, and coordinates may differ by rounding.
     variables
-        Names of the data variables wanted. None: the one that the path names, or all where it names none.
+        Names of the requested data variables. None selects the variable in the path, or all if the path has none.
     join
-        Dimension along which several entries are joined in the order given; None: time, in the order of time.
+        Dimension along which several entries are joined in the given order; None joins along time, in order of time.
 
     Returns
     -------
@@ -72,19 +72,21 @@ def open_entries(
     Raises
     ------
     AccessError
-        If there is nothing to open, an entry has no header, Regions differ, or the entries do not fit together.
+        If the list is empty, an entry has no header, Regions differ, or the entries cannot be joined.
     """
     if not entries:
-        raise AccessError("No entries to open. Ask the catalog first: catalog.resolve(dataset=..., ...).")
+        raise AccessError("No entries to open. Get them from the catalog first: catalog.resolve(dataset=..., ...).")
     for entry in entries:
         if entry.header is None:
             raise AccessError(
-                f"The catalog has no header of {where(entry)}. Read it there with `xdask catalog describe "
-                f"--key {entry.key}`, then ask the catalog again."
+                f"The catalog has no header of {where(entry)}. Read it with `xdask catalog describe --key {entry.key}`, "
+                "then get the entry from the catalog again."
             )
     regions = sorted({e.region for e in entries})
     if len(regions) > 1:
-        raise AccessError(f"Entries of {' and '.join(regions)} cannot be one dataset: open those of each Region apart.")
+        raise AccessError(
+            f"Entries of {' and '.join(regions)} cannot be one dataset. Open those of each Region separately."
+        )
     parts = [_decoded(e) for e in entries]
     if len(parts) > 1 and join is None:
         join = _common_time(entries, parts)
@@ -96,14 +98,14 @@ def open_entries(
     data = {name: _lazy(name, entries, join, source) for name in names}
     auxiliary = {n: _lazy(n, having, join, source) for n, having in _large_coordinates(entries, join, data).items()}
     for coordinate in joined.coords.values():
-        coordinate.encoding["source"] = source  # where xarray itself says from which file something was opened
+        coordinate.encoding["source"] = source  # the attribute in which xarray stores the source file
     return joined.assign(data).assign_coords(auxiliary)
 
 
 def _decoded(entry: Described) -> xr.Dataset:
     try:
         return decode_coordinates(entry.header or {})
-    except Exception as error:  # of a header that an older version described and did not check
+    except Exception as error:  # from a header of an older version, which was not validated
         raise AccessError(
             f"The coordinates of {where(entry)} cannot be decoded ({type(error).__name__}: {error}). Run `xdask sync`, "
             "which reads and checks its header again"
@@ -127,24 +129,24 @@ def _common_time(entries: Sequence[Described], parts: Sequence[xr.Dataset]) -> s
 
 
 def _wanted(entries: Sequence[Described], variables: Sequence[str] | None) -> list[str]:
-    """Data variables to open: those asked for, else the one that the path names, else all of the first entry."""
+    """Return the data variables to open: the requested ones, else the variable in the path, else all of the first entry."""
     header = entries[0].header or {}
-    there = [name for name, v in header["variables"].items() if not v.get("coordinate")]
-    missing = [v for v in variables or () if v not in there]
+    available = [name for name, v in header["variables"].items() if not v.get("coordinate")]
+    missing = [v for v in variables or () if v not in available]
     if missing:
-        raise AccessError(f"{where(entries[0])} has no variable {', '.join(missing)}; it has {', '.join(there)}.")
+        raise AccessError(f"{where(entries[0])} has no variable {', '.join(missing)}; it has {', '.join(available)}.")
     named = str(header.get("variable", ""))
-    return list(variables or ([named] if named in there else there))
+    return list(variables or ([named] if named in available else available))
 
 
 def _along(join: str | None, entries: Sequence[Described], names: list[str]) -> list[str]:
-    """Of several entries the variables that have the joined dimension; others might differ from entry to entry."""
+    """Return the variables of several entries that have the joined dimension; others may differ between entries."""
     if len(entries) == 1:
         return names
     found = [name for name in names if join in _variable(name, entries[0])["dims"]]
     if names and not found:
         raise AccessError(
-            f"{', '.join(names)} of {where(entries[0])} has no dimension {join!r}, so that {len(entries)} entries cannot be "
+            f"{', '.join(names)} of {where(entries[0])} has no dimension {join!r}, so {len(entries)} entries cannot be "
             "joined. Ask the catalog for one of them, or open each by itself."
         )
     return found
@@ -153,12 +155,12 @@ def _along(join: str | None, entries: Sequence[Described], names: list[str]) -> 
 def _large_coordinates(
     entries: Sequence[Described], join: str | None, data: Mapping[str, xr.Variable]
 ) -> dict[str, Sequence[Described]]:
-    """Auxiliary coordinates of the data that headers do not hold, and the entries to read them from.
+    """Return auxiliary coordinates of the data that are not in headers, with the entries from which they are read.
 
     Raises
     ------
     AccessError
-        One that does not change along the joined dimension differs between entries.
+        If a coordinate that does not depend on the joined dimension differs between entries.
     """
     dims = {dim for variable in data.values() for dim in variable.dims}
     found: dict[str, Sequence[Described]] = {}
@@ -179,7 +181,7 @@ def _large_coordinates(
 
 
 def _lazy(name: str, entries: Sequence[Described], join: str | None, opened_from: str) -> xr.Variable:
-    """One dask array over all entries: one layer, whose tasks have no dependencies, so that reads spread at once."""
+    """Build one Dask array over all entries: one layer without dependencies, so that reads start on all workers at once."""
     described = [_variable(name, e) for e in entries]
     dims = tuple(described[0]["dims"])
     dtypes = [_decoded_dtype(name, v) for v in described]
@@ -194,8 +196,8 @@ def _lazy(name: str, entries: Sequence[Described], join: str | None, opened_from
     for entry, other in zip(entries, spans, strict=True):
         if [s for i, s in enumerate(other) if i != axis] != rest or tuple(_variable(name, entry)["dims"]) != dims:
             raise AccessError(
-                f"{name} of {where(entry)} has another shape or other dimensions than that of {where(entries[0])}, so that "
-                "they cannot be joined. Open each by itself."
+                f"{name} of {where(entry)} has another shape or other dimensions than that of {where(entries[0])}, so they "
+                "cannot be joined. Open each separately."
             )
     blocks = {}
     start = 0
@@ -211,7 +213,7 @@ def _lazy(name: str, entries: Sequence[Described], join: str | None, opened_from
     if dims:
         chunks[axis] = [b - a for own in spans for a, b in own[axis]]
     meta = np.empty((0,) * len(dims), dtype)
-    origins = [v.get("origin") for v in described]  # or two partitions of one store would have one name
+    origins = [v.get("origin") for v in described]  # distinguishes two partitions of one store
     layer_id = layer_name(READ, entries[0].region, tokenize(sources, origins, name, BLOCK_BYTES))
     axes = tuple(range(len(dims)))
     layer = blockwise(read_block, layer_id, axes, block_inputs(blocks, [len(c) for c in chunks]), axes, numblocks={})
@@ -250,8 +252,8 @@ def _source(name: str, entry: Described) -> StoredVariable:
     seen = (entry.header or {}).get("file") or {"size_bytes": entry.size_bytes, "modified_ns": entry.modified_ns}
     if entry.format in FILES and seen["size_bytes"] != entry.size_bytes:
         raise ChangedEntry(
-            f"{entry.key} in {entry.region} was listed with {entry.size_bytes} bytes, and had {seen['size_bytes']} when its "
-            "header was read: it is being replaced, or only half there. When it is whole, run `xdask sync`."
+            f"{entry.key} in {entry.region} had {entry.size_bytes} bytes when it was listed, and {seen['size_bytes']} when "
+            "its header was read, so it is being replaced or incomplete. Run `xdask sync` when it is complete."
         )
     return StoredVariable(
         entry.region,
@@ -268,7 +270,7 @@ def _source(name: str, entry: Described) -> StoredVariable:
 
 
 def _block_shape(variable: Mapping[str, Any]) -> tuple[int, ...]:
-    """Whole stored chunks, grown from the last dimension backwards while a block stays within `BLOCK_BYTES`."""
+    """Return a block of whole stored chunks, extended from the last dimension backwards up to `BLOCK_BYTES`."""
     shape, block = variable["shape"], list(variable["chunks"])
     itemsize = np.dtype(variable["dtype"]).itemsize
     for axis in reversed(range(len(shape))):
@@ -285,12 +287,12 @@ def _spans(shape: Sequence[int], block: Sequence[int]) -> list[list[tuple[int, i
 
 
 def block_slices(variable: Mapping[str, Any]) -> list[tuple[slice, ...]]:
-    """Blocks in which a variable of a header is read."""
+    """Return the blocks in which a variable of a header is read."""
     spans = _spans(variable["shape"], _block_shape(variable))
     return [tuple(slice(*span) for span in block) for block in product(*spans)]
 
 
 def _share(variable: Mapping[str, Any], slices: tuple[slice, ...]) -> int:
-    """Stored bytes that a block is expected to read: its share of the variable's."""
+    """Return the stored bytes that a block is expected to read: its share of the variable."""
     size = int(np.prod([s.stop - s.start for s in slices]))
     return round(int(variable["stored_bytes"]) * size / max(1, int(np.prod(variable["shape"]))))

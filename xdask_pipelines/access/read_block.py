@@ -1,10 +1,11 @@
-"""Reading one block of one variable, at home.
+"""Reading one block of one variable in its home Region.
 
-Belongs here: `read_block` and what makes it fast (stored chunks, decompressed outside of HDF5's lock). Does not belong
-here: building lazy arrays.
+Belongs here: `read_block`, and its fast path (stored chunks are decompressed outside of HDF5's lock). Does not belong
+here: building lazy arrays (open).
 
-Reading ERA5 is decompression: chunks read directly and inflated with libdeflate take a quarter of the CPU of HDF5's own
-way (4.8 s against 18.8 s for a month of 0.25 degree hourly data), and HDF5 would serialise decoding over threads.
+Decompression dominates reading ERA5. Reading chunks directly and inflating them with libdeflate takes a quarter of
+HDF5's CPU time (4.8 s against 18.8 s for a month of 0.25 degree hourly data), and HDF5 would serialise decoding over
+threads.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from xdask_pipelines.access.location import Location
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.worker.guard import ReadCounter, at_home
 
-#: Formats in which an entry is one file, compared by size and time of modification.
+#: Formats in which an entry is one file, whose size and time of modification are compared.
 FILES = frozenset({"netcdf4", classic.CLASSIC, "grib"})
 _SHUFFLE, _GZIP = h5py.h5z.FILTER_SHUFFLE, h5py.h5z.FILTER_DEFLATE
 Slices = tuple[slice, ...]
@@ -38,25 +39,25 @@ Slices = tuple[slice, ...]
 
 @dataclass(frozen=True)
 class StoredVariable:
-    """What a leaf must know of the variable it reads.
+    """The description of the variable that a leaf reads.
 
     Attributes
     ----------
     region, key, format
-        Where the entry is; ``key`` is relative to the Region's root.
+        Location and format of the entry; ``key`` is relative to the Region's root.
     variable
         Name in the file.
     dims, attrs
-        Of the variable as stored, for CF decoding (fill values, scale and offset).
+        Dimensions and attributes of the stored variable, for CF decoding (fill values, scale and offset).
     etag, size_bytes, modified_ns
-        Of the entry when it was catalogued, size and time as the mount had them if its header says so. A file is compared
-        by both.
+        Digest, size and time of modification of the catalogued entry; size and time are those on the mount if the
+        header has them. A file must have the same size and time.
     convert
-        Factor and summand that bring decoded values to the units of the entries they are joined with.
+        Factor and summand that convert decoded values to the units of the joined entries.
     dtype
-        Dtype of the values, where joined entries decode to several; empty: as decoded.
+        Dtype of the values, if joined entries have several; empty keeps the decoded dtype.
     mount
-        Folder, relative to the Region's root, that no link may lead out of; see `location.Location`.
+        Folder, relative to the Region's root, out of which no link may lead; see `location.Location`.
     """
 
     region: str
@@ -73,7 +74,7 @@ class StoredVariable:
     mount: str = ""
 
     def __getstate__(self) -> dict[str, Any]:
-        """What travels with each leaf: defaults, which nearly all have, are left to the class."""
+        """Return the pickled state without default values, which nearly all leaves have."""
         unset = {name for name in ("convert", "dtype", "mount") if not getattr(self, name)}
         return {name: value for name, value in vars(self).items() if name not in unset}
 
@@ -103,9 +104,9 @@ def read_block(block: Block) -> np.ndarray:
     PlacementError
         On a worker of another Region.
     ChangedEntry
-        If the file is not the one that was catalogued.
+        If the file has changed since it was catalogued.
     AccessError
-        If it cannot be read.
+        If the file cannot be read.
     """
     source = block.source
     with at_home(source.region) as ledger:
@@ -131,7 +132,7 @@ def read_block(block: Block) -> np.ndarray:
         except (OSError, KeyError, ValueError, RuntimeError, deflate.DeflateError) as error:
             raise AccessError(
                 f"{source.key} in {source.region} cannot be read ({source.variable}): {error}. If the file is being "
-                "replaced, wait until it is whole; then run `xdask sync`, and run again."
+                "replaced, wait until it is complete. Then run `xdask sync`, and run again."
             ) from error
     values = decode_values(raw, source.variable, source.dims, source.attrs)
     if source.convert is not None:
@@ -141,7 +142,7 @@ def read_block(block: Block) -> np.ndarray:
 
 
 def read_file(path: Path, variable: str, slices: Slices) -> np.ndarray:
-    """Stored values of a block of a NetCDF-4 file on this machine, for tools and benchmarks."""
+    """Read stored values of a block of a NetCDF-4 file on this machine, for tools and benchmarks."""
     return _read_hdf5(path, variable, slices, ReadCounter())
 
 
@@ -190,7 +191,7 @@ def _read_hdf5(path: Path, name: str, slices: Slices, ledger: ReadCounter) -> np
 
 
 def _filters(variable: h5py.Dataset) -> tuple[int, ...] | None:
-    """Filter pipeline if we can undo it ourselves, else None."""
+    """Return the filter pipeline if it is supported here, else None."""
     pipeline = variable.id.get_create_plist()
     filters = tuple(pipeline.get_filter(i)[0] for i in range(pipeline.get_nfilters()))
     return filters if set(filters) <= {_SHUFFLE, _GZIP} else None
@@ -222,7 +223,7 @@ def _inflate(raw: Any, filters: tuple[int, ...], dtype: np.dtype, chunks: tuple[
 
 
 def _unshuffle(raw: Any, itemsize: int) -> np.ndarray:
-    """Undo HDF5's byte shuffle. Byte by byte 0.85 ms a chunk of 1 MB, against 2.4 ms for a transpose."""
+    """Undo HDF5's byte shuffle. This takes 0.85 ms for a chunk of 1 MB, and a transpose 2.4 ms."""
     planes = np.frombuffer(raw, np.uint8).reshape(itemsize, -1)
     values = np.empty((planes.shape[1], itemsize), np.uint8)
     for i in range(itemsize):
@@ -250,7 +251,7 @@ def _read_zarr(place: Location, source: StoredVariable, slices: Slices, ledger: 
         with suppress(FileNotFoundError):
             place.status(folder / name)
     array = zarr.open_array(folder, mode="r")
-    stored = array.shards or array.chunks  # what is one file
+    stored = array.shards or array.chunks  # the unit that is stored in one file
     for at in product(*(range(s.start // c, -(-s.stop // c)) for s, c in zip(slices, stored, strict=True))):
         try:
             stat = place.status(folder / array.metadata.encode_chunk_key(at))
@@ -262,7 +263,7 @@ def _read_zarr(place: Location, source: StoredVariable, slices: Slices, ledger: 
 
 
 def _share(shard: tuple[int, ...], slices: Slices, array: Any) -> float:
-    """Share of a shard's chunks that a block reads."""
+    """Return the share of a shard's chunks that a block reads."""
     share = 1.0
     for i, s, size, chunk, n in zip(shard, slices, array.shards, array.chunks, array.shape, strict=True):
         start, stop = max(s.start, i * size), min(s.stop, (i + 1) * size)

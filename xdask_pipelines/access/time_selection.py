@@ -1,7 +1,7 @@
-"""Opened data cut to the periods that were asked for: all of each period, or an error that lists what is missing.
+"""Selection of the requested periods from opened data: each must be complete, or an error lists the missing times.
 
-Belongs here: which steps of joined entries lie in a period. Does not belong here: which entries cover it (catalog), joining
-them (open), how long steps last (climate.time_axis).
+Belongs here: finding the steps of joined entries in a period. Does not belong here: finding entries (catalog), joining
+them (open), lengths of steps (climate.time_axis).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from xdask_pipelines.errors import AccessError
 
 
 class Opened(Protocol):
-    """What selection needs of a catalog entry."""
+    """The properties of a catalog entry that selection needs."""
 
     @property
     def region(self) -> str: ...
@@ -45,32 +45,31 @@ def within(
     *,
     holes_are_checked: bool = False,
 ) -> xr.Dataset:
-    """Keep the time steps that lie in the periods, which they must cover.
+    """Keep the time steps in the periods, which they must cover completely.
 
-    A step lies in a period if it lasts from its beginning to its end in it: by its bounds, else by the spacing of the
-    steps.
+    A step is in a period if all of it is, according to its bounds, or else to the spacing of the steps.
 
     Parameters
     ----------
     opened
-        What `open_entries` made of the entries. Data without a time dimension stay as they are.
+        Result of `open_entries`. Data without a time dimension are returned unchanged.
     entries
-        Of a dataset that is declared an excerpt, steps may be missing. A file of one step whose path names its period holds
-        all of that period.
+        The opened entries. Steps of a dataset that is declared an excerpt may be missing. A file with one step whose
+        path has a period covers that period.
     periods
         Half-open ranges of time keys.
     holes_are_checked
-        The check of the result counts what a file lacks of the period that its path names: missing steps of such a file
-        are then no error here.
+        Whether missing steps of a file whose path has a period are allowed here, because the check of the result counts
+        them.
 
     Returns
     -------
-    Dataset, lazy as before; the very same if all steps are kept.
+    The dataset, still lazy; the same object if all steps are kept.
 
     Raises
     ------
     AccessError
-        Steps are missing, with their times; or steps reach beyond a period; or how long they last is not known.
+        If steps are missing, steps extend beyond a period, or lengths of steps are unknown.
     """
     if not periods:
         return opened
@@ -90,7 +89,7 @@ def within(
 
 @dataclass(frozen=True)
 class _Intervals:
-    """When the steps of one or more entries begin and end, in seconds after the axis's origin."""
+    """Start and end of the steps of one or more entries, in seconds after the axis's origin."""
 
     axis: TimeAxis
     dim: str
@@ -99,23 +98,23 @@ class _Intervals:
 
     @property
     def first(self) -> Any:
-        """The first stamp."""
+        """Return the first time."""
         return self.axis.date(self.axis.seconds[0])
 
 
 def _intervals(entry: Opened) -> _Intervals | None:
-    """Steps of one entry; None without time.
+    """Return the steps of one entry; None without time.
 
     Raises
     ------
     AccessError
-        How long they last is unknown, and the path does not name the period either, or their bounds cannot be true.
+        If their lengths are unknown and the path has no period, or their bounds are invalid.
     """
     header = entry.header or {}
     if "time" not in header:
-        if header and "timeless" not in header and time_axes(header):  # described by a version that did not check it
+        if header and "timeless" not in header and time_axes(header):  # from an older version without validation
             raise AccessError(
-                f"The header of {where(entry)} was read by an older version, so that no period can be selected. Run "
+                f"The header of {where(entry)} was read by an older version, so no period can be selected. Run "
                 "`xdask sync`, which reads and checks it again"
             )
         return None
@@ -123,25 +122,25 @@ def _intervals(entry: Opened) -> _Intervals | None:
     axis = time_axes(header)[name].with_step(header.get("step_seconds"))
     if fault := fault_of(axis):
         raise AccessError(
-            f"{where(entry)}: {name!r} {fault}, so that no period can be selected. Open it without time, drop the bounds if "
-            "the stamps are right, and select steps with isel"
+            f"{where(entry)}: {name!r} {fault}, so no period can be selected. Open it without time, drop the bounds if the "
+            "times are right, and select steps with isel"
         )
     if axis.intervals is not None:
         return _Intervals(axis, dim, *axis.intervals)
     if header.get("path_names_time") and entry.time_start is not None and entry.time_end is not None:
         begin, end = (seconds_of(axis, key) for key in (entry.time_start, entry.time_end))
-        edges = np.concatenate([[begin], axis.seconds[1:], [end]])  # the path says what all steps cover together
+        edges = np.concatenate([[begin], axis.seconds[1:], [end]])  # the path has the period of all steps together
         return _Intervals(axis, dim, edges[:-1], edges[1:])
     if axis.kind == "moment":
         return _Intervals(axis, dim, axis.seconds, axis.seconds + SAME_SECONDS)
     raise AccessError(
-        f"{where(entry)}: how long each step of {name!r} lasts is not known, for they are unevenly apart or longer than a "
-        "day and have no bounds, so that no period can be selected. Open it without time, and select steps with isel"
+        f"{where(entry)}: no period can be selected, because the length of each step of {name!r} is unknown: steps are at "
+        "uneven intervals or longer than a day, and have no bounds. Open it without time, and select steps with isel"
     )
 
 
 def _joined(parts: Sequence[_Intervals]) -> _Intervals:
-    """Steps of several entries in the seconds of the first."""
+    """Return the steps of several entries in the seconds of the first."""
     first = parts[0]
     shifts = [(part.axis.origin - first.axis.origin).total_seconds() for part in parts]
     lower = np.concatenate([part.lower + shift for part, shift in zip(parts, shifts, strict=True)])
@@ -152,7 +151,7 @@ def _joined(parts: Sequence[_Intervals]) -> _Intervals:
 def _inside(
     steps: _Intervals, entries: Sequence[Opened], period: tuple[int, int], *, excerpt: bool, checked: bool
 ) -> np.ndarray:
-    """Which steps lie in a period."""
+    """Return which steps are in a period."""
     axis, lower, upper = steps.axis, steps.lower, steps.upper
     try:
         begin, end = (seconds_of(axis, key) for key in period)
@@ -169,7 +168,7 @@ def _inside(
     if reaching.size:
         i = int(reaching[0])
         raise AccessError(
-            f"{_named(entries)} cannot be cut to {what}: a step lasts from {axis.date(lower[i])} until before "
+            f"{_named(entries)} cannot be limited to {what}: a step lasts from {axis.date(lower[i])} until before "
             f"{axis.date(upper[i])}. Ask for a period that begins and ends with whole steps"
         )
     ends, starts = np.append(begin, upper[inside]), np.append(lower[inside], end)
@@ -179,11 +178,11 @@ def _inside(
         total = axis.count(begin, end)
         counted = f" ({int(inside.sum())} of {total} steps are there)" if total else ""
         declare = (
-            "" if excerpt else ", or declare the dataset `excerpt: true` in regions.yaml if it is knowingly incomplete"
+            "" if excerpt else "; or declare the dataset `excerpt: true` in regions.yaml if it is knowingly incomplete"
         )
         raise AccessError(
             f"{_named(entries)} does not cover {what}{counted}: {periods_text(missing)} is missing. Ask for a period that "
-            f"it covers, or fetch the rest and run `xdask sync`{declare}",
+            f"it covers; or get the missing data and run `xdask sync`{declare}",
             missing=tuple(f"{a} until before {b}" for a, b in missing),
         )
     return inside

@@ -1,7 +1,7 @@
-"""Writing: a lazy dataset becomes an immutable Zarr v3 store in its home Region, without passing through the client.
+"""Writing: a lazy dataset is written as an immutable Zarr v3 store in its home Region, without passing through the client.
 
-Belongs here: creating, filling and finishing a store, as tasks of the home pool. Does not belong here: telling the
-catalog, which makes a store visible.
+Belongs here: creating, filling and finishing a store, as tasks of the home pool. Does not belong here: the commit to
+the catalog, which makes a store visible (resources.results).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Written:
-    """A finished store, as its entry in the catalog describes it."""
+    """A finished store, with the fields of its catalog entry."""
 
     key: str
     size_bytes: int
@@ -54,12 +54,12 @@ class _Skeleton:
 
 
 def written_lazily(dataset: xr.Dataset, region: str, key: str) -> da.Array:
-    """A lazy scalar that, computed, writes a dataset as one new Zarr v3 store in ``region``; its value is `Written`.
+    """Return a lazy scalar that writes a dataset as one new Zarr v3 store in ``region``; its value is `Written`.
 
     Parameters
     ----------
     dataset
-        Lazy or in memory. Values stay in the home pool; coordinates and attributes travel with the graph.
+        Lazy or in memory. Values stay in the home pool; coordinates and attributes are sent with the graph.
     region
         Home of the store.
     key
@@ -68,12 +68,12 @@ def written_lazily(dataset: xr.Dataset, region: str, key: str) -> da.Array:
     Raises
     ------
     AccessError
-        When computed: if the store exists already, or cannot be written (disk full, no permission). What was begun is
-        removed.
+        When it is computed, if the store already exists or cannot be written (disk full, no permission). A partial
+        store is removed.
     """
     refuse_odd_key(key)
     names = list(map(str, dataset.data_vars))
-    # Places of a large native grid: they lie in the pool as the data do, and are written like them.
+    # Coordinates of a large native grid are in the pool like the data, and are written like them.
     lazy = [str(name) for name, c in dataset.coords.items() if isinstance(c.data, da.Array)]
     regular = _regular(dataset.reset_coords(lazy))
     token = uuid4().hex
@@ -106,7 +106,7 @@ def write_here(dataset: xr.Dataset, path: Path, key: str) -> Written:
 
 
 def open_here(path: Path) -> xr.Dataset:
-    """A store of the client's own Region, in memory."""
+    """Open a store of the client's own Region, in memory."""
     with xr.open_zarr(
         path, chunks=None, consolidated=False, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)
     ) as dataset:
@@ -122,11 +122,13 @@ def _write_all(path: Path, key: str, dataset: xr.Dataset) -> Written:
 
 
 def _regular(dataset: xr.Dataset) -> xr.Dataset:
-    """Data variables as float or integer arrays with regular chunks: Zarr has one chunk size an axis."""
+    """Return data variables as float or integer arrays with regular chunks: Zarr has one chunk size for each axis."""
     plain = dataset.drop_encoding()
     for name, variable in plain.data_vars.items():
         if variable.dtype.kind not in "iufb":
-            raise AccessError(f"Variable {name!r} has dtype {variable.dtype}; results hold numbers. Convert it first.")
+            raise AccessError(
+                f"Variable {name!r} has dtype {variable.dtype}; results must be numbers. Convert it first."
+            )
         if not isinstance(variable.data, da.Array):
             plain[name] = variable.copy(data=da.from_array(np.asarray(variable.data), chunks=-1))
         elif any(len(set(c[:-1])) > 1 or c[-1] > c[0] for c in variable.data.chunks):
@@ -137,10 +139,10 @@ def _regular(dataset: xr.Dataset) -> xr.Dataset:
 def _skeleton(dataset: xr.Dataset, lazy_coordinates: Sequence[str] = ()) -> _Skeleton:
     coords = {}
     for name, variable in dataset.coords.variables.items():
-        variable.encoding["_FillValue"] = None  # xarray would say NaN; coordinates have no missing values
+        variable.encoding["_FillValue"] = None  # xarray would set NaN; coordinates have no missing values
         encoded = xr.conventions.encode_cf_variable(variable, name=name)
         values = np.asarray(encoded.values)
-        if values.dtype.kind in "OT":  # names of members: Zarr stores text of a fixed length only
+        if values.dtype.kind in "OT":  # names of members: Zarr stores only text of a fixed length
             values = values.astype(np.str_)
         coords[str(name)] = (tuple(map(str, encoded.dims)), values, plain(encoded.attrs))
     variables = {
@@ -156,13 +158,13 @@ def _skeleton(dataset: xr.Dataset, lazy_coordinates: Sequence[str] = ()) -> _Ske
     attrs = plain(dataset.attrs)
     auxiliary = sorted([*lazy_coordinates, *(name for name, (dims, _, _) in coords.items() if dims != (name,))])
     if auxiliary:
-        attrs["coordinates"] = " ".join(auxiliary)  # or other readers would take them for data
+        attrs["coordinates"] = " ".join(auxiliary)  # otherwise other readers would take them for data
     return _Skeleton(coords, variables, attrs)
 
 
 @dataclass(frozen=True)
 class _WriteBlock:
-    """Writes one block of one variable; runs at home only."""
+    """Writes one block of one variable, in the home Region only."""
 
     region: str
     key: str
@@ -187,15 +189,15 @@ def _create(key: str, token: str, skeleton: _Skeleton) -> str:
 
 
 def _owner(path: Path) -> Path:
-    """The file beside a store that tells which computation makes it."""
+    """Return the path of the file next to a store with the token of its computation."""
     return path.with_name(f".{path.name}.token")
 
 
 def _create_at(path: Path, token: str, skeleton: _Skeleton) -> None:
-    """Make a store without its data. After the loss of a worker the same computation may do so again."""
+    """Create a store without its data. The same computation may do so again after the loss of a worker."""
     owner = _owner(path)
     if path.exists() and not (owner.exists() and owner.read_text() == token):
-        raise FileExistsError("the store exists already, and stores are never changed; start a new run")
+        raise FileExistsError("the store already exists, and stores are never changed; start a new run")
     path.parent.mkdir(parents=True, exist_ok=True)
     owner.write_text(token)
     group = zarr.open_group(path, mode="a", zarr_format=3)
@@ -228,7 +230,7 @@ def _finish(key: str, names: list[str], _parts: Any) -> Written:
 
 
 def _finish_at(path: Path, key: str, names: list[str]) -> Written:
-    """Describe what is there from the files themselves."""
+    """Describe the store from its files."""
     digest = hashlib.blake2b(digest_size=16)
     size = modified = 0
     for file in sorted(f for f in path.rglob("*") if f.is_file()):
@@ -245,7 +247,7 @@ def _finish_at(path: Path, key: str, names: list[str]) -> Written:
 
 
 def _guarded(path: Path, key: str, action: Callable[[], T]) -> T:
-    """Do what writes a store; if it fails, nothing of the store stays."""
+    """Run an action that writes a store; if it fails, remove the store."""
     try:
         return action()
     except FileExistsError as error:
@@ -256,6 +258,6 @@ def _guarded(path: Path, key: str, action: Callable[[], T]) -> T:
             _owner(path).unlink()
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise AccessError(
-            f"The store {key} could not be written: {reason}. What was begun is removed. Free space or fix the "
+            f"The store {key} could not be written: {reason}. The partial store was removed. Free space or fix the "
             f"permissions of {path.parent}, then run again."
         ) from error

@@ -116,9 +116,9 @@ def test_a_preprocessing_step_and_requested_variables_are_honoured(place: tuple[
 
 def test_layouts_are_not_mixed(place: tuple[Topology, Catalog]):
     _, catalog = place
-    with pytest.raises(CatalogError, match=r"of the layouts cmip6-pds, era5-pds. Name one dataset"):
+    with pytest.raises(CatalogError, match=r"have the layouts cmip6-pds, era5-pds. Select one dataset"):
         placed(catalog)
-    with pytest.raises(CatalogError, match="these are none"):
+    with pytest.raises(CatalogError, match="no entry matches"):
         placed(catalog, dataset="models", member_id="r9i1p1f2")
 
 

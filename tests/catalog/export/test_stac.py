@@ -191,7 +191,7 @@ def test_an_export_replaces_an_export_and_nothing_else(tmp_path: Path, export):
     assert [item.id for item in export(era5("2011-02")).get_items(recursive=True)] == [era5("2011-02").id]
     assert sorted(p.name for p in tmp_path.iterdir()) == ["stac"], "nothing is left beside it"
     (tmp_path / "stac" / "notes.txt").write_text("mine")
-    with pytest.raises(CatalogError, match=r"holds notes\.txt beside an export"):
+    with pytest.raises(CatalogError, match=r"contains notes\.txt in addition to an export"):
         export(era5("2011-03"))
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("years of work")

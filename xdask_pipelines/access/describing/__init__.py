@@ -1,5 +1,5 @@
-"""What a file or store says of itself, and whether that can be true.
+"""Describing files and stores: reading and validating their headers.
 
-Belongs here: one reader for each container format, telling coordinates from data, where and when data lie, validation. Does
-not belong here: the header's form (header), reading blocks (read_block).
+Belongs here: one reader for each container format, distinguishing coordinates from data, coverage in space and time,
+validation. Does not belong here: the header's form (header), reading blocks (read_block).
 """

@@ -18,13 +18,13 @@ from xdask_pipelines.access.describing.raw import RawFile, RawVariable, joined_c
 
 CLASSIC = "netcdf3"
 MAGIC = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
-#: The netCDF library may be called by one thread at a time.
+#: The netCDF library is not thread-safe.
 _LOCK = threading.Lock()
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Any]:
-    """Open a file; values come as they are stored."""
+    """Open a file; values are read as stored."""
     with _LOCK, netCDF4.Dataset(path, "r") as file:
         file.set_auto_maskandscale(False)
         file.set_auto_chartostring(False)
@@ -32,7 +32,7 @@ def opened(path: Path) -> Iterator[Any]:
 
 
 def read_raw(file: Any) -> RawFile:
-    """All variables of an open file; values are read on demand, while it is open."""
+    """Return all variables of an open file; values are read on demand, while it is open."""
     return RawFile(_attrs(file), tuple(_variable(v) for v in file.variables.values()), container=CLASSIC)
 
 
@@ -55,7 +55,7 @@ def _variable(variable: Any) -> RawVariable:
 
 
 def _has_records(variable: Any) -> bool:
-    """Whether its first dimension is unlimited: records of all variables then lie one after the other."""
+    """Return whether the first dimension is unlimited: the records of all variables are then interleaved."""
     sizes = variable.get_dims()
     return bool(sizes) and sizes[0].isunlimited()
 
@@ -65,7 +65,7 @@ def _attrs(item: Any) -> dict[str, Any]:
 
 
 def read_block(path: Path, name: str, slices: tuple[slice, ...]) -> np.ndarray:
-    """Stored values of one block of one variable."""
+    """Read the stored values of one block of one variable."""
     with opened(path) as file:
         variable = file.variables[name]
         return np.asarray(variable[slices] if slices else variable[...])

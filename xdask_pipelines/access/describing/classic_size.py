@@ -1,6 +1,6 @@
-"""How long a netCDF classic file must be: the library reads zeros where a file ends too early, and says nothing.
+"""The required size of a netCDF classic file: the library silently reads zeros from a truncated file.
 
-Belongs here: the few numbers of the header that tell it. Does not belong here: reading anything else (classic).
+Belongs here: computing the size from the header. Does not belong here: reading anything else (classic).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ _STREAMING = 2**32 - 1
 
 
 def needed_bytes(file: BinaryIO) -> int:
-    """Smallest size in bytes at which all data of a file are there.
+    """Return the smallest size in bytes of a complete file.
 
     Source: the netCDF Classic Format Specification, https://docs.unidata.ucar.edu/netcdf-c/current/file_format_specifications.html
 
     Raises
     ------
     OSError
-        The header itself ends too early.
+        If the header itself is truncated.
     """
     version = _exactly(file, 4)[3]
     wide = 8 if version == 5 else 4

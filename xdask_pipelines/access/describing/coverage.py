@@ -1,7 +1,8 @@
-"""Where and when data lie, as the coordinates in their header say it.
+"""Coverage of data in space and time, from the coordinates in their header.
 
-Belongs here: from coordinates to time axes, time keys and extents. Does not belong here: arithmetic on time axes
-(climate.time_axis), the forms of keys and extents (catalog.times, catalog.extent), reading coordinates from files (header).
+Belongs here: computing time axes, time keys and extents from coordinates. Does not belong here: arithmetic on time axes
+(climate.time_axis), the forms of keys and extents (catalog.times, catalog.extent), reading coordinates from files
+(header).
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ from xdask_pipelines.climate.time_axis import TimeAxis
 
 _TIME_NAME = re.compile(r"(?:valid_)?time\d*", re.ASCII)
 Coordinates = Mapping[str, Mapping[str, Any]]
-#: More gaps than these are joined with their neighbours: what is said to be missing then is more than is, never less.
+#: Maximum number of gaps. More gaps are joined with their neighbours: then too many steps count as missing, never too
+#: few.
 _MOST_GAPS = 1000
 #: Bounds are often stored as float32.
 _TOLERANCE_DEGREES = 1e-3
 
 
 def time_axes(header: Mapping[str, Any]) -> dict[str, TimeAxis]:
-    """Axes of all time coordinates of one dimension or none, by name; without any of size 0.
+    """Return the axes of all 1-D and scalar time coordinates by name, without those of size 0.
 
     Raises
     ------
     Unusable
-        A coordinate is time by its standard name, and cannot be decoded.
+        If a coordinate has the standard name of time but cannot be decoded.
     """
     coords: Coordinates = header["coords"]
     return {
@@ -45,7 +47,7 @@ def time_axes(header: Mapping[str, Any]) -> dict[str, TimeAxis]:
 
 
 def _is_time(name: str, coordinate: Mapping[str, Any]) -> bool:
-    """Whether a coordinate says when values hold; when a forecast began is another thing."""
+    """Return whether a coordinate has the times of the values; the start time of a forecast does not count."""
     attrs = coordinate["attrs"]
     if is_reference_time(name, attrs):
         return False
@@ -92,7 +94,7 @@ def _axis(name: str, coordinate: Mapping[str, Any], coords: Coordinates) -> Time
 
 
 def _in_units(pairs: np.ndarray, own: str, units: str, calendar: str) -> tuple[np.ndarray, np.ndarray]:
-    """Lower and upper ends in the units of the stamps."""
+    """Return lower and upper bounds in the units of the times."""
     if own != units:
         dates = cftime.num2date(pairs, own, calendar, only_use_cftime_datetimes=True)
         pairs = np.asarray(cftime.date2num(dates, units, calendar), np.float64)
@@ -100,19 +102,19 @@ def _in_units(pairs: np.ndarray, own: str, units: str, calendar: str) -> tuple[n
 
 
 def time_keys(axis: TimeAxis) -> tuple[int, int]:
-    """When the first step begins and the last one ends, as time keys of the catalog.
+    """Return the start of the first step and the end of the last one, as time keys of the catalog.
 
     Raises
     ------
     Unusable
-        The catalog knows no such year.
+        If the catalog does not support the year.
     """
     start, end = axis.span
     return _key(start), _key(end)
 
 
 def time_gaps(axis: TimeAxis) -> list[list[int]]:
-    """Half-open stretches between steps that no step covers, as pairs of time keys."""
+    """Return the gaps between steps, as pairs of time keys (half-open)."""
     holes = axis.holes
     groups = [
         holes[i : i + -(-len(holes) // _MOST_GAPS)] for i in range(0, len(holes), -(-len(holes) // _MOST_GAPS) or 1)
@@ -121,7 +123,7 @@ def time_gaps(axis: TimeAxis) -> list[list[int]]:
 
 
 def is_inside(axis: TimeAxis, step: int, period: tuple[int, int]) -> bool:
-    """Whether a step lies in a half-open period of time keys: its stamp, or all from its lower to its upper bound."""
+    """Return whether a step is in a half-open period of time keys: its time, or completely with its bounds."""
     start, end = period[0], carried(period[1], axis.origin.calendar)
     if start <= _key(axis.date(axis.seconds[step])) < end:
         return True
@@ -132,7 +134,7 @@ def is_inside(axis: TimeAxis, step: int, period: tuple[int, int]) -> bool:
 
 
 def seconds_of(axis: TimeAxis, key: int) -> float:
-    """A time key as seconds after the origin of an axis, in its calendar."""
+    """Convert a time key to seconds after the origin of an axis, in its calendar."""
     rest, clock = divmod(carried(key, axis.origin.calendar), 1_000_000)
     (year, month), day = divmod(rest // 100, 100), rest % 100
     hour, minute, second = clock // 10_000, clock // 100 % 100, clock % 100
@@ -143,17 +145,20 @@ def seconds_of(axis: TimeAxis, key: int) -> float:
 
 
 def _key(t: Any) -> int:
-    t = t + timedelta(microseconds=500_000)  # what floating point took away from a second
+    t = t + timedelta(microseconds=500_000)  # compensates rounding below a second
     if not 1 <= t.year <= 99_999:
-        raise Unusable(f"has times in the year {t.year}; the catalog knows the years 1 to 99999", "correct its times")
+        raise Unusable(
+            f"has times in the year {t.year}; the catalog supports the years 1 to 99999", "correct its times"
+        )
     return int(f"{t.year:04}{t.month:02}{t.day:02}{t.hour:02}{t.minute:02}{t.second:02}")
 
 
 def extent(coords: Coordinates) -> list[float] | None:
-    """Box of the data, [west, south, east, north] in degrees, in the form of :mod:`xdask_pipelines.catalog.extent`.
+    """Return the box of the data, [west, south, east, north] in degrees, as :mod:`xdask_pipelines.catalog.extent`.
 
-    Bounds of cells where there are any, else half a step beyond the outermost points. The longitudes lie within all but
-    the widest gap between neighbours; where that gap is not wider than one and a half steps, they go all round.
+    The box includes the bounds of cells, or else half a step beyond the outermost points. The longitudes are the
+    complement of the widest gap between neighbours; if that gap is at most one and a half steps, they cover 360
+    degrees.
     """
     lat, lon = (_degrees(coords, *names) for names in (("latitude", "lat", "north"), ("longitude", "lon", "east")))
     if lat is None or lon is None:
@@ -171,7 +176,7 @@ def extent(coords: Coordinates) -> list[float] | None:
 
 
 def _degrees(coords: Coordinates, standard: str, short: str, towards: str) -> tuple[np.ndarray, float, float] | None:
-    """Values of latitude or longitude, half a step where they are points of a grid and not bounds, and a step."""
+    """Return values of latitude or longitude, half a step (0 for bounds), and the step."""
     units = {f"degrees_{towards}", f"degree_{towards}", f"degrees_{towards[0].upper()}", f"degree_{towards[0].upper()}"}
     numbers = {n: c for n, c in coords.items() if c["dtype"] != TEXT and 0 not in c["shape"]}
     named = [n for n, c in numbers.items() if c["attrs"].get("standard_name") == standard]
@@ -197,8 +202,8 @@ def _degrees(coords: Coordinates, standard: str, short: str, towards: str) -> tu
 
 
 def grid_warnings(coords: Coordinates) -> list[str]:
-    """What bounds of latitude and longitude say that cannot be; areas and means that need them are refused."""
-    found = []
+    """Return warnings about invalid bounds of latitude and longitude; areas and means that need them are refused."""
+    problems = []
     for name, coordinate in coords.items():
         attrs = coordinate["attrs"]
         kind, bounds = str(attrs.get("standard_name", name)), coords.get(str(attrs.get("bounds", "")))
@@ -209,19 +214,19 @@ def grid_warnings(coords: Coordinates) -> list[str]:
         edges = _numbers(bounds, {**attrs, **bounds["attrs"]})
         low, high = float(edges.min()), float(edges.max())
         if kind.startswith("lat") and max(-low, high) > 90 + _TOLERANCE_DEGREES:
-            found.append(f"the bounds of {name!r} reach from {low:g} to {high:g} degrees, beyond a pole")
+            problems.append(f"the bounds of {name!r} reach from {low:g} to {high:g} degrees, beyond a pole")
         if kind.startswith("lon") and high - low > 360 + _TOLERANCE_DEGREES:
-            found.append(f"the bounds of {name!r} span {high - low:g} degrees, more than the Earth")
-    return [f"{text}; areas and means that need them are refused until they are dropped" for text in found]
+            problems.append(f"the bounds of {name!r} span {high - low:g} degrees, more than the Earth")
+    return [f"{text}; areas and means that need them are refused until they are dropped" for text in problems]
 
 
 def _possible(name: str, coordinate: Mapping[str, Any], most: float) -> np.ndarray:
-    """Degrees of a coordinate; NaN where there is no such place, as on the land of some ocean grids.
+    """Return the degrees of a coordinate; NaN for invalid positions, as on land in some ocean grids.
 
     Raises
     ------
     Unusable
-        A coordinate of a dimension holds such a value.
+        If a coordinate of a dimension has such a value.
     """
     points = _numbers(coordinate, coordinate["attrs"])
     if str(coordinate["attrs"].get("units", "")).startswith("rad"):
@@ -234,7 +239,7 @@ def _possible(name: str, coordinate: Mapping[str, Any], most: float) -> np.ndarr
 
 
 def _numbers(coordinate: Mapping[str, Any], attrs: Mapping[str, Any]) -> np.ndarray:
-    """Values by CF's packing, NaN where missing, at least of one dimension."""
+    """Return the unpacked values, NaN if missing, with at least one dimension."""
     raw = np.atleast_1d(coordinate["values"] if "values" in coordinate else unpack(coordinate))
     values = raw.astype("f8") * _attribute(attrs, "scale_factor", 1.0) + _attribute(attrs, "add_offset", 0.0)
     for name in ("_FillValue", "missing_value"):

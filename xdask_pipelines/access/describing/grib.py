@@ -1,7 +1,7 @@
-"""GRIB messages: what each is and where it lies in its file, and reading just those of a block.
+"""GRIB messages: their keys and positions in a file, and reading the messages of a block.
 
-Belongs here: single messages, and ecCodes. Does not belong here: how messages make arrays (grib_arrays), placement. Nothing
-is ever written beside the data: where the messages are is part of the header.
+Belongs here: single messages, and ecCodes. Does not belong here: combining messages to arrays (grib_arrays), placement.
+No index files are written next to the data: the positions of messages are part of the header.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ import numpy as np
 from xdask_pipelines.errors import AccessError
 from xdask_pipelines.placement.worker.guard import ReadCounter
 
-#: Of the time coordinate that is made from valid times.
+#: Units and calendar of the time coordinate, which has the valid times.
 TIME_UNITS, CALENDAR = "seconds since 1970-01-01", "proleptic_gregorian"
 _MISSING = float(np.finfo(np.float32).max)
-#: What messages of one variable must have in common.
+#: Keys that must be equal in all messages of one variable.
 SAME = ("paramId", "typeOfLevel", "stepType", "units", "md5GridSection")
-#: What may tell apart two messages of one variable, time, level and member.
+#: Keys in which duplicate messages of one variable, time, level and member may differ.
 TELLS_APART = ("dataDate", "dataTime", "stepRange", "dataType", "topLevel", "bottomLevel", "expver", "stream", "type")
 
 
 @dataclass(frozen=True)
 class Message:
-    """One field: where it is in the file, and what it is; ``keys`` are ecCodes' own."""
+    """One field: its position in the file, and its properties; ``keys`` are those of ecCodes."""
 
     offset: int
     length: int
@@ -43,21 +43,21 @@ class Message:
 
     @property
     def at(self) -> tuple[int, int, float]:
-        """Location in the variable's array."""
+        """Return the location in the variable's array."""
         return self.number, self.valid_seconds, self.level
 
 
 @cache
 def load_eccodes() -> Any:
-    """ecCodes, with its libraries kept to itself.
+    """Import ecCodes without exposing its bundled libraries to the process.
 
-    Its wheels load all libraries they bring as the process's own, among them SQLite 3.26 and PROJ 9.8: what is imported
-    later then calls these, so that ``sqlite3`` refuses what it could do before, and pyproj ends the process. Not so here.
+    Its wheels load all bundled libraries globally, among them SQLite 3.26 and PROJ 9.8. Modules that are imported later
+    would then use these: ``sqlite3`` would lack features, and pyproj would crash the process.
 
     Raises
     ------
     AccessError
-        ecCodes is not installed.
+        If ecCodes is not installed.
     """
     try:
         import findlibs
@@ -74,16 +74,16 @@ def load_eccodes() -> Any:
 
 
 def read_messages(path: Path, messages: np.ndarray, slices: Sequence[slice], ledger: ReadCounter) -> np.ndarray:
-    """Values of a block as float32, NaN where missing.
+    """Read the values of a block as float32, NaN if missing.
 
     Parameters
     ----------
     messages
-        Offsets and lengths of the block's messages, of the shape of its leading dimensions and 2.
+        Offsets and lengths of the block's messages, in the shape of its leading dimensions and 2.
     slices
-        The block in the variable's array; the last two are of the horizontal grid.
+        The block in the variable's array; the last two slices are those of the horizontal grid.
     ledger
-        Is told the stored bytes.
+        Counts the stored bytes.
     """
     lead = messages.shape[:-1]
     out = np.empty((*lead, *(s.stop - s.start for s in slices[-2:])), np.float32)
@@ -102,7 +102,7 @@ def read_messages(path: Path, messages: np.ndarray, slices: Sequence[slice], led
 
 
 def _values(raw: bytes) -> np.ndarray:
-    """Field of one message, as rows and columns."""
+    """Return the field of one message, as rows and columns."""
     eccodes = load_eccodes()
 
     try:
@@ -121,7 +121,7 @@ def _values(raw: bytes) -> np.ndarray:
 
 
 def scan(path: Path) -> Iterator[Message]:
-    """All messages in the order of the file, read without their data."""
+    """Iterate over all messages in the order of the file, without their data."""
     eccodes = load_eccodes()
 
     size = path.stat().st_size
@@ -143,7 +143,9 @@ def scan(path: Path) -> Iterator[Message]:
                 raise ValueError(f"truncated: the message at byte {message.offset} is longer than the file")
             if message.keys["edition"] == 2 and (fields := _fields(file.fileno(), message)) != 1:
                 raise rejection(
-                    path, f"the message at byte {message.offset} holds {fields} fields", "write each by itself"
+                    path,
+                    f"the message at byte {message.offset} holds {fields} fields",
+                    "write each as a separate message",
                 )
             yield message
 
@@ -157,7 +159,7 @@ def _message(handle: Any) -> Message:
     names = ("edition", "centre", "gridType", "validityDate", "validityTime", "shortName", "name", "cfName")
     keys = {key: get(key) for key in (*names, *SAME, *TELLS_APART)}
     name = get("cfVarName")
-    if name in (None, "unknown", "~"):  # parameters that no table knows are told apart by their numbers
+    if name in (None, "unknown", "~"):  # unknown parameters are distinguished by their numbers
         new = ["discipline", "parameterCategory", "parameterNumber"]
         numbers = new if keys["edition"] == 2 else ["table2Version", "indicatorOfParameter"]
         name = "unknown_" + "_".join(str(get(number)) for number in numbers)
@@ -177,7 +179,7 @@ def _message(handle: Any) -> Message:
 
 
 def _fields(fd: int, message: Message) -> int:
-    """Data sections of a GRIB 2 message; ecCodes would give the first of several fields and say nothing."""
+    """Count the data sections of a GRIB 2 message; ecCodes would silently return only the first of several fields."""
     at, end, found = message.offset + 16, message.offset + message.length - 4, 0
     while at < end:
         start = os.pread(fd, 5, at)

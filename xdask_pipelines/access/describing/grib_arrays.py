@@ -1,6 +1,6 @@
-"""GRIB files as arrays: from the messages of a file to one array a variable, or the reason why they are none.
+"""Arrays of GRIB files: combining the messages of a file to one array for each variable.
 
-Belongs here: the header of a GRIB file. Does not belong here: single messages, and reading them (grib).
+Belongs here: the header of a GRIB file. Does not belong here: single messages (grib).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PRESSURE = {"isobaricInhPa": "hPa", "isobaricInPa": "Pa"}
 
 
 def describe_grib(path: Path) -> dict[str, Any]:
-    """What `header.describe` needs: coordinates as ``{name: (dims, attrs, values)}``, variables, attributes.
+    """Return the content for `header.describe`: coordinates as ``{name: (dims, attrs, values)}``, variables, attributes.
 
     Each variable's ``messages`` is an array of the shape of its leading dimensions and 2: offset and length in bytes.
 
@@ -75,7 +75,7 @@ def describe_grib(path: Path) -> dict[str, Any]:
 
 
 def _arranged(path: Path, name: str, found: Sequence[Message]) -> tuple[_Axes, list[Message]]:
-    """Leading coordinates of one variable, members and levels where there are several and always times; its messages."""
+    """Return the leading coordinates of one variable (times, and several members and levels), and its messages."""
     for key in SAME:
         _require_one(path, key, key, {name: found})
     places: dict[tuple[int, int, float], Message] = {}
@@ -85,7 +85,7 @@ def _arranged(path: Path, name: str, found: Sequence[Message]) -> tuple[_Axes, l
             keys = [k for k in TELLS_APART if other.keys[k] != message.keys[k]]
             values = "; ".join(f"{k} {other.keys[k]} and {message.keys[k]}" for k in keys)
             raise rejection(
-                path, f"{name} at {_when(message)} is there twice{f', with {values}' if keys else ', with equal keys'}"
+                path, f"{name} at {_when(message)} occurs twice{f', with {values}' if keys else ', with equal keys'}"
             )
     numbers = sorted({m.number for m in found})
     times = sorted({m.valid_seconds for m in found})
@@ -115,7 +115,7 @@ def _arranged(path: Path, name: str, found: Sequence[Message]) -> tuple[_Axes, l
 
 
 def _grid(path: Path, message: Message) -> dict[str, tuple[list[str], dict[str, Any], np.ndarray]]:
-    """Latitudes and longitudes of a grid whose rows have one latitude and whose columns one longitude each."""
+    """Return latitudes and longitudes of a regular grid; raise for other grids."""
     eccodes = load_eccodes()
 
     with path.open("rb") as file:
@@ -142,7 +142,7 @@ def _grid(path: Path, message: Message) -> dict[str, tuple[list[str], dict[str, 
 
 
 def _unwrapped(longitudes: np.ndarray) -> np.ndarray:
-    """Longitudes of a row in one piece: 330 … 359, 0 … 10, as GRIB has a region across Greenwich, become -30 … 10."""
+    """Return contiguous longitudes of a row: 330 … 359, 0 … 10 of a region across Greenwich become -30 … 10."""
     steps = np.diff(longitudes)
     if (steps > 0).all() or (steps < 0).all():
         return longitudes.copy()

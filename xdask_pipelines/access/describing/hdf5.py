@@ -1,6 +1,7 @@
 """Variables of a netCDF-4 file, read with h5py.
 
-Belongs here: dimensions by HDF5's dimension scales, text in its several storages. Does not belong here: netCDF classic.
+Belongs here: dimensions from HDF5's dimension scales, text in all its storages. Does not belong here: netCDF classic
+(classic).
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ _BARE_DIMENSION = b"This is a netCDF dimension but not a netCDF variable"
 
 
 def read_raw(file: h5py.File) -> RawFile:
-    """All variables at the root of an open file; values are read on demand, while it is open.
+    """Return all variables at the root of an open file; values are read on demand, while it is open.
 
     Raises
     ------
     Unusable
-        A variable has no dimension scales, so that its dimensions have no names; or keeps its values in other files.
+        If a variable has no dimension scales, and therefore no names of dimensions, or has its values in other files.
     """
     items = {name: own_item(file, name) for name in file}
     datasets = {name: item for name, item in items.items() if isinstance(item, h5py.Dataset)}
@@ -43,7 +44,7 @@ def _attrs(item: Any) -> dict[str, Any]:
 
 
 def _variable(name: str, item: h5py.Dataset, names: dict[int, str]) -> RawVariable | None:
-    """The variable; None for what neither numbers nor text is, such as compound types and references."""
+    """Return the variable; None for other types than numbers and text, such as compound types and references."""
     kind, is_string = item.dtype.kind, h5py.check_string_dtype(item.dtype) is not None
     if kind not in NUMBERS and kind not in "SU" and not is_string:
         return None
@@ -65,7 +66,7 @@ def _is_bare_dimension(item: h5py.Dataset) -> bool:
 
 
 def _dimension_names(datasets: dict[str, h5py.Dataset]) -> dict[int, str]:
-    """Dimensions by the number that netCDF-4 gives them."""
+    """Return names of dimensions by their netCDF-4 number."""
     return {int(item.attrs["_Netcdf4Dimid"]): name for name, item in datasets.items() if _is_scale(item, one=True)}
 
 
@@ -94,19 +95,21 @@ def open_hdf5(path: Path) -> h5py.File:
 
 
 def own_item(file: h5py.File, name: str) -> Any:
-    """A dataset or group at the root whose content lies in this very file; 20 us.
+    """Return a dataset or group at the root, whose content must be in this file; takes 20 us.
 
-    HDF5 follows external links, external storage and virtual datasets to any file that the process may read.
+    HDF5 would follow external links, external storage and virtual datasets to any file that the process may read.
 
     Raises
     ------
     Unusable
-        It lies in another file.
+        If the content is in another file.
     """
     _check_link(file, name)
     item = file[name]
     if isinstance(item, h5py.Dataset):
-        layout = item.id.get_create_plist()  # before its shape is asked for, which opens what a virtual dataset names
+        layout = (
+            item.id.get_create_plist()
+        )  # before reading the shape, which would open the sources of a virtual dataset
         if layout.get_layout() == h5py.h5d.VIRTUAL:
             raise Unusable(f"has a virtual dataset {name!r}, whose values lie in other datasets", _WRITE_WHOLE)
         if layout.get_external_count():
@@ -115,7 +118,7 @@ def own_item(file: h5py.File, name: str) -> Any:
 
 
 def _check_link(file: h5py.File, name: str) -> None:
-    """Refuse a link to another file, also one behind a soft link."""
+    """Refuse a link to another file, including one behind a soft link."""
     try:
         link = file.get(name, getlink=True)
         group = file

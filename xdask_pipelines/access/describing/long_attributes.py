@@ -1,8 +1,9 @@
-"""Long attributes: a catalog keeps the beginning of texts that inform, and all of what decides the meaning of data.
+"""Long attributes: the catalog truncates informative texts, but never attributes that define the meaning of data.
 
-Belongs here: which attributes of a header may be cut, and where. Does not belong here: reading attributes (raw).
+Belongs here: which attributes of a header are truncated, and where. Does not belong here: reading attributes (raw).
 
-Some tools append every command to ``history``, or write whole namelists: 200 kB an entry, which each search would carry.
+Some tools append every command to ``history``, or write whole namelists: 200 kB for each entry, which every search
+would read.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ from typing import Any
 
 from xdask_pipelines.access.describing.raw import Unusable
 
-#: Of one attribute that may be cut, and of all of them in one header; as UTF-8.
+#: Limit of one attribute that may be truncated, and of all of them in one header, in UTF-8.
 MAX_ATTRIBUTE_BYTES = 8_000
 MAX_ATTRIBUTES_BYTES = 64_000
-#: Of one attribute that must not be cut.
+#: Limit of one attribute that must not be truncated.
 MAX_CF_BYTES = 64_000
-#: Below this nothing is cut, however many attributes a header has.
+#: Shorter attributes are never truncated.
 _SHORT_BYTES = 250
-#: Attributes of CF 1.12 (appendices A, F, J), UGRID and xarray that programs read. Others inform people: ``history``,
-#: ``comment``, ``source``, ``references``, ``title``, ``institution``, and all that CF does not know.
+#: Attributes of CF 1.12 (appendices A, F, J), UGRID and xarray that programs read. All others are informative:
+#: ``history``, ``comment``, ``source``, ``references``, ``title``, ``institution``, and all that CF does not know.
 _NEVER_CUT = frozenset(
     """
     _FillValue _Unsigned actual_range add_offset ancillary_variables axis bounds calendar cell_measures cell_methods cf_role
@@ -36,12 +37,12 @@ _NEVER_CUT = frozenset(
 
 
 def with_short_attributes(header: dict[str, Any]) -> dict[str, Any]:
-    """The header with long attributes cut, which end with what they have lost; ``cut_attributes`` names them.
+    """Return the header with truncated long attributes, which end with a note; ``cut_attributes`` lists them.
 
     Raises
     ------
     Unusable
-        An attribute that decides the meaning of the data is too long.
+        If an attribute that defines the meaning of the data is too long.
     """
     sizes: dict[tuple[str, str], int] = {}
     for where, attrs in _all(header):
@@ -51,8 +52,9 @@ def with_short_attributes(header: dict[str, Any]) -> dict[str, Any]:
                 sizes[where, name] = size
             elif size > MAX_CF_BYTES:
                 raise Unusable(
-                    f"has an attribute {_named(where, name)} of {size:,} bytes, and at most {MAX_CF_BYTES:,} fit a catalog; "
-                    "it cannot be cut, as it decides what the data mean",
+                    f"has an attribute {_named(where, name)} of {size:,} bytes, but the catalog accepts at most "
+                    f"{MAX_CF_BYTES:,}; "
+                    "it cannot be truncated, because it defines the meaning of the data",
                     "write a copy with a shorter one",
                 )
     most = _most(list(sizes.values()))
@@ -70,7 +72,7 @@ def with_short_attributes(header: dict[str, Any]) -> dict[str, Any]:
 
 
 def _all(header: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Attributes of the file, whose name is empty, and of each coordinate and variable."""
+    """Iterate over the attributes of the file, with an empty name, and of each coordinate and variable."""
     yield "", header["attrs"]
     for kind in ("coords", "variables"):
         for name, variable in header[kind].items():
@@ -82,7 +84,7 @@ def _named(where: str, name: str) -> str:
 
 
 def _most(sizes: list[int]) -> int:
-    """Bytes at which long attributes are cut, so that all together are no longer than they may be."""
+    """Return the length to which long attributes are truncated, so that their total is within the limit."""
     most = MAX_ATTRIBUTE_BYTES
     while most > _SHORT_BYTES and sum(min(size, most) for size in sizes) > MAX_ATTRIBUTES_BYTES:
         most = max(_SHORT_BYTES, most * 3 // 4)

@@ -1,6 +1,6 @@
-"""One variable as it lies in its file, whatever the format: the form that all readers give.
+"""Raw variables: the common result of all readers, independent of the format.
 
-Belongs here: that form, text among values, plain attributes. Does not belong here: any format.
+Belongs here: this form, converting text, plain attributes. Does not belong here: any format.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ NUMBERS, TEXT = "iufb", "SUOT"
 
 
 class Unusable(Exception):
-    """Why a file that can be read cannot be catalogued: what is wrong, and what its reader can do.
+    """A readable file cannot be catalogued; has the reason and the fix.
 
     Parameters
     ----------
     reason
-        A clause whose subject is the file: ``names no dimensions``.
+        A clause whose subject is the file: ``has no dimension names``.
     remedy
         What the owner of the file can do, as a clause: ``convert it with ...``.
     """
@@ -46,13 +46,13 @@ class RawVariable:
     Attributes
     ----------
     name, dims, dtype, shape, attrs
-        As stored; text has dtype ``object`` and no dimension of characters.
+        Properties as stored; text has dtype ``object`` and no dimension of characters.
     chunks
-        Stored chunks; the whole shape where there are none.
+        Stored chunks; the whole shape if not chunked.
     stored_bytes
         Bytes on disk.
     read
-        Gives all values; text as ``str``.
+        Returns all values; text as ``str``.
     """
 
     name: str
@@ -66,21 +66,21 @@ class RawVariable:
 
     @property
     def is_text(self) -> bool:
-        """Whether values are strings."""
+        """Return whether values are strings."""
         return self.dtype.kind == "O"
 
     @property
     def nbytes(self) -> int:
-        """Size in memory; of text an estimate."""
+        """Return the size in memory; an estimate for text."""
         return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
 
 
 @dataclass(frozen=True)
 class RawFile:
-    """All that one file or store holds at its root.
+    """The content of one file or store at its root.
 
-    ``groups`` are the names of groups below the root; ``container`` says how blocks are read where that is not the
-    entry's own format.
+    ``groups`` are the names of groups below the root; ``container`` is the format of blocks if it is not the entry's
+    format.
     """
 
     attrs: Mapping[str, Any]
@@ -90,7 +90,7 @@ class RawFile:
 
 
 def as_text(values: Any) -> np.ndarray:
-    """Strings of any storage as an object array of ``str``; what is no UTF-8 is replaced."""
+    """Convert strings of any storage to an object array of ``str``; invalid UTF-8 is replaced."""
     array = np.asarray(values)
     out = np.empty(array.shape, object)
     for at in np.ndindex(array.shape):
@@ -104,7 +104,7 @@ def as_text(values: Any) -> np.ndarray:
 
 
 def joined_characters(values: np.ndarray) -> np.ndarray:
-    """Arrays of single characters (..., length) as strings (...)."""
+    """Convert arrays of single characters (..., length) to strings (...)."""
     characters = np.ascontiguousarray(values)
     if not characters.shape[-1]:
         return as_text(np.full(characters.shape[:-1], b""))
@@ -112,12 +112,12 @@ def joined_characters(values: np.ndarray) -> np.ndarray:
 
 
 def clean(text: str) -> str:
-    """Text that UTF-8 can write."""
+    """Return text that can be encoded in UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def plain(attrs: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes as JSON-ready values, without what HDF5 keeps for itself."""
+    """Return attributes as JSON values, without internal ones of HDF5."""
     return {clean(str(k)): _plain_value(v) for k, v in attrs.items() if k not in _HDF5_ONLY}
 
 
@@ -142,7 +142,7 @@ def _plain_value(value: Any) -> Any:
 
 
 def attributes(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Attributes of a header as xarray wants them."""
+    """Return attributes of a header in the form of xarray."""
     return {name: _number(value) for name, value in stored.items()}
 
 

@@ -1,6 +1,6 @@
-"""Which variables of a file are data, and which are coordinates, bounds or other companions of data.
+"""Roles of variables: data, coordinates, bounds or other companions of data.
 
-Belongs here: the rules of CF by which one tells them apart. Does not belong here: reading them.
+Belongs here: the rules of CF that distinguish them. Does not belong here: reading variables (raw).
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from xdask_pipelines.access.describing.raw import RawFile, RawVariable
 
 _LATITUDE = {"degrees_north", "degree_north", "degree_N", "degrees_N", "degreeN", "degreesN"}
 _LONGITUDE = {"degrees_east", "degree_east", "degree_E", "degrees_E", "degreeE", "degreesE"}
-#: Attributes of CF by which a variable, or the file, names companions of data (CF conventions, appendix A).
+#: CF attributes in which a variable or the file lists companions of data (CF conventions, appendix A).
 _NAMES_COMPANIONS = ("coordinates", "bounds", "climatology", "grid_mapping", "cell_measures", "ancillary_variables")
-#: Time once more, as whole numbers for people, which NCAR's ERA5 files carry in addition to their one data variable.
+#: Time as readable integers, which NCAR's ERA5 files have in addition to their one data variable.
 _COMPANIONS = {"utc_date"}
 
 
 def data_names(raw: RawFile, known: Collection[str] | None, named: Collection[str] = ()) -> list[str]:
-    """Names of the data variables.
+    """Return the names of the data variables.
 
     Parameters
     ----------
     raw
-        What the file holds.
+        The content of the file.
     known
-        The data variables, where the writer of the file names them; None: by the rules of CF.
+        The data variables, if they are known; None applies the rules of CF.
     named
-        Names under which the path announces a variable: such a one is data, whatever else it looks like.
+        Possible names of the variable in the path: such a variable is always data.
     """
     numbers = [v for v in raw.variables if not v.is_text]
     if known is not None:

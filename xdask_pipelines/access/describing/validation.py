@@ -1,7 +1,7 @@
-"""What must be true of a header before it is catalogued: a header that passes is opened without a surprise.
+"""Validation of headers before they are catalogued: a valid header can be opened without errors.
 
-Belongs here: holding content against itself and against what the path says. Does not belong here: reading content
-(describing), what follows from missing steps (completeness).
+Belongs here: checking content for contradictions, and against the path. Does not belong here: reading content
+(describing), the consequences of missing steps (completeness).
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from xdask_pipelines.climate.time_faults import bounds_elsewhere, fault_of
 
 @dataclass(frozen=True)
 class Claim:
-    """What the path of a file says of its content.
+    """The content of a file according to its path.
 
     Attributes
     ----------
     names
-        Names under which the file may hold the variable that its path names; empty if the path names none.
+        Possible names in the file of the variable in its path; empty if the path has no variable.
     period
-        Half-open range of time keys that the path names.
+        Half-open range of time keys in the path.
     timeless
-        The path says that the data have no time.
+        Whether the data have no time according to the path.
     step_seconds
-        Length of a step where the layout fixes it.
+        Length of a step if the layout defines it.
     """
 
     names: tuple[str, ...] = ()
@@ -54,51 +54,53 @@ class Claim:
 
 
 def validated(header: dict[str, Any], claim: Claim) -> dict[str, Any]:
-    """The header with what was found out: its named variable, range, gaps and steps of time.
+    """Return the header with derived properties: the variable of the path, time range, gaps and steps.
 
     Raises
     ------
     Unusable
-        Something of it cannot be true, or is not what the path says.
+        If the header is invalid, or contradicts the path.
     """
     _check_packing(header)
     _check_decodes(header)
     _check_dimensions(header)
-    found: dict[str, Any] = {}
+    derived: dict[str, Any] = {}
     if claim.names:
-        found["variable"] = _named_variable(header, claim.names)
+        derived["variable"] = _named_variable(header, claim.names)
     axes = time_axes(header)
     warnings = grid_warnings(header["coords"])
     for name, axis in axes.items():
         fault = fault_of(axis)
         if fault and bounds_elsewhere(axis):
-            warnings.append(f"its time axis {name!r} {fault}; the stamps count, and means that need bounds are refused")
+            warnings.append(
+                f"its time axis {name!r} {fault}; its times are used, and means that need bounds are refused"
+            )
             axes[name] = replace(axis, bounds=None)
         elif fault:
-            raise Unusable(f"has a time axis that cannot be true: {name!r} {fault}", "write sound times or bounds")
+            raise Unusable(f"has an invalid time axis: {name!r} {fault}", "write valid times or bounds")
     dims = {dim for v in header["variables"].values() for dim in v["dims"]}
     used = [name for name in axes if header["coords"][name]["dims"] and set(header["coords"][name]["dims"]) <= dims]
     chosen = next(iter([*used, *(n for n in axes if n not in used)]), None)
     if claim.timeless:
-        found["timeless"] = [n for n in axes if header["coords"][n]["dims"] == [n] and axes[n].size == 1]
+        derived["timeless"] = [n for n in axes if header["coords"][n]["dims"] == [n] and axes[n].size == 1]
     if chosen is not None and not claim.timeless:
-        found["time"] = {"name": chosen, "dim": next(iter(header["coords"][chosen]["dims"]), "")}
+        derived["time"] = {"name": chosen, "dim": next(iter(header["coords"][chosen]["dims"]), "")}
         axis = axes[chosen].with_step(claim.step_seconds)
         if claim.step_seconds is not None:
-            found["step_seconds"] = claim.step_seconds
+            derived["step_seconds"] = claim.step_seconds
         if claim.period is not None:
-            found["path_names_time"] = True
+            derived["path_names_time"] = True
             _check_period(chosen, axis, claim.period)
-        found["time_range"] = list(time_keys(axis))
+        derived["time_range"] = list(time_keys(axis))
         if gaps := time_gaps(axis):
-            found["time_gaps"] = gaps
+            derived["time_gaps"] = gaps
         if steps := _steps(axis, claim.period):
-            found["steps"] = steps
-    return header | found | ({"warnings": warnings} if warnings else {})
+            derived["steps"] = steps
+    return header | derived | ({"warnings": warnings} if warnings else {})
 
 
 def _check_packing(header: Mapping[str, Any]) -> None:
-    """Packing and fill values of data are numbers that give numbers."""
+    """Check that packing and fill values of data are valid numbers."""
     for name, variable in header["variables"].items():
         for key in ("scale_factor", "add_offset", "_FillValue", "missing_value"):
             value = variable["attrs"].get(key)
@@ -113,7 +115,7 @@ def _check_packing(header: Mapping[str, Any]) -> None:
 
 
 def _check_decodes(header: Mapping[str, Any]) -> None:
-    """Decode what opening and reading will decode: coordinates, the ends of each axis, one value of each variable."""
+    """Decode coordinates, the ends of each axis, and one value of each variable, as opening and reading will do."""
     coords = {
         n: [c["dims"], c["dtype"], [min(s, 2) for s in c["shape"]], c["attrs"]] for n, c in header["coords"].items()
     }
@@ -125,13 +127,13 @@ def _check_decodes(header: Mapping[str, Any]) -> None:
 
 @lru_cache(4096)
 def _decode_signature(signature: str) -> None:
-    """Decode values of these dtypes and attributes. Files of one series share them: 1 ms for the first, none for others."""
+    """Decode values of these dtypes and attributes. The result is cached for a series of files: 1 ms for the first."""
     attrs, coords, variables = json.loads(signature)
     header = {"attrs": attrs, "coords": {n: {"dims": dims, "attrs": a} for n, (dims, _, _, a) in coords.items()}}
     values = {name: np.zeros(shape, str if dtype == "text" else dtype) for name, (_, dtype, shape, _) in coords.items()}
     try:
         coordinates = decode_dataset(header, values).load()
-    except Exception as error:  # of xarray, cftime or numpy: what they refuse differs by version
+    except Exception as error:  # from xarray, cftime or numpy, depending on their versions
         raise _undecodable(coords, error) from error
     for name, (dims, dtype, shape, attrs) in variables.items():
         try:
@@ -172,7 +174,7 @@ def _reason(error: Exception) -> str:
 
 
 def _check_dimensions(header: Mapping[str, Any]) -> None:
-    """Coordinates of dimensions have finite values; all that share a dimension agree in its size."""
+    """Check that coordinates of dimensions are finite, and that sizes of dimensions agree."""
     sizes: dict[str, int] = {}
     for kind in ("coords", "variables"):
         for name, variable in header[kind].items():
@@ -203,8 +205,8 @@ def _named_variable(header: Mapping[str, Any], names: tuple[str, ...]) -> str:
         if name in names or header["variables"][name]["attrs"].get("GRIB_shortName") in names:
             return name
     raise Unusable(
-        f"holds {', '.join(data)}, and its path names {names[0]}",
-        "give it the path of what it holds, or write what its path names",
+        f"has {', '.join(data)}, but its path says {names[0]}",
+        "correct the path or the variable",
     )
 
 
@@ -213,13 +215,13 @@ def _check_period(name: str, axis: TimeAxis, period: tuple[int, int]) -> None:
         if not is_inside(axis, step, period):
             first, last = axis.date(axis.seconds[0]), axis.date(axis.seconds[-1])
             raise Unusable(
-                f"holds {name} from {first} to {last}, and its path names {period_text(*period, axis.origin.calendar)}",
-                "give it the path of the period that it holds, or, if its stamps are ends of steps, add bounds to its time",
+                f"has {name} from {first} to {last}, but its path says {period_text(*period, axis.origin.calendar)}",
+                "correct the path; or, if its times are ends of steps, add bounds to the time",
             )
 
 
 def _steps(axis: TimeAxis, period: tuple[int, int] | None) -> dict[str, Any] | None:
-    """How many steps there are, and how many there should be: in the period of the path, else between first and last."""
+    """Return existing and expected steps: in the period of the path, else between first and last."""
     kind, length = axis.step
     if axis.intervals is None or not length:
         return None

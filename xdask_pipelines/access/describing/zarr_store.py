@@ -20,18 +20,18 @@ from xdask_pipelines.topology.names import is_plain_key
 
 
 def read_raw(path: Path, files: Mapping[str, os.stat_result]) -> RawFile:
-    """All arrays at the root of a store; ``files`` are its files by their paths in it.
+    """Return all arrays at the root of a store; ``files`` are its files by their paths in it.
 
     Raises
     ------
     Unusable
-        An array names no dimensions, or its name leads out of the store.
+        If an array has no dimension names, or its name leads out of the store.
     """
     group = zarr.open_group(path, mode="r")
     stored: Counter[str] = Counter()
     for file, stat in files.items():
         stored[file.partition("/")[0]] += stat.st_size
-    members = dict(group.members())  # once: without consolidated metadata each look reads a file for each array
+    members = dict(group.members())  # read once: without consolidated metadata each access reads a file for each array
     if strange := [name for name in members if not is_plain_key(name) or "/" in name]:
         raise Unusable(f"has an array or group {strange[0]!r}, whose name leads out of the store", "rename it")
     arrays = {name: item for name, item in members.items() if isinstance(item, zarr.Array)}
@@ -43,7 +43,7 @@ def _variable(name: str, array: Any, stored_bytes: int) -> RawVariable | None:
     attrs = dict(array.attrs)
     names: Any = attrs.pop("_ARRAY_DIMENSIONS", None) or getattr(array.metadata, "dimension_names", None) or ()
     if len(names) != array.ndim or not all(isinstance(n, str) for n in names):
-        raise Unusable(f"has an array {name!r} that names no dimensions", "write it with xarray's to_zarr")
+        raise Unusable(f"has an array {name!r} without dimension names", "write it with xarray's to_zarr")
     dtype = np.dtype(array.dtype)
     if dtype.kind in TEXT:
         attrs.pop("_FillValue", None)
