@@ -52,7 +52,7 @@ def test_a_project_is_found_here_or_named(folder: Path, monkeypatch: pytest.Monk
 def test_what_is_opened_is_exactly_what_is_asked_for(folder: Path):
     project = open_project()
     project.catalog.commit(Change([cmip6("r1i1p1f1"), cmip6("r2i1p1f1"), era5("2011-01")]))
-    with pytest.raises(AmbiguousEntries, match=r"Name one value of member_id: r1i1p1f1, r2i1p1f1$"):
+    with pytest.raises(AmbiguousEntries, match=r"Pass one value of member_id: r1i1p1f1, r2i1p1f1$"):
         project.open(dataset="cmip6", experiment_id="ssp245")
     with pytest.raises(MissingEntries, match="time=2011-02"):
         project.open(dataset="era5", variable="air_temperature", times=["2011-01", "2011-02"])

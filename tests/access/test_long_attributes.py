@@ -71,5 +71,5 @@ def test_what_decides_the_meaning_of_data_is_kept_whole_or_refused(tmp_path: Pat
 
 def test_an_entry_that_no_store_could_take_is_refused() -> None:
     entry = era5("2011-07", header={"coords": {"lat": "x" * 9_000_000}})
-    with pytest.raises(CatalogError, match=r"the document has 9\.0 MB, and at most 8 MB fit the catalog"):
+    with pytest.raises(CatalogError, match=r"the document has 9\.0 MB, but the catalog accepts at most 8 MB"):
         entry.to_json()

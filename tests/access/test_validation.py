@@ -42,7 +42,7 @@ def _changed(step: int, side: int, value: float) -> np.ndarray:
         (field([0] * 3, time=times([0, np.nan, 2], "days since 2021-08-01")), "missing value in its coordinate 'time'"),
         (_monthly(_changed(0, 0, -700_000.0)), "bounds far from its stamp at step 0"),
         (_monthly(np.stack([0 * EDGES[1:], EDGES[1:]], 1)), "bounds that overlap at steps 0 and 1"),
-        (_monthly(_changed(3, 1, 110.0)), "bounds that leave a hole between steps 3 and 4"),
+        (_monthly(_changed(3, 1, 110.0)), "bounds that leave a gap between steps 3 and 4"),
         (_monthly(_changed(4, 0, np.nan)), "has no bounds at step 4"),
         (field([0], time=times([0.0], "months since 2001-01-01")), "no fixed length in the calendar 'standard'"),
         (field([0], time=times([0.0], "days since 2001-01-01", "360")), "calendar '360'"),

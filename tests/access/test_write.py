@@ -95,7 +95,7 @@ def test_equal_results_have_equal_digests_and_other_ones_do_not(cluster: Cluster
 def test_a_store_that_exists_is_never_changed(cluster: Cluster) -> None:
     key = "results/a/once.zarr"
     written = write(cluster.client, result(), EAST, key)
-    with pytest.raises(AccessError, match=r"once.zarr cannot be created: the store exists already.*start a new run"):
+    with pytest.raises(AccessError, match=r"once.zarr cannot be created: the store already exists.*start a new run"):
         write(cluster.client, result(values=FIELD + 1), EAST, key)
     (back,), _ = compute(cluster.client, open_entries([entry(written, EAST)]))
     xr.testing.assert_equal(back, result(None))

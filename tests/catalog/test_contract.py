@@ -326,7 +326,7 @@ def test_a_missing_month_is_refused_with_its_name_and_all_others_missing(filled:
 def test_never_the_nearest_match(filled: Catalog):
     with pytest.raises(MissingEntries, match="variable could be air_pressure, air_temperature"):
         filled.resolve(dataset="era5", variable="air_temp", times=["2011-01"])
-    with pytest.raises(MissingEntries, match="dataset could be era5"):
+    with pytest.raises(MissingEntries, match="available values of dataset are era5"):
         filled.resolve(dataset="era6", variable="air_pressure")
     with pytest.raises(MissingEntries, match="1850-01"):
         filled.resolve(dataset="era5", variable="air_temperature", times=["1850-01"])

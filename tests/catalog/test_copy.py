@@ -184,11 +184,11 @@ def test_the_command_takes_paths_and_addresses_and_says_what_to_do_next(
     code, said = run("catalog", "copy", "to.sqlite", "third.sqlite", "--json")
     assert json.loads(said[said.index("{\n") :])["copied"][0]["entries"] == 2
     for words, wrong in (
-        (("nowhere.sqlite", "x.sqlite"), "There is no catalog file"),
+        (("nowhere.sqlite", "x.sqlite"), "The catalog file to copy from"),
         (("from.sqlite", "to.sqlite"), "is not empty"),
         (("from.sqlite", "from.sqlite"), "cannot be copied to itself"),
         (("from.sqlite", "http://x"), "is not a catalog address"),
-        (("regions.yaml", "y.sqlite"), "There is no catalog file"),
+        (("regions.yaml", "y.sqlite"), "The catalog file to copy from"),
     ):
         code, said = run("catalog", "copy", *words)
         assert code == 1

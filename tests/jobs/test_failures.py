@@ -140,7 +140,7 @@ def test_a_pool_that_dies_is_named_with_its_remedy_and_the_rerun_succeeds(lab: L
 def test_a_run_goes_on_after_its_scheduler_died_and_was_started_again(lab: Lab) -> None:
     before, run = lab.made(), lab.slow_run()
     psutil.Process(lab.pids()["scheduler"]).send_signal(signal.SIGKILL)
-    assert "The scheduler is gone. Start the pools again with `xdask pools up`" in lab.xdask(
+    assert "The scheduler has ended. Start the pools again with `xdask pools up`" in lab.xdask(
         "pools", "status", fails=True
     )
     lab.xdask("pools", "up")

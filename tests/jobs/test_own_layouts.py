@@ -46,5 +46,5 @@ def test_files_of_a_pattern_are_found_by_its_names_and_excluded_ones_are_not(
     assert entry.facets == {"model": "ukesm", "variable": "tas", "year": "2011", "month": "02"}
     (got,), _ = project.pools.compute(open_entries([entry]).tas.sum())
     assert float(got) == sum(range(4 * 6 * 8))
-    with pytest.raises(MissingEntries, match="model could be ukesm"):
+    with pytest.raises(MissingEntries, match="available values of model are ukesm"):
         catalog.resolve(dataset="own", model="retracted")

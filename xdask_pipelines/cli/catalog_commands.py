@@ -1,6 +1,6 @@
 """The catalog: syncs and searches.
 
-Belongs here: options, words and exit codes. Does not belong here: what the commands do.
+Belongs here: options, output and exit codes. Does not belong here: the work of the commands (operations).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
+# Each command imports what it needs, so that `xdask --help` does not wait for Dask.
 import click
 
 from xdask_pipelines.cli.common import JSON, Group, echo, first_and_last, give, tell, topology, topology_with_catalog
@@ -20,10 +20,10 @@ from xdask_pipelines.system.safe_text import one_line
 from xdask_pipelines.system.units import counted, format_bytes
 
 _SHOWN = 20
-#: What may follow the first period as the last one; other words are arguments of the command.
+#: Form of a second period after the first one; other words are arguments of the command.
 _PERIOD_LIKE = re.compile(r"\d[\dTZ: -]*")
 _SHORT = {"experiment": "experiment_id", "model": "source_id", "member": "member_id"}
-#: What Python functions behind the commands name otherwise; no entry may have such a facet.
+#: Parameters of the Python functions behind the commands, which cannot be facets.
 _NO_FACETS = frozenset({"self", "limit"})
 _FILTERS = (
     click.option(
@@ -37,24 +37,26 @@ _FILTERS = (
         nargs=4,
         type=float,
         metavar="WEST SOUTH EAST NORTH",
-        help="A box that data lie in, at least in part, in degrees.",
+        help="A box in degrees that data must intersect.",
     ),
-    click.option("--superseded", is_flag=True, help="Older versions too."),
+    click.option("--superseded", is_flag=True, help="Include older versions."),
 )
 
 
 @click.command()
 @click.argument("datasets", nargs=-1)
-@click.option("--accept", metavar="DIGEST", help="Accept a suspicious plan that you have looked at.")
+@click.option("--accept", metavar="DIGEST", help="Accept a suspicious plan that you have reviewed.")
 @click.option(
-    "--full", is_flag=True, help="Read all headers and write all entries again, as after damage to the catalog."
+    "--full",
+    is_flag=True,
+    help="Read all headers and write all entries again, for example after damage to the catalog.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan and change nothing.")
 @JSON
 def sync(datasets: tuple[str, ...], accept: str | None, full: bool, dry_run: bool, as_json: bool) -> None:
-    """Bring the catalog up to date with the files.
+    """Update the catalog from the files.
 
-    All datasets are synced, or those named.
+    Without arguments, all datasets are synced.
     """
     where = topology() if full else topology_with_catalog()  # a damaged catalog is repaired with --full
     from xdask_pipelines.operations.sync_by_hand import sync_datasets
@@ -88,17 +90,17 @@ def sync(datasets: tuple[str, ...], accept: str | None, full: bool, dry_run: boo
 
 @click.group(cls=Group)
 def catalog() -> None:
-    """Search the catalog: what there is, and where."""
+    """Search the catalog of files and stores."""
 
 
 class Facets(click.Command):
-    """Takes any ``--facet-name value`` as a filter."""
+    """A command that takes any ``--facet-name value`` as a filter."""
 
     ignore_unknown_options = True
     allow_extra_args = True
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words of the command; ``--time`` takes one period or two."""
+        """Parse the arguments; ``--time`` takes one period or two."""
         words = first_and_last(
             args, "--time", ("2026-01", "2026-04"), lambda words, word: _PERIOD_LIKE.fullmatch(word) is not None
         )
@@ -106,16 +108,16 @@ class Facets(click.Command):
 
 
 def filters(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of a `Facets` command beside its facets, to be given to `query_of`."""
+    """Add the options of a `Facets` command other than facets, for `query_of`."""
     for option in reversed(_FILTERS):
         command = option(command)
     return command
 
 
 def query_of(ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Filters of a command, as `Catalog.search` takes them; a name that is there twice means any of its values.
+    """Return the filters of a command for `Catalog.search`; a repeated name matches any of its values.
 
-    Where no entry has an ``experiment`` of its own, the word means ``experiment_id``, and so on.
+    If no entry has a facet ``experiment``, the name stands for ``experiment_id``, and so on.
     """
     words, said = list(ctx.args), defaultdict[str, list[str]](list)
     while words:
@@ -135,10 +137,11 @@ def query_of(ctx: click.Context, given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refuse_no_filters(facets: Mapping[str, list[str]], given: Mapping[str, Any]) -> None:
-    """Refuse what Python would take for another argument, and times that no period has, as they are typed here."""
+    """Refuse names that are parameters of the Python functions, and invalid times."""
     if "times" in facets:
         raise click.UsageError(
-            f"there is no filter --times; write --time {facets['times'][0]}, or first and last: --time 2026-01 2026-04"
+            f"the filter --times does not exist; write --time {facets['times'][0]}, or first and last: "
+            "--time 2026-01 2026-04"
         )
     if none := sorted(_NO_FACETS & set(facets)):
         raise click.UsageError(f"this command has no option --{none[0]}, and no entry has such a facet")
@@ -151,9 +154,9 @@ def _refuse_no_filters(facets: Mapping[str, list[str]], given: Mapping[str, Any]
 @click.argument("dataset")
 @JSON
 def catalog_forget(dataset: str, as_json: bool) -> None:
-    """Remove entries of a dataset that regions.yaml no longer names.
+    """Remove the entries of a dataset that is no longer in regions.yaml.
 
-    Files are left alone.
+    Files are not removed.
     """
     from xdask_pipelines.operations.unnamed_places import forget_dataset
 
@@ -172,12 +175,12 @@ def catalog_migrate(as_json: bool) -> None:
     from xdask_pipelines.catalog import open_catalog
 
     done = open_catalog(topology().catalog_url).migrate(tell(as_json))
-    give(as_json, {"migrated": done}, lambda: echo("done" if done else "nothing to do: it is of this version"))
+    give(as_json, {"migrated": done}, lambda: echo("done" if done else "nothing to do: already of this version"))
 
 
 @catalog.command("search", cls=Facets)
 @filters
-@click.option("--limit", type=int, default=100, show_default=True, help="List so many entries at most.")
+@click.option("--limit", type=int, default=100, show_default=True, help="Maximum number of entries.")
 @JSON
 @click.pass_context
 def catalog_search(ctx: click.Context, /, limit: int, as_json: bool, **given: Any) -> None:
@@ -186,16 +189,17 @@ def catalog_search(ctx: click.Context, /, limit: int, as_json: bool, **given: An
     from xdask_pipelines.cli.entry_tables import file_lines, result_lines
 
     held, query = open_catalog(topology().catalog_url), query_of(ctx, given)
-    found = held.search(limit=limit, **query)
-    documents = [{k: v for k, v in json.loads(e.to_json()).items() if k != "header"} for e in found]
+    entries = held.search(limit=limit, **query)
+    documents = [{k: v for k, v in json.loads(e.to_json()).items() if k != "header"} for e in entries]
 
     def show() -> None:
-        for lines in (file_lines(found), result_lines(found)):
+        for lines in (file_lines(entries), result_lines(entries)):
             if lines:
                 echo("\n".join(lines) + "\n")
-        more = ", more may match: raise --limit" if len(found) == limit else ""
+        more = ", more may match: raise --limit" if len(entries) == limit else ""
         echo(
-            f"{counted(len(found), 'entry', 'entries')}{more}" + ("" if found or more else f". {held.instead(**query)}")
+            f"{counted(len(entries), 'entry', 'entries')}{more}"
+            + ("" if entries or more else f". {held.instead(**query)}")
         )
 
     give(as_json, documents, show)
@@ -210,12 +214,12 @@ def catalog_facets(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
     from xdask_pipelines.catalog import open_catalog
 
     held, query = open_catalog(topology().catalog_url), query_of(ctx, given)
-    found = held.facets(**query)
+    values = held.facets(**query)
 
     def show() -> None:
-        if not found:
+        if not values:
             echo(f"0 entries. {held.instead(**query)}")
-        for name, counts in found.items():
+        for name, counts in values.items():
             echo(f"{in_shell(name):16} " + ", ".join(f"{in_shell(value)} ({n})" for value, n in counts.items()))
 
-    give(as_json, found, show)
+    give(as_json, values, show)

@@ -1,6 +1,6 @@
-"""What all commands share: options, errors as messages, JSON or text.
+"""Common parts of all commands: options, error messages, JSON or text output.
 
-Belongs here: the frame. Does not belong here: any command.
+Belongs here: code that several commands use. Does not belong here: commands.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON docu
 
 
 def echo(text: str = "", **style: Any) -> None:
-    """Print text that may quote data: no control character reaches the terminal but those of ``style``."""
+    """Print text that may contain data, without control characters except those of ``style``."""
     click.secho(terminal(text), **style)
 
 
 class Group(click.Group):
-    """Shows our errors as one message, not as a traceback; and what each command does as a whole sentence."""
+    """A group that shows our errors as messages without traceback, and complete sentences in the list of commands."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands, each with its first sentence, which click would cut at the end of a line."""
+        """List the commands, each with its first sentence, which click would truncate."""
         rows = [(name, self.commands[name].get_short_help_str(limit=10_000)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
@@ -46,7 +46,7 @@ class Group(click.Group):
 
 
 def topology() -> Any:
-    """The topology of this call, which processes started from here see too."""
+    """Return the topology, and set it for processes that are started from here."""
     from xdask_pipelines.topology import find_topology
 
     found = find_topology()
@@ -55,12 +55,12 @@ def topology() -> Any:
 
 
 def topology_with_catalog() -> Any:
-    """The topology of this call, whose catalog answers: asked before what takes seconds to import or to start.
+    """Return the topology after checking its catalog, before imports and processes that take seconds.
 
     Raises
     ------
     CatalogError
-        The catalog does not answer, or cannot be read.
+        If the catalog does not answer or cannot be read.
     """
     from xdask_pipelines.catalog import open_catalog
 
@@ -73,23 +73,24 @@ def topology_with_catalog() -> Any:
 def first_and_last(
     words: list[str], option: str, example: tuple[str, str], is_last: Callable[[list[str], str], bool]
 ) -> list[str]:
-    """Words of a command in which an option of first and last has two values; click takes a fixed number.
+    """Complete an option with one or two values to two values, because click needs a fixed number.
 
     Parameters
     ----------
     words
-        As they were typed.
+        Arguments as typed.
     option
-        Such as ``--time``; one value stands for first and last.
+        Name such as ``--time``; one value stands for first and last.
     example
-        Of first and last, for messages.
+        Example of first and last, for messages.
     is_last
-        Whether the word behind the first value is the last one: given the words with first twice, and that word.
+        Returns whether the word after the first value is the last value; its arguments are the words with the first
+        value twice, and that word.
 
     Raises
     ------
     click.UsageError
-        There is no value, or the option is there twice.
+        If the value is missing, or the option occurs twice.
     """
     apart: list[str] = []
     for word in words:
@@ -111,12 +112,12 @@ def first_and_last(
 
 
 def tell(as_json: bool) -> Callable[[str], None]:
-    """Where lines of progress go: with ``--json``, standard output holds the document alone."""
+    """Return the function that prints progress: with ``--json``, standard output contains only the document."""
     return (lambda line: echo(line, err=True)) if as_json else echo
 
 
 def give(as_json: bool, document: Any, text: Callable[[], None]) -> None:
-    """Answer with the document, or with text."""
+    """Print the document, or text."""
     if as_json:
         shown = json.dumps(document, indent=2, ensure_ascii=False)
         click.echo("".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in shown))
@@ -125,17 +126,17 @@ def give(as_json: bool, document: Any, text: Callable[[], None]) -> None:
 
 
 def pairs(values: Mapping[str, int]) -> str:
-    """Numbers by name in one line."""
+    """Format numbers by name in one line."""
     return ", ".join(f"{k} {v:,}" for k, v in values.items()) or "0"
 
 
 def byte_pairs(values: Mapping[str, int]) -> str:
-    """Bytes by name in one line."""
+    """Format bytes by name in one line."""
     return ", ".join(f"{k} {format_bytes(v)}" for k, v in values.items()) or "0 B"
 
 
 def columns(rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
-    """Lines of a table, whose first row is its header; columns ``right`` end at the right, as sizes do."""
+    """Format a table, whose first row is the header; columns in ``right`` are aligned to the right."""
     rows = list(rows)
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
 

@@ -1,6 +1,6 @@
-"""Entries of the catalog as tables: files of datasets, and results.
+"""Tables of catalog entries: files of datasets, and results.
 
-Belongs here: columns and their words. Does not belong here: finding entries (catalog), one entry in full (show).
+Belongs here: columns and their format. Does not belong here: finding entries (catalog), details of one entry (show).
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from xdask_pipelines.cli.common import columns
 from xdask_pipelines.system.safe_text import one_line
 from xdask_pipelines.system.units import format_bytes
 
-_RESULT = "result"  # layout of what assets made
+_RESULT = "result"  # layout of results
 _UNKNOWN = "-"
 
 
 def file_lines(entries: Iterable[Entry]) -> list[str]:
-    """Lines of a table of those entries that are files or stores of datasets; none if there are none."""
+    """Return the table of the entries that are files or stores of datasets; empty without such entries."""
     rows = [
         (e.dataset, e.region, format_bytes(e.size_bytes), _time(e), _shape(e), _name(e.key, e.part))
         for e in entries
@@ -29,7 +29,7 @@ def file_lines(entries: Iterable[Entry]) -> list[str]:
 
 
 def result_lines(entries: Iterable[Entry]) -> list[str]:
-    """Lines of a table of those entries that are results; none if there are none."""
+    """Return the table of the entries that are results; empty without results."""
     rows = [
         (_name(e.dataset, e.part), e.region, format_bytes(e.size_bytes), _made(e.version), _shape(e), one_line(e.key))
         for e in entries
@@ -49,11 +49,11 @@ def _time(entry: Entry) -> str:
 
 
 def _shape(entry: Entry) -> str:
-    """Lengths of the variable's dimensions, as its header says; unknown until that is read."""
+    """Return the shape of the variable in its header; unknown without header."""
     about = (entry.header or {}).get("variables", {}).get(entry.variable)
     return " × ".join(map(str, about["shape"])) or "scalar" if about else _UNKNOWN
 
 
 def _made(version: str) -> str:
-    """The moment in a result's version, such as ``20261127T231318089236-…``."""
+    """Return the time in a result's version, such as ``20261127T231318089236-…``."""
     return f"{version[:4]}-{version[4:6]}-{version[6:8]} {version[9:11]}:{version[11:13]}"

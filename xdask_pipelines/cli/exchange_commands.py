@@ -1,6 +1,6 @@
-"""The catalog beside those of others: exports, imports, and headers that imports lack.
+"""Exchange with other catalogs: exports, imports, and the missing headers of imports.
 
-Belongs here: options, words and exit codes. Does not belong here: what the commands do.
+Belongs here: options, output and exit codes. Does not belong here: the work of the commands (operations).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-# Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
+# Each command imports what it needs, so that `xdask --help` does not wait for Dask.
 import click
 
 from xdask_pipelines.cli.catalog_commands import Facets, filters, query_of
@@ -22,7 +22,7 @@ SHOWN = 3
 
 @click.group("export", cls=Group)
 def catalog_export() -> None:
-    """Write what the catalog holds in another form."""
+    """Export the catalog in another format."""
 
 
 @catalog_export.command("stac", cls=Facets)
@@ -51,7 +51,7 @@ def export_stac(ctx: click.Context, /, folder: Path, as_json: bool, **given: Any
 def catalog_import(file: Path, as_json: bool) -> None:
     """Import FILE, a table of Zarr stores such as pangeo-cmip6.csv.
 
-    Entries that the catalog has already stay as they are.
+    Existing entries are not changed.
     """
     where = topology_with_catalog()
     from xdask_pipelines.operations.exchange import import_table
@@ -66,7 +66,7 @@ def catalog_import(file: Path, as_json: bool) -> None:
             for example in rows["examples"][:SHOWN]:
                 echo(f"  {one_line(example)}")
         if any(done["imported"].values()):
-            echo("They have no headers yet: `xdask catalog describe` reads those that you name, or a sync all.")
+            echo("They have no headers yet. Read selected ones with `xdask catalog describe`, or all with a sync.")
 
     give(as_json, done, show)
 
@@ -85,7 +85,7 @@ def catalog_copy(source: str, target: str, as_json: bool) -> None:
 
     urls = [_address(word) for word in (source, target)]
     if urls[0].startswith("sqlite://") and not Path(urls[0].removeprefix("sqlite://")).is_file():
-        raise CatalogError(f"There is no catalog file {urls[0].removeprefix('sqlite://')} to copy from.")
+        raise CatalogError(f"The catalog file to copy from, {urls[0].removeprefix('sqlite://')}, does not exist.")
     done = copy_catalog(urls[0], urls[1], tell(as_json))
     entries = sum(held.entries for held in done.values())
     documents = [{"dataset": d, "region": r, **asdict(held)} for (d, r), held in done.items()]
@@ -111,7 +111,7 @@ def _address(word: str) -> str:
 @JSON
 @click.pass_context
 def catalog_describe(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
-    """Read headers that entries lack; filters as in search."""
+    """Read the headers of entries without header; filters as in search."""
     where = topology_with_catalog()
     from xdask_pipelines.operations.exchange import describe_entries
 
@@ -123,7 +123,7 @@ def catalog_describe(ctx: click.Context, /, as_json: bool, **given: Any) -> None
         for entry, reason in done["unreadable"].items():
             echo(f"  not described: {one_line(entry)}: {one_line(reason)}", fg="yellow")
         if not done["described"]:
-            echo("nothing to do: what matches has its header")
+            echo("nothing to do: all matching entries have headers")
 
     give(as_json, done, show)
     ctx.exit(1 if done["unreadable"] else 0)

@@ -1,6 +1,6 @@
 """The command that creates a project.
 
-Belongs here: options and words. Does not belong here: what is created (operations.new_project).
+Belongs here: options and output. Does not belong here: creating the files (operations.new_project).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def init(folder: Path, sample: bool, as_json: bool) -> None:
         if sample:
             echo("  xdask demo      # computes the example on the sample data")
         else:
-            echo("  # put files into data/us-east-1/my-data, or change regions.yaml; then:")
+            echo("  # put files into data/us-east-1/my-data, or edit regions.yaml; then:")
             echo("  xdask sync && xdask pools up && xdask run temperature_pattern")
 
     give(as_json, {"folder": str(folder.resolve()), "files": [path.name for path in paths]}, text)

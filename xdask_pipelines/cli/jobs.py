@@ -1,6 +1,6 @@
-"""Computing: the demo, one asset, and what one would do.
+"""Commands that compute: the demo, one asset, and the plan of an asset.
 
-Belongs here: options, words and exit codes. Does not belong here: what the commands do.
+Belongs here: options, output and exit codes. Does not belong here: the work of the commands (operations).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-# Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
+# Each command imports what it needs, so that `xdask --help` does not wait for Dask.
 import click
 
 from xdask_pipelines.cli.common import (
@@ -39,7 +39,7 @@ def demo(experiment: str, as_json: bool) -> None:
     with bars() as watch:
         pools = pools_of(where, watch)
         ours = not pools.status().up
-        say("starting scheduler and pools (about 15 s)" if ours else "using the pools that are up")
+        say("starting scheduler and pools (about 15 s)" if ours else "using the running pools")
         try:
             pools.up(say)
             report = run_demo(where, pools, experiment, say)
@@ -75,7 +75,7 @@ def _print_report(report: Mapping[str, Any]) -> None:
 
 
 def _settings(words: tuple[str, ...]) -> dict[str, str]:
-    """``name=value`` words as a config of texts; the asset's config knows which of them are numbers."""
+    """Parse ``name=value`` arguments as text; the asset's config class converts them."""
     config: dict[str, str] = {}
     for word in words:
         name, equals, value = word.partition("=")
@@ -88,10 +88,10 @@ def _settings(words: tuple[str, ...]) -> dict[str, str]:
 
 
 class Ranged(click.Command):
-    """Takes ``--partition FIRST [LAST]``."""
+    """A command that takes ``--partition FIRST [LAST]``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Read the words of the command: a word behind the first key is the last one, if it is not needed as ASSET."""
+        """Parse the arguments: a word after the first key is the last key, unless it is the ASSET."""
 
         def is_last(words: list[str], word: str) -> bool:
             return bool(self.make_parser(ctx).parse_args(list(words))[1])
@@ -115,7 +115,7 @@ _CONFIG = click.option("--config", "-c", multiple=True, metavar="NAME=VALUE", he
 @_CONFIG
 @JSON
 def run_one(asset: str, partitions: tuple[str, str] | None, config: tuple[str, ...], as_json: bool) -> None:
-    """Materialize one asset, with its checks, on the pools."""
+    """Materialize one asset and run its checks."""
     where, values = topology_with_catalog(), _settings(config)
     from xdask_pipelines.operations.materialize import materialize
     from xdask_pipelines.operations.progress import bars
@@ -130,22 +130,24 @@ def _print_run(done: Mapping[str, Any]) -> None:
 
     for warning in done["warnings"]:
         echo(f"warning  {warning}", fg="yellow")
-    asset, found, evidence = done["asset"], done["metadata"], done["metadata"].get("evidence")
-    echo(f"{asset} is stored in {found['store']}" if evidence else f"{asset} is done")
-    if "value" in found:
-        value = found["value"] if isinstance(found["value"], str) else f"{found['value']:.6g}"  # text: nan, inf
-        echo(f"value                 {value} {found['units']}".rstrip(), bold=True)
-    if "picture" in found:
-        echo(found["picture"])
-    if "area_weighted_mean" in found:
-        echo(f"area-weighted mean    {found['area_weighted_mean']:.4f} {found['units']}")
+    asset, metadata, evidence = done["asset"], done["metadata"], done["metadata"].get("evidence")
+    echo(f"{asset} is stored in {metadata['store']}" if evidence else f"{asset} is done")
+    if "value" in metadata:
+        value = (
+            metadata["value"] if isinstance(metadata["value"], str) else f"{metadata['value']:.6g}"
+        )  # text: nan, inf
+        echo(f"value                 {value} {metadata['units']}".rstrip(), bold=True)
+    if "picture" in metadata:
+        echo(metadata["picture"])
+    if "area_weighted_mean" in metadata:
+        echo(f"area-weighted mean    {metadata['area_weighted_mean']:.4f} {metadata['units']}")
     if evidence:
         echo(f"tasks by Region       {pairs(evidence['tasks_by_region'])}; misplaced {evidence['misplaced_tasks']}")
         echo(f"bytes read by Region  {byte_pairs(evidence['bytes_read_by_region'])}")
         echo(f"bytes across Regions  {byte_pairs(evidence['bytes_across'])}")
         echo(f"cost, energy          {in_words(evidence)}")
-    if "replicas" in found:
-        echo(f"replicas              {found['replicas']}")
+    if "replicas" in metadata:
+        echo(f"replicas              {metadata['replicas']}")
     if done["checks"]:
         passed = [name for name, state in done["checks"].items() if state == "passed"]
         others = "".join(f"; {name}: {state}" for name, state in done["checks"].items() if state != "passed")
@@ -158,20 +160,20 @@ def _print_run(done: Mapping[str, Any]) -> None:
 @click.command("list")
 @JSON
 def list_assets(as_json: bool) -> None:
-    """List assets: their state, when and in which Regions they were made."""
+    """List assets: their state, when and in which Regions they were computed."""
     where = topology_with_catalog()
     from xdask_pipelines.operations.asset_list import listed_assets
 
-    found = listed_assets(where)
+    assets = listed_assets(where)
 
     def show() -> None:
         rows = [("ASSET", "STATE", "MADE (UTC)", "REGIONS", "DESCRIPTION")]
-        for each in found:
+        for each in assets:
             when = each["made"][:16].replace("T", " ") if each["made"] else "-"
             rows.append((each["asset"], each["state"], when, ", ".join(each["regions"]) or "-", each["description"]))
         echo("\n".join(columns(rows)))
 
-    give(as_json, found, show)
+    give(as_json, assets, show)
 
 
 @click.command(cls=Ranged)
@@ -181,29 +183,31 @@ def list_assets(as_json: bool) -> None:
 @click.option("--svg", is_flag=True, help="Draw an SVG instead of a PNG.")
 @JSON
 def plan(asset: str, partitions: tuple[str, str] | None, config: tuple[str, ...], svg: bool, as_json: bool) -> None:
-    """Predict what materializing an asset would run, read and move.
+    """Predict the tasks, reads and transfers of an asset.
 
-    Nothing runs. A picture is drawn.
+    Nothing is computed. A picture of the plan is drawn.
     """
     where, values = topology_with_catalog(), _settings(config)
     from xdask_pipelines.operations.planning import plan_asset
 
-    found = plan_asset(where, asset, partitions or (), values)
+    predicted = plan_asset(where, asset, partitions or (), values)
     form: Literal["svg", "png"] = "svg" if svg else "png"
     picture = where.var / "plans" / f"{asset}.{form}"
     picture.parent.mkdir(parents=True, exist_ok=True)
-    picture.write_bytes(found.picture(form))
+    picture.write_bytes(predicted.picture(form))
 
     def show() -> None:
-        echo(f"{asset} would run, read and move about this much:")
-        echo(f"tasks by Region       {pairs(found.tasks_by_region)}; neutral {found.neutral_tasks}")
-        if found.assigned_tasks_by_region:
-            echo(f"assigned, least bytes {pairs(found.assigned_tasks_by_region)}")
-        echo(f"bytes read by Region  {byte_pairs(found.bytes_read_by_region)}")
-        echo(f"bytes across Regions  {byte_pairs(found.bytes_across)}")
-        echo(f"about                 {found.seconds:.1f} s; {sum(found.cost_usd.values()):.6f} USD at list prices")
-        for warning in found.warnings:
+        echo(f"prediction for {asset}:")
+        echo(f"tasks by Region       {pairs(predicted.tasks_by_region)}; neutral {predicted.neutral_tasks}")
+        if predicted.assigned_tasks_by_region:
+            echo(f"assigned, least bytes {pairs(predicted.assigned_tasks_by_region)}")
+        echo(f"bytes read by Region  {byte_pairs(predicted.bytes_read_by_region)}")
+        echo(f"bytes across Regions  {byte_pairs(predicted.bytes_across)}")
+        echo(
+            f"about                 {predicted.seconds:.1f} s; {sum(predicted.cost_usd.values()):.6f} USD at list prices"
+        )
+        for warning in predicted.warnings:
             echo(f"warning  {warning}", fg="yellow")
         echo(f"picture               {picture}")
 
-    give(as_json, {**found.as_dict(), "picture": str(picture)}, show)
+    give(as_json, {**predicted.as_dict(), "picture": str(picture)}, show)

@@ -1,6 +1,6 @@
-"""Lustre: what of a selection is on the mounts, and fetching it before an analysis.
+"""Lustre: checking which files are on the mounts, and fetching them before an analysis.
 
-Belongs here: options, words and exit codes. Does not belong here: what the commands do.
+Belongs here: options, output and exit codes. Does not belong here: the work of the commands (operations).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-# Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
+# Each command imports what it needs, so that `xdask --help` does not wait for Dask.
 import click
 
 from xdask_pipelines.cli.catalog_commands import Facets, filters, query_of
@@ -19,9 +19,9 @@ from xdask_pipelines.system.units import counted, format_bytes
 
 @click.group(cls=Group)
 def lustre() -> None:
-    """Report and fetch what of the data is on the mounts.
+    """Check which files are on the mounts, and fetch others.
 
-    What is not there is in its bucket, and is fetched when it is read.
+    Files that are not on a mount are in its bucket, and are fetched when they are read.
     """
 
 
@@ -30,7 +30,7 @@ def lustre() -> None:
 @JSON
 @click.pass_context
 def lustre_status(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
-    """Report what is on the mounts; filters as in catalog search."""
+    """Report which files are on the mounts; filters as in catalog search."""
     _run(query_of(ctx, given), as_json, warm=False)
 
 
@@ -47,12 +47,12 @@ def _run(query: Mapping[str, Any], as_json: bool, *, warm: bool) -> None:
     where = topology_with_catalog()
     from xdask_pipelines.operations.residency import residency_of
 
-    found = residency_of(where, query, warm=warm, tell=tell(as_json))
-    give(as_json, {region: asdict(each) for region, each in found.items()}, lambda: _show(found, warm))
+    residency = residency_of(where, query, warm=warm, tell=tell(as_json))
+    give(as_json, {region: asdict(each) for region, each in residency.items()}, lambda: _show(residency, warm))
 
 
-def _show(found: Mapping[str, Any], warm: bool) -> None:
-    for region, each in found.items():
+def _show(residency: Mapping[str, Any], warm: bool) -> None:
+    for region, each in residency.items():
         word = "fetched" if warm else "in the bucket only"
         echo(
             f"{region:12} {counted(each.resident_files, 'file')}, {format_bytes(each.resident_bytes)} on the mount; "

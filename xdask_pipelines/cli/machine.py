@@ -1,6 +1,6 @@
 """Commands for this machine: pools, certificates, the UI, the doctor.
 
-Belongs here: options, words and exit codes. Does not belong here: what the commands do.
+Belongs here: options, output and exit codes. Does not belong here: the work of the commands (operations).
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-# Kept light: each command imports what it needs, for `xdask --help` should not wait for Dask.
+# Each command imports what it needs, so that `xdask --help` does not wait for Dask.
 import click
 
 from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology, topology_with_catalog
@@ -43,7 +43,7 @@ def _print_status(status: Any) -> None:
 @pools.command("up")
 @JSON
 def pools_up(as_json: bool) -> None:
-    """Start what is not running."""
+    """Start the scheduler and the pools that are not running."""
     from xdask_pipelines.resources.pools import pools_of
 
     status = pools_of(topology()).up(tell(as_json))
@@ -53,7 +53,7 @@ def pools_up(as_json: bool) -> None:
 @pools.command("status")
 @JSON
 def pools_status(as_json: bool) -> None:
-    """Say which pools can take tasks; exit code 1 if one cannot."""
+    """Show which pools can take tasks; exit code 1 if one cannot."""
     from xdask_pipelines.resources.pools import pools_of
 
     status = pools_of(topology()).status()
@@ -64,7 +64,7 @@ def pools_status(as_json: bool) -> None:
 @pools.command("down")
 @JSON
 def pools_down(as_json: bool) -> None:
-    """Stop all."""
+    """Stop the scheduler and all pools."""
     from xdask_pipelines.resources.pools import pools_of
 
     stopped = pools_of(topology()).down()
@@ -79,14 +79,14 @@ def opensearch() -> None:
 @opensearch.command("up")
 @JSON
 def opensearch_up(as_json: bool) -> None:
-    """Start the node, which answers this project alone."""
+    """Start the node, which accepts only clients of this project."""
     from xdask_pipelines.resources.opensearch.search_node import SearchNode
     from xdask_pipelines.resources.var import writable
 
     address = SearchNode(writable(topology(), "opensearch")).up(tell(as_json))
 
     def show() -> None:
-        echo("To use it, write into regions.yaml:")
+        echo("To use it, add to regions.yaml:")
         echo(f"catalog: {address}")
 
     give(as_json, {"catalog": address}, show)
@@ -95,7 +95,7 @@ def opensearch_up(as_json: bool) -> None:
 @opensearch.command("down")
 @JSON
 def opensearch_down(as_json: bool) -> None:
-    """Stop the node; what it holds stays in var/opensearch."""
+    """Stop the node; its data stay in var/opensearch."""
     from xdask_pipelines.resources.opensearch.search_node import SearchNode
 
     stopped = SearchNode(topology().var / "opensearch").down()
@@ -103,7 +103,7 @@ def opensearch_down(as_json: bool) -> None:
 
 
 @click.command()
-@click.option("--host", "hosts", multiple=True, help="Name or address of a machine besides this one; may be repeated.")
+@click.option("--host", "hosts", multiple=True, help="Name or address of another machine; may be repeated.")
 @JSON
 def certs(hosts: tuple[str, ...], as_json: bool) -> None:
     """Create or renew the TLS certificates of pools and clients."""
@@ -134,7 +134,7 @@ def certs(hosts: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True, help="Port on 127.0.0.1.")
 def ui(port: int) -> None:
-    """Start pools and Dagster here; Ctrl-C stops everything."""
+    """Start pools and Dagster; Ctrl-C stops both."""
     where = topology_with_catalog()
     from xdask_pipelines.operations.ui import serve
 
@@ -144,23 +144,23 @@ def ui(port: int) -> None:
 @click.command()
 @JSON
 def doctor(as_json: bool) -> None:
-    """Report what is wrong on this machine, and how to fix it.
+    """Report problems on this machine, and how to fix them.
 
-    The exit code is 1 if something blocks.
+    The exit code is 1 if a problem blocks work.
     """
     from dataclasses import asdict
 
     from xdask_pipelines.operations.doctor import examine
 
-    found = examine()
-    problems = [f for f in found if f.state == "problem"]
+    findings = examine()
+    problems = [f for f in findings if f.state == "problem"]
 
     def show() -> None:
-        for f in found:
+        for f in findings:
             echo(f"{f.state:8} {f.about:9} {f.said}", fg={"ok": None, "note": "yellow", "problem": "red"}[f.state])
             if f.remedy:
                 echo(f"{'':18} {f.remedy}")
         echo(counted(len(problems), "problem") if problems else "nothing blocks")
 
-    give(as_json, {"ok": not problems, "findings": [asdict(f) for f in found]}, show)
+    give(as_json, {"ok": not problems, "findings": [asdict(f) for f in findings]}, show)
     sys.exit(1 if problems else 0)

@@ -1,6 +1,6 @@
-"""One entry of the catalog, looked at closely.
+"""Details of one catalog entry.
 
-Belongs here: words for what an entry says. Does not belong here: finding entries (catalog), reading files.
+Belongs here: formatting an entry. Does not belong here: finding entries (catalog), reading files (access).
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ _NAMES = 12
 
 @click.command("show")
 @click.argument("key")
-@click.option("--region", help="Region, where several hold the file.")
+@click.option("--region", help="Region, if several have the file.")
 @JSON
 def catalog_show(key: str, region: str | None, as_json: bool) -> None:
-    """Show all that the catalog knows of one file, store or result.
+    """Show the entry of one file, store or result.
 
     KEY is its path, as `xdask catalog search` lists it.
     """
     from xdask_pipelines.catalog import open_catalog
 
-    found = [
+    entries = [
         entry
         for entry in open_catalog(topology().catalog_url).search(key=key, superseded=True)
         if region in (None, entry.region)
     ]
-    if not found:
+    if not entries:
         raise CatalogError(f"No entry has the key {key}{f' in {region}' if region else ''}; see `xdask catalog search`")
-    documents = [json.loads(entry.to_json()) for entry in found]
+    documents = [json.loads(entry.to_json()) for entry in entries]
     lines = [line for document in documents for line in _lines(document)]
     give(as_json, documents, lambda: echo("\n".join(lines)))
 

@@ -1,1 +1,1 @@
-"""What the command line and the UI share: running, planning, syncing, the demo, the doctor."""
+"""Operations for the command line and the UI: running, planning, syncing, the demo, the doctor."""

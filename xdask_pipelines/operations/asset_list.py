@@ -1,6 +1,6 @@
-"""Assets of a project, as a list: their state, and where they were made.
+"""The list of a project's assets: their state, and the Regions in which they were computed.
 
-Belongs here: reading definitions and history. Does not belong here: words for people (cli).
+Belongs here: reading definitions and history. Does not belong here: formatting (cli).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from xdask_pipelines.topology import Topology
 
 
 def listed_assets(topology: Topology) -> list[dict[str, Any]]:
-    """All assets of a project, in the order of their names.
+    """List all assets of a project, in the order of their names.
 
     Returns
     -------

@@ -1,6 +1,6 @@
-"""The main job on what the catalog holds: sync, run what is due, and say what was found and proved.
+"""The demo: sync the catalog, run the assets of the main job that are not up to date, and report the results.
 
-Belongs here: the order of the steps, and the report. Does not belong here: printing (cli), running assets (project).
+Belongs here: the steps, and the report. Does not belong here: printing (cli), running assets (project).
 """
 
 from __future__ import annotations
@@ -37,22 +37,22 @@ def refuse_other_projects(topology: Topology) -> None:
     Raises
     ------
     XdaskError
-        Names them, and how to create a project that has them.
+        If a dataset is missing.
     """
     if missing := lacking(topology):
         raise XdaskError(
-            f"This project has no dataset {' and no dataset '.join(missing)}, which the demo reads. Create a project "
+            f"This project has no dataset {' and no dataset '.join(missing)}, which the demo needs. Create a project "
             "with the sample data: `xdask init FOLDER --sample`, and run `xdask demo` in its folder."
         )
 
 
 def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lambda line: None) -> dict[str, Any]:
-    """Bring the catalog up to date and compute what is due of the main job.
+    """Update the catalog, and compute the assets of the main job that are not up to date.
 
     Parameters
     ----------
     topology, pools
-        Where, and with what; the pools must be up.
+        The project, and its pools, which must be running.
     experiment
         Scenario, an ``experiment_id`` of the projection.
     tell
@@ -119,7 +119,7 @@ def _ancestors(analyses: list[Analysis], name: str) -> set[str]:
 
 
 def _runs(plan: list[Due], analyses: list[Analysis]) -> list[tuple[list[str], list[str]]]:
-    """Runs in order: each stretch of months of a partitioned asset, then everything without partitions."""
+    """Return runs in order: consecutive months of each partitioned asset, then all assets without partitions."""
     partitioned = {a.name for a in analyses if a.partitioned}
     runs = [([d.name], stretch) for d in plan if d.name in partitioned for stretch in _stretches(list(d.run))]
     rest = [d.name for d in plan if d.run and d.name not in partitioned]
@@ -127,7 +127,7 @@ def _runs(plan: list[Due], analyses: list[Analysis]) -> list[tuple[list[str], li
 
 
 def _stretches(months: list[str]) -> list[list[str]]:
-    """Months cut where one is missing: a run takes a range of partitions, and must not redo what holds."""
+    """Divide months into consecutive ranges: a run takes one range, and must not repeat months that are up to date."""
     stretches: list[list[str]] = []
     last = None
     for month in months:

@@ -1,6 +1,7 @@
-"""What is wrong on this machine, and how to fix it.
+"""The doctor: problems on this machine, and how to fix them.
 
-Belongs here: looking, without changing anything. Does not belong here: mending, printing (cli).
+Belongs here: checks that change nothing. Does not belong here: checks of processes
+(process_checks), fixing problems, printing (cli).
 """
 
 from __future__ import annotations
@@ -11,60 +12,53 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from packaging.requirements import Requirement
 
-from xdask_pipelines.errors import CatalogError, PlacementError, TopologyError
+from xdask_pipelines.errors import CatalogError, TopologyError
+from xdask_pipelines.operations.finding import Finding
+from xdask_pipelines.operations.process_checks import check_certificates, check_pools, check_port, check_validity
 from xdask_pipelines.system.units import counted, format_bytes
 from xdask_pipelines.topology import Topology, find_topology
 from xdask_pipelines.topology.stanzas import Dataset
 
 _PACKAGE = "xdask_pipelines"
 _SHOWN = ("dask", "distributed", "dagster", "xarray", "zarr")
-#: The demo leaves 7 MB; a decade of monthly partials of ERA5 is 1 GB.
+#: Minimum free space. The demo needs 7 MB; a decade of monthly partials of ERA5 needs 1 GB.
 _FREE_BYTES = 1_000_000_000
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: a problem blocks work, a note does not; both say how to fix it."""
-
-    about: str
-    state: Literal["ok", "note", "problem"]
-    said: str
-    remedy: str = ""
-
-
 def examine() -> list[Finding]:
-    """Look at versions, topology, folders, catalog, code, Dagster's home, certificates and processes; change nothing."""
+    """Check versions, topology, folders, catalog, code, Dagster's home, certificates and processes."""
     found = list(_versions())
     try:
         topology = find_topology()
     except TopologyError as error:
-        return [*found, Finding("topology", "problem", str(error), "Fix the file; the rest is looked at then.")]
+        return [
+            *found,
+            Finding(
+                "topology", "problem", str(error), "Fix the file, then run `xdask doctor` again for the other checks."
+            ),
+        ]
     where = ", ".join(f"{r} (pool)" for r in topology.worker_regions)
     found.append(
         Finding("topology", "ok", f"{topology.root / 'regions.yaml'}: {topology.client.region} (client), {where}")
     )
-    for look in (_folders, _catalog, _search_node, _code, _dagster, _certificates, _pools, _port):
+    for look in (_folders, _catalog, _search_node, _code, _dagster, check_certificates, check_pools, check_port):
         found += _careful(look, topology)
     return found
 
 
 def _careful(look: Callable[[Topology], Iterable[Finding]], topology: Topology) -> Iterator[Finding]:
-    """One look that fails must not hide the others."""
+    """Run one check; an error in it must not hide the other checks."""
     about = look.__name__.removeprefix("_")
     try:
         yield from look(topology)
-    except CatalogError:  # the look at the catalog has said why
-        yield Finding(
-            about, "note", "not looked at: the catalog cannot be read", "Fix the catalog first, as said above."
-        )
+    except CatalogError:  # reported by the check of the catalog
+        yield Finding(about, "note", "not checked: the catalog cannot be read", "Fix the catalog first (see above).")
     except Exception as error:
         yield Finding(about, "problem", f"{type(error).__name__}: {error}", "Fix what the message names.")
 
@@ -75,12 +69,12 @@ def _careful(look: Callable[[Topology], Iterable[Finding]], topology: Topology) 
 def _versions() -> Iterator[Finding]:
     said = ", ".join([f"Python {platform.python_version()}", *(f"{n} {_version(n) or 'missing'}" for n in _SHOWN)])
     wrong = [
-        f"{name} is {_version(name) or 'missing'}, needed is {wanted}"
+        f"{name} is {_version(name) or 'missing'}, but {wanted} is required"
         for name, wanted in _needed()
         if _unfit(name, wanted)
     ]
     if _version("dask") != _version("distributed"):
-        wrong.append("dask and distributed differ: they belong together")
+        wrong.append("the versions of dask and distributed must be equal")
     if wrong:
         remedy = "`pip install --require-hashes -r requirements.lock`, or in a clone `make clean` and `make demo`."
         yield Finding("versions", "problem", "; ".join(wrong), remedy)
@@ -96,7 +90,7 @@ def _version(name: str) -> str | None:
 
 
 def _needed() -> list[tuple[str, str]]:
-    """What this package's own metadata asks for: name and versions."""
+    """Return the requirements in this package's metadata: names and versions."""
     try:
         asked = [Requirement(text) for text in metadata.requires(_PACKAGE) or ()]
     except metadata.PackageNotFoundError:
@@ -130,7 +124,7 @@ def _mount(folder: Path, region: str, dataset: Dataset) -> Finding:
     try:
         inside = any(os.scandir(mount))
     except OSError as error:
-        remedy = f"Put the files of {dataset.name} there, or take the dataset out of regions.yaml."
+        remedy = f"Put the files of {dataset.name} there, or remove the dataset from regions.yaml."
         return Finding("folders", "problem", f"{mount} ({dataset.name} in {region}): {error.strerror}", remedy)
     if not inside:
         return Finding("folders", "note", f"{mount} ({dataset.name} in {region}) is empty", "Put its files there.")
@@ -142,7 +136,7 @@ def _existing(path: Path) -> Path:
 
 
 def _unwritable(folder: Path) -> str | None:
-    """Why nothing can be written below a folder that may not exist yet; tried, for root passes every permission bit."""
+    """Return why a folder is not writable, after trying it, because permission bits do not apply to root."""
     try:
         with tempfile.TemporaryFile(dir=_existing(folder)):
             return None
@@ -188,12 +182,12 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
                 yield Finding("catalog", "ok", f"{said}, as the folder is")
     for place, entries in unnamed_places(topology, catalog).items():
         held = f"{place}: {counted(entries, 'entry', 'entries')}"
-        said = f"{held} that no sync keeps true; regions.yaml does not name the dataset there"
-        yield Finding("catalog", "note", said, f"Name it there again, or `xdask catalog forget {place.dataset}`.")
+        said = f"{held} that are not synced, because the dataset is not in regions.yaml there"
+        yield Finding("catalog", "note", said, f"Add it again, or run `xdask catalog forget {place.dataset}`.")
 
 
 def _changed(root: Path, mounts: Iterable[str], known: dict[str, tuple[int, int]]) -> int:
-    """How many files are new, gone or of another size or time than at the last sync; none is opened."""
+    """Count files that are new, gone or changed in size or time since the last sync, without opening them."""
     there: dict[str, tuple[int, int]] = {}
     for mount in mounts:
         for path in (root / mount).rglob("*"):
@@ -214,11 +208,13 @@ def _search_node(topology: Topology) -> Iterator[Finding]:
         endpoints.append(Address.parse(topology.catalog_url).endpoint)
     for endpoint in dict.fromkeys(endpoints):
         if open_to_all(endpoint):
-            said = f"{endpoint} asks for no certificate and no login: each who reaches it may change all catalogs on it"
+            said = f"{endpoint} requires neither certificate nor login: everyone who reaches it can change all its catalogs"
             what = "Use a node that `xdask opensearch up` started (after `xdask opensearch down`), or a domain with a login."
             yield Finding("opensearch", "note", said, what)
         elif endpoint == node.endpoint:
-            yield from _validity("opensearch", node.certificates, "`xdask opensearch up`, which starts the node again.")
+            yield from check_validity(
+                "opensearch", node.certificates, "`xdask opensearch up`, which starts the node again."
+            )
 
 
 def _code(topology: Topology) -> Iterator[Finding]:
@@ -226,7 +222,7 @@ def _code(topology: Topology) -> Iterator[Finding]:
 
     assembly = assemble(topology)
     for broken in assembly.own.broken:
-        what = f"Fix it, or move {broken.file} out of the folder; all other assets work."
+        what = f"Fix it, or move {broken.file} out of the folder. All other assets work."
         yield Finding("code", "problem", str(broken), what)
     yield Finding(
         "code", "ok", f"{counted(len(list(assembly.definitions.assets or ())), 'asset')} in the code location"
@@ -252,82 +248,3 @@ def _dagster(topology: Topology) -> Iterator[Finding]:
         said = f"{home}: {counted(history.get_runs_count(), 'run')}"
     synced = f"; datasets last synced {datetime.fromtimestamp(last, UTC):%Y-%m-%d %H:%M} UTC" if last else ""
     yield Finding("dagster", "ok", said + synced)
-
-
-# ---- processes --------------------------------------------------------------------------------------------------
-
-
-def _certificates(topology: Topology) -> Iterator[Finding]:
-    from xdask_pipelines.placement.local import tls
-
-    folder = topology.certificates
-    if not tls.has_certificates(folder):
-        said = "none: the pools speak plain TCP on this machine, so that each of its users can run code as you through them"
-        remedy = (
-            f"If others use this machine: `{tls.CERTS}`, then restart the pools (`xdask pools down`, `xdask pools up`)."
-        )
-        yield Finding("certs", "note", said, remedy)
-        return
-    yield from _validity(
-        "certs", folder, f"`{tls.CERTS}`, then restart the pools: `xdask pools down`, `xdask pools up`."
-    )
-
-
-def _validity(about: str, folder: Path, remedy: str) -> Iterator[Finding]:
-    """Whether a folder's certificates are valid, and its keys private."""
-    from xdask_pipelines.placement.local.certificates import AUTHORITY_KEY, expires_soon, expiry
-    from xdask_pipelines.placement.local.tls import NODE_KEY
-
-    until = expiry(folder)
-    for key in (folder / NODE_KEY, folder / AUTHORITY_KEY):
-        if key.exists() and key.stat().st_mode & 0o077:
-            yield Finding(about, "problem", f"{key} can be read by other users", remedy)
-    said = f"{folder}: valid until {until:%Y-%m-%d %H:%M} UTC"
-    if until <= datetime.now(UTC):
-        yield Finding(about, "problem", f"{folder}: expired on {until:%Y-%m-%d %H:%M} UTC", remedy)
-    elif expires_soon(until):
-        yield Finding(about, "note", said, remedy)
-    else:
-        yield Finding(about, "ok", said)
-
-
-def _pools(topology: Topology) -> Iterator[Finding]:
-    from xdask_pipelines.operations.ui import running_ui
-    from xdask_pipelines.placement.local import tls
-    from xdask_pipelines.placement.query_planning import refuse_query_planning
-    from xdask_pipelines.resources.pools import pools_of
-    from xdask_pipelines.resources.standing_pools import START
-
-    refuse_query_planning()
-    pools = pools_of(topology)
-    try:
-        status = pools.status()
-    except PlacementError as error:  # answers, but is of another version or does not place
-        yield Finding("pools", "problem", str(error), f"`xdask pools down`, then `{START}`.")
-        return
-    if status.up:
-        workers = ", ".join(f"{region} {n}" for region, n in sorted(status.workers.items()))
-        yield Finding("pools", "ok", f"scheduler {status.address}, of this version; worker processes: {workers}")
-        if tls.has_certificates(topology.certificates) and not status.address.startswith("tls:"):
-            said = (
-                "the pools run without the certificates, which are newer: each user of this machine can run code as you"
-            )
-            yield Finding("pools", "note", said, f"`xdask pools down`, then `{START}`.")
-        return
-    needed = running_ui(topology) is not None
-    for problem in status.problems:
-        blocks = pools.started or needed
-        remedy = f"`{START}`" + ("." if blocks else "; `xdask demo` and `xdask ui` do it by themselves.")
-        yield Finding("pools", "problem" if blocks else "note", problem, remedy)
-
-
-def _port(topology: Topology) -> Iterator[Finding]:
-    from xdask_pipelines.operations.ui import PORT, running_ui
-    from xdask_pipelines.system.ports import port_problem
-
-    if ui := running_ui(topology):
-        yield Finding("ui", "ok", f"running, {ui.url} (process {ui.pid})")
-    elif problem := port_problem(PORT):
-        yield Finding("ui", "note", problem, f"Stop it, or choose another port: `xdask ui --port {PORT + 1}`.")
-    else:
-        yield Finding("ui", "ok", f"not running; port {PORT} is free")

@@ -1,7 +1,7 @@
-"""The catalog beside those of others: exports, imports, and headers that imports lack.
+"""Exchange with other catalogs: exports, imports, and the missing headers of imports.
 
-Belongs here: what the command line shares with nobody below. Does not belong here: the forms (catalog), or what a header
-is (access).
+Belongs here: the work of these commands. Does not belong here: formats (catalog.export, catalog.sources), headers
+(access).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.place import Place
 
 Tell = Callable[[str], None]
-#: Entries whose headers are read and then kept: what an interruption may cost.
+#: Number of headers that are read and then committed together; an interruption loses at most these.
 _ROUND = 500
 
 
@@ -40,17 +40,17 @@ def export_to_stac(
     Parameters
     ----------
     topology
-        Says where readers find the data.
+        The project, from which the addresses of data are derived.
     folder
-        Is made, or replaced if it is such an export.
+        Folder of the export; created, or replaced if it is an export.
     query
-        As `Catalog.search` takes it. Results are left out: each run computes them again.
+        As for `Catalog.search`. Results are left out, because each run computes them again.
     tell
-        Is told of progress.
+        Called with lines of progress.
 
     Returns
     -------
-    Items by dataset.
+    Number of items by dataset.
     """
     found = _of_places(topology, open_catalog(topology.catalog_url).search(**query))
     address = address_of(topology)
@@ -63,10 +63,10 @@ def _of_places(topology: Topology, entries: Sequence[Entry]) -> list[Entry]:
 
 
 def import_table(topology: Topology, path: Path, tell: Tell = lambda line: None) -> dict[str, Any]:
-    """Make entries of a table of stores that somebody else keeps; see `catalog.pangeo.read_pangeo`.
+    """Import entries from an external table of stores; see `catalog.sources.pangeo.read_pangeo`.
 
-    What the catalog holds already stays as it is: a sync knows more. All new entries of one dataset in one Region are one
-    commit.
+    Existing entries are not changed, because a sync has more information. All new entries of one dataset in one Region
+    are one commit.
 
     Returns
     -------
@@ -75,61 +75,61 @@ def import_table(topology: Topology, path: Path, tell: Tell = lambda line: None)
     Raises
     ------
     CatalogError
-        The file is no such table, or no mount has a source: nothing is imported.
+        If the file is not such a table, or no mount has a source. Nothing is imported.
     StaleWriter
-        A place is being synced; places imported before stay imported, and running again does the rest.
+        If a place is being synced. Earlier places stay imported; run again to import the rest.
     """
     mounts = [mount for name, region in topology.places for mount in topology.mounts(name, region) if mount.source]
     if not mounts:
         raise CatalogError(
-            "No mount in regions.yaml has a source, so no row could belong to one. Name the bucket, such as "
-            "`source: s3://cmip6-pds`, below the dataset"
+            "No mount in regions.yaml has a source, so no row can be imported. Add the bucket, such as "
+            "`source: s3://cmip6-pds`, to the dataset"
         )
     table = read_pangeo(path, mounts, tell)
     catalog = open_catalog(topology.catalog_url)
     imported, known = {}, {}
-    for (name, region), its in table.entries.items():
+    for (name, region), entries in table.entries.items():
         with held(catalog, Place(name, region), tell) as lease:
             base = catalog.manifest(name, region)
-            new = [entry for identity, entry in its.items() if identity not in base.digests]
-            tell(f"{name} in {region}: {len(new)} new entries, {len(its) - len(new)} known")
+            new = [entry for identity, entry in entries.items() if identity not in base.digests]
+            tell(f"{name} in {region}: {len(new)} new entries, {len(entries) - len(new)} known")
             if new:
-                # No description: the next sync looks at everything, as there are entries without objects behind them.
+                # Without description, so that the next sync compares everything: the new entries have no objects.
                 catalog.commit(
                     Change(new, dataset=name, region=region, holdings="", base_generation=base.generation, lease=lease)
                 )
-        imported[f"{name}/{region}"], known[f"{name}/{region}"] = len(new), len(its) - len(new)
+        imported[f"{name}/{region}"], known[f"{name}/{region}"] = len(new), len(entries) - len(new)
     refused = {reason: asdict(rows) for reason, rows in sorted(table.refused.items())}
     return {"rows": table.rows, "imported": imported, "known": known, "refused": refused}
 
 
 def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = lambda line: None) -> dict[str, Any]:
-    """Read the headers of entries that have none, in their Regions, and keep them.
+    """Read the headers of entries without header, in their Regions, and commit them.
 
     Parameters
     ----------
     topology
-        Names the Regions and their pools; where those are down, one worker is started for this.
+        The project. If its pools are down, one temporary worker is started in each Region.
     query
-        As `Catalog.search` takes it.
+        As for `Catalog.search`.
     tell
-        Is told of progress.
+        Called with lines of progress.
 
     Returns
     -------
-    ``described`` entries by ``dataset/Region``, and ``unreadable`` entries with reasons. These stay as they were.
+    ``described`` entries by ``dataset/Region``, and ``unreadable`` entries with reasons, which are not changed.
 
     Raises
     ------
     CatalogError
-        Nothing matches.
+        If no entry matches.
     StaleWriter
-        A sync works on the same place; it reads headers itself. What was kept before stays.
+        If a sync of the same place is running, which reads headers too. Committed headers are kept.
     """
     catalog = open_catalog(topology.catalog_url)
     found = catalog.search(**query)
     if not found:
-        raise CatalogError("No entries match. Look with `xdask catalog search` and the same filters.")
+        raise CatalogError("No entries match. Check the filters with `xdask catalog search`.")
     waiting = [entry for entry in _of_places(topology, found) if entry.header is None]
     described: dict[str, int] = {}
     unreadable: dict[str, str] = {}
@@ -152,7 +152,7 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
 def _describe(
     catalog: Catalog, workers: RegionWorkers, entries: Sequence[Entry], mounts: Sequence[Mount], tell: Tell
 ) -> tuple[int, dict[str, str]]:
-    """Read and keep the headers of some entries of one place."""
+    """Read and commit the headers of some entries of one place."""
     name, region = entries[0].dataset, entries[0].region
     with held(catalog, Place(name, region), tell) as lease:
         # As they are now: a sync may have been here since they were found, and knows more.
@@ -168,7 +168,7 @@ def _describe(
 
 
 def _with_header(entry: Entry, header: Mapping[str, Any]) -> Entry:
-    """The entry with its header, and, where no listing has said it yet, its size."""
+    """Return the entry with its header and, if it has not been listed yet, its size."""
     if entry.etag:
         return entry.with_header(header)
     return replace(entry.with_header(header), **header["file"])

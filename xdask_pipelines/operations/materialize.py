@@ -1,4 +1,4 @@
-"""One asset by hand: run it, and say what came of it.
+"""Materializing one asset from the command line.
 
 Belongs here: the report of such a run. Does not belong here: running (project), printing (cli).
 """
@@ -16,7 +16,7 @@ from xdask_pipelines.resources.pools import pools_of
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.topology import Topology
 
-#: The picture as Markdown, and a table: for the UI.
+#: Metadata that are only for the UI: the picture as Markdown, and a table.
 _SHOWN_ELSEWHERE = ("map", "plot", "sources", "picture_file")
 
 
@@ -27,20 +27,20 @@ def materialize(
     config: Mapping[str, Any] | None = None,
     watch: Progress | None = None,
 ) -> dict[str, Any]:
-    """Materialize one asset on the pools that are up.
+    """Materialize one asset on running pools.
 
     Parameters
     ----------
     topology
-        Where everything is.
+        The project.
     asset
-        Its name.
+        Name of the asset.
     partitions
         Partition keys, first and last.
     config
         Config values.
     watch
-        Shows progress.
+        Called with progress.
 
     Returns
     -------
@@ -50,7 +50,7 @@ def materialize(
     Raises
     ------
     XdaskError
-        As of `run_assets`.
+        As in `run_assets`.
     """
     pools = pools_of(topology, watch)
     try:

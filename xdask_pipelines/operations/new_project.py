@@ -1,6 +1,6 @@
-"""Creating a project: the files that a folder needs to be one.
+"""Creating a project: the files of a new folder.
 
-Belongs here: copying templates and the sample. Does not belong here: words for people (cli), what the files mean (topology).
+Belongs here: copying templates and the sample. Does not belong here: output (cli), the meaning of the files (topology).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import xdask_pipelines
 from xdask_pipelines.errors import XdaskError
 
 _TEMPLATES = files("xdask_pipelines.templates")
-#: Files of every project, by the template that they are a copy of.
+#: Files of every project, and their templates.
 _FILES = {
     "gitignore": ".gitignore",
     "README.md": "README.md",
@@ -36,12 +36,12 @@ def create_project(folder: Path, *, sample: bool = False) -> list[Path]:
 
     Returns
     -------
-    Paths of the files and folders at the top of the project, sorted.
+    Paths of the top-level files and folders of the project, sorted.
 
     Raises
     ------
     XdaskError
-        If the folder is not empty, is a file, or cannot be written. Nothing is left of a project that is not complete.
+        If the folder is not empty, is a file, or cannot be written. An incomplete project is removed.
     """
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -56,7 +56,7 @@ def create_project(folder: Path, *, sample: bool = False) -> list[Path]:
 
 
 def _write_whole(folder: Path, created: Path | None, *, sample: bool) -> None:
-    """Write all files, or leave nothing; ``created`` is the topmost folder that does not exist yet."""
+    """Write all files, or remove them on an error; ``created`` is the topmost folder that does not exist yet."""
     partial = folder / ".partial"
     try:
         _write(partial, sample=sample)

@@ -1,6 +1,6 @@
-"""What an asset would do, before it does: tasks and bytes by Region.
+"""The plan of an asset: predicted tasks and bytes by Region.
 
-Belongs here: from an asset's name to its lazy graph. Does not belong here: predicting (placement.plan).
+Belongs here: building the lazy graph of an asset. Does not belong here: the prediction (placement.prediction.plan).
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from xdask_pipelines.verdicts import complete_verdict, units_verdict
 def plan_asset(
     topology: Topology, name: str, partitions: Sequence[str] = (), config: Mapping[str, Any] | None = None
 ) -> Plan:
-    """Predict what materializing one asset would run, read and move. Nothing runs, and no pool is needed.
+    """Predict the tasks, reads and transfers of one asset. Nothing runs, and no pool is needed.
 
     Parameters
     ----------
     topology
-        Where everything is.
+        The project.
     name
-        Asset made with `analysis`.
+        Name of an asset that was defined with `analysis`.
     partitions
-        Partition keys of a partitioned asset, first and last; all for which there is source data if none is given.
+        Partition keys of a partitioned asset, first and last; if empty, all with source data.
     config
         Config values.
 
     Raises
     ------
     XdaskError
-        If there is no such analysis or partition, a config value does not fit, or the checks would refuse the result.
+        If the analysis or partition does not exist, a config value is not valid, or the checks would refuse the result.
     MissingEntries
-        If what it is made from is not there yet, naming it.
+        If inputs are missing.
     """
     assembly = assemble(topology)
     definitions = assembly.definitions
@@ -61,7 +61,7 @@ def plan_asset(
     assembly.refuse_unknown([name])
     if name not in analyses:
         listed = ", ".join(sorted(analyses))
-        raise XdaskError(f"{name} is no analysis, and only what an analysis does can be predicted: {listed}.")
+        raise XdaskError(f"{name} is not an analysis, so it has no plan. Available: {listed}.")
     made = analyses[name]
     results: Results = (definitions.resources or {})["results"].results
     made.config(config)
@@ -69,11 +69,11 @@ def plan_asset(
     keys = list(asked) if made.partitioned else [""]
     inputs = {}
     for upstream in made.upstream:
-        there = results.partitions(upstream)
-        if not there and upstream in analyses and analyses[upstream].partitioned:  # named as what is missing
-            there = source_months(analyses[upstream], results.catalog)
+        available = results.partitions(upstream)
+        if not available and upstream in analyses and analyses[upstream].partitioned:  # reported as missing
+            available = source_months(analyses[upstream], results.catalog)
         inputs[upstream] = results.open(
-            results.find(upstream, (keys if made.partitioned else there) if there else [""])
+            results.find(upstream, (keys if made.partitioned else available) if available else [""])
         )
     try:
         result = run(made, topology, results.catalog, config, keys, inputs)
@@ -81,7 +81,7 @@ def plan_asset(
         prepared = results.prepare(Label(name, "plan"), result.parts, result.preview)
     except XdaskError:
         raise
-    except Exception as error:  # of the user's own function
+    except Exception as error:  # from the user's own function
         frames = traceback.extract_tb(error.__traceback__)
         libraries = sysconfig.get_path("purelib")
         place = [f for f in frames if not f.filename.startswith(libraries)][-1]  # this file's own frame is always there
@@ -97,9 +97,9 @@ def _foreseen(made: Analysis, analyses: Mapping[str, Analysis], results: Results
     Raises
     ------
     XdaskError
-        Every part would be refused.
+        If the checks would refuse every part.
     """
-    refused, said = 0, []
+    refused, problems = 0, []
     before = [e for e in result.sources if e.layout == LAYOUT]
     for part, value in result.parts.items():
         made_from = result.provenance[part]
@@ -110,16 +110,16 @@ def _foreseen(made: Analysis, analyses: Mapping[str, Analysis], results: Results
         units = [units_verdict(made, f) for f in checked_fields(value, made.preview).values()]
         verdicts = [*units, complete_verdict(made, analyses, results, known)]
         refused += any(v.problem and not v.warn for v in verdicts)
-        said += [f"{part}: {v.problem}" if part else str(v.problem) for v in verdicts if v.problem]
+        problems += [f"{part}: {v.problem}" if part else str(v.problem) for v in verdicts if v.problem]
     if refused == len(result.parts):
         raise XdaskError(
-            f"A run of {made.name} would compute, and its checks would refuse the result: {' '.join(said)}"
+            f"A run of {made.name} would compute, and its checks would refuse the result: {' '.join(problems)}"
         )
-    return said
+    return problems
 
 
 def _to_fetch(topology: Topology, lustre: LustreWith, entries: Iterable[Entry]) -> Iterator[str]:
-    """What of the inputs lies in a bucket only: it would be fetched file by file, while tasks wait for it."""
+    """Iterate over warnings about inputs that are only in a bucket, and would be fetched file by file while tasks wait."""
     pools = pools_of(topology)
     file_systems = lustre(pools.compute)
     if not file_systems.imports or not pools.status().up:

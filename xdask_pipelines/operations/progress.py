@@ -15,7 +15,7 @@ from xdask_pipelines.placement.client.compute import Progress as Watch
 
 @contextmanager
 def bars() -> Iterator[Watch]:
-    """Bars that a computation's progress moves; nothing is drawn where output is not a terminal."""
+    """Show progress bars of a computation, if the output is a terminal."""
     columns = (TextColumn("{task.description:12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, transient=True) as display:
         display.disable = not display.console.is_terminal

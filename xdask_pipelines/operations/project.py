@@ -1,6 +1,6 @@
-"""A project on this machine: its topology, its Dagster home, and running assets in this process.
+"""A project on this machine: its Dagster home, and running assets in this process.
 
-Belongs here: what the command line shares. Does not belong here: words for people (cli), assembly (build).
+Belongs here: common operations of the commands. Does not belong here: output (cli), assembling definitions (build).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from xdask_pipelines.system.safe_text import from_markdown
 from xdask_pipelines.topology import Topology
 
 _SETTINGS = files("xdask_pipelines.templates") / "dagster.yaml"
-#: Code location of workspace.yaml, as the UI finds a job's runs.
+#: Name of the code location in workspace.yaml, by which the UI finds the runs of a job.
 _IN_UI = "__repository__@xdask_pipelines"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -47,9 +47,9 @@ class Done:
     run_id
         Its id.
     metadata
-        Of each asset's latest materialization in it.
+        Metadata of each asset's latest materialization in the run.
     warnings
-        What its checks warn of.
+        Warnings of checks.
     checks
         By asset and check, ``passed`` or ``warning``; a check that fails makes the run fail.
     """
@@ -72,14 +72,14 @@ def dagster_home(topology: Topology) -> Path:
     own = topology.root / "dagster.yaml"
     settings = (own if own.exists() else _SETTINGS).read_bytes()
     copy = home / "dagster.yaml"
-    if not copy.exists() or copy.read_bytes() != settings:  # others may be reading it: never half of it
+    if not copy.exists() or copy.read_bytes() != settings:  # atomically, because other processes may be reading it
         write_atomically(copy, settings)
     return home
 
 
 @contextmanager
 def instance(topology: Topology) -> Iterator[dg.DagsterInstance]:
-    """Dagster's history of this project."""
+    """Open Dagster's history of this project."""
     home = dagster_home(topology)
     os.environ["DAGSTER_HOME"] = str(home)
     with dg.DagsterInstance.from_config(str(home)) as found:
@@ -107,7 +107,7 @@ def run_assets(
     partitions
         Partition keys, first and last, for partitioned assets; all between them are materialized too.
     job_name
-        Job of the code location of which the run is one; Dagster's own for any assets if none is named.
+        Job of the code location for the run; empty for Dagster's implicit job of any assets.
 
     Raises
     ------
@@ -123,7 +123,7 @@ def run_assets(
         keys = keys or partition_range(definitions, name, partitions)
         if name in (configs or {}):
             config[definitions.resolve_assets_def(_key(name)).op.name] = {"config": values}
-    pools.client()  # nothing is wrong with the request: connect before Dagster records a run
+    pools.client()  # the request is valid: connect before Dagster records a run
     job = definitions.resolve_job_def(job_name) if job_name else definitions.resolve_implicit_global_asset_job_def()
     tags = {REPOSITORY_LABEL_TAG: _IN_UI} if job_name else {}
     if keys:
@@ -136,7 +136,7 @@ def run_assets(
             tags=tags,
             raise_on_error=False,
         )
-    except dg.DagsterInvalidConfigError as error:  # of an asset that states its config as a schema
+    except dg.DagsterInvalidConfigError as error:  # for an asset whose config is a schema
         raise XdaskError(f"{', '.join(chosen)}: {'; '.join(e.message for e in error.errors)}") from error
     if not result.success:
         raise XdaskError(_what_failed(result))
@@ -160,7 +160,7 @@ def _key(name: str) -> dg.AssetKey:
 def check_request(
     definitions: dg.Definitions, name: str, config: Mapping[str, Any], partitions: Sequence[str]
 ) -> Mapping[str, Any]:
-    """Refuse partitions and config values that an asset does not have, naming those that it has.
+    """Refuse partitions and config values that an asset does not have; the error lists the available ones.
 
     Returns
     -------
@@ -169,7 +169,7 @@ def check_request(
     Raises
     ------
     XdaskError
-        A key is unknown or missing, a value does not fit its type, or a partition does not exist.
+        If a key is unknown or missing, a value does not fit its type, or a partition does not exist.
     """
     values = _config_values(definitions, name, config)
     partition_range(definitions, name, partitions)
@@ -197,17 +197,17 @@ def _config_values(definitions: dg.Definitions, name: str, config: Mapping[str, 
 def _from_json(value: Any) -> Any:
     try:
         return json.loads(value)
-    except (TypeError, ValueError):  # not text, or text that means itself
+    except (TypeError, ValueError):  # not text, or text that is not JSON
         return value
 
 
 def partition_range(definitions: dg.Definitions, name: str, partitions: Sequence[str]) -> list[str]:
-    """Keys of an asset's partitions from the first of those named to the last; none of an asset without partitions.
+    """Return the keys of an asset's partitions from the first to the last given one; empty without partitions.
 
     Raises
     ------
     XdaskError
-        None is named or one does not exist, the last is before the first, or the asset has no partitions.
+        If no partition is given or one does not exist, the last is before the first, or the asset has no partitions.
     """
     there_are = definitions.resolve_assets_def(_key(name)).partitions_def
     if there_are is None:
@@ -217,7 +217,7 @@ def partition_range(definitions: dg.Definitions, name: str, partitions: Sequence
     keys = list(there_are.get_partition_keys())
     listed = f"It has {keys[0]} to {keys[-1]}" if keys else "It has none yet: run `xdask sync`"
     if not partitions:
-        raise XdaskError(f"{name} is made partition by partition. {listed}; name one with --partition.")
+        raise XdaskError(f"{name} is partitioned. {listed}; choose one with --partition.")
     if unknown := [key for key in partitions if key not in keys]:
         raise XdaskError(f"{name} has no partition {_listed(unknown)}. {listed}.")
     first, last = keys.index(partitions[0]), keys.index(partitions[-1])
@@ -234,7 +234,7 @@ def _listed(keys: Sequence[str]) -> str:
 
 
 def passed_checks(history: dg.DagsterInstance, name: str) -> bool:
-    """Whether the latest result of an asset passed all blocking checks; one that was never checked did not."""
+    """Return whether the latest result of an asset passed all blocking checks; False if it was never checked."""
     keys = [dg.AssetCheckKey(dg.AssetKey(name), check) for check in NAMES]
     latest = history.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     events = [latest[k].event if k in latest else None for k in keys]
@@ -243,7 +243,7 @@ def passed_checks(history: dg.DagsterInstance, name: str) -> bool:
 
 
 def _with_place(error: SerializableErrorInfo) -> str:
-    """An error's message, with the last line of code below it that is neither ours nor a library's."""
+    """Return an error's message with the last line of the user's own code."""
     ours = str(Path(__file__).parents[1])
     places = [re.match(r'\s*File "([^"]+)", line (\d+)', frame) for frame in error.stack]
     own = [m for m in places if m and not m[1].startswith(ours) and "site-packages" not in m[1]]
@@ -251,7 +251,7 @@ def _with_place(error: SerializableErrorInfo) -> str:
 
 
 def _what_failed(result: dg.ExecuteInProcessResult) -> str:
-    """What a person needs to know: failed checks in their own words, else each failed step's message."""
+    """Return the messages of failed checks, or else of failed steps."""
     lines = [
         f"{e.asset_key.to_user_string()}: {from_markdown(e.description or e.check_name)}"
         for e in result.get_asset_check_evaluations()

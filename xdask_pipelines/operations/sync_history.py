@@ -30,7 +30,7 @@ def recording(topology: Topology, tell: Callable[[str], None]) -> Iterator[Recor
         history: dg.DagsterInstance | None = None
         try:
             history = stack.enter_context(instance(topology))
-        except Exception as error:  # no folder, no room, a database of another version: whatever storage raises
+        except Exception as error:  # any error of the storage: missing folder, full disk, another database version
             tell(_warning(error))
 
         def record(outcome: SyncRecord) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""The UI on this machine: pools and Dagster, started together, stopped together.
+"""The UI on this machine: pools and Dagster, which are started and stopped together.
 
-Belongs here: their processes, their port, one UI for each project. Does not belong here: what the UI shows (assets,
+Belongs here: the processes, the port, and one UI for each project. Does not belong here: the content of the UI (assets,
 resources).
 """
 
@@ -34,13 +34,13 @@ from xdask_pipelines.system.signals import interrupted_by_signals, uninterrupted
 from xdask_pipelines.topology import Topology
 
 PORT = 3000
-#: Two noisy cores needed 39 to 51 s from start to the loaded code location; nothing works until then.
+#: Timeout of the start. Two busy cores needed 39 to 51 s until the code location was loaded.
 START_SECONDS = 240.0
-#: Dagster and its code server were gone after 4.4 s, with a browser connected.
+#: Timeout of the stop. Dagster and its code server ended after 4.4 s with a connected browser.
 STOP_SECONDS = 20.0
 _CANCEL_SECONDS = 10.0
 _POLL_SECONDS = 0.2
-#: Tag of runs that a code server of the UI executes; runs of `xdask demo` do not have it.
+#: Tag of runs in a code server of the UI; runs of `xdask demo` do not have it.
 _LAUNCHED = ".dagster/grpc_info"
 _MODULE = "xdask_pipelines.definitions"
 _GUARDED = "xdask_pipelines.operations.webserver"
@@ -51,7 +51,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Running:
-    """A UI: the process that watches over it, Dagster's own (leader of a session of its own), and the port."""
+    """A running UI: its supervising process, Dagster's process (a session leader), and the port."""
 
     pid: int
     dagster_pid: int
@@ -60,27 +60,27 @@ class Running:
 
     @property
     def url(self) -> str:
-        """Address of the asset graph."""
+        """Return the address of the asset graph."""
         return f"http://{LOOPBACK}:{self.port}/asset-groups"
 
 
 def serve(topology: Topology, port: int = PORT, tell: Tell = lambda line: None) -> None:
-    """Start the pools (unless they are up) and Dagster; stop what was started on Ctrl-C, SIGTERM or a closed terminal.
+    """Start Dagster, and the pools if necessary; stop the started processes on Ctrl-C, SIGTERM or a closed terminal.
 
     Parameters
     ----------
     topology
         The project.
     port
-        Port on loopback; Dagster has no login, so the UI listens nowhere else, and answers its own pages only.
+        Port on loopback. Dagster has no login, so the UI listens only there and answers only its own pages.
     tell
-        Called with a line for each thing that happened.
+        Called with a line for each event.
 
     Raises
     ------
     XdaskError
-        If the port is taken or the project has a UI already; and if Dagster or the code location does not start or ends
-        by itself, with the end of its log.
+        If the port is in use, the project already has a UI, or Dagster or the code location does not start or ends
+        unexpectedly.
     """
     folder = topology.var / "ui"
     home = dagster_home(topology)
@@ -92,7 +92,7 @@ def serve(topology: Topology, port: int = PORT, tell: Tell = lambda line: None) 
         ours = not pools.status().up
         dagster: Running | None = None
         try:
-            with instance(topology) as history:  # made here first: several processes that make it at once can crash
+            with instance(topology) as history:  # created before several processes would at once, which can crash
                 _end_ghosts(history)
             tell(f"starting Dagster{', scheduler and pools' if ours else ''}: half a minute or more")
             dagster = _start(topology, folder, home, port)
@@ -103,7 +103,7 @@ def serve(topology: Topology, port: int = PORT, tell: Tell = lambda line: None) 
             tell(f"\nThe asset graph is at {dagster.url}{live}\nCtrl-C stops everything.")
             while _alive(dagster):
                 sleep(_POLL_SECONDS)
-            raise XdaskError(f"Dagster ended by itself. {_log_of(folder)}")
+            raise XdaskError(f"Dagster ended unexpectedly. {_log_of(folder)}")
         except KeyboardInterrupt:
             tell("\nstopping")
         finally:
@@ -116,11 +116,11 @@ def serve(topology: Topology, port: int = PORT, tell: Tell = lambda line: None) 
                     (folder / "ui.json").unlink(missing_ok=True)
                 if ours:
                     pools.down()
-        tell("all stopped" if ours else "stopped; the pools were up before and stay up")
+        tell("all stopped" if ours else "stopped; the pools were already running, and keep running")
 
 
 def running_ui(topology: Topology) -> Running | None:
-    """The UI of this project, if it runs."""
+    """Return the running UI of this project, if any."""
     found = _recorded(topology.var / "ui")
     return found if found and is_alive(found.pid) and _alive(found) else None
 
@@ -130,7 +130,7 @@ def running_ui(topology: Topology) -> Running | None:
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Hold the project's lock, which the system frees however this process ends."""
+    """Hold the project's lock, which the system releases when this process ends."""
     with (folder / "lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -138,7 +138,7 @@ def _only_one(folder: Path) -> Iterator[None]:
             other = _recorded(folder)
             where = f"at {other.url} (process {other.pid})" if other else "and is starting"
             raise XdaskError(
-                f"The UI of this project runs already, {where}. Open it, or stop it with Ctrl-C there."
+                f"The UI of this project is already running, {where}. Open it, or stop it there with Ctrl-C."
             ) from None
         yield
 
@@ -151,30 +151,30 @@ def _recorded(folder: Path) -> Running | None:
 
 
 def _end_leftover(folder: Path) -> None:
-    """Stop the Dagster of a UI that was killed before it could."""
+    """Stop the Dagster processes of a UI that was killed."""
     if (left := _recorded(folder)) is not None:
         _stop(left)
         (folder / "ui.json").unlink(missing_ok=True)
 
 
 def _end_ghosts(history: dg.DagsterInstance) -> None:
-    """Runs that a killed UI left behind will never end, and would take the place of others for ever."""
+    """Mark the runs of a killed UI as failed, because they would never end and block others."""
     for run in _launched(history):
-        history.report_run_failed(run, "The UI was killed while this run was under way. Launch it again.")
+        history.report_run_failed(run, "The UI was killed during this run. Launch the run again.")
 
 
 def _launched(history: dg.DagsterInstance) -> list[dg.DagsterRun]:
-    """Runs under way in the UI's own processes."""
+    """Return the unfinished runs in the UI's own processes."""
     active = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
     return [r for r in history.get_runs(dg.RunsFilter(statuses=active)) if _LAUNCHED in r.tags]
 
 
 def _cancel_runs(history: dg.DagsterInstance, tell: Tell) -> None:
-    """Cancel what waits and what runs, so that no task stays on the scheduler and no run stays open in the history."""
+    """Cancel waiting and running runs, so that no task stays on the scheduler and no run stays open in the history."""
     waiting = history.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED]))
     for run in [*waiting, *_launched(history)]:
         tell(f"cancelling run {run.run_id[:8]}")
-        with suppress(Exception):  # its process may end at this very moment; whatever stays is stopped below
+        with suppress(Exception):  # its process may be ending; remaining processes are stopped below
             history.run_coordinator.cancel_run(run.run_id)
     deadline = monotonic() + _CANCEL_SECONDS
     while _launched(history) and monotonic() < deadline:
@@ -185,7 +185,7 @@ def _cancel_runs(history: dg.DagsterInstance, tell: Tell) -> None:
 
 
 def _start(topology: Topology, folder: Path, home: Path, port: int) -> Running:
-    """Start `dagster dev`: guarded webserver, daemon, and one code server for both."""
+    """Start `dagster dev`: the guarded webserver, the daemon, and one code server for both."""
     workspace = topology.root / "workspace.yaml"
     what = ["--workspace", str(workspace)] if workspace.exists() else ["--module-name", _MODULE]
     command = [sys.executable, "-m", _GUARDED, "dev", *what, "--host", LOOPBACK, "--port", str(port)]
@@ -199,7 +199,7 @@ def _start(topology: Topology, folder: Path, home: Path, port: int) -> Running:
             stderr=subprocess.STDOUT,
             cwd=topology.root,
             env=environment,
-            start_new_session=True,  # Ctrl-C is for us alone: we stop all in order
+            start_new_session=True,  # Ctrl-C must reach only this process, which stops all others in order
         )
     started = Running(os.getpid(), process.pid, psutil.Process(process.pid).create_time(), port)
     write_atomically(folder / "ui.json", json.dumps(started.__dict__))
@@ -207,7 +207,7 @@ def _start(topology: Topology, folder: Path, home: Path, port: int) -> Running:
 
 
 def _await_loaded(dagster: Running, folder: Path) -> None:
-    """Wait until the webserver answers and the code location is there."""
+    """Wait until the webserver answers and the code location is loaded."""
     deadline = monotonic() + START_SECONDS
     while _alive(dagster) and monotonic() < deadline:
         sleep(_POLL_SECONDS)
@@ -228,13 +228,13 @@ def _ask(port: int, query: str, **headers: str) -> dict[str, Any]:
         json.dumps({"query": query}).encode(),
         {"Content-Type": "application/json", **headers},
     )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot see our loopback
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach loopback
     with opener.open(request, timeout=30) as answer:
         return dict(json.load(answer)["data"])
 
 
 def _refuse_unguarded(port: int) -> None:
-    """Refuse a webserver that answers under any name: a future Dagster may start one that is not ours."""
+    """Refuse a webserver that answers under any host name: a future Dagster version may start an unguarded one."""
     try:
         _ask(port, "{version}", Host="unguarded.invalid")
     except urllib.error.HTTPError as error:
@@ -248,7 +248,7 @@ def _refuse_unguarded(port: int) -> None:
 
 
 def _alive(dagster: Running) -> bool:
-    """Whether Dagster's own process is there; ids are used again, start times are not."""
+    """Return whether Dagster's process is alive, by id and start time, because ids are reused."""
     if not is_alive(dagster.dagster_pid):
         return False
     with suppress(psutil.NoSuchProcess):
@@ -257,7 +257,7 @@ def _alive(dagster: Running) -> bool:
 
 
 def _stop(dagster: Running) -> None:
-    """Ask Dagster to end, wait for every process of its session, and kill what is left after a while."""
+    """Ask Dagster to end, wait for every process of its session, and kill the remaining ones after a timeout."""
     if _alive(dagster):
         with suppress(ProcessLookupError):
             os.kill(dagster.dagster_pid, signal.SIGTERM)
@@ -270,10 +270,10 @@ def _stop(dagster: Running) -> None:
 
 
 def _members(dagster: Running) -> list[int]:
-    """Living processes of Dagster's session, those whose parents have ended too."""
+    """Return the living processes of Dagster's session, including orphans."""
     session, found = dagster.dagster_pid, list[int]()
     if psutil.boot_time() > dagster.dagster_started or (is_alive(session) and not _alive(dagster)):
-        return []  # after a restart of the machine, or by now, the id is another process's
+        return []  # the id now belongs to another process
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError, PermissionError):
             if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:

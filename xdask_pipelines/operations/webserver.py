@@ -1,6 +1,6 @@
-"""Dagster's webserver behind a guard, and `dagster dev` that starts this webserver.
+"""Dagster's webserver with a guard, and a `dagster dev` that starts it.
 
-Belongs here: which requests reach Dagster. Does not belong here: starting and stopping (ui), rules about browsers
+Belongs here: which requests reach Dagster. Does not belong here: starting and stopping (ui), rules for browsers
 (browser_requests).
 
 Dagster has no login, and accepts mutations by GET from any page. ``python -m xdask_pipelines.operations.webserver dev …`` is
@@ -29,19 +29,19 @@ from xdask_pipelines.topology import find_topology
 
 _MODULE = "xdask_pipelines.operations.webserver"
 _GRAPHQL = "/graphql"
-#: What shows data, files or a query rather than a page of the UI.
+#: Paths that return data, files or query results instead of a page of the UI.
 _NOT_BY_LINK = (_GRAPHQL, "/logs", "/notebook", "/dagit", "/download_debug", "/report_asset")
 #: A page of another origin cannot send these without a preflight request, which is refused.
 _BODIES = ("application/json", "application/graphql")
 
 
 class Guard:
-    """ASGI middleware that refuses what a page of another origin may have sent, and GraphQL by GET.
+    """ASGI middleware that refuses requests from pages of other origins, and GraphQL by GET.
 
     Parameters
     ----------
     app
-        The application behind it.
+        The guarded application.
     hosts
         Further values of the header Host, in addition to loopback with the server's own port.
     """
@@ -51,7 +51,7 @@ class Guard:
         self._hosts = tuple(hosts)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request with 403 and the reason, or hand it on."""
+        """Answer a request with 403 and the reason, or pass it on."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
@@ -69,14 +69,14 @@ class Guard:
 
 
 def _graphql_problem(scope: Scope) -> str | None:
-    """Why a request may not carry its query: Dagster executes mutations of any GET, and of the URL of any POST."""
+    """Return why a GraphQL request is refused: Dagster would execute mutations of any GET, and in the URL of any POST."""
     headers, graphql = Headers(scope=scope), scope["path"].endswith(_GRAPHQL)  # also below a prefix of paths
     if scope["method"] == "POST":
         media = headers.get("content-type", "").partition(";")[0].strip().lower()
         if media in _BODIES or (not media and not graphql):
             return None
         return f"The content type {media or 'of the request'!r} is not accepted. Send application/json."
-    if graphql and "text/html" not in headers.get("accept", ""):  # the playground, which runs nothing
+    if graphql and "text/html" not in headers.get("accept", ""):  # the playground, which executes nothing
         return "GraphQL is not answered by GET. Send the query by POST as application/json."
     return None
 
@@ -93,15 +93,15 @@ def _with_headers(send: Send) -> Send:
 
 
 class GuardedWebserver(DagsterWebserver):  # type: ignore[type-arg]
-    """Dagster's webserver with the guard before all else."""
+    """Dagster's webserver with the guard before all other middleware."""
 
     def build_middleware(self) -> list[Middleware]:
-        """Put the guard first: it sees each request before any route does."""
+        """Return the middleware, with the guard first."""
         return [Middleware(Guard, hosts=find_topology().ui_hosts), *super().build_middleware()]
 
 
 def _guarded_start(parts: Sequence[str], **options: Any) -> Any:
-    """Start a process of `dagster dev`, the webserver as this module."""
+    """Start a process of `dagster dev`, with this module as the webserver."""
     return open_ipc_subprocess([_MODULE if part == "dagster_webserver" else part for part in parts], **options)
 
 

@@ -1,1 +1,1 @@
-"""Dagster resources and the IO manager: thin, and configured by the topology."""
+"""Dagster resources and the IO manager, configured by the topology."""

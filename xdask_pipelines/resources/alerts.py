@@ -1,9 +1,9 @@
-"""Alerts: telling people that something needs them.
+"""Alerts to people.
 
-Belongs here: sending. Does not belong here: what is worth an alert (sensors).
+Belongs here: sending alerts. Does not belong here: the reasons for alerts (sensors).
 
-The URL of a chat service is a secret: whoever knows it may post. No message, log or traceback of ours shows more than its
-host.
+The URL of a chat service is a secret, because everyone who knows it can post. Messages, logs and tracebacks show only
+its host.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ def send_alert(address: str, subject: str, document: Mapping[str, Any], seconds:
     ----------
     address
         Topic of SNS (``arn:aws:sns:…``), or a URL that takes ``{"text": subject, …}`` as JSON by POST, as chat services do,
-        and answers with a status of 2xx. A redirect is not followed: it would carry the alert elsewhere.
+        and answers with a status of 2xx. Redirects are not followed, because they would send the alert elsewhere.
     subject
         One line.
     document
-        What there is to know; plain JSON.
+        Details of the alert, as plain JSON.
     seconds
-        Longest time that it takes, whatever the other side does.
+        Timeout in total.
 
     Raises
     ------
     XdaskError
-        It could not be sent.
+        If the alert could not be sent.
     """
     problem = [f"no answer within {seconds:g} s"]
 
@@ -47,16 +47,16 @@ def send_alert(address: str, subject: str, document: Mapping[str, Any], seconds:
         try:
             (_publish if address.startswith("arn:") else _post)(address, subject, document, seconds)
             problem.clear()
-        except Exception as error:  # of boto3's many kinds, and of the network
+        except Exception as error:  # errors of boto3 and of the network
             problem[0] = _reason(error)
 
-    sending = Thread(target=send, name="alert", daemon=True)  # a timeout of sockets begins again with each byte
+    sending = Thread(target=send, name="alert", daemon=True)  # a socket timeout restarts with each byte
     sending.start()
     sending.join(seconds)
     if problem:
         raise XdaskError(
             f"The alert {subject!r} could not be sent to {without_secrets(address)}: {problem[0]}. Correct `alerts` in "
-            "regions.yaml, or see whether the service works"
+            "regions.yaml, or check the service"
         )
 
 
@@ -82,7 +82,7 @@ def _post(url: str, subject: str, document: Mapping[str, Any], seconds: float) -
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without text that may quote the URL."""
+    """Return the reason of an error, without text that may contain the URL."""
     if isinstance(error, urllib.error.HTTPError):
         moved = ", a redirect, which is not followed" if 300 <= error.code < 400 else ""
         return f"the answer has status {error.code}{moved}"

@@ -28,7 +28,7 @@ class AttachedPools(ConnectedPools):
         """Report the state of the pools; nothing can be started from here, and what is missing is said with its command."""
         status = self.status()
         if status.up:
-            tell(f"the pools are up already, scheduler at {status.address}")
+            tell(f"the pools are already running, scheduler at {status.address}")
         return status
 
     def down(self) -> bool:

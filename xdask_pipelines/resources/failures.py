@@ -1,6 +1,6 @@
-"""Errors as the UI should show them: what happened and the remedy, without a traceback to open.
+"""Errors in the UI: the message with its advice, without traceback.
 
-Belongs here: translating our errors to Dagster's `Failure`, and saying what is tried again. Does not belong here: raising
+Belongs here: converting our errors to Dagster's `Failure`, and requesting retries. Does not belong here: raising
 errors.
 """
 
@@ -13,15 +13,15 @@ import dagster as dg
 
 from xdask_pipelines.errors import LostComputation, StaleWriter, XdaskError
 
-#: Starting pools takes half a minute on a slow machine.
+#: Retries and their interval. Starting pools takes half a minute on a slow machine.
 _RETRIES, _WAIT_SECONDS = 4, 10
 
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Turn our errors into failures that state the message; only what may pass by itself is tried again.
+    """Convert our errors to failures with the message; only temporary errors are retried.
 
-    Retries are asked for here, and no asset has a retry policy: with one, Dagster starts a step again that a person
+    Retries are requested here instead of by a retry policy, with which Dagster would restart a step that a user
     terminates.
     """
     try:

@@ -1,7 +1,7 @@
-"""How many time steps of its inputs a result was made from, through all results that it was made from.
+"""Time steps of the inputs of a result, including those of upstream results.
 
-Belongs here: walking the records of entries, and what they say in sentences. Does not belong here: counting steps of a file
-(access.completeness), what follows from a gap (checks).
+Belongs here: following the provenance of entries, and describing it in sentences. Does not belong here: counting steps
+of a file (access.completeness), the consequences of gaps (checks).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ _SHOWN = 3
 
 @dataclass(frozen=True)
 class InputSteps:
-    """What is known of the steps of a result's inputs.
+    """The known time steps of a result's inputs.
 
     Attributes
     ----------
     counted
         Steps by input, such as ``"era5 2026-03"``.
     uncounted
-        Inputs of which nobody knows how many steps they should have.
+        Inputs whose expected number of steps is unknown.
     changed
-        Results that it was made from and that have been made again since: theirs are not known any more.
+        Upstream results that have been recomputed since, so their steps are unknown.
     """
 
     counted: Mapping[str, Steps] = field(default_factory=dict)
@@ -39,11 +39,11 @@ class InputSteps:
 
     @property
     def gaps(self) -> dict[str, Steps]:
-        """Inputs that lack steps."""
+        """Return the inputs with missing steps."""
         return {name: steps for name, steps in self.counted.items() if not steps.complete}
 
     def __str__(self) -> str:
-        """What is known, in sentences: nothing is said to be complete that was not counted."""
+        """Describe the steps in sentences; only counted inputs are called complete."""
         sentences = [_listed([in_words(name, steps) for name, steps in self.gaps.items()], ";")] if self.gaps else []
         whole = [steps for steps in self.counted.values() if steps.complete]
         if whole:
@@ -55,10 +55,11 @@ class InputSteps:
             sentences.append(one if total == 1 else f"All {total:,} {unit} of {names} have data")
         if self.uncounted:
             sentences.append(
-                f"How many steps {_listed(list(self.uncounted), ',')} should have is not known; what is there was used"
+                f"The expected number of steps of {_listed(list(self.uncounted), ',')} is unknown; all existing steps "
+                "were used"
             )
         if self.changed:
-            sentences.append(f"{', '.join(self.changed)} changed since; materialize this again to know its inputs")
+            sentences.append(f"{', '.join(self.changed)} changed since; materialize this again to count its inputs")
         return ". ".join(sentences) + "." if sentences else "No input has time steps to count."
 
 
@@ -71,7 +72,7 @@ def in_words(name: str, steps: Steps) -> str:
 
 
 def input_name(entry: Entry, partition: str = "") -> str:
-    """Dataset and period of an input: its facets' year and month, else the partition, else its times."""
+    """Return dataset and period of an input: year and month of its facets, else the partition, else its times."""
     facets = entry.facets
     if "year" in facets:
         period = facets["year"] + (f"-{int(facets['month']):02}" if facets.get("month", "").isdigit() else "")
@@ -85,16 +86,16 @@ def input_name(entry: Entry, partition: str = "") -> str:
 
 
 def input_steps(results: Results, entry: Entry, digest: Callable[[object], str]) -> InputSteps:
-    """What is known of the steps of all files that a result was made from, itself or through other results.
+    """Collect the steps of all files that a result was computed from, directly or through other results.
 
     Parameters
     ----------
     results
-        Where the results that it was made from are found: those of the same run, else the current ones.
+        The results store, in which upstream results are found: those of the same run, else the current ones.
     entry
         The result.
     digest
-        Gives the version of an upstream result from the data versions of its parts, as entries carry it.
+        Returns the version of an upstream result from the data versions of its parts.
     """
     counted: dict[str, Steps] = {}
     uncounted: set[str] = set()
@@ -121,7 +122,7 @@ def input_steps(results: Results, entry: Entry, digest: Callable[[object], str])
 
 
 def joined_steps(found: Iterable[InputSteps]) -> InputSteps:
-    """What is known of several inputs together."""
+    """Combine the steps of several inputs."""
     every = list(found)
     return InputSteps(
         {name: steps for each in every for name, steps in each.counted.items()},
@@ -131,7 +132,7 @@ def joined_steps(found: Iterable[InputSteps]) -> InputSteps:
 
 
 def _parts(results: Results, name: str, entry: Entry) -> Iterator[Entry]:
-    """Entries of an upstream result that a result was made from: its own partition's, else all."""
+    """Iterate over the entries of an upstream result: that of the same partition, else all."""
     partitions = results.partitions(name)
     wanted = [entry.part] if entry.part in partitions else partitions or [""]
     try:
@@ -141,12 +142,12 @@ def _parts(results: Results, name: str, entry: Entry) -> Iterator[Entry]:
 
 
 def _is_one_of_many(entry: Entry, found: list[Entry]) -> bool:
-    """Whether the version that an entry carries is of more partitions than its own, so that it tells nothing of that."""
+    """Return whether an entry's version covers several partitions, so that it does not identify a single one."""
     return bool(entry.part) and [e.part for e in found] == [entry.part]
 
 
 def unit_of(steps: Steps) -> str:
-    """Unit in which steps are counted."""
+    """Return the unit in which steps are counted."""
     return str(getattr(steps, "unit", "h"))
 
 

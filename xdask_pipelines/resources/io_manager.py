@@ -1,7 +1,7 @@
-"""The IO manager: lazy results in, lazy results out; what lies between is computed and stored at home.
+"""The IO manager: it computes and stores lazy results in their home Regions, and loads them lazily.
 
-Belongs here: translating Dagster's contexts to `Results`, and the metadata of a materialization. Does not belong here:
-computing, writing, drawing.
+Belongs here: converting Dagster's contexts for `Results`, and the metadata of a materialization. Does not belong here:
+computing and writing (results), drawing (climate.drawing).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from xdask_pipelines.system.safe_text import markdown
 
 @dataclass(frozen=True)
 class Result:
-    """What an analysis hands to the IO manager: lazy parts and everything that must be said of them."""
+    """The result of an analysis for the IO manager: lazy parts and their provenance."""
 
     parts: Mapping[str, xr.DataArray | xr.Dataset]
     versions: Mapping[str, str] = field(default_factory=dict)
@@ -43,35 +43,35 @@ class Result:
 
     @property
     def data_version(self) -> str:
-        """One version for all parts."""
+        """Return one version for all parts."""
         if len(self.versions) == 1:
             return next(iter(self.versions.values()))
         return hashlib.blake2b("".join(self.versions.values()).encode(), digest_size=16).hexdigest()
 
     @property
     def made_from(self) -> Provenance:
-        """Of any part: what all share."""
+        """Return the provenance of any part, for properties that all parts share."""
         return next(iter(self.provenance.values()), Provenance())
 
     def every(self, name: str) -> list[str]:
-        """Texts of one name in the provenance of all parts, sorted, each once."""
+        """Return the texts of one field in the provenance of all parts, sorted and unique."""
         return sorted({text for one in self.provenance.values() for text in getattr(one, name)})
 
 
 def entries_of(x: Any) -> tuple[Entry, ...]:
-    """Catalog entries from which a loaded input was opened."""
+    """Return the catalog entries from which a loaded input was opened."""
     found: tuple[Entry, ...] = x.encoding.get("entries", ())
     return found
 
 
 class ResultsIOManager(dg.IOManager):
-    """Keeps results where their data lies, as immutable stores with one catalog entry for each partition."""
+    """Stores results in the Region of their data, as immutable stores with one catalog entry for each partition."""
 
     def __init__(self, results: Results) -> None:
         self.results = results
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        """Compute in place, write, catalogue, and prove it in the metadata."""
+        """Compute, write and catalogue a result, and add evidence to the metadata."""
         result = obj if isinstance(obj, Result) else Result(_plain_parts(context, obj))
         asset = context.asset_key.to_python_identifier()
         label = Label(asset, context.run_id, result.versions, result.provenance)
@@ -83,7 +83,7 @@ class ResultsIOManager(dg.IOManager):
         )
 
     def load_input(self, context: dg.InputContext) -> xr.DataArray | xr.Dataset:
-        """Lazy upstream result, placed at home: this run's own where there is one, else the latest."""
+        """Load an upstream result lazily: the one of this run if it exists, else the latest."""
         asset = context.asset_key.to_python_identifier()
         with explained():
             return self.results.open(
@@ -95,7 +95,7 @@ class ResultsIOManager(dg.IOManager):
             return [""]
         wanted = list(context.asset_partition_keys)
         if not context.step_context.has_partition_key and not context.step_context.has_partition_key_range:
-            # An asset without partitions takes every month that there is; completeness is its check's matter.
+            # An asset without partitions gets all existing months; its check verifies that they are complete.
             return self.results.partitions(asset) or wanted[:1]
         return wanted
 
@@ -103,20 +103,20 @@ class ResultsIOManager(dg.IOManager):
 def _plain_parts(context: dg.OutputContext, obj: Any) -> dict[str, xr.DataArray | xr.Dataset]:
     if not isinstance(obj, (xr.DataArray, xr.Dataset)):
         raise XdaskError(
-            f"{context.asset_key.to_user_string()} returned {type(obj).__name__}; the results store keeps "
+            f"{context.asset_key.to_user_string()} returned {type(obj).__name__}; the results store accepts only "
             "xarray.DataArray and xarray.Dataset. Return one, or give the asset another io_manager_key."
         )
     keys = list(context.asset_partition_keys) if context.has_asset_partitions else [""]
     if len(keys) > 1:
         raise XdaskError(
-            f"{context.asset_key.to_user_string()} was run for {len(keys)} partitions at once. Make it with "
-            "xdask_pipelines.assets.analysis, which calls a function for each partition by itself."
+            f"{context.asset_key.to_user_string()} was run for {len(keys)} partitions at once. Define it with "
+            "xdask_pipelines.assets.analysis, which calls the function for each partition separately."
         )
     return {keys[0]: obj}
 
 
 def _metadata(asset: str, result: Result, kept: Kept, pictures: Path, run_id: str, dashboard: str) -> dict[str, Any]:
-    """Metadata in the order of the page: what it shows, what it is made of, and the proof."""
+    """Return metadata in the order of the page: the picture, the sources, and the evidence."""
     evidence, entry = kept.evidence, kept.entries[0]
     metadata = _picture(asset, result, kept.picture, kept.no_picture, pictures, run_id)
     made_from = result.made_from
@@ -149,7 +149,7 @@ def _metadata(asset: str, result: Result, kept: Kept, pictures: Path, run_id: st
 def _picture(
     asset: str, result: Result, field_: xr.DataArray | None, no_picture: str, folder: Path, run_id: str
 ) -> dict[str, Any]:
-    """The picture of a result, also as a file; or its one value; or why there is neither."""
+    """Return the picture of a result, which is also written to a file; or its only value; or why it has neither."""
     if field_ is None:
         return {"picture": no_picture}
     units = {"units": str(field_.attrs.get("units", ""))}
@@ -158,7 +158,7 @@ def _picture(
         return {"value": value if np.isfinite(value) else str(value), **units}
     if not np.isfinite(field_).any():
         return {"picture": "no picture: the result has no finite value", **units}
-    # a second of import that a load of the code location need not pay
+    # takes a second to import, which would delay loading the code location
     from xdask_pipelines.climate.drawing.plots import draw
 
     shape = shape_of(field_)
@@ -167,18 +167,18 @@ def _picture(
     title = ", ".join([asset.replace("_", " "), *result.every("experiments")])
     try:
         png = draw(field_, title, subtitle or None)
-    except ClimateError as error:  # the result is stored and will be checked; only its picture is missing
+    except ClimateError as error:  # the result is stored and checked without a picture
         return {"picture": f"no picture: {error}", **units}
     image = dg.MetadataValue.md(f"![{markdown(asset)}](data:image/png;base64,{base64.b64encode(png).decode()})")
-    said = {**saved_picture(png, folder / asset / f"{run_id}.png"), **units}
+    metadata = {**saved_picture(png, folder / asset / f"{run_id}.png"), **units}
     if shape != "map":
-        return {"map" if shape == "native map" else "plot": image, **said}
+        return {"map" if shape == "native map" else "plot": image, **metadata}
     mean = float(field_.attrs["area_mean"]) if "area_mean" in field_.attrs else float(area_weighted_mean(field_))
-    return {"map": image, **({"area_weighted_mean": mean} if np.isfinite(mean) else {}), **said}
+    return {"map": image, **({"area_weighted_mean": mean} if np.isfinite(mean) else {}), **metadata}
 
 
 def saved_picture(png: bytes, file: Path) -> dict[str, Any]:
-    """Metadata that name the picture as a file of its run; nothing if it cannot be written, for the result is stored."""
+    """Write the picture to a file of its run, and return metadata with its path; empty if it cannot be written."""
     try:
         write_atomically(file, png)
     except OSError:
@@ -205,10 +205,10 @@ def _sources_table(sources: tuple[Entry, ...]) -> dg.TableMetadataValue:
     )
 
 
-#: The long one last, for a page that is not wide enough.
+#: The longest column is last, for narrow pages.
 _SOURCE_COLUMNS = ("dataset", "region", "bytes", "digest", "part", "key")
 
 
 def evidence_of(metadata: Mapping[str, Any]) -> Evidence:
-    """Evidence from a materialization's metadata."""
+    """Return the evidence in a materialization's metadata."""
     return Evidence.from_dict(metadata["evidence"].value)

@@ -1,7 +1,7 @@
-"""Standing pools of processes on this machine: starting them, finding them, computing on them.
+"""Local pools: processes on this machine that keep running between runs.
 
-Belongs here: the kind of pools that is local. Does not belong here: what every kind can do (pools), how processes are
-started (placement.local.cluster).
+Belongs here: starting, finding and using local pools. Does not belong here: the protocol of all kinds of pools
+(standing_pools), starting processes (placement.local.cluster).
 """
 
 from __future__ import annotations
@@ -27,38 +27,38 @@ from xdask_pipelines.resources.var import writable
 from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.processes import is_alive, stop_processes
 
-#: Where users of Dask look for a dashboard, and the same after a restart; a taken port is no hindrance.
+#: Dask's usual port for the dashboard, which stays the same after a restart; another one is used if it is not free.
 _DASHBOARD_PORT = 8787
 
 
 class LocalPools(ConnectedPools):
-    """The pools of a topology on this machine, standing between runs; runs connect to them in milliseconds.
+    """The pools of a topology on this machine. They keep running between runs, which connect to them in milliseconds.
 
     Parameters
     ----------
     topology
-        Names the Regions and their folders.
+        The topology with the Regions and their folders.
     watch
-        Called about twice a second while something is computed, with tasks done and planned by Region.
+        Called about twice a second during a computation, with tasks done and planned by Region.
     """
 
     # ---- up and down ------------------------------------------------------------------------------------------
 
     def up(self, tell: Tell = lambda line: None) -> Status:
-        """Start what is not running, beside what is; start all again if the scheduler is gone or a Region is new.
+        """Start the pools that are not running; restart all if the scheduler has ended or a Region is new.
 
         Raises
         ------
         PlacementError
-            If a process does not start, with the end of its log.
+            If a process does not start.
         XdaskError
             If ``var/`` cannot be written.
         """
         now = self.status()
         if now.up:
-            tell(f"the pools are up already, scheduler at {now.address}")
+            tell(f"the pools are already running, scheduler at {now.address}")
         if now.address and self.existing_certificates() and not now.address.startswith("tls:"):
-            tell(f"they use no certificates, which were made since: `xdask pools down`, then `{START}`")
+            tell(f"they do not use the newer certificates: run `xdask pools down`, then `{START}`")
         if now.up:
             return now
         running = self._running() if now.address else None
@@ -88,13 +88,15 @@ class LocalPools(ConnectedPools):
         pools = self._pools()
         missing = [pool for pool in pools if not workers.get(pool.region)]
         stay = [pool for pool in pools if pool not in missing]
-        tell(f"the scheduler at {running.address} stays" + "".join(f", the pool of {p.region} too" for p in stay))
+        tell(
+            f"the scheduler at {running.address} keeps running" + "".join(f", and the pool of {p.region}" for p in stay)
+        )
         tell(f"starting again: the pool of {', '.join(pool.region for pool in missing)}")
         stop_processes([pid for pool in missing if self._is_ours(pid := running.pids[pool.region])])
         join(running, missing, self.folder, beside=stay, tell=tell)
 
     def down(self) -> bool:
-        """Stop all processes that `up` started, by their ids; True if there were any."""
+        """Stop all processes that `up` started; return whether there were any."""
         running = self._running()
         if running is None:
             return False
@@ -106,29 +108,29 @@ class LocalPools(ConnectedPools):
         return bool(ours)
 
     def status(self) -> Status:
-        """Which processes live and which pools can take tasks."""
+        """Return the state of the processes, and which pools can take tasks."""
         running = self._running()
         if running is None:
             return Status("", "", {}, (f"The pools are not running. Start them with `{START}`.",))
         dead = [name for name, pid in running.pids.items() if not self._is_ours(pid)]
         if "scheduler" in dead:
-            return Status("", "", {}, (f"The scheduler is gone. Start the pools again with `{START}`.",))
+            return Status("", "", {}, (f"The scheduler has ended. Start the pools again with `{START}`.",))
         return self.observed(
             {
-                pool.region: f"The pool of {pool.region} has no worker. `{START}` starts it and leaves the others; "
-                f"its log is {self.folder / pool.region}.log."
+                pool.region: f"The pool of {pool.region} has no worker. Start it with `{START}`, which does not affect "
+                f"the others. Its log is {self.folder / pool.region}.log."
                 for pool in self._pools()
             }
         )
 
     @property
     def started(self) -> bool:
-        """Whether they were started and not stopped, alive or not."""
+        """Return whether the pools were started and not stopped, even if they have ended."""
         return self._state_file.exists()
 
     @property
     def dashboard(self) -> str:
-        """Address of the Regions on Dask's dashboard; empty if the pools were not started."""
+        """Return the address of the page of Regions on Dask's dashboard; empty if the pools were not started."""
         running = self._running()
         return running.dashboard if running else ""
 
@@ -158,7 +160,7 @@ class LocalPools(ConnectedPools):
             return None
 
     def _is_ours(self, pid: int) -> bool:
-        """Whether a process id is still that of a process we started: ids are used again after a reboot."""
+        """Return whether a process id is still that of a started process, because ids are reused after a reboot."""
         if not is_alive(pid):
             return False
         try:
@@ -175,7 +177,7 @@ class LocalPools(ConnectedPools):
         return [*pools, *joining]
 
     def settings(self) -> Settings:
-        """What the scheduler, and a plan, must know: the topology's links and prices, and the pools on this machine."""
+        """Return the settings of scheduler and plan: links and prices of the topology, and the pools on this machine."""
         known = settings_of(self.topology)
         memory = psutil.virtual_memory().total // len(self.topology.workers)
         here = {
@@ -191,7 +193,7 @@ class LocalPools(ConnectedPools):
 
     @contextmanager
     def temporary(self, regions: Sequence[str], tell: Tell) -> Iterator[Compute]:
-        """One worker in each of some Regions, for as long as a block of code runs."""
+        """Start one worker in each of some Regions, for the duration of a ``with`` block."""
         tell(f"pools are down: starting one temporary worker in {', '.join(regions)}")
         data = {region: self.topology.data_folder(region) for region in regions}
         results = {region: self.topology.results_folder(region) for region in regions}

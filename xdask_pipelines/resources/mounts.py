@@ -1,6 +1,6 @@
-"""What stands for Lustre: folders on a laptop, FSx on AWS.
+"""The Lustre file system of a topology: local folders, or FSx on AWS.
 
-Belongs here: the choice, and clients of AWS. Does not belong here: what an import is (lustre).
+Belongs here: the choice, and clients of AWS. Does not belong here: imports (lustre).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from xdask_pipelines.access.syncing.worker_calls import MountAtHome
 from xdask_pipelines.lustre import FolderLustre, LustreFileSystem
 from xdask_pipelines.topology import Topology
 
-#: Lustre whose files are touched by what computes.
+#: Function that returns a Lustre file system, given the function that computes on its files.
 LustreWith = Callable[[Compute], LustreFileSystem]
 
 

@@ -1,6 +1,6 @@
-"""What placement must know of a topology, in figures.
+"""Settings of placement from a topology.
 
-Belongs here: from the topology's words to `placement.settings`. Does not belong here: pools that run (local_pools).
+Belongs here: converting a topology to `placement.settings`. Does not belong here: running pools (local_pools).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from xdask_pipelines.topology.aws_facts import (
 
 
 def settings_of(topology: Topology) -> Settings:
-    """What placement must know of a topology: links, prices, pools at their largest, factors of energy and CO2e."""
+    """Return the settings for a topology: links, prices, pools at their maximum size, factors of energy and CO2e."""
     pairs = [(a, b) for a in topology.regions for b in topology.regions if a != b]
     client = topology.client
     pools = {client.region: Rates(client.threads, co2e_kg_per_kwh=client.grid_factor)}

@@ -14,14 +14,14 @@ from xdask_pipelines.topology import Topology
 
 
 def pools_of(topology: Topology, watch: Progress | None = None) -> Pools:
-    """The pools of a topology.
+    """Return the pools of a topology.
 
     Parameters
     ----------
     topology
-        Names the Regions and their folders.
+        The topology with the Regions and their folders.
     watch
-        Called about twice a second while something is computed, with tasks done and planned by Region.
+        Called about twice a second during a computation, with tasks done and planned by Region.
     """
     kind = LocalPools if topology.profile == "local" else AttachedPools
     return kind(topology, watch)

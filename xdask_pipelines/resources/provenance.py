@@ -1,7 +1,7 @@
-"""What a result was made from: one record, written with its catalog entry and read back as a whole.
+"""Provenance of a result: one record that is stored in its catalog entry.
 
-Belongs here: the record and its form in an entry. Does not belong here: filling it (analysis_definition), walking it to the
-results that a result was made from (input_steps), what the UI shows of it (io_manager).
+Belongs here: the record and its form in an entry. Does not belong here: filling it (analysis_definition), following it
+to upstream results (input_steps), its display in the UI (io_manager).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pydantic.dataclasses import dataclass
 from xdask_pipelines.access.completeness import Steps
 from xdask_pipelines.catalog import Entry
 
-#: Of one part; an entry is read by every search that finds it.
+#: Limit of sources in a record, because every search reads it.
 MOST_SOURCES = 1_000
 _NAME = "provenance"
 
 
 @dataclass(frozen=True, slots=True)
 class UsedEntry:
-    """An entry that was read: which one, and what it held then."""
+    """An entry that was read, with its version at that time."""
 
     dataset: str
     region: str
@@ -42,7 +42,7 @@ class UsedEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """What one part of a result was made from.
+    """Provenance of one part of a result.
 
     Attributes
     ----------
@@ -51,27 +51,27 @@ class Provenance:
     config
         Values of the run's config.
     sources
-        Entries that were read, files and results. Of more than `MOST_SOURCES` a record keeps the first.
+        Entries that were read, files and results; only the first `MOST_SOURCES`.
     source_count, source_digest
-        Of all of them, where a record keeps some.
+        Number and digest of all sources, if the record has only some.
     replicas
-        Which Region was chosen where several held the same data, and why, in sentences.
+        Sentences about the chosen Region, and the reason, if several had the same data.
     upstream
-        Version of each result that it was made from, by name.
+        Version of each upstream result, by name.
     steps
         Time steps of each file that was read, by name and period of the input.
     uncounted
-        Inputs of which nobody knows how many steps they should have.
+        Inputs whose expected number of steps is unknown.
     time_steps
-        Steps that went into a partial mean; None for anything else.
+        Number of steps in a partial; None for other results.
     excerpted
-        Whether some input is declared an excerpt.
+        Whether any input is declared an excerpt.
     excerpts
-        What is known to be missing, in sentences; of what it was made from, too.
+        Sentences about missing data, including those of upstream results.
     experiments
-        Experiments of CMIP6, of what it was made from, too.
+        CMIP6 experiments, including those of upstream results.
     attributions
-        Who must be named, and under which licence; of what it was made from, too.
+        Required attributions and licences, including those of upstream results.
     """
 
     code_version: str = ""
@@ -91,22 +91,22 @@ class Provenance:
 
     @classmethod
     def of(cls, entry: Entry) -> Provenance:
-        """The record that an entry of a result carries; an empty one if it carries none.
+        """Return the record in the entry of a result; an empty one if it has none.
 
         Raises
         ------
         pydantic.ValidationError
-            The entry carries something else.
+            If the record in the entry is not valid.
         """
         return _RECORD.validate_python((entry.header or {}).get(_NAME, {}))
 
     @staticmethod
     def is_in(entry: Entry) -> bool:
-        """Whether an entry carries a record: results of versions without one must be computed again."""
+        """Return whether an entry has a record; results of older versions without record must be recomputed."""
         return _NAME in (entry.header or {})
 
     def in_header(self) -> dict[str, Any]:
-        """What the header of an entry carries."""
+        """Return the record for the header of an entry."""
         kept = self
         if len(self.sources) > MOST_SOURCES:
             every = "\n".join(f"{s.region}:{s.key}#{s.part} {s.version} {s.digest}" for s in self.sources)
@@ -123,7 +123,7 @@ _RECORD = TypeAdapter(Provenance)
 
 
 def inherited(entries: Iterable[Entry]) -> tuple[set[str], set[str], set[str]]:
-    """Excerpts, experiments and attributions of what a result is made from."""
+    """Return excerpts, experiments and attributions of the inputs of a result."""
     excerpts: set[str] = set()
     experiments: set[str] = set()
     attributions: set[str] = set()

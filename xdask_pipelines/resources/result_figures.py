@@ -1,7 +1,6 @@
-"""Figures of a stored result, computed where it lies: what its checks look at.
+"""Statistics of a stored result for its checks, computed in its Region.
 
-Belongs here: which fields of a result are checked, and a few numbers of each. Does not belong here: what is acceptable
-(checks).
+Belongs here: choosing the fields to check, and their statistics. Does not belong here: acceptable values (verdicts).
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ _MOST = ("maximum", "seam_step", "largest_step", "seam_ratio")
 
 
 def checked_fields(result: Part, preview: Callable[[Any], Any]) -> dict[str, xr.DataArray]:
-    """Fields of a result that are checked, by variable; ``""`` where there is only one.
+    """Return the fields of a result to check, by variable; ``""`` for a single one.
 
-    An array is checked whole, whatever its picture shows. Of a dataset, what ``preview`` makes of it; a partial counts as
-    the mean that it stands for, and any other dataset without a preview as all its variables.
+    An array is checked completely, independently of its picture. For a dataset, the result of ``preview`` is checked;
+    for a partial, its mean; for any other dataset without preview, all variables.
     """
     if isinstance(result, xr.DataArray):
         return {"": result}
@@ -39,19 +38,19 @@ def checked_fields(result: Part, preview: Callable[[Any], Any]) -> dict[str, xr.
 
 
 def covers_globe(field: xr.DataArray) -> bool:
-    """Whether a field has cells that cover the whole sphere: only then has it pole rows and a seam."""
+    """Return whether the cells of a field cover the whole sphere; only then it has pole rows and a seam."""
     return is_gridded(field) and grid_of(field).complete
 
 
 def form_of(field: xr.DataArray) -> Shape | None:
-    """What a field is, of which further dimensions are steps, members and levels."""
+    """Return the shape of a field without dimensions such as steps, members and levels."""
     if field.ndim <= 2:
         return shape_of(field)
     return "map" if is_gridded(field) else "native map" if native_names(field) else None
 
 
 def field_figures(field: xr.DataArray) -> xr.Dataset:
-    """Scalars of one field, lazy if it is: over all steps, members and levels.
+    """Compute statistics of one field over all steps, members and levels; lazy if the field is lazy.
 
     Returns
     -------
@@ -73,17 +72,17 @@ def field_figures(field: xr.DataArray) -> xr.Dataset:
                 "maximum": finite.max(),
             }
         ).reset_coords(drop=True)
-    found = field_statistics(field).reset_coords(drop=True)
-    found["seam_ratio"] = found["seam_step"] / found["largest_step"].where(found["largest_step"] > 0)
-    if found["minimum"].ndim:
-        counts = {name: found[name].sum() for name in ("finite_count", "nan_count")}
-        least, most = {n: found[n].min() for n in _LEAST}, {n: found[n].max() for n in _MOST}
-        found = xr.Dataset({**counts, **least, **most})
-    return found.assign(size=size)
+    figures = field_statistics(field).reset_coords(drop=True)
+    figures["seam_ratio"] = figures["seam_step"] / figures["largest_step"].where(figures["largest_step"] > 0)
+    if figures["minimum"].ndim:
+        counts = {name: figures[name].sum() for name in ("finite_count", "nan_count")}
+        least, most = {n: figures[n].min() for n in _LEAST}, {n: figures[n].max() for n in _MOST}
+        figures = xr.Dataset({**counts, **least, **most})
+    return figures.assign(size=size)
 
 
 def partial_figures(result: xr.Dataset) -> xr.Dataset:
-    """Scalars of what a partial counted, lazy if it is.
+    """Compute statistics of the counts of a partial; lazy if the partial is lazy.
 
     Returns
     -------

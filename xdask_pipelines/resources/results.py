@@ -1,7 +1,7 @@
-"""The results store: results are computed in place, written where their data lies, and catalogued like any dataset.
+"""The results store: results are computed and written in the Region of their data, and catalogued like any dataset.
 
-Belongs here: one result or a range of partitions becoming an immutable store with its entries, and back. Does not belong
-here: Dagster's contexts (io_manager), how blocks are written (access).
+Belongs here: writing one result or a range of partitions as an immutable store with entries, and opening it. Does not
+belong here: Dagster's contexts (io_manager), writing blocks (access).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SINGLE = "xdask_single_variable"
 
 @dataclass(frozen=True)
 class Label:
-    """Under which name a result is kept, which run made it, and of each part its data version and what it was made from."""
+    """The name of a result, its run, and the data version and provenance of each part."""
 
     asset: str
     run_id: str
@@ -48,7 +48,7 @@ class Label:
 
 @dataclass(frozen=True)
 class Kept:
-    """A result that was written: its entries, the field to draw or why there is none, and the evidence."""
+    """A written result: its entries, the field to draw or the reason why there is none, and the evidence."""
 
     entries: tuple[Entry, ...]
     picture: xr.DataArray | None
@@ -58,7 +58,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class PreparedResult:
-    """A result before it is computed: its Region and store, and the lazy values that make it."""
+    """A result before it is computed: its Region and store, and the lazy values that write it."""
 
     region: str
     key: str
@@ -74,7 +74,7 @@ class Results:
     Parameters
     ----------
     topology, catalog, pools
-        Where Regions are, what is known, and what computes.
+        The project's topology, catalog and pools.
     """
 
     def __init__(self, topology: Topology, catalog: Catalog, pools: Pools) -> None:
@@ -82,7 +82,7 @@ class Results:
         self.catalog = catalog
         self.pools = pools
 
-    # ---- keeping ----------------------------------------------------------------------------------------------
+    # ---- writing ----------------------------------------------------------------------------------------------
 
     def keep(
         self,
@@ -91,24 +91,24 @@ class Results:
         preview: Callable[[Part], Any] = lambda part: part,
         tell: Tell | None = None,
     ) -> Kept:
-        """Compute and write a result; visible to others only when all of it is.
+        """Compute and write a result, which becomes visible only when it is complete.
 
         Parameters
         ----------
         label
-            Asset, run, and what the entries carry of each part.
+            Asset, run, and provenance of each part.
         parts
             The result by partition key; one part with key "" for an asset without partitions.
         preview
-            From the first part to what its picture shows (`climate.shapes.picture_of` decides whether it can). Of a result
-            that stays in its Region a thumbnail of 10 kB is made there, in the same go.
+            Returns what the picture shows of the first part (`climate.shapes.picture_of` decides whether that is
+            possible). A thumbnail of 10 kB is computed together with the result, in its Region.
         tell
             Called with lines of progress.
 
         Raises
         ------
         AccessError, PlacementError
-            Nothing is catalogued then, and a store that was begun is removed or never seen.
+            If computing or writing fails. Nothing is catalogued then, and a partial store is removed or never visible.
         """
         prepared = self.prepare(label, parts, preview)
         no_picture = prepared.no_picture
@@ -130,12 +130,12 @@ class Results:
         parts: Mapping[str, Part],
         preview: Callable[[Part], Any] = lambda part: part,
     ) -> PreparedResult:
-        """What `keep` would compute and where its result would lie; nothing runs. Parameters as in `keep`."""
+        """Prepare the computation of `keep` without running it. Parameters as in `keep`."""
         dataset, first = _stacked(parts), next(iter(parts.values()))
         homes = homes_of(dataset)
         version = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{label.run_id}"
         key = f"{RESULTS_PREFIX}{label.asset}/{version}.zarr"
-        if len(homes) != 1:  # of two Regions, or of none: what needs a person's eyes lives in the client's Region
+        if len(homes) != 1:  # results of two Regions, or of none, are stored in the client's Region
             return PreparedResult(self.topology.client.region, key, version, (dataset,), at_home=False)
         (region,) = homes
         picture, no_picture = picture_of(preview(first))
@@ -176,12 +176,12 @@ class Results:
     # ---- reading ----------------------------------------------------------------------------------------------
 
     def find(self, asset: str, partitions: Sequence[str] = ("",), run_id: str | None = None) -> list[Entry]:
-        """Current entries of an asset: those of the given run where it made any, else the latest.
+        """Return the current entries of an asset: those of the given run if it wrote any, else the latest.
 
         Raises
         ------
         MissingEntries
-            Listing every partition that was never materialized.
+            If partitions were never materialized; the message lists them.
         """
         found: dict[str, Entry] = {}
         for entry in filter(Provenance.is_in, self.catalog.search(dataset=asset, layout=LAYOUT, superseded=True)):
@@ -200,21 +200,21 @@ class Results:
         return [found[p] for p in partitions]
 
     def partitions(self, asset: str) -> list[str]:
-        """Partition keys that were materialized, sorted."""
+        """Return the materialized partition keys, sorted."""
         return sorted(
             {e.part for e in self.catalog.search(dataset=asset, layout=LAYOUT) if e.part and Provenance.is_in(e)}
         )
 
     def versions(self, asset: str) -> dict[str, str]:
-        """Data version of the current result of each partition (``""`` without partitions)."""
+        """Return the data version of the current result of each partition (``""`` without partitions)."""
         there = any(map(Provenance.is_in, self.catalog.search(dataset=asset, layout=LAYOUT)))
         entries = self.find(asset, self.partitions(asset) or [""]) if there else []
         return {e.part: e.attributes["data_version"] for e in entries}
 
     def open(self, entries: Sequence[Entry]) -> Part:
-        """Lazy result, placed at home; of several partitions, joined along ``partition``.
+        """Open a result lazily in its home Region; several partitions are joined along ``partition``.
 
-        A result that lives in the client's Region is read here, into memory.
+        A result in the client's Region is read into memory here.
         """
         if all(e.region == self.topology.client.region for e in entries):
             folder = self.topology.results_folder(self.topology.client.region)
@@ -222,12 +222,12 @@ class Results:
         else:
             opened = open_entries(entries, join=PARTITION)
         result = _as_returned(opened)
-        result.encoding["entries"] = tuple(entries)  # which entries they were, for versions and sources
+        result.encoding["entries"] = tuple(entries)  # the entries are needed for versions and sources
         return result
 
 
 def run_command(asset: str, partitions: Sequence[str] = ()) -> str:
-    """The command that materializes an asset, from the first of some partitions to the last."""
+    """Return the command that materializes an asset, from the first to the last of some partitions."""
     keys = sorted(filter(None, partitions))
     return " ".join(["xdask run", asset, *(["--partition", *dict.fromkeys((keys[0], keys[-1]))] if keys else [])])
 
@@ -236,7 +236,7 @@ def _stacked(parts: Mapping[str, Part]) -> xr.Dataset:
     datasets = [_as_dataset(x) for x in parts.values()]
     if list(parts) == [""]:
         return datasets[0]
-    # Attributes that parts do not share, such as the hours that each covers, are true of none of the others.
+    # Attributes that differ between parts, such as their hours, are dropped, because they are not valid for the others.
     joined = xr.concat(
         datasets, PARTITION, coords="minimal", compat="override", join="exact", combine_attrs="drop_conflicts"
     )
@@ -244,7 +244,7 @@ def _stacked(parts: Mapping[str, Part]) -> xr.Dataset:
 
 
 def _unstacked(dataset: xr.Dataset) -> Part:
-    """The first part, as it was returned."""
+    """Return the first part in the form in which the analysis returned it."""
     first = dataset.isel({PARTITION: 0}, drop=True) if PARTITION in dataset.dims else dataset
     return _as_returned(first)
 

@@ -1,4 +1,4 @@
-"""Pools that stand between runs, of whichever kind: what a run, a notebook or the command line needs of them.
+"""The protocol of pools that keep running between runs, for runs, notebooks and the command line.
 
 Belongs here: the protocol, and borrowing workers for small work such as a sync, which does not need standing pools. Does not
 belong here: any kind (local_pools), which kind a topology has (pools).
@@ -24,7 +24,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Status:
-    """State of the pools: the scheduler's address (empty if down), worker processes by Region, what is wrong."""
+    """State of the pools: the scheduler's address (empty if it is down), worker processes by Region, and problems."""
 
     address: str
     dashboard: str
@@ -33,21 +33,21 @@ class Status:
 
     @property
     def up(self) -> bool:
-        """Whether every pool can take tasks."""
+        """Return whether every pool can take tasks."""
         return not self.problems
 
 
 class Pools(Protocol):
-    """Worker pools that stand between runs, and the scheduler that they share."""
+    """Worker pools that keep running between runs, and their common scheduler."""
 
     topology: Topology
 
     def up(self, tell: Tell = ...) -> Status:
-        """Start what is not running, and leave what is."""
+        """Start the processes that are not running."""
         ...
 
     def down(self) -> bool:
-        """Stop all that `up` started; True if there was anything."""
+        """Stop all processes that `up` started; return whether there were any."""
         ...
 
     def status(self) -> Status:
@@ -56,27 +56,27 @@ class Pools(Protocol):
 
     @property
     def started(self) -> bool:
-        """Whether the pools were started and not stopped, alive or not."""
+        """Return whether the pools were started and not stopped, even if they have ended."""
         ...
 
     @property
     def dashboard(self) -> str:
-        """Address of the page of Regions; empty if the pools were not started."""
+        """Return the address of the page of Regions; empty if the pools were not started."""
         ...
 
     def settings(self) -> Settings:
-        """What the scheduler, and a plan, must know of links, prices and pools."""
+        """Return links, prices and pools for the scheduler and the plan."""
         ...
 
     def client(self) -> Client:
-        """A connection to the scheduler, made once for each process.
+        """Return the connection to the scheduler, one for each process.
 
         Raises
         ------
         PlacementError
-            The pools are not running, or this process does not fit them.
+            If the pools are not running, or have other versions than this process.
         LostComputation
-            The pools were running a moment ago.
+            If the pools are not running now, but were a moment ago.
         """
         ...
 
@@ -85,12 +85,12 @@ class Pools(Protocol):
         ...
 
     def temporary(self, regions: Sequence[str], tell: Tell) -> AbstractContextManager[Compute]:
-        """Workers in some Regions, for as long as a block of code runs.
+        """Start workers in some Regions for the duration of a ``with`` block.
 
         Raises
         ------
         EmptyPool
-            This kind of pools cannot start workers for a moment.
+            If this kind of pools cannot start temporary workers.
         """
         ...
 

@@ -1,6 +1,6 @@
-"""The folder ``var/``, where a project keeps on this machine what it makes.
+"""The folder ``var/`` with all files that a project creates on this machine.
 
-Belongs here: making sure that it can be written before anything runs. Does not belong here: what is in it.
+Belongs here: checking that it is writable before anything runs. Does not belong here: its content.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from xdask_pipelines.topology import Topology
 
 
 def writable(topology: Topology, *names: str) -> Path:
-    """A folder below ``var/``, made if need be.
+    """Return a folder below ``var/``, and create it if necessary.
 
     Raises
     ------
     XdaskError
-        If it cannot be made or written, with the reason.
+        If it cannot be created or written.
     """
     folder = topology.var.joinpath(*names)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder, os.W_OK):  # true of a read-only disk too, root or not
+        if not os.access(folder, os.W_OK):  # also detects a read-only disk, even as root
             reason = errno.EROFS if os.statvfs(folder).f_flag & os.ST_RDONLY else errno.EACCES
             raise OSError(reason, os.strerror(reason))
     except OSError as error:

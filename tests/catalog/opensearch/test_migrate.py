@@ -131,7 +131,7 @@ def test_the_command_that_the_error_names_migrates(
     done = shell.invoke(main, ["catalog", "migrate"])
     assert (done.exit_code, done.output.splitlines()[-1]) == (0, "done")
     again = shell.invoke(main, ["catalog", "migrate"])
-    assert again.output == "nothing to do: it is of this version\n"
+    assert again.output == "nothing to do: already of this version\n"
     assert catalog.count() == 3
 
 

@@ -67,7 +67,7 @@ def test_a_member_that_is_not_named_is_chosen_by_one_and_asked_for_by_the_other(
     with pytest.raises(AmbiguousEntries) as caught:
         held.resolve(**asked)
     assert len(caught.value.candidates) == 3
-    assert "Name one value of member_id: r1i1p1f1, r2i1p1f1, r3i1p1f1" in str(caught.value)
+    assert "Pass one value of member_id: r1i1p1f1, r2i1p1f1, r3i1p1f1" in str(caught.value)
     (one,) = held.resolve(member_id="r2i1p1f1", **asked)
     assert one.facets["member_id"] == "r2i1p1f1"
 

@@ -1,1 +1,1 @@
-"""The trial node of OpenSearch: its jars, its data, its process."""
+"""The local OpenSearch node: its jars, its data, its process."""

@@ -1,10 +1,10 @@
-"""A real OpenSearch node on this machine: started on loopback for its own project, and stopped.
+"""A local OpenSearch node for one project: starting and stopping it on loopback.
 
-Belongs here: files and the process of one node. Does not belong here: what it is made of (search_node_jars), what a catalog
-does with it (catalog.opensearch).
+Belongs here: files and the process of one node. Does not belong here: its jars (search_node_jars), its use by a catalog
+(catalog.opensearch).
 
-The node answers only clients that show a certificate of its own authority, whose files only the user who started it may
-read. It has no users and roles: a client with that certificate may do everything.
+The node answers only clients with a certificate of its own authority, whose files only the user who started it can
+read. It has no users and roles: a client with that certificate has full access.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ from xdask_pipelines.system.processes import is_alive, spawn, stop_processes
 
 Tell = Callable[[str], None]
 _PORTS = range(9201, 9300)
-#: Six to ten on an idle laptop; with ten processes waiting for its two cores, more than 120 were seen.
+#: Timeout of the start. It takes 6 to 10 s on an idle laptop, and took more than 120 s with ten processes on two cores.
 _START_SECONDS = 240.0
-#: A node that is busy is not taken for one that is dead, and started again.
+#: Timeout of answers, long enough that a busy node is not restarted.
 _ANSWER_SECONDS = 10.0
 _LOOK_SECONDS = 2.0
-#: What the catalog needs beside the core: HTTP, reindexing, geometry. The analysers of all languages need another JRE.
+#: Modules that the catalog needs in addition to the core: HTTP, reindexing, geometry. The language analysers need
+#: another JRE.
 _MODULES = (
     "org.opensearch.transport.Netty4ModulePlugin",
     "org.opensearch.index.reindex.ReindexModulePlugin",
@@ -49,7 +50,7 @@ _MODULES = (
 
 
 def access_settings(certs: str) -> dict[str, Any]:
-    """Settings of a node that lets in only clients with a certificate of the authority in a folder; no users and roles."""
+    """Return the settings of a node that accepts only clients with a certificate of the authority in a folder."""
     files = {"pemcert": NODE, "pemkey": NODE_KEY, "pemtrustedcas": AUTHORITY}
     ssl_ = "plugins.security.ssl"
     return {
@@ -67,33 +68,33 @@ def access_settings(certs: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class SearchNode:
-    """The node whose files are in a folder.
+    """The node with its files in a folder.
 
     Parameters
     ----------
     folder
-        Jars, certificates, documents and logs; removed by hand if the catalogs in it are no longer wanted.
+        Folder of jars, certificates, documents and logs; remove it by hand if its catalogs are no longer needed.
     """
 
     folder: Path
 
     def address(self) -> str | None:
-        """Address of the catalog ``xdask`` on the node, to which other names may be given; None if it does not answer."""
+        """Return the address of the catalog ``xdask`` on the node; None if the node does not answer."""
         if self.endpoint is None:
             return None
         address = self._address(self._read_state()["port"])
         return address if _answers(address) else None
 
     def up(self, tell: Tell = lambda line: None) -> str:
-        """Start the node if it does not run, and wait until it answers; as `address`.
+        """Start the node if it is not running, wait until it answers, and return its `address`.
 
-        Its certificates are made at the first start and kept. A certificate that expires within 30 days is renewed, and
-        a node that runs with the old one is started again.
+        Its certificates are created at the first start. A certificate that expires within 30 days is renewed, and a
+        node with the old one is restarted.
 
         Raises
         ------
         XdaskError
-            Something it needs is not there, a jar is not the one that it should be, or it does not start.
+            If a file is missing, a jar has the wrong digest, or the node does not start.
         """
         with self._alone():
             made = self._make_certificates()
@@ -104,7 +105,7 @@ class SearchNode:
             return self._start(tell)
 
     def down(self) -> bool:
-        """Stop the node; whether one ran."""
+        """Stop the node; return whether it was running."""
         if not self.folder.is_dir():
             return False
         with self._alone():
@@ -112,12 +113,12 @@ class SearchNode:
 
     @property
     def certificates(self) -> Path:
-        """Folder of what the node and its clients show to each other."""
+        """Return the folder of the certificates of the node and its clients."""
         return self.folder.absolute() / "certs"
 
     @property
     def endpoint(self) -> str | None:
-        """Host and port of the process that was started, whether it answers or not; None if it does not run."""
+        """Return host and port of the started process, even if it does not answer; None if it is not running."""
         state = self._read_state()
         return f"{LOOPBACK}:{state['port']}" if self._is_ours(state.get("pid")) else None
 
@@ -157,7 +158,7 @@ class SearchNode:
         return ours
 
     def _is_ours(self, pid: int | None) -> bool:
-        """Whether a process is this node: ids are used again."""
+        """Return whether a process is this node, because ids are reused."""
         try:
             return pid is not None and str(self._base) in psutil.Process(pid).cmdline()
         except psutil.Error:
@@ -173,7 +174,7 @@ class SearchNode:
             ) from error
 
     def _configure(self) -> None:
-        """Write what the node reads when it starts: loopback alone, no other nodes, clients with a certificate."""
+        """Write the node's configuration: only loopback, no other nodes, clients with a certificate."""
         settings = {
             "network.host": LOOPBACK,
             "discovery.type": "single-node",
@@ -204,7 +205,7 @@ class SearchNode:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Hold the folder's lock: two that start a node at once would stop each other's."""
+        """Hold the folder's lock, because two processes that start the node at once would stop each other's."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self.folder.chmod(0o700)  # documents lie in files, too
         with (self.folder / "lock").open("a") as lock:
@@ -213,7 +214,7 @@ class SearchNode:
 
 
 def open_to_all(endpoint: str) -> bool:
-    """Whether a node answers clients that show nothing: each who reaches ``host:port`` may read and change all of it."""
+    """Return whether a node answers clients without credentials: everyone who can reach it has full access."""
     anybody = ssl.create_default_context()
     anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
     return any(
@@ -231,7 +232,7 @@ def _answers(address: str) -> bool:
 
 
 def _get(url: str, context: ssl.SSLContext, seconds: float) -> dict[str, Any]:
-    """JSON object that a node answers, whatever proxy the environment names; empty if there is none."""
+    """Return the JSON object that a node answers, ignoring proxies in the environment; empty without answer."""
     handlers = urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
     try:
         with urllib.request.build_opener(*handlers).open(url, timeout=seconds) as answer:

@@ -1,6 +1,7 @@
-"""The data of a trial node of OpenSearch: which version wrote them, and whether this project's version may read them.
+"""The data of a local OpenSearch node: the version that wrote them, and whether this version can read them.
 
-Belongs here: looking before a node starts, for it would end without a word. Does not belong here: starting it (search_node).
+Belongs here: checking before a node starts, because it would end without message. Does not belong here: starting it
+(search_node).
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.opensearch.search_node_jars import JAR_LIST
 
 Version = tuple[int, int, int]
-#: In OpenSearch's numbers of versions, to tell them from Elasticsearch's (org.opensearch.Version).
+#: Bit in OpenSearch's version numbers that distinguishes them from Elasticsearch's (org.opensearch.Version).
 _MASK = 0x08000000
 
 
 def refuse_newer(base: Path) -> None:
-    """Refuse data that a newer version of OpenSearch wrote; it reads those of older ones, and takes them over.
+    """Refuse data from a newer version of OpenSearch; data of older versions are upgraded.
 
     Parameters
     ----------
@@ -27,27 +28,27 @@ def refuse_newer(base: Path) -> None:
     Raises
     ------
     XdaskError
-        Names both versions, and what to do.
+        If the data are from a newer version.
     """
     wrote, reads = _written_by(base), _version()
     if wrote and wrote > reads:
         raise XdaskError(
-            f"{base} holds catalogs that OpenSearch {_text(wrote)} wrote, and this version of the project runs OpenSearch "
+            f"{base} contains catalogs from OpenSearch {_text(wrote)}, but this version of the project runs OpenSearch "
             f"{_text(reads)}, which cannot read them. Nothing was changed. Move the folder away and start the node again: "
-            f"`xdask sync` makes a catalog again from the data. To keep the results too, first copy the catalog to a file "
+            f"`xdask sync` creates a catalog from the data again. To keep the results too, first copy the catalog to a file "
             f"(`xdask catalog copy`) with the version of the project that wrote it, and copy it back afterwards."
         )
 
 
 def _version() -> Version:
-    """Version of OpenSearch that is started."""
+    """Return the version of OpenSearch that is started."""
     found = re.search(r" opensearch-(\d+)\.(\d+)\.(\d+)\.jar$", JAR_LIST.read_text(), re.MULTILINE)
     assert found is not None, "the core has one jar of that name"
     return int(found[1]), int(found[2]), int(found[3])
 
 
 def _written_by(base: Path) -> Version | None:
-    """Version in the last commit of the node's own state; None if there is no data yet."""
+    """Return the version in the last commit of the node's state; None without data."""
     commits = base.glob("node_1/data/nodes/0/_state/segments_*")
     numbers = [
         int(n) ^ _MASK for path in commits for n in re.findall(rb"node_version.(\d+)", path.read_bytes(), re.DOTALL)

@@ -1,4 +1,4 @@
-"""What a trial node of OpenSearch is made of: jars, fetched once and compared with known digests.
+"""The jars of a local OpenSearch node, which are fetched once and compared with known digests.
 
 Belongs here: files that do not change. Does not belong here: starting them (search_node).
 """
@@ -15,34 +15,34 @@ from pathlib import Path
 
 from xdask_pipelines.errors import XdaskError
 
-#: Loaded by name, so that the node does not start without it.
+#: Plugin that is loaded by name, so that the node does not start without it.
 PLUGIN = "org.opensearch.security.OpenSearchSecurityPlugin"
 _PARTS = Path(__file__).parent
-#: Digest and name of each jar, one a line.
+#: Digest and name of each jar, one on each line.
 JAR_LIST = _PARTS / "jars.sha256"
 
 
 def jars(folder: Path, tell: Callable[[str], None]) -> Path:
-    """Folder with exactly the jars whose digests are known; fetched if they are not there or are those of another version.
+    """Return the folder with exactly the known jars, which are fetched if missing or of another version.
 
     Parameters
     ----------
     folder
-        Of the node; the jars are in ``jars`` below it.
+        Folder of the node; the jars are in ``jars`` below it.
     tell
         Called with lines of progress.
 
     Raises
     ------
     XdaskError
-        They cannot be fetched, or are not the ones that this version was tested with.
+        If they cannot be fetched, or differ from those with which this version was tested.
     """
     found = folder / "jars"
     if found.is_dir() and not _wrong(found):
         return found
     maven = shutil.which("mvn")
     if maven is None:
-        raise XdaskError("OpenSearch is put together by Maven, and mvn is not found. On Debian: apt-get install maven.")
+        raise XdaskError("OpenSearch is assembled by Maven, but mvn was not found. On Debian: apt-get install maven.")
     tell("fetching OpenSearch: about 150 jars, 110 MB, once")
     partial = folder / "jars.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -71,7 +71,7 @@ def jars(folder: Path, tell: Callable[[str], None]) -> Path:
 
 
 def _unpack(plugin: Path) -> None:
-    """Replace a plugin by its jars; what is there already, in any version, stays the only one of its kind."""
+    """Replace a plugin by its jars, except those that already exist in any version."""
     there = {_kind(jar.name) for jar in plugin.parent.glob("*.jar")}
     with zipfile.ZipFile(plugin) as packed:
         for member in packed.infolist():
@@ -82,12 +82,12 @@ def _unpack(plugin: Path) -> None:
 
 
 def _kind(jar: str) -> str:
-    """Name of a jar without its version."""
+    """Return the name of a jar without its version."""
     return re.split(r"-\d", jar, maxsplit=1)[0]
 
 
 def _wrong(folder: Path) -> list[str]:
-    """Names of jars that differ from the list, are missing, or are not on it."""
+    """Return the names of jars that differ from the list, are missing, or are not on it."""
     lines = JAR_LIST.read_text().splitlines()
     wanted = {name: digest for digest, name in map(str.split, lines)}
     found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.iterdir()}
