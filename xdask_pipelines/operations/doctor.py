@@ -20,7 +20,13 @@ from packaging.requirements import Requirement
 
 from xdask_pipelines.errors import CatalogError, TopologyError
 from xdask_pipelines.operations.finding import Finding
-from xdask_pipelines.operations.process_checks import check_certificates, check_pools, check_port, check_validity
+from xdask_pipelines.operations.process_checks import (
+    check_certificates,
+    check_pools,
+    check_port,
+    check_roads,
+    check_validity,
+)
 from xdask_pipelines.system.units import counted, format_bytes
 from xdask_pipelines.topology import Topology, find_topology
 from xdask_pipelines.topology.stanzas import Dataset
@@ -47,7 +53,17 @@ def examine() -> list[Finding]:
     found.append(
         Finding("topology", "ok", f"{topology.root / 'regions.yaml'}: {topology.client.region} (client), {where}")
     )
-    for look in (_folders, _catalog, _search_node, _code, _dagster, check_certificates, check_pools, check_port):
+    for look in (
+        _folders,
+        _catalog,
+        _search_node,
+        _code,
+        _dagster,
+        check_certificates,
+        check_pools,
+        check_roads,
+        check_port,
+    ):
         found += _careful(look, topology)
     return found
 
@@ -107,7 +123,7 @@ def _unfit(name: str, wanted: str) -> bool:
 
 
 def _folders(topology: Topology) -> Iterator[Finding]:
-    for region in topology.worker_regions:
+    for region in topology.worker_regions if _here(topology) else ():
         for dataset in topology.worker(region).datasets:
             yield _mount(topology.data_folder(region), region, dataset)
     if problem := _unwritable(topology.var):
@@ -117,6 +133,13 @@ def _folders(topology: Topology) -> Iterator[Finding]:
     said = f"{topology.var}: writable, {format_bytes(free)} free"
     short = free < _FREE_BYTES
     yield Finding("folders", "note" if short else "ok", said, "Make room before large runs." if short else "")
+
+
+def _here(topology: Topology) -> bool:
+    """Whether the Regions' folders are on this machine; on others the workers check them."""
+    from xdask_pipelines.resources.pools import pools_of
+
+    return pools_of(topology).here
 
 
 def _mount(folder: Path, region: str, dataset: Dataset) -> Finding:
@@ -170,7 +193,7 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
             said = f"{about}: {counted(entries, 'entry', 'entries')}, generation {committed.generation}"
             known = {o.key: (o.size_bytes, o.modified_ns) for o in committed.objects}
             mounts = [m.mount for r, m in topology.datasets(name) if r == region]
-            changed = _changed(topology.data_folder(region), mounts, known)
+            changed = _changed(topology.data_folder(region), mounts, known) if _here(topology) else 0
             if changed:
                 yield Finding(
                     "catalog",

@@ -5,13 +5,17 @@ Belongs here: these checks. Does not belong here: checks of files (doctor).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.operations.finding import Finding
 from xdask_pipelines.topology import Topology
+
+if TYPE_CHECKING:
+    from xdask_pipelines.placement.client.roads import Road
 
 
 def check_certificates(topology: Topology) -> Iterator[Finding]:
@@ -62,7 +66,10 @@ def check_pools(topology: Topology) -> Iterator[Finding]:
     try:
         status = pools.status()
     except PlacementError as error:  # the scheduler answers, but has another version or does not place tasks
-        yield Finding("pools", "problem", str(error), f"`xdask pools down`, then `{START}`.")
+        remedy = (
+            f"`xdask pools down`, then `{START}`." if pools.here else "Use the same image or environment everywhere."
+        )
+        yield Finding("pools", "problem", str(error), remedy)
         return
     if status.up:
         workers = ", ".join(f"{region} {n}" for region, n in sorted(status.workers.items()))
@@ -74,8 +81,52 @@ def check_pools(topology: Topology) -> Iterator[Finding]:
     needed = running_ui(topology) is not None
     for problem in status.problems:
         blocks = pools.started or needed
+        if not pools.here:  # the problem holds the command for the machine where it is
+            yield Finding("pools", "problem", problem)
+            continue
         remedy = f"`{START}`" + ("." if blocks else "; `xdask demo` and `xdask ui` do this automatically.")
         yield Finding("pools", "problem" if blocks else "note", problem, remedy)
+
+
+def check_roads(topology: Topology) -> Iterator[Finding]:
+    """Check that the workers of each Region can connect to those of all others, and to the scheduler."""
+    from xdask_pipelines.resources.pools import pools_of
+
+    pools = pools_of(topology)
+    roads = pools.roads() if not pools.here and pools.status().address else []
+    for road in roads:
+        if road.problem:
+            ports = f"port{'s' if '-' in road.ports else ''} {road.ports}"
+            said = f"{road.src} cannot connect to {road.dst}, {ports} ({road.problem})"
+            remedy = f"Open these ports in {road.dst} for {road.src}: results cannot cross until then."
+            yield Finding("roads", "problem", said, remedy)
+    if not any(road.problem for road in roads):
+        yield from _measured(topology, roads)
+
+
+#: Measured figures that differ more from those of regions.yaml are offered: below, choices between Regions hardly change.
+_DIFFERS = 1.5
+
+
+def _measured(topology: Topology, roads: Sequence[Road]) -> Iterator[Finding]:
+    """Report round-trip times and rates, and offer those that regions.yaml does not have."""
+    pairs: dict[frozenset[str], list[Road]] = {}
+    for road in roads:
+        pairs.setdefault(frozenset((road.src, road.dst)), []).append(road)
+    for pair in pairs.values():
+        src, dst = pair[0].src, pair[0].dst
+        rtt_ms = max(0.1, 1e3 * max(road.rtt_seconds for road in pair))
+        mbit = 8e-6 * min(road.bytes_per_second for road in pair)
+        said = f"{src} and {dst}: round trip {rtt_ms:.3g} ms, one flow {mbit:.3g} Mbit/s"
+        known = topology.link(src, dst)
+        if max(rtt_ms / known.rtt_ms, known.rtt_ms / rtt_ms, mbit / known.mbit, known.mbit / mbit) < _DIFFERS:
+            yield Finding("roads", "ok", said)
+        else:
+            line = f"- {{between: [{src}, {dst}], rtt_ms: {rtt_ms:.3g}, mbit: {mbit:.0f}}}"
+            remedy = (
+                f"Plans use {known.rtt_ms:g} ms and {known.mbit:g} Mbit/s. Below `links:` in regions.yaml, write {line}"
+            )
+            yield Finding("roads", "note", said, remedy)
 
 
 def check_port(topology: Topology) -> Iterator[Finding]:

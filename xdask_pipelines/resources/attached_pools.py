@@ -24,6 +24,8 @@ from xdask_pipelines.resources.standing_pools import Status, Tell
 class AttachedPools(ConnectedPools):
     """The pools of a topology whose processes systemd, Slurm, Kubernetes or a person starts."""
 
+    here = False
+
     def up(self, tell: Tell = lambda line: None) -> Status:
         """Report the state of the pools; nothing can be started from here, and what is missing is said with its command."""
         status = self.status()

@@ -17,6 +17,7 @@ from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement import Evidence, check_scheduler, compute
 from xdask_pipelines.placement.client.compute import Progress
 from xdask_pipelines.placement.client.connect import connect
+from xdask_pipelines.placement.client.roads import Road, measure_roads
 from xdask_pipelines.placement.local import tls
 from xdask_pipelines.resources.standing_pools import Status, Tell
 from xdask_pipelines.topology import Topology
@@ -34,6 +35,9 @@ class ConnectedPools(ABC):
     watch
         Called about twice a second while something is computed, with tasks done and planned by Region.
     """
+
+    #: Whether the folders of all Regions are on this machine.
+    here: bool
 
     def __init__(self, topology: Topology, watch: Progress | None = None) -> None:
         self.topology = topology
@@ -120,6 +124,13 @@ class ConnectedPools(ABC):
                 f"The scheduler at {self._scheduler()} does not answer. {self._restart()}, then run again."
             ) from error
         return self._client
+
+    def roads(self) -> list[Road]:
+        """Measure the roads between all pools, and to the scheduler; none where all Regions are on this machine."""
+        if self.here:
+            return []
+        with self.connected() as client:
+            return measure_roads(client, self.topology.client.region)
 
     def compute(self, *xs: Any, tell: Tell | None = None) -> tuple[tuple[Any, ...], Evidence]:
         """Compute as `placement.compute` does, and report the progress of each Region line by line."""

@@ -42,6 +42,8 @@ class LocalPools(ConnectedPools):
         Called about twice a second during a computation, with tasks done and planned by Region.
     """
 
+    here = True
+
     # ---- up and down ------------------------------------------------------------------------------------------
 
     def up(self, tell: Tell = lambda line: None) -> Status:

@@ -15,6 +15,7 @@ from distributed import Client
 
 from xdask_pipelines.access.home_calls import Compute
 from xdask_pipelines.placement import Evidence
+from xdask_pipelines.placement.client.roads import Road
 from xdask_pipelines.placement.settings import Settings
 from xdask_pipelines.topology import Topology
 
@@ -41,6 +42,12 @@ class Pools(Protocol):
     """Worker pools that keep running between runs, and their common scheduler."""
 
     topology: Topology
+    #: Whether the folders of all Regions are on this machine.
+    here: bool
+
+    def roads(self) -> list[Road]:
+        """Measure the roads between all pools, and to the scheduler; none where all Regions are on this machine."""
+        ...
 
     def up(self, tell: Tell = ...) -> Status:
         """Start the processes that are not running."""
