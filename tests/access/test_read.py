@@ -191,7 +191,7 @@ def test_a_file_is_compared_with_what_the_mount_said_and_not_with_the_time_that_
     listed = Entry(**{**vars(entry), "modified_ns": 1_500_000_000_000_000_000})
     (got,), _ = compute(cluster.client, open_entries([listed]).t)
     np.testing.assert_array_equal(got, FIELD)
-    with pytest.raises(ChangedEntry, match=r"was listed with 5 bytes, and had \d+ when its header was read"):
+    with pytest.raises(ChangedEntry, match=r"had 5 bytes when it was listed, and \d+ when its header was read"):
         open_entries([Entry(**{**vars(entry), "size_bytes": 5})])
 
 
@@ -265,7 +265,7 @@ def test_a_truncated_file_is_refused_with_what_to_do(cluster: Cluster, part: str
 def test_describing_what_is_damaged_names_the_file_and_the_remedy(tmp_path: Path) -> None:
     netcdf(tmp_path / "a.nc", dataset())
     os.truncate(tmp_path / "a.nc", 900)
-    with pytest.raises(AccessError, match=r"a.nc cannot be read as netcdf4.*damaged.*xdask sync"):
+    with pytest.raises(AccessError, match=r"a.nc cannot be read as netcdf4.*corrupt.*xdask sync"):
         describe(tmp_path / "a.nc", "netcdf4")
     with pytest.raises(AccessError, match=r"b.zarr cannot be read as zarr3"):
         describe(tmp_path / "b.zarr", "zarr3")

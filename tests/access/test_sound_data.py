@@ -173,7 +173,7 @@ def test_a_file_of_groups_is_refused_as_such(tmp_path: Path) -> None:
 
 def test_what_is_no_netcdf_file_is_said_to_be_none(tmp_path: Path) -> None:
     (tmp_path / "a.nc").write_bytes(b"<!DOCTYPE html><title>Forbidden</title>")
-    with pytest.raises(AccessError, match=r"a.nc is no netCDF file: it begins with b'<!DOCTYPE html><'"):
+    with pytest.raises(AccessError, match=r"a.nc is not a netCDF file: it starts with b'<!DOCTYPE html><'"):
         describe(tmp_path / "a.nc", "netcdf4")
 
 

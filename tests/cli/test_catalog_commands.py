@@ -78,7 +78,7 @@ def test_facets_are_counted_in_a_time_too():
 def test_who_finds_nothing_is_told_what_there_is():
     misspelt = run("catalog", "search", "--dataset", "obss").output
     assert misspelt == "0 entries. With the other conditions, available values of dataset are obs.\n"
-    assert "model could be HadOBS" in run("catalog", "facets", "--model", "HadOBSS").output
+    assert "available values of model are HadOBS" in run("catalog", "facets", "--model", "HadOBSS").output
     late = run("catalog", "search", "--model", "HadOBS", "--time", "2012-01", "2012-02").output
     assert late == "0 entries. It has 3 of these, 2011-01 until before 2011-04.\n"
 
@@ -88,7 +88,7 @@ def test_who_asks_an_empty_catalog_is_told_to_sync(topology: Topology):
     assert (
         run("catalog", "search").output
         == run("catalog", "facets").output
-        == "0 entries. It is empty: run xdask sync.\n"
+        == "0 entries. It is empty. Run `xdask sync`.\n"
     )
 
 
@@ -146,7 +146,7 @@ def test_time_is_one_period_or_a_range_of_two_on_the_command_line_too():
     assert "2 entries" in run("catalog", "search", "--time=2011-02", "2011-03", "--model", "HadOBS").output
     for words, remedy in (
         (("--time", "2011-01", "--time", "2011-03"), "--time is given twice; write it once with first and last"),
-        (("--times", "2011-02"), "there is no filter --times; write --time 2011-02"),
+        (("--times", "2011-02"), "the filter --times does not exist; write --time 2011-02"),
         (("--time", "2011-03", "2011-01"), "ends before it starts; write --time 2011-01 2011-03"),
         (("--time",), "--time needs a value, such as --time 2026-01"),
         (("--time", "--model", "HadOBS"), "--time needs a value, such as --time 2026-01"),

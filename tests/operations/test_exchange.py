@@ -172,7 +172,7 @@ def test_rows_that_are_no_entries_are_counted_by_reason_and_never_guessed(topolo
     found = open_catalog(topology.catalog_url).search()
     assert [entry.facets["member_id"] for entry in found] == ["r1i1p1f2", "s1960-r4i1p1f2"]
     shown = xdask("catalog", "import", file).output
-    assert "4 rows not imported: what the row says" in shown
+    assert "4 rows not imported: the row and its path" in shown
 
 
 @pytest.mark.parametrize(

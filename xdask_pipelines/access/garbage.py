@@ -43,11 +43,11 @@ def collect(folder: Path, named: Collection[str], grace_seconds: float) -> Colle
     grace_seconds
         Minimum age of removed stores; a computation may still be writing a younger one.
     """
-    found = [path for path in folder.glob("*/*.zarr") if not (path.is_symlink() or path.parent.is_symlink())]
-    stores = {f"{RESULTS_PREFIX}{path.relative_to(folder).as_posix()}": path for path in found}
-    there = [key for key in stores if key in set(named)]
+    stores_found = [path for path in folder.glob("*/*.zarr") if not (path.is_symlink() or path.parent.is_symlink())]
+    stores = {f"{RESULTS_PREFIX}{path.relative_to(folder).as_posix()}": path for path in stores_found}
+    catalogued = [key for key in stores if key in set(named)]
     removed, size, young = [], 0, 0
-    for key in sorted(set(stores) - set(there)) if there else ():
+    for key in sorted(set(stores) - set(catalogued)) if catalogued else ():
         path = stores[key]
         files = [file.stat() for file in (path, *path.rglob("*"))]
         if time() - max(stat.st_mtime for stat in files) < grace_seconds:
@@ -57,4 +57,4 @@ def collect(folder: Path, named: Collection[str], grace_seconds: float) -> Colle
         path.with_name(f".{path.name}.token").unlink(missing_ok=True)
         removed.append(key)
         size += sum(stat.st_size for stat in files)
-    return Collected(len(there), tuple(removed), size, young)
+    return Collected(len(catalogued), tuple(removed), size, young)

@@ -197,19 +197,19 @@ def _without_data(raw: RawFile) -> Unusable:
             f"has no data variable at its root, but groups ({inside}), which are not opened",
             "write the group to a separate file (`ncks -G : -g GROUP in.nc out.nc`)",
         )
-    there = ", ".join(v.name for v in raw.variables[:8]) or "nothing"
-    return Unusable(f"has no data variable of numbers; it has {there}", "write the data into it")
+    available = ", ".join(v.name for v in raw.variables[:8]) or "nothing"
+    return Unusable(f"has no data variable of numbers; it has {available}", "write the data into it")
 
 
 def _grib_header(path: Path, known: Collection[str] | None) -> dict[str, Any]:
-    found = describe_grib(path)
-    coords = {name: {"dims": dims, "attrs": attrs, **pack(v)} for name, (dims, attrs, v) in found["coords"].items()}
+    content = describe_grib(path)
+    coords = {name: {"dims": dims, "attrs": attrs, **pack(v)} for name, (dims, attrs, v) in content["coords"].items()}
     variables = {
         name: {**variable, "messages": pack(variable["messages"])}
-        for name, variable in found["variables"].items()
+        for name, variable in content["variables"].items()
         if known is None or name in known
     }
-    header = {"coords": coords, "variables": variables, "attrs": plain(found["attrs"])}
+    header = {"coords": coords, "variables": variables, "attrs": plain(content["attrs"])}
     return header | ({"extent": box} if (box := extent(coords)) else {})
 
 

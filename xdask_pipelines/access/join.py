@@ -93,16 +93,16 @@ def _conversion(
         return None
     if units is None or target is None:
         raise _difference(f"units of {name}", place, target, other_place, units)
-    found = linear_conversion(str(units), str(target))
-    if not isinstance(found, str) and found[1] and _is_difference(attrs):
-        found = (
+    conversion = linear_conversion(str(units), str(target))
+    if not isinstance(conversion, str) and conversion[1] and _is_difference(attrs):
+        conversion = (
             f"{units!r} and {target!r} differ by an offset, which must not be applied to a difference, an anomaly or a "
             "deviation"
         )
-    if isinstance(found, str):
+    if isinstance(conversion, str):
         error = _difference(f"units of {name}", place, target, other_place, units)
-        raise AccessError(f"{error} ({found})")
-    return None if found == (1.0, 0.0) else found
+        raise AccessError(f"{error} ({conversion})")
+    return None if conversion == (1.0, 0.0) else conversion
 
 
 def _is_difference(attrs: Mapping[str, Any]) -> bool:

@@ -146,11 +146,11 @@ class Location:
                     if item.is_symlink():
                         if path.is_dir():
                             self._check_folder(path)
-                        found = self._target(path)
+                        status = self._target(path)
                     elif item.is_dir():
                         folders.append(path)
                         continue
                     else:
-                        found = item.stat()
-                    if stat.S_ISREG(found.st_mode):
-                        yield path.relative_to(self.path).as_posix(), found
+                        status = item.stat()
+                    if stat.S_ISREG(status.st_mode):
+                        yield path.relative_to(self.path).as_posix(), status

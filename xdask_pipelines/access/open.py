@@ -143,13 +143,13 @@ def _along(join: str | None, entries: Sequence[Described], names: list[str]) -> 
     """Return the variables of several entries that have the joined dimension; others may differ between entries."""
     if len(entries) == 1:
         return names
-    found = [name for name in names if join in _variable(name, entries[0])["dims"]]
-    if names and not found:
+    with_dimension = [name for name in names if join in _variable(name, entries[0])["dims"]]
+    if names and not with_dimension:
         raise AccessError(
             f"{', '.join(names)} of {where(entries[0])} has no dimension {join!r}, so {len(entries)} entries cannot be "
             "joined. Ask the catalog for one of them, or open each by itself."
         )
-    return found
+    return with_dimension
 
 
 def _large_coordinates(

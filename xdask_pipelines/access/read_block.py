@@ -170,11 +170,11 @@ def _read_hdf5(path: Path, name: str, slices: Slices, ledger: ReadCounter) -> np
             ledger.read(values.nbytes if chunks is None else _stored(variable, slices))
             return values
         fill = variable.fillvalue
-        found = [(at, _chunk(variable, at)) for at in _chunk_origins(slices, chunks)]
+        chunks_found = [(at, _chunk(variable, at)) for at in _chunk_origins(slices, chunks)]
     out = np.empty([s.stop - s.start for s in slices], dtype)
     fd = os.open(path, os.O_RDONLY)
     try:
-        for origin, stored in found:
+        for origin, stored in chunks_found:
             if stored is None:
                 values = np.full(chunks, fill, dtype)
             else:
@@ -207,8 +207,8 @@ def _chunk(variable: h5py.Dataset, origin: tuple[int, ...]) -> tuple[int, int] |
 
 
 def _stored(variable: h5py.Dataset, slices: Slices) -> int:
-    found = (_chunk(variable, at) for at in _chunk_origins(slices, variable.chunks))
-    return sum(stored[1] for stored in found if stored)
+    chunks_found = (_chunk(variable, at) for at in _chunk_origins(slices, variable.chunks))
+    return sum(stored[1] for stored in chunks_found if stored)
 
 
 def _chunk_origins(slices: Slices, chunks: tuple[int, ...]) -> Iterator[tuple[int, ...]]:

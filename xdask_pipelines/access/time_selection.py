@@ -73,10 +73,10 @@ def within(
     """
     if not periods:
         return opened
-    found = [(entry, _intervals(entry)) for entry in entries]
-    timed = [steps for _, steps in found if steps is not None]
+    intervals = [(entry, _intervals(entry)) for entry in entries]
+    timed = [steps for _, steps in intervals if steps is not None]
     dims = {steps.dim for steps in timed}
-    if len(timed) != len(found) or len(dims) != 1 or not (dim := dims.pop()):
+    if len(timed) != len(intervals) or len(dims) != 1 or not (dim := dims.pop()):
         return opened
     joined = _joined(sorted(timed, key=lambda steps: steps.first))  # as open_entries joins them
     excerpt = all(entry.excerpt for entry in entries)

@@ -202,9 +202,9 @@ def _create_at(path: Path, token: str, skeleton: _Skeleton) -> None:
     owner.write_text(token)
     group = zarr.open_group(path, mode="a", zarr_format=3)
     group.attrs.update(skeleton.attrs)
-    there = set(group.array_keys())
+    existing = set(group.array_keys())
     for name, (dims, values, attrs) in skeleton.coords.items():
-        if name in there:
+        if name in existing:
             continue
         array = group.create_array(
             name,
@@ -216,7 +216,7 @@ def _create_at(path: Path, token: str, skeleton: _Skeleton) -> None:
         )
         array[...] = values
     for name, (dims, shape, chunks, dtype, attrs) in skeleton.variables.items():
-        if name in there:
+        if name in existing:
             continue
         fill = np.nan if np.dtype(dtype).kind == "f" else 0
         group.create_array(

@@ -106,8 +106,8 @@ class Catalog:
     ) -> str:
         """Return a hint for a search without results: available values, and their times."""
         wanted = asked(query, superseded=superseded)
-        found = self.backend.search(wanted) if wanted.terms else ()
-        return what_there_is(self.backend, wanted.terms, found, in_shell)
+        entries = self.backend.search(wanted) if wanted.terms else ()
+        return what_there_is(self.backend, wanted.terms, entries, in_shell)
 
     def names(self) -> dict[str, str]:
         """Return every name that can be searched, and its kind: ``field``, ``facet`` or ``attribute``."""

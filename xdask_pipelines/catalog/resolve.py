@@ -46,12 +46,12 @@ def resolve(
     periods = [(text, *time_range(text)) for text in times] if times is not None else [None]
     whole = range_of(time) if time is not None else None
     spans = [whole] if whole else [period[1:] for period in periods if period is not None]
-    found = backend.search(_query(terms, (min(s for s, _ in spans), max(e for _, e in spans)) if spans else None))
+    entries = backend.search(_query(terms, (min(s for s, _ in spans), max(e for _, e in spans)) if spans else None))
     asked = [dict(zip(each, values, strict=True)) for values in product(*each.values())]
     by_values: dict[tuple[str, ...], list[Entry]] = {}
-    for entry in found:
-        its = entry.terms()
-        by_values.setdefault(tuple(its[name] for name in each), []).append(entry)
+    for entry in entries:
+        entry_terms = entry.terms()
+        by_values.setdefault(tuple(entry_terms[name] for name in each), []).append(entry)
 
     chosen: list[tuple[str, Replicas]] = []
     missing: list[str] = []
@@ -76,10 +76,10 @@ def resolve(
             else:
                 missing.append(_words(wanted))
     if missing:
-        there = backend.search(_query(terms))
-        hint = what_there_is(backend, terms, there)
+        available = backend.search(_query(terms))
+        hint = what_there_is(backend, terms, available)
         if times is not None and len(asked) == 1:
-            hint += _joined_hint(there, times)
+            hint += _joined_hint(available, times)
         raise MissingEntries(f"The catalog does not have {_some(missing, '; ')}. {hint}", missing=tuple(missing))
     if ambiguous:
         raise _ambiguity(ambiguous, joining=bool(whole))

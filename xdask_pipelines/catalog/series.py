@@ -131,8 +131,8 @@ def time_pieces(entry: Entry) -> list[tuple[int, int]]:
 def calendar_of(entry: Entry) -> str:
     """Return the calendar of an entry's time axis; ``standard`` without a header."""
     coords: Iterable[dict[str, Any]] = (entry.header or {}).get("coords", {}).values()
-    found = (c["attrs"].get("calendar") for c in coords if "since" in str(c.get("attrs", {}).get("units", "")))
-    return str(next(filter(None, found), "standard"))
+    calendars = (c["attrs"].get("calendar") for c in coords if "since" in str(c.get("attrs", {}).get("units", "")))
+    return str(next(filter(None, calendars), "standard"))
 
 
 def _thing(e: Entry) -> Hashable:

@@ -49,9 +49,9 @@ def topology() -> Any:
     """Return the topology, and set it for processes that are started from here."""
     from xdask_pipelines.topology import find_topology
 
-    found = find_topology()
-    os.environ.setdefault("XDASK_TOPOLOGY", str(found.root / "regions.yaml"))
-    return found
+    loaded = find_topology()
+    os.environ.setdefault("XDASK_TOPOLOGY", str(loaded.root / "regions.yaml"))
+    return loaded
 
 
 def topology_with_catalog() -> Any:
@@ -64,10 +64,10 @@ def topology_with_catalog() -> Any:
     """
     from xdask_pipelines.catalog import open_catalog
 
-    found = topology()
-    if found.places:
-        open_catalog(found.catalog_url).generation(*found.places[0])
-    return found
+    loaded = topology()
+    if loaded.places:
+        open_catalog(loaded.catalog_url).generation(*loaded.places[0])
+    return loaded
 
 
 def first_and_last(

@@ -190,14 +190,14 @@ def _is(coordinate: xr.DataArray, standard_name: str, units: set[str], names: se
 
 
 def _the_one(field: xr.DataArray, what: str, test: Callable[[xr.DataArray], bool]) -> str:
-    found = [str(dim) for dim in field.dims if dim in field.coords and test(field.coords[dim])]
-    if len(found) == 1:
-        return found[0]
+    dimensions = [str(dim) for dim in field.dims if dim in field.coords and test(field.coords[dim])]
+    if len(dimensions) == 1:
+        return dimensions[0]
     label = (repr(str(field.name)) if field.name is not None else "the field") + origin(field)
     dims = tuple(map(str, field.dims))
-    if found:
+    if dimensions:
         raise ClimateError(
-            f"{label} has more than one {what} dimension: {found}. Remove the standard_name {what!r} from all but one",
+            f"{label} has more than one {what} dimension: {dimensions}. Remove the standard_name {what!r} from all but one",
             dims=dims,
         )
     if what != "time" and native_names(field):

@@ -142,5 +142,5 @@ def _missing(
         return [(axis.date(begin), axis.date(end))]
     tolerance = max(SAME_SECONDS, 0.05 * float(np.median(upper - lower))) if lower.size else SAME_SECONDS
     ends, starts = np.append(begin, upper), np.append(lower, end)
-    found = np.flatnonzero(starts - ends > min(tolerance, 4320.0))
-    return [(axis.date(ends[i]), axis.date(starts[i])) for i in found]
+    gaps = np.flatnonzero(starts - ends > min(tolerance, 4320.0))
+    return [(axis.date(ends[i]), axis.date(starts[i])) for i in gaps]

@@ -218,8 +218,8 @@ class TimeAxis:
             return []
         lower, upper = self.intervals
         tolerance = hole_tolerance(upper - lower)
-        found = np.flatnonzero(lower[1:] - upper[:-1] > tolerance)
-        return [(float(upper[i]), float(lower[i + 1])) for i in found]
+        gaps = np.flatnonzero(lower[1:] - upper[:-1] > tolerance)
+        return [(float(upper[i]), float(lower[i + 1])) for i in gaps]
 
     def missing(self, most: int = 5) -> str:
         """Return at most ``most`` gaps as text for a message."""

@@ -131,16 +131,16 @@ class FsxLustre:
 
     def _association(self, client: Any, mount: Mount) -> Mapping[str, Any]:
         region, source = mount.region, mount.source
-        there = list(self._associations(client))
+        associations = list(self._associations(client))
         fitting = [
             a
-            for a in there
+            for a in associations
             if a["FileSystemPath"].strip("/") == mount.path
             and a["DataRepositoryPath"].rstrip("/") == source.rstrip("/")
         ]
         if len(fitting) != 1:
             links = ", ".join(
-                f"{a['DataRepositoryPath']} at {a['FileSystemPath']} of {a['FileSystemId']}" for a in there
+                f"{a['DataRepositoryPath']} at {a['FileSystemPath']} of {a['FileSystemId']}" for a in associations
             )
             how_many = "No file system" if not fitting else f"{len(fitting)} file systems"
             raise XdaskError(

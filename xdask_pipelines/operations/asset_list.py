@@ -28,14 +28,14 @@ def listed_assets(topology: Topology) -> list[dict[str, Any]]:
     ``regions`` in which its tasks ran then; of an asset without tasks of its own, those of its data.
     """
     definitions = assemble(topology).definitions
-    found = []
+    assets = []
     with instance(topology) as history:
         for asset in definitions.resolve_all_asset_specs():
             event = history.get_latest_materialization_event(asset.key)
             made = event.asset_materialization if event else None
             values = {k: v.value for k, v in made.metadata.items()} if made else {}
             when = datetime.fromtimestamp(event.timestamp, UTC).isoformat() if event else None
-            found.append(
+            assets.append(
                 {
                     "asset": asset.key.to_user_string(),
                     "group": asset.group_name,
@@ -45,7 +45,7 @@ def listed_assets(topology: Topology) -> list[dict[str, Any]]:
                     "regions": sorted(_evidence(values).get("tasks_by_region", ())) or _tagged(asset.tags),
                 }
             )
-    return sorted(found, key=lambda each: str(each["asset"]))
+    return sorted(assets, key=lambda each: str(each["asset"]))
 
 
 def _state(history: dg.DagsterInstance, asset: dg.AssetSpec, made: bool) -> str:
@@ -60,5 +60,5 @@ def _tagged(tags: Mapping[str, str]) -> list[str]:
 
 
 def _evidence(values: dict[str, Any]) -> dict[str, Any]:
-    found = values.get("evidence")
-    return found if isinstance(found, dict) else {}
+    evidence = values.get("evidence")
+    return evidence if isinstance(evidence, dict) else {}

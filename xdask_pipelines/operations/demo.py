@@ -70,9 +70,9 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
         upkeep = [make(*place).to_user_string() for place in topology.places for make in (lustre_key, catalog_key)]
         synced = run_assets(topology, pools, history, upkeep, job_name=SYNC_JOB)
         for name, region in topology.places:
-            found = synced.metadata[catalog_key(name, region).to_user_string()]
-            tell(f"catalog: {name} in {region}: " + ", ".join(f"{found[k]} {k}" for k in _SAID))
-            for bad in found["quarantine"].records:
+            counts = synced.metadata[catalog_key(name, region).to_user_string()]
+            tell(f"catalog: {name} in {region}: " + ", ".join(f"{counts[k]} {k}" for k in _SAID))
+            for bad in counts["quarantine"].records:
                 warnings.append(f"not catalogued, of {name}: {bad.data['key']}: {bad.data['reason']}")
         definitions = build_definitions(topology, {"pools": pools})
         results = definitions.resources["results"].results  # type: ignore[index]
@@ -98,15 +98,15 @@ _SAID = ("added", "changed", "removed", "unchanged")
 
 
 def in_order(definitions: dg.Definitions, names: Sequence[str]) -> list[Analysis]:
-    """Analyses with all their ancestors, ancestors first."""
-    found = analyses_of(definitions.resolve_all_asset_specs())
+    """Return analyses and all their ancestors, ancestors first."""
+    analyses = analyses_of(definitions.resolve_all_asset_specs())
     order: list[Analysis] = []
 
     def visit(name: str) -> None:
-        if name in found and found[name] not in order:
-            for upstream in found[name].upstream:
+        if name in analyses and analyses[name] not in order:
+            for upstream in analyses[name].upstream:
                 visit(upstream)
-            order.append(found[name])
+            order.append(analyses[name])
 
     for name in names:
         visit(name)

@@ -39,33 +39,24 @@ _FREE_BYTES = 1_000_000_000
 
 def examine() -> list[Finding]:
     """Check versions, topology, folders, catalog, code, Dagster's home, certificates and processes."""
-    found = list(_versions())
+    findings = list(_versions())
     try:
         topology = find_topology()
     except TopologyError as error:
         return [
-            *found,
+            *findings,
             Finding(
                 "topology", "problem", str(error), "Fix the file, then run `xdask doctor` again for the other checks."
             ),
         ]
     where = ", ".join(f"{r} (pool)" for r in topology.worker_regions)
-    found.append(
+    findings.append(
         Finding("topology", "ok", f"{topology.root / 'regions.yaml'}: {topology.client.region} (client), {where}")
     )
-    for look in (
-        _folders,
-        _catalog,
-        _search_node,
-        _code,
-        _dagster,
-        check_certificates,
-        check_pools,
-        check_roads,
-        check_port,
-    ):
-        found += _careful(look, topology)
-    return found
+    processes = (check_certificates, check_pools, check_roads, check_port)
+    for look in (_folders, _catalog, _search_node, _code, _dagster, *processes):
+        findings += _careful(look, topology)
+    return findings
 
 
 def _careful(look: Callable[[Topology], Iterable[Finding]], topology: Topology) -> Iterator[Finding]:
@@ -83,7 +74,7 @@ def _careful(look: Callable[[Topology], Iterable[Finding]], topology: Topology) 
 
 
 def _versions() -> Iterator[Finding]:
-    said = ", ".join([f"Python {platform.python_version()}", *(f"{n} {_version(n) or 'missing'}" for n in _SHOWN)])
+    message = ", ".join([f"Python {platform.python_version()}", *(f"{n} {_version(n) or 'missing'}" for n in _SHOWN)])
     wrong = [
         f"{name} is {_version(name) or 'missing'}, but {wanted} is required"
         for name, wanted in _needed()
@@ -95,7 +86,7 @@ def _versions() -> Iterator[Finding]:
         remedy = "`pip install --require-hashes -r requirements.lock`, or in a clone `make clean` and `make demo`."
         yield Finding("versions", "problem", "; ".join(wrong), remedy)
     else:
-        yield Finding("versions", "ok", said)
+        yield Finding("versions", "ok", message)
 
 
 def _version(name: str) -> str | None:
@@ -130,9 +121,9 @@ def _folders(topology: Topology) -> Iterator[Finding]:
         yield Finding("folders", "problem", problem, f"Make {topology.var} writable, or copy the project elsewhere.")
         return
     free = shutil.disk_usage(_existing(topology.var)).free
-    said = f"{topology.var}: writable, {format_bytes(free)} free"
+    message = f"{topology.var}: writable, {format_bytes(free)} free"
     short = free < _FREE_BYTES
-    yield Finding("folders", "note" if short else "ok", said, "Make room before large runs." if short else "")
+    yield Finding("folders", "note" if short else "ok", message, "Make room before large runs." if short else "")
 
 
 def _here(topology: Topology) -> bool:
@@ -190,7 +181,7 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
             if not committed.generation:
                 yield Finding("catalog", "note", f"{about}: never synced", f"{sync}.")
                 continue
-            said = f"{about}: {counted(entries, 'entry', 'entries')}, generation {committed.generation}"
+            message = f"{about}: {counted(entries, 'entry', 'entries')}, generation {committed.generation}"
             known = {o.key: (o.size_bytes, o.modified_ns) for o in committed.objects}
             mounts = [m.mount for r, m in topology.datasets(name) if r == region]
             changed = _changed(topology.data_folder(region), mounts, known) if _here(topology) else 0
@@ -198,15 +189,14 @@ def _catalog(topology: Topology) -> Iterator[Finding]:
                 yield Finding(
                     "catalog",
                     "note",
-                    f"{said}; {counted(changed, 'file')} new, changed, gone or quarantined",
+                    f"{message}; {counted(changed, 'file')} new, changed, gone or quarantined",
                     f"{sync}.",
                 )
             else:
-                yield Finding("catalog", "ok", f"{said}, as the folder is")
-    for place, entries in unnamed_places(topology, catalog).items():
-        held = f"{place}: {counted(entries, 'entry', 'entries')}"
-        said = f"{held} that are not synced, because the dataset is not in regions.yaml there"
-        yield Finding("catalog", "note", said, f"Add it again, or run `xdask catalog forget {place.dataset}`.")
+    processes = (check_certificates, check_pools, check_roads, check_port)
+    for look in (_folders, _catalog, _search_node, _code, _dagster, *processes):
+        findings += _careful(look, topology)
+    return findings
 
 
 def _changed(root: Path, mounts: Iterable[str], known: dict[str, tuple[int, int]]) -> int:
@@ -216,8 +206,8 @@ def _changed(root: Path, mounts: Iterable[str], known: dict[str, tuple[int, int]
         for path in (root / mount).rglob("*"):
             with suppress(OSError):
                 if path.is_file():
-                    found = path.stat()
-                    there[path.relative_to(root).as_posix()] = (found.st_size, found.st_mtime_ns)
+                    status = path.stat()
+                    there[path.relative_to(root).as_posix()] = (status.st_size, status.st_mtime_ns)
     return sum(there.get(key) != known.get(key) for key in {*there, *known})
 
 
@@ -231,9 +221,11 @@ def _search_node(topology: Topology) -> Iterator[Finding]:
         endpoints.append(Address.parse(topology.catalog_url).endpoint)
     for endpoint in dict.fromkeys(endpoints):
         if open_to_all(endpoint):
-            said = f"{endpoint} requires neither certificate nor login: everyone who reaches it can change all its catalogs"
+            message = (
+                f"{endpoint} requires neither certificate nor login: everyone who reaches it can change its catalogs"
+            )
             what = "Use a node that `xdask opensearch up` started (after `xdask opensearch down`), or a domain with a login."
-            yield Finding("opensearch", "note", said, what)
+            yield Finding("opensearch", "note", message, what)
         elif endpoint == node.endpoint:
             yield from check_validity(
                 "opensearch", node.certificates, "`xdask opensearch up`, which starts the node again."
@@ -268,6 +260,6 @@ def _dagster(topology: Topology) -> Iterator[Finding]:
     with instance(topology) as history:
         events = [history.get_latest_materialization_event(catalog_key(*place)) for place in topology.places]
         last = max((event.timestamp for event in events if event), default=None)
-        said = f"{home}: {counted(history.get_runs_count(), 'run')}"
+        message = f"{home}: {counted(history.get_runs_count(), 'run')}"
     synced = f"; datasets last synced {datetime.fromtimestamp(last, UTC):%Y-%m-%d %H:%M} UTC" if last else ""
-    yield Finding("dagster", "ok", said + synced)
+    yield Finding("dagster", "ok", message + synced)

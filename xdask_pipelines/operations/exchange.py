@@ -52,9 +52,9 @@ def export_to_stac(
     -------
     Number of items by dataset.
     """
-    found = _of_places(topology, open_catalog(topology.catalog_url).search(**query))
+    entries = _of_places(topology, open_catalog(topology.catalog_url).search(**query))
     address = address_of(topology)
-    return export_stac(found, lambda entry: link_to(address(entry)), unpack, folder, tell=tell)
+    return export_stac(entries, lambda entry: link_to(address(entry)), unpack, folder, tell=tell)
 
 
 def _of_places(topology: Topology, entries: Sequence[Entry]) -> list[Entry]:

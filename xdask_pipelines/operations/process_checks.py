@@ -24,11 +24,11 @@ def check_certificates(topology: Topology) -> Iterator[Finding]:
 
     folder = topology.certificates
     if not tls.has_certificates(folder):
-        said = "none: the pools use plain TCP on this machine, so every user of it can run code as you through them"
+        message = "none: the pools use plain TCP on this machine, so every user of it can run code as you through them"
         remedy = (
             f"If others use this machine: `{tls.CERTS}`, then restart the pools (`xdask pools down`, `xdask pools up`)."
         )
-        yield Finding("certs", "note", said, remedy)
+        yield Finding("certs", "note", message, remedy)
         return
     yield from check_validity(
         "certs", folder, f"`{tls.CERTS}`, then restart the pools: `xdask pools down`, `xdask pools up`."
@@ -44,13 +44,13 @@ def check_validity(about: str, folder: Path, remedy: str) -> Iterator[Finding]:
     for key in (folder / NODE_KEY, folder / AUTHORITY_KEY):
         if key.exists() and key.stat().st_mode & 0o077:
             yield Finding(about, "problem", f"{key} can be read by other users", remedy)
-    said = f"{folder}: valid until {until:%Y-%m-%d %H:%M} UTC"
+    message = f"{folder}: valid until {until:%Y-%m-%d %H:%M} UTC"
     if until <= datetime.now(UTC):
         yield Finding(about, "problem", f"{folder}: expired on {until:%Y-%m-%d %H:%M} UTC", remedy)
     elif expires_soon(until):
-        yield Finding(about, "note", said, remedy)
+        yield Finding(about, "note", message, remedy)
     else:
-        yield Finding(about, "ok", said)
+        yield Finding(about, "ok", message)
 
 
 def check_pools(topology: Topology) -> Iterator[Finding]:
@@ -75,8 +75,8 @@ def check_pools(topology: Topology) -> Iterator[Finding]:
         workers = ", ".join(f"{region} {n}" for region, n in sorted(status.workers.items()))
         yield Finding("pools", "ok", f"scheduler {status.address}, of this version; worker processes: {workers}")
         if tls.has_certificates(topology.certificates) and not status.address.startswith("tls:"):
-            said = "the pools run without the newer certificates, so every user of this machine can run code as you"
-            yield Finding("pools", "note", said, f"`xdask pools down`, then `{START}`.")
+            message = "the pools run without the newer certificates, so every user of this machine can run code as you"
+            yield Finding("pools", "note", message, f"`xdask pools down`, then `{START}`.")
         return
     needed = running_ui(topology) is not None
     for problem in status.problems:

@@ -121,8 +121,8 @@ def serve(topology: Topology, port: int = PORT, tell: Tell = lambda line: None) 
 
 def running_ui(topology: Topology) -> Running | None:
     """Return the running UI of this project, if any."""
-    found = _recorded(topology.var / "ui")
-    return found if found and is_alive(found.pid) and _alive(found) else None
+    recorded = _recorded(topology.var / "ui")
+    return recorded if recorded and is_alive(recorded.pid) and _alive(recorded) else None
 
 
 # ---- one UI for each project ------------------------------------------------------------------------------------
@@ -271,14 +271,14 @@ def _stop(dagster: Running) -> None:
 
 def _members(dagster: Running) -> list[int]:
     """Return the living processes of Dagster's session, including orphans."""
-    session, found = dagster.dagster_pid, list[int]()
+    session, members = dagster.dagster_pid, list[int]()
     if psutil.boot_time() > dagster.dagster_started or (is_alive(session) and not _alive(dagster)):
         return []  # the id now belongs to another process
     for process in psutil.process_iter():
         with suppress(psutil.Error, ProcessLookupError, PermissionError):
             if os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process.pid)
-    return found
+                members.append(process.pid)
+    return members
 
 
 def _log_of(folder: Path, lines: int = 12) -> str:

@@ -20,8 +20,8 @@ SAME_VERSIONS = "Use one image or one environment for all, and restart the pools
 
 def refuse_different_versions(client: Client) -> None:
     """Raise `PlacementError` if the versions of client and scheduler differ. Workers are checked when they join."""
-    found = connections.scheduler_versions(client, PACKAGES)
-    if problem := version_problem("this client", own_versions(), found):
+    versions = connections.scheduler_versions(client, PACKAGES)
+    if problem := version_problem("this client", own_versions(), versions):
         raise PlacementError(f"Versions differ: {problem}. {SAME_VERSIONS}")
 
 

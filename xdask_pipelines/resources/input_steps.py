@@ -110,11 +110,11 @@ def input_steps(results: Results, entry: Entry, digest: Callable[[object], str])
         counted.update(made_from.steps)
         uncounted.update(made_from.uncounted)
         for name, version in made_from.upstream.items():
-            found = list(_parts(results, name, at))
-            versions = {e.part: e.attributes.get("data_version") for e in found}
-            if not found or (digest(versions) != version and not _is_one_of_many(at, found)):
+            parts = list(_parts(results, name, at))
+            versions = {e.part: e.attributes.get("data_version") for e in parts}
+            if not parts or (digest(versions) != version and not _is_one_of_many(at, parts)):
                 changed.add(name)
-            for each in found:
+            for each in parts:
                 visit(each)
 
     visit(entry)

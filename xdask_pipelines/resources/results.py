@@ -207,8 +207,8 @@ class Results:
 
     def versions(self, asset: str) -> dict[str, str]:
         """Return the data version of the current result of each partition (``""`` without partitions)."""
-        there = any(map(Provenance.is_in, self.catalog.search(dataset=asset, layout=LAYOUT)))
-        entries = self.find(asset, self.partitions(asset) or [""]) if there else []
+        recorded = any(map(Provenance.is_in, self.catalog.search(dataset=asset, layout=LAYOUT)))
+        entries = self.find(asset, self.partitions(asset) or [""]) if recorded else []
         return {e.part: e.attributes["data_version"] for e in entries}
 
     def open(self, entries: Sequence[Entry]) -> Part:

@@ -70,7 +70,7 @@ def _padded(size: int) -> int:
 
 
 def _exactly(file: BinaryIO, size: int) -> bytes:
-    found = file.read(size)
-    if len(found) != size:
+    data = file.read(size)
+    if len(data) != size:
         raise OSError("truncated: it ends within its header")
-    return found
+    return data

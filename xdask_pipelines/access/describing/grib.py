@@ -180,15 +180,15 @@ def _message(handle: Any) -> Message:
 
 def _fields(fd: int, message: Message) -> int:
     """Count the data sections of a GRIB 2 message; ecCodes would silently return only the first of several fields."""
-    at, end, found = message.offset + 16, message.offset + message.length - 4, 0
+    at, end, number = message.offset + 16, message.offset + message.length - 4, 0
     while at < end:
         start = os.pread(fd, 5, at)
         length = int.from_bytes(start[:4])
         if length < 5:
             raise ValueError(f"the message at byte {message.offset} has a damaged section")
-        found += start[4] == 7
+        number += start[4] == 7
         at += length
-    return found
+    return number
 
 
 def rejection(path: Path, what: str, remedy: str = "split it by the keys named here") -> AccessError:

@@ -173,10 +173,10 @@ def _collection(dataset: str, entries: Sequence[Entry]) -> pystac.Collection:
 
 
 def _providers(attribution: str, institutions: Iterable[str]) -> list[pystac.Provider]:
-    found = [pystac.Provider(name, roles=[pystac.ProviderRole.PRODUCER]) for name in sorted(institutions)]
+    providers = [pystac.Provider(name, roles=[pystac.ProviderRole.PRODUCER]) for name in sorted(institutions)]
     if attribution:
-        found.append(pystac.Provider(attribution, roles=[pystac.ProviderRole.LICENSOR]))
-    return found
+        providers.append(pystac.Provider(attribution, roles=[pystac.ProviderRole.LICENSOR]))
+    return providers
 
 
 def _span(ranges: Iterable[Range | None]) -> list[datetime | None]:
@@ -200,13 +200,13 @@ def _around(extents: Iterable[Extent | None]) -> list[float]:
 
 def _check(kind: str, document: dict[str, Any], what: str) -> None:
     """Refuse a document that does not match its schemas."""
-    found = best_match(_core(kind).iter_errors(document))
-    if found is None and kind == "item":
-        found = next(filter(None, (best_match(v.iter_errors(document["properties"])) for v in _own_schemas())), None)
-    if found is not None:
-        where = "/".join(map(str, found.absolute_path)) or kind
+    error = best_match(_core(kind).iter_errors(document))
+    if error is None and kind == "item":
+        error = next(filter(None, (best_match(v.iter_errors(document["properties"])) for v in _own_schemas())), None)
+    if error is not None:
+        where = "/".join(map(str, error.absolute_path)) or kind
         raise CatalogError(
-            f"{what} cannot be represented in STAC: {where}: {found.message}. Nothing was written. Exclude it with a filter"
+            f"{what} cannot be represented in STAC: {where}: {error.message}. Nothing was written. Exclude it with a filter"
         )
 
 

@@ -142,8 +142,8 @@ def _own(entry: Entry) -> dict[str, Any]:
     }
     if entry.time_start is not None and entry.time_end is not None:
         calendar = next((c["attrs"].get("calendar", "standard") for c in _times(entry).values()), None)
-        said = {"start": _true(entry.time_start), "before": _true(entry.time_end)}
-        own["xdask:time_range"] = said | ({"calendar": calendar} if calendar else {})
+        properties = {"start": _true(entry.time_start), "before": _true(entry.time_end)}
+        own["xdask:time_range"] = properties | ({"calendar": calendar} if calendar else {})
     return own
 
 
@@ -194,8 +194,8 @@ def _cube(entry: Entry, unpack: Unpack) -> dict[str, Any]:
 
 def _variable(variable: Mapping[str, Any]) -> dict[str, Any]:
     attrs = variable["attrs"]
-    said = {"unit": attrs.get("units"), "description": attrs.get("long_name") or attrs.get("standard_name")}
-    texts = {name: text for name, text in said.items() if isinstance(text, str) and text}
+    properties = {"unit": attrs.get("units"), "description": attrs.get("long_name") or attrs.get("standard_name")}
+    texts = {name: text for name, text in properties.items() if isinstance(text, str) and text}
     return {"dimensions": list(variable["dims"]), "type": "data", **texts}
 
 

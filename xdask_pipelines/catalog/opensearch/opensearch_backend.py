@@ -76,8 +76,10 @@ class OpenSearchBackend:
         """Return matching entries, sorted."""
 
         def read(head: Head, documents: Documents) -> list[Entry]:
-            found = documents.found(matching(head, query), SORTING, ["document", "generation"], query.limit)
-            return [Entry.from_json(d.get("document") or "", generation=d.get("generation", 0)) for d in found]
+            documents_found = documents.found(matching(head, query), SORTING, ["document", "generation"], query.limit)
+            return [
+                Entry.from_json(d.get("document") or "", generation=d.get("generation", 0)) for d in documents_found
+            ]
 
         return self._reading(read)
 
@@ -158,8 +160,8 @@ class OpenSearchBackend:
 
         def read(head: Head, documents: Documents) -> list[Tombstone]:
             query = {"bool": {"filter": [*true_at(head, "tombstone"), *of_place(dataset, region)]}}
-            found = documents.found(query, ["key", "part"], ["id", "key", "part", "generation"])
-            return [Tombstone(**d) for d in found]
+            documents_found = documents.found(query, ["key", "part"], ["id", "key", "part", "generation"])
+            return [Tombstone(**d) for d in documents_found]
 
         return self._reading(read)
 

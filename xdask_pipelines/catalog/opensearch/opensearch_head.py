@@ -259,8 +259,8 @@ class HeadDocument:
 
     def _load(self) -> tuple[Head, tuple[int, int] | None]:
         def get(client: OpenSearch) -> tuple[str, tuple[int, int]]:
-            found = client.get(index=self._index, id="head")
-            return found["_source"]["head"], (found["_seq_no"], found["_primary_term"])
+            document = client.get(index=self._index, id="head")
+            return document["_source"]["head"], (document["_seq_no"], document["_primary_term"])
 
         try:
             text, at = self._node.ask(get)
@@ -280,8 +280,8 @@ class HeadDocument:
         name = self._node.address.name
 
         def indices(client: OpenSearch) -> list[str]:
-            found = client.indices.get_mapping(index=f"{name}-*")
-            return sorted(i for i, m in found.items() if m["mappings"].get("_meta") == {"catalog": name})
+            mappings = client.indices.get_mapping(index=f"{name}-*")
+            return sorted(i for i, m in mappings.items() if m["mappings"].get("_meta") == {"catalog": name})
 
         kept = self._node.ask(indices)
         if kept:

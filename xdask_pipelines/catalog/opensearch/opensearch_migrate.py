@@ -116,13 +116,13 @@ def _batches(node: Node, source: str, kept: Mapping[str, Any]) -> list[tuple[lis
     parts = [{"kind": {"terms": {"field": "kind"}}}, {"dataset": {"terms": {"field": "dataset"}}}]
     groups = {"composite": {"size": 10_000, "sources": parts}, "aggs": largest}
     body = {"query": kept, "size": 0, "aggs": {"groups": groups}}
-    found = node.ask(lambda c: whole(c.search(index=source, body=body))["aggregations"]["groups"]["buckets"])
+    buckets = node.ask(lambda c: whole(c.search(index=source, body=body))["aggregations"]["groups"]["buckets"])
     return [
         (
             [{"term": {name: value}} for name, value in group["key"].items()],
             max(1, min(_MAX_BATCH, MAX_BODY_BYTES // max(1, int(group["largest"]["value"])))),
         )
-        for group in found
+        for group in buckets
     ]
 
 
@@ -161,8 +161,8 @@ def _end_tasks(node: Node, indices: list[str]) -> None:
     """Cancel copies into indices, and wait for their end, because they would create removed indices again."""
 
     def running() -> list[str]:
-        found = node.ask(lambda c: dict(c.tasks.list(params={"actions": "*reindex", "detailed": "true"})))
-        tasks = {i: t for one in found.get("nodes", {}).values() for i, t in one["tasks"].items()}
+        answer = node.ask(lambda c: dict(c.tasks.list(params={"actions": "*reindex", "detailed": "true"})))
+        tasks = {i: t for one in answer.get("nodes", {}).values() for i, t in one["tasks"].items()}
         return [i for i, t in tasks.items() if any(f"to [{index}]" in t["description"] for index in indices)]
 
     while tasks := running():

@@ -50,14 +50,14 @@ def list_bucket(mount: Mount, *, page_keys: int = PAGE_KEYS) -> list[StoredObjec
     try:
         _check_region(client, mount)
         with ThreadPoolExecutor(_THREADS) as threads:
-            found = list(chain.from_iterable(_all(client, mount, threads, page_keys)))
+            objects = list(chain.from_iterable(_all(client, mount, threads, page_keys)))
     except (BotoCoreError, ClientError) as error:
         raise CatalogError(
             f"{mount.source} in {mount.region} cannot be listed: {' '.join(str(error).split())}; nothing was changed. "
             f"{_advice(error, mount)}"
         ) from error
     reports = f"{mount.prefix}{IMPORT_REPORTS}/"
-    return sorted(stored(mount, *item) for item in found if not item[0].startswith(reports))
+    return sorted(stored(mount, *item) for item in objects if not item[0].startswith(reports))
 
 
 def client_for(mount: Mount) -> Any:

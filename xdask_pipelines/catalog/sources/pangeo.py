@@ -137,14 +137,14 @@ def _entries(
     below: list[dict[str, list[tuple[int, Row]]]] = [{} for _ in mounts]
     for line, row in rows:
         store = row[at].rstrip("/")
-        its = 0
+        mounts_of_row = 0
         for mount, found in zip(mounts, below, strict=True):
             source = mount.source.rstrip("/")
             if store.startswith(f"{source}/"):
                 key = mount.path + store[len(source) :]
                 found.setdefault(key, []).append((line, row))
-                its += 1
-        if not its:
+                mounts_of_row += 1
+        if not mounts_of_row:
             refused[_why(store)].add(line, row[at] or "no zstore")
     for mount, found in zip(mounts, below, strict=True):
         # The layout parses the path, so that key, id and refusals are the same as for listed stores.

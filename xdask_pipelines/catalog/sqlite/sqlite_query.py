@@ -63,25 +63,25 @@ def _slots_of_keys(db: sqlite3.Connection, keys: Sequence[str]) -> Iterator[int]
     """Iterate over the slots of entries with given keys; keys that are not in the index are searched in the table."""
     wanted = set(keys)
     among = "key IN (SELECT value FROM json_each(?))"
-    found = db.execute(f"SELECT slot, key FROM entries WHERE {among}", (json.dumps([*wanted]),)).fetchall()
-    if missing := wanted - {key for _, key in found}:
+    rows = db.execute(f"SELECT slot, key FROM entries WHERE {among}", (json.dumps([*wanted]),)).fetchall()
+    if missing := wanted - {key for _, key in rows}:
         listed = json.dumps([*missing])
         if db.execute(f"SELECT 1 FROM entries NOT INDEXED WHERE {among} LIMIT 1", (listed,)).fetchone():
             raise damaged("the index of keys")
-    return (slot for slot, _ in found)
+    return (slot for slot, _ in rows)
 
 
 def _slots_in_time(db: sqlite3.Connection, slots: list[int], time: tuple[int, int]) -> list[int]:
     """Return those slots whose entries overlap a range of time keys."""
-    there, sound, found = db.execute(
+    number, sound, slots_found = db.execute(
         f"SELECT count(*), coalesce(sum(time_sum IS {TIME_SUM}), 0), "
         "json_group_array(slot) FILTER (WHERE time_start < ? AND time_end > ?) "
         "FROM entries WHERE slot IN (SELECT value FROM json_each(?))",
         (time[1], time[0], json.dumps(slots)),
     ).fetchone()
-    if there != len(slots) or sound != there:
+    if number != len(slots) or sound != number:
         raise damaged("the time of some entry")
-    overlapping: list[int] = json.loads(found)
+    overlapping: list[int] = json.loads(slots_found)
     return overlapping
 
 

@@ -152,13 +152,13 @@ def terms_of(db: sqlite3.Connection, name: str, values: Iterable[str]) -> list[T
     """Return those of the given values of a name that exist."""
     wanted = set(values)
     rows = checked(db, "terms", "name = ? AND value IN (SELECT value FROM json_each(?))", (name, json.dumps([*wanted])))
-    found = [Term(term, kind, value, blocks) for term, kind, _, value, blocks, _ in rows]
-    if len(found) == len(wanted):
-        return found
+    existing = [Term(term, kind, value, blocks) for term, kind, _, value, blocks, _ in rows]
+    if len(existing) == len(wanted):
+        return existing
     all_of_name = [term for term in terms(db, name) if term.value in wanted]
-    if len(all_of_name) != len(found):
+    if len(all_of_name) != len(existing):
         raise damaged(f"the index of values of {in_python(name)}")
-    return found
+    return existing
 
 
 def postings(
@@ -167,10 +167,10 @@ def postings(
     """Return term number, block and bits of terms, optionally only for given blocks."""
     listed = json.dumps([*(expected := {term.number: term.blocks for term in wanted})])
     among = "term IN (SELECT value FROM json_each(?))"
-    there = dict(
+    blocks_found = dict(
         db.execute(f"SELECT term, {BLOCK_SUM} FROM postings WHERE {among} GROUP BY term", (listed,)).fetchall()
     )
-    if there != {term: total for term, total in expected.items() if total}:
+    if blocks_found != {term: total for term, total in expected.items() if total}:
         raise damaged("the list of sets of entries")
     inside, values = among, [listed]
     if blocks is not None:

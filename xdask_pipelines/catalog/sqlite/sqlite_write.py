@@ -183,19 +183,19 @@ class SqliteCommit:
     def _term(self, entry: Entry, name: str, value: str) -> int:
         term = self._terms.get((name, value))
         if term is None:
-            found = self._db.execute(
+            row = self._db.execute(
                 "SELECT term, kind FROM terms WHERE name = ? AND value = ?", (name, value)
             ).fetchone()
-            if found is None:
+            if row is None:
                 if name not in self._looked_through:  # the value may exist although its index is damaged
                     terms_of(self._db, name, [value])
                     self._looked_through.add(name)
                 kind = "field" if name in FIELDS else "facet" if name in entry.facets else "attribute" if name else ""
                 added = "INSERT INTO terms (kind, name, value) VALUES (?, ?, ?) RETURNING term, kind"
-                found = self._db.execute(added, (kind, name, value)).fetchone()
+                row = self._db.execute(added, (kind, name, value)).fetchone()
                 self._values[name] += 1
-            term = self._terms[name, value] = int(found[0])
-            if found[1] == "attribute":
+            term = self._terms[name, value] = int(row[0])
+            if row[1] == "attribute":
                 self._attributes.add(term)
         if term in self._attributes and name in entry.facets:
             self._db.execute("UPDATE terms SET kind = 'facet' WHERE term = ?", (term,))

@@ -122,9 +122,9 @@ def _security(address: str, certificates: Path | None) -> Security | None:
             f"The scheduler at {address} does not use TLS, but this process has to use the certificates in "
             f"{certificates}. To enable TLS on the scheduler, {_RESTART}."
         )
-    found = tls.security(certificates)
-    _context(found, certificates)
-    return found
+    given = tls.security(certificates)
+    _context(given, certificates)
+    return given
 
 
 def _context(security: Security, certificates: Path | None) -> ssl.SSLContext | None:

@@ -32,12 +32,12 @@ def unpack(xs: Sequence[Any]) -> tuple[list[Any], Assemble]:
         Takes one value for each of ``lazy``, and returns ``xs`` with these values in their places. Objects without lazy
         parts stay the same objects.
     """
-    found = [graph_layers.unpack(x.to_dict() if isinstance(x, xr.DataTree) else x) for x in xs]
-    lazy = [one for collections, _ in found for one in collections]
+    unpacked = [graph_layers.unpack(x.to_dict() if isinstance(x, xr.DataTree) else x) for x in xs]
+    lazy = [one for collections, _ in unpacked for one in collections]
 
     def assemble(values: Sequence[Any]) -> tuple[Any, ...]:
         left, results = list(values), []
-        for x, (collections, repack) in zip(xs, found, strict=True):
+        for x, (collections, repack) in zip(xs, unpacked, strict=True):
             if not collections:
                 results.append(x)
                 continue

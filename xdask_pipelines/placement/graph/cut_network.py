@@ -82,12 +82,14 @@ class Network:
         nets = self._nets(client)
         fixed = {**self._fixed(nets), client: names.index(settings.client_region)}
         first = [fixed[client]] if self._client_joins(settings) else []
-        found = least_cut(client + 1, fixed, nets, price, first)
+        solution = least_cut(client + 1, fixed, nets, price, first)
         reached = self._reached(nets)
         # Where data of several Regions meet and some sizes are unknown, the decision waits for the real sizes.
         unsure = {user for net in nets if net.source in self.guessed for user in net.users}
         return {
-            kind: UNDECIDED if node not in reached or (node in unsure and kind.mask & (kind.mask - 1)) else found[node]
+            kind: UNDECIDED
+            if node not in reached or (node in unsure and kind.mask & (kind.mask - 1))
+            else solution[node]
             for kind, node in self.numbers.items()
         }
 

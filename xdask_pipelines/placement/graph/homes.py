@@ -117,7 +117,7 @@ def marks(key: Key, spec: Any) -> tuple[Homes, Homes]:
 
 def _shared(regions: Iterable[str]) -> Homes:
     """Return one shared set for each combination of Regions: a graph has many tasks and few combinations."""
-    return _SHARED.setdefault(found := frozenset(regions), found)
+    return _SHARED.setdefault(combination := frozenset(regions), combination)
 
 
 def combine(reads: Homes, pins: Homes, inherited: Iterable[Homes]) -> Homes:

@@ -58,16 +58,16 @@ class Needed:
         """Return whether each block of a layer is needed, in the given shape; None if all blocks are."""
         if name in self._whole:
             return None
-        found = self._arrays.get(name)
-        if found is None:
-            found = np.zeros(shape, bool)
+        needed = self._arrays.get(name)
+        if needed is None:
+            needed = np.zeros(shape, bool)
             for key in self._tasks.get(name, ()):
                 if is_block_of(key, name):
                     index = key[1:] if isinstance(key, tuple) else ()
                     if len(index) != len(shape):
                         return None
-                    found[index] = True  # type: ignore[index]
-        return None if found.shape != tuple(shape) or found.all() else found
+                    needed[index] = True  # type: ignore[index]
+        return None if needed.shape != tuple(shape) or needed.all() else needed
 
     def tasks(self, name: str) -> Collection[Key]:
         """Return the needed tasks of a layer that is not blockwise."""

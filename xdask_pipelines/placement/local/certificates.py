@@ -108,10 +108,10 @@ def expiry(folder: Path) -> datetime:
     PlacementError
         If a certificate is missing or cannot be read.
     """
-    found = [_certificate(folder / name) for name in (AUTHORITY, NODE)]
-    if None in found:
+    existing = [_certificate(folder / name) for name in (AUTHORITY, NODE)]
+    if None in existing:
         raise PlacementError(f"The folder {folder} has no certificates. Create them with `{CERTS}`.")
-    return _until(*(c for c in found if c))
+    return _until(*(c for c in existing if c))
 
 
 def refuse_expired(folder: Path, now: datetime | None = None) -> None:
@@ -268,8 +268,8 @@ def _unreadable(path: Path) -> PlacementError:
 
 
 def _names(certificate: x509.Certificate) -> list[str]:
-    found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    return [str(name.value) for name in found]
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return [str(name.value) for name in names]
 
 
 def _until(*certificates: x509.Certificate) -> datetime:

@@ -42,9 +42,9 @@ def refuse_newer(base: Path) -> None:
 
 def _version() -> Version:
     """Return the version of OpenSearch that is started."""
-    found = re.search(r" opensearch-(\d+)\.(\d+)\.(\d+)\.jar$", JAR_LIST.read_text(), re.MULTILINE)
-    assert found is not None, "the core has one jar of that name"
-    return int(found[1]), int(found[2]), int(found[3])
+    match = re.search(r" opensearch-(\d+)\.(\d+)\.(\d+)\.jar$", JAR_LIST.read_text(), re.MULTILINE)
+    assert match is not None, "the core has one jar of that name"
+    return int(match[1]), int(match[2]), int(match[3])
 
 
 def _written_by(base: Path) -> Version | None:

@@ -37,9 +37,9 @@ def jars(folder: Path, tell: Callable[[str], None]) -> Path:
     XdaskError
         If they cannot be fetched, or differ from those with which this version was tested.
     """
-    found = folder / "jars"
-    if found.is_dir() and not _wrong(found):
-        return found
+    jar_folder = folder / "jars"
+    if jar_folder.is_dir() and not _wrong(jar_folder):
+        return jar_folder
     maven = shutil.which("mvn")
     if maven is None:
         raise XdaskError("OpenSearch is assembled by Maven, but mvn was not found. On Debian: apt-get install maven.")
@@ -65,18 +65,18 @@ def jars(folder: Path, tell: Callable[[str], None]) -> Path:
             + (f" and {len(wrong) - 5} more" if len(wrong) > 5 else "")
             + f" differ from {JAR_LIST}. Nothing was started; remove what Maven keeps of them and try again."
         )
-    shutil.rmtree(found, ignore_errors=True)
-    partial.rename(found)
-    return found
+    shutil.rmtree(jar_folder, ignore_errors=True)
+    partial.rename(jar_folder)
+    return jar_folder
 
 
 def _unpack(plugin: Path) -> None:
     """Replace a plugin by its jars, except those that already exist in any version."""
-    there = {_kind(jar.name) for jar in plugin.parent.glob("*.jar")}
+    existing = {_kind(jar.name) for jar in plugin.parent.glob("*.jar")}
     with zipfile.ZipFile(plugin) as packed:
         for member in packed.infolist():
             name = member.filename
-            if name.endswith(".jar") and "/" not in name and _kind(name) not in there:
+            if name.endswith(".jar") and "/" not in name and _kind(name) not in existing:
                 packed.extract(member, plugin.parent)
     plugin.unlink()
 
@@ -90,5 +90,5 @@ def _wrong(folder: Path) -> list[str]:
     """Return the names of jars that differ from the list, are missing, or are not on it."""
     lines = JAR_LIST.read_text().splitlines()
     wanted = {name: digest for digest, name in map(str.split, lines)}
-    found = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.iterdir()}
-    return sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+    digests = {jar.name: hashlib.sha256(jar.read_bytes()).hexdigest() for jar in folder.iterdir()}
+    return sorted(name for name in digests.keys() | wanted.keys() if digests.get(name) != wanted.get(name))
