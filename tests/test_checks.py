@@ -250,8 +250,8 @@ def test_steps_are_known_through_results_of_results() -> None:
     assert known.gaps == {"era5 2026-02": Steps(24, 744, True)}
     assert known.changed == ()
     assert str(known) == (
-        "era5: 24 of 744 h of 2026-02 have data (excerpt). All 744 h of era5 2026-01 have data. How many steps cmip6 "
-        "1850-01 until before 1851-01 should have is not known; what is there was used."
+        "era5: 24 of 744 h of 2026-02 have data (excerpt). All 744 h of era5 2026-01 have data. The expected number of "
+        "steps of cmip6 1850-01 until before 1851-01 is unknown; all existing steps were used."
     )
 
 

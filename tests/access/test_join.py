@@ -124,9 +124,7 @@ def test_files_that_are_packed_differently_give_one_dtype_and_right_values(
 def test_a_variable_without_time_is_not_taken_from_the_first_file_for_all(join: Callable[..., xr.Dataset]) -> None:
     files = [_month(i).assign(orography=(("lat", "lon"), np.full((18, 36), float(i)))) for i in (1, 2)]
     assert list(join(*files).data_vars) == ["t2m"]
-    with pytest.raises(
-        AccessError, match=r"orography of .* has no dimension 'time', so that 2 entries cannot be joined"
-    ):
+    with pytest.raises(AccessError, match=r"orography of .* has no dimension 'time', so 2 entries cannot be joined"):
         join(*(f.drop_vars("t2m") for f in files))
 
 

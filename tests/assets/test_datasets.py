@@ -244,7 +244,7 @@ def test_a_sync_that_failed_is_told_to_whom_the_topology_names(tmp_path: Path, c
         assert path == "/hook"
         document = json.loads(body)
         assert document["text"] == "xdask: sync failed: hours in us-east-1"
-        assert f"The folder {folder.name} of us-east-1 holds no files" in document["failed"]["hours in us-east-1"]
+        assert f"The folder {folder.name} of us-east-1 contains no files" in document["failed"]["hours in us-east-1"]
 
 
 def test_alerts_go_to_topics_and_a_dead_address_is_an_error(monkeypatch: pytest.MonkeyPatch):

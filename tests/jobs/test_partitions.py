@@ -85,7 +85,7 @@ def test_of_a_range_only_the_faulty_month_is_withdrawn(project: Project, history
     [
         ("hourly_mean", {"partitions": ["2013-01"]}, "has no partition 2013-01. It has 2011-01 to 2011-07."),
         ("hourly_mean", {"partitions": ["bad"]}, "has no partition bad. It has 2011-01 to 2011-07."),
-        ("hourly_mean", {}, "is made partition by partition. It has 2011-01 to 2011-07; name one with --partition."),
+        ("hourly_mean", {}, "is partitioned. It has 2011-01 to 2011-07; choose one with --partition."),
         ("hourly_long_mean", {"partitions": ["2011-01"]}, "has no partitions; leave out 2011-01."),
         ("hourly_long_mean", {"configs": {"hourly_long_mean": {"n": 1}}}, "has no config value n. It takes none."),
         (

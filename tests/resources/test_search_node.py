@@ -180,7 +180,7 @@ def test_the_address_works_in_regions_yaml_for_a_sync_and_a_search(
         ("?certs={mixed}", "refuses the certificate in .*mixed .*name the folder of this node"),
         ("?certs={swapped}", "node.pem and node-key.pem in .*swapped are not a certificate and its key"),
         ("?certs={empty}", "empty/ca.pem cannot be read \\(No such file or directory\\). Correct \\?certs=FOLDER"),
-        ("?ca={others}/node-key.pem", "node-key.pem holds no certificate of an authority"),
+        ("?ca={others}/node-key.pem", "node-key.pem does not contain the certificate of an authority"),
         ("?ca={empty}/ca.pem", "empty/ca.pem cannot be read .*Correct \\?ca=FILE"),
     ],
 )

@@ -102,7 +102,7 @@ def test_an_older_catalog_is_refused_until_it_is_migrated_and_a_newer_one_always
         lambda: catalog.lease(owner="me", **ERA5),
     ):
         with pytest.raises(
-            CatalogError, match=r"mapping of version 3, and this code needs 4\. Run `xdask catalog migrate`"
+            CatalogError, match=r"mapping of version 3, but this code needs 4\. Run `xdask catalog migrate`"
         ):
             act()
     said: list[str] = []
