@@ -234,7 +234,9 @@ def test_data_of_a_newer_version_are_refused_by_name_and_stay(tmp_path: Path) ->
     state = tmp_path / "node" / "node_1" / "data" / "nodes" / "0" / "_state"
     state.mkdir(parents=True)
     (state / "segments_9").write_bytes(b"\x0cnode_version\t137267827\x13last_accepted")
-    with pytest.raises(XdaskError, match=r"OpenSearch 3\.5\.0 wrote.* runs OpenSearch 3\.4\.0.*Move the folder away"):
+    with pytest.raises(
+        XdaskError, match=r"from OpenSearch 3\.5\.0, but .* runs OpenSearch 3\.4\.0.*Move the folder away"
+    ):
         SearchNode(tmp_path).up()
     assert (state / "segments_9").exists()
 
