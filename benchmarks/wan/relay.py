@@ -142,14 +142,16 @@ def _read(device: int, source: int, links: dict[tuple[int, int], Link]) -> None:
 
 
 def _answer(regions: list[str], links: dict[tuple[int, int], Link]) -> bool:
-    """Answer one line: "count", or "cut REGION" and "restore REGION" for a Region that nothing reaches."""
+    """Answer one line: "count"; "cut REGION" and "restore REGION" for a Region that nothing reaches, or two that do not
+    reach each other.
+    """
     words = sys.stdin.readline().split()
     if not words:
         return False
     if words[0] in ("cut", "restore"):
-        chosen = regions.index(words[1])
+        chosen = {regions.index(name) for name in words[1:]}
         for pair, link in links.items():
-            if chosen in pair:
+            if chosen <= set(pair):
                 link.down = words[0] == "cut"
     print(json.dumps({f"{regions[a]}->{regions[b]}": link.count for (a, b), link in links.items()}), flush=True)
     return True

@@ -53,7 +53,7 @@ def test_a_sync_that_fails_keeps_no_other_from_its_turn(project: Project) -> Non
     finally:
         away.with_name("away").rename(away)
     assert (done.exit_code, told.exit_code) == (1, 1)
-    assert "xdask: There is no folder" in done.stderr
+    assert "xdask: The mount faulty cannot be listed, because the folder" in done.stderr
     assert "hourly in us-east-1: 0 added, 0 changed, 0 removed, 4 unchanged, 0 quarantined, 0 B to read" in done.stdout
     failed, synced = json.loads(told.stdout)
     assert (failed["dataset"], failed["error"]) == ("faulty", "CatalogError")

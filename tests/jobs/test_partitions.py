@@ -60,10 +60,10 @@ def test_a_mean_over_months_weighs_hours_and_needs_every_month(project: Project,
 @pytest.mark.parametrize(
     ("month", "message"),
     [
-        ("2011-04", r"does not hold.*2011-04"),
+        ("2011-04", r"does not have.*2011-04"),
         ("2011-05", r"faulty: 743 of 744 h of 2011-05 have data\..*xdask sync"),
         ("2011-06", r"degC.*not 'K'"),
-        ("2011-07", r"does not hold.*2011-07"),
+        ("2011-07", r"does not have.*2011-07"),
     ],
 )
 def test_a_faulty_month_is_refused_with_its_remedy(project: Project, history, month: str, message: str) -> None:

@@ -1,0 +1,146 @@
+"""Regions on machines of their own, joined by a wide-area network and started by the commands of the documentation alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from collections.abc import Iterator
+from time import monotonic
+
+import pytest
+
+from benchmarks.wan.network import lacking
+from tests.support.places import eventually
+from tests.wan.attached_regions import CLIENT, DARMSTADT, OREGON, STANDBY, AttachedRegions, attached_regions
+
+#: What a command takes at both ends: imports, and the history of Dagster.
+START_SECONDS = 12.0
+#: Of three rows each, of the 145 of the field.
+BLOCKS = 49
+pytestmark = [pytest.mark.wan, pytest.mark.timeout(900)]
+ANALYSES = '''
+import time
+
+import xarray as xr
+
+from xdask_pipelines.assets import Source, analysis
+
+A1B = {"tas": Source("cmip6", {"variable": "tas", "experiment_id": "A1B"})}
+
+
+def _slowly(tas: xr.DataArray) -> xr.DataArray:
+    def wait(block):
+        if block.size:
+            time.sleep(0.5)
+            with open("MARKS", "a") as marks:
+                marks.write("one\\n")
+        return block
+
+    return xr.apply_ufunc(wait, tas.chunk({"lat": 3}), dask="parallelized", output_dtypes=[tas.dtype], keep_attrs=True)
+
+
+@analysis(sources=A1B, units="K")
+def slow_field(tas: xr.DataArray) -> xr.DataArray:
+    """The field, a few rows at a time."""
+    return _slowly(tas)
+
+
+@analysis(sources=A1B, units="K")
+def slow_field_again(tas: xr.DataArray) -> xr.DataArray:
+    """The same, by another name."""
+    return _slowly(tas)
+
+
+@analysis(units="K")
+def meeting(climate_signal: xr.DataArray, era5_historic_temp_regridded: xr.DataArray) -> xr.DataArray:
+    """Results of two Regions, cell by cell."""
+    return climate_signal + era5_historic_temp_regridded
+'''
+
+
+@pytest.fixture(scope="module")
+def regions(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AttachedRegions]:
+    assert lacking() is None, lacking()
+    with attached_regions(tmp_path_factory.mktemp("attached")) as found:
+        found.scheduler(CLIENT)
+        found.worker("east", DARMSTADT)
+        found.worker("west", OREGON)
+        assert eventually(lambda: up(found), 90), found.log("east").read_text()
+        yield found
+
+
+def up(regions: AttachedRegions) -> bool:
+    try:
+        regions.xdask("pools", "status")
+    except AssertionError:
+        return False
+    return True
+
+
+def test_the_main_job_has_the_figures_of_one_machine(regions: AttachedRegions) -> None:
+    regions.xdask("demo")
+    report = json.loads((regions.folder(CLIENT) / "var/demo/report.json").read_text())
+    assert report["mean_difference_K"] == pytest.approx(3.3986, abs=2e-4)
+    assert report["climate_signal_K"] == pytest.approx(4.4051, abs=2e-4)
+    assert report["misplaced_tasks"] == 0
+    assert set(report["tasks_by_region"]) == {DARMSTADT, OREGON}
+    assert list(regions.folder(DARMSTADT).glob("results/results/era5_monthly_mean/*"))
+
+
+def test_the_doctor_offers_the_links_that_it_measures(regions: AttachedRegions) -> None:
+    said = regions.xdask("doctor")
+    assert "darmstadt and us-west-2: round trip 8" in said
+    assert "write - {between: [darmstadt, us-west-2], rtt_ms: 8" in said
+
+
+def blocks_done(regions: AttachedRegions) -> int:
+    """Blocks of the slow analyses that workers have computed, also those that were lost."""
+    marks = regions.top / "marks"
+    return len(marks.read_text().splitlines()) if marks.exists() else 0
+
+
+def test_a_worker_that_ends_in_mid_run_loses_nothing(regions: AttachedRegions) -> None:
+    (regions.folder(CLIENT) / "analyses").mkdir(exist_ok=True)
+    (regions.folder(CLIENT) / "analyses" / "own.py").write_text(ANALYSES.replace("MARKS", str(regions.top / "marks")))
+    regions.worker("west-2", OREGON)
+    assert eventually(lambda: "us-west-2: 2 worker processes" in regions.xdask("pools", "status"), 60)
+    run = regions.start("run", CLIENT, "run", "slow_field")
+    assert eventually(lambda: blocks_done(regions) >= 8, 60), regions.log("run").read_text()
+    assert regions.stop("west-2") == 0
+    assert run.wait(120) == 0, regions.log("run").read_text()
+    assert blocks_done(regions) == BLOCKS
+    assert "drained" in regions.log("west-2").read_text()
+    assert "misplaced 0" in regions.log("run").read_text()
+
+
+def test_a_blocked_road_is_named_by_the_run_and_by_the_doctor(regions: AttachedRegions) -> None:
+    regions.network.tell(f"cut {DARMSTADT} {OREGON}")
+    try:
+        began = monotonic()
+        said = regions.xdask("run", "meeting", fails=True)
+        seconds = monotonic() - began
+        assert re.search(
+            r"(darmstadt cannot connect to us-west-2|us-west-2 cannot connect to darmstadt), ports 9000-9031", said
+        )
+        assert seconds < 15 + START_SECONDS
+        said = regions.xdask("doctor", fails=True)
+        assert "us-west-2 cannot connect to darmstadt, ports 9000-9031" in said
+        assert "darmstadt cannot connect to us-west-2, ports 9000-9031" in said
+        assert "exeter," not in said
+    finally:
+        regions.network.tell(f"restore {DARMSTADT} {OREGON}")
+    assert "misplaced 0" in regions.xdask("run", "meeting")
+
+
+def test_a_scheduler_that_comes_back_at_another_address_is_found_and_the_run_ends(regions: AttachedRegions) -> None:
+    run = regions.start("again", CLIENT, "run", "slow_field_again")
+    before = blocks_done(regions)
+    assert eventually(lambda: blocks_done(regions) >= before + 8, 60), regions.log("again").read_text()
+    regions.name_scheduler(STANDBY)
+    regions.scheduler(STANDBY)
+    regions.stop(f"scheduler-{CLIENT}", signal.SIGKILL)
+    assert run.wait(180) == 0, regions.log("again").read_text()
+    assert "misplaced 0" in regions.log("again").read_text()
+    assert regions.running["west"].poll() is None, "the worker was not restarted"
+    assert up(regions)
