@@ -7,6 +7,7 @@ the command itself (scheduler_command).
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 from xdask_pipelines.errors import PlacementError
@@ -14,7 +15,7 @@ from xdask_pipelines.placement.dask_internals.connections import host_and_port
 from xdask_pipelines.placement.launch.process_command import ProcessCommand
 from xdask_pipelines.placement.launch.scheduler_command import SchedulerOptions, scheduler_command
 from xdask_pipelines.placement.local import tls
-from xdask_pipelines.resources.pools import pools_of
+from xdask_pipelines.resources.placement_settings import settings_of
 from xdask_pipelines.system.ports import LOOPBACK, is_loopback
 from xdask_pipelines.topology import Topology
 
@@ -66,7 +67,7 @@ def command_of(
         refuse_expired(folder)
     return scheduler_command(
         SchedulerOptions(
-            pools_of(topology).settings(),
+            replace(settings_of(topology), start_command="xdask worker --region REGION"),
             host=listens,
             port=named_port if port is None else port,
             contact_address=contact_address,

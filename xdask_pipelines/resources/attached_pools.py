@@ -78,7 +78,7 @@ class AttachedPools(ConnectedPools):
         return replace(known, pools=pools, start_command=self.worker_words("REGION"))
 
     def _backlog(self) -> Mapping[str, Mapping[str, Any]]:
-        """Figures of each pool that has workers; none if the scheduler does not answer, which then starts with these."""
+        """Figures of each pool that has workers; none if the scheduler does not answer: a plan needs none."""
         try:
             with self.connected() as client:
                 check_scheduler(client)
@@ -107,7 +107,9 @@ class AttachedPools(ConnectedPools):
         return self.topology.scheduler or ""
 
     def _start(self) -> str:
-        return "Start the scheduler on its machine: `xdask scheduler`"
+        return (
+            "Name the scheduler in regions.yaml (`scheduler: tls://HOST:8786`), and start it there: `xdask scheduler`"
+        )
 
     def _restart(self) -> str:
         return (

@@ -93,6 +93,8 @@ class ConnectedPools(ABC):
             What to say of each Region whose pool has no worker.
         """
         address = self._scheduler()
+        if not address:
+            return Status("", "", {}, (f"The pools are not running. {self._start()}.",))
         try:
             with self.connected() as client:
                 workers = dict(check_scheduler(client)["pools"])

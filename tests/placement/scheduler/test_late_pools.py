@@ -114,7 +114,7 @@ def test_pools_up_starts_only_what_is_missing_while_others_compute(tmp_path: Pat
         new = pools._running()
         assert new is not None
         assert {r for r in old.pids if new.pids[r] != old.pids[r]} == {EAST}
-        assert any(f"scheduler at {before.address} stays, the pool of us-west-2 too" in line for line in said)
+        assert any(f"scheduler at {before.address} keeps running, and the pool of us-west-2" in line for line in said)
         assert "starting again: the pool of us-east-1" in said
     finally:
         pools.close()
