@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology, topology_with_catalog
-from xdask_pipelines.system.units import counted
+from xdask_pipelines.system.units import counted, format_bytes
 
 
 @click.group(cls=Group)
@@ -26,6 +26,7 @@ def _status_document(status: Any) -> dict[str, Any]:
         "address": status.address,
         "dashboard": status.dashboard,
         "workers": status.workers,
+        "instances": status.instances,
         "problems": list(status.problems),
     }
 
@@ -36,6 +37,12 @@ def _print_status(status: Any) -> None:
         echo(f"dashboard {status.dashboard}")
     for region, n in sorted(status.workers.items()):
         echo(f"pool of {region}: {counted(n, 'worker process', 'worker processes')}")
+        for name, one in sorted(status.instances.items()):
+            if one["region"] == region and name != region:
+                ports = f", ports {one['ports']}" if one["ports"] else ""
+                draining = ", draining" if one["draining"] else ""
+                memory = format_bytes(one["memory_bytes"])
+                echo(f"  {name}: {counted(one['threads'], 'thread')}, {memory}{ports}{draining}")
     for problem in status.problems:
         echo(problem, fg="red")
 
@@ -69,6 +76,41 @@ def pools_down(as_json: bool) -> None:
 
     stopped = pools_of(topology()).down()
     give(as_json, {"stopped": stopped}, lambda: echo("stopped" if stopped else "nothing was running"))
+
+
+@pools.command("scale")
+@click.argument("region")
+@click.argument("count", type=click.IntRange(0))
+def pools_scale(region: str, count: int) -> None:
+    """Bring the pool of a Region to COUNT instances; those that end hand over what they hold."""
+    from xdask_pipelines.resources.pool_backends import backend_of
+    from xdask_pipelines.resources.pool_controller import scale
+    from xdask_pipelines.resources.pools import pools_of
+
+    where = topology()
+    where.worker(region)
+    running = pools_of(where)
+    try:
+        scale(backend_of(running, echo), region, count)
+        echo(f"pool of {region}: {counted(count, 'instance')}")
+    finally:
+        running.close()
+
+
+@pools.command("autoscale")
+def pools_autoscale() -> None:
+    """Size the pools by their backlog, between `min_workers` and `max_workers`, until Ctrl-C."""
+    from xdask_pipelines.resources.pool_backends import backend_of
+    from xdask_pipelines.resources.pool_controller import PoolController
+    from xdask_pipelines.resources.pools import pools_of
+
+    running = pools_of(topology())
+    try:
+        PoolController(running, backend_of(running, echo), echo).run()
+    except KeyboardInterrupt:
+        echo("the pools stay as they are")
+    finally:
+        running.close()
 
 
 @click.group(cls=Group)

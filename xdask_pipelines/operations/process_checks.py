@@ -93,6 +93,14 @@ def check_roads(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.resources.pools import pools_of
 
     pools = pools_of(topology)
+    for region, skew in sorted(pools.clock_skews().items() if pools.status().address else ()):
+        if abs(skew) > _SKEW_SECONDS:
+            message = (
+                f"the clock of {region} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+            )
+            yield Finding(
+                "roads", "note", message, "Synchronize both clocks (chrony): times of results are not comparable."
+            )
     roads = pools.roads() if not pools.here and pools.status().address else []
     for road in roads:
         if road.problem:
@@ -104,6 +112,8 @@ def check_roads(topology: Topology) -> Iterator[Finding]:
         yield from _measured(topology, roads)
 
 
+#: Round trips and slow starts explain less.
+_SKEW_SECONDS = 2.0
 #: Measured figures that differ more from those of regions.yaml are offered: below, choices between Regions hardly change.
 _DIFFERS = 1.5
 

@@ -17,7 +17,8 @@ from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement import Evidence, check_scheduler, compute
 from xdask_pipelines.placement.client.compute import Progress
 from xdask_pipelines.placement.client.connect import connect
-from xdask_pipelines.placement.client.roads import Road, measure_roads
+from xdask_pipelines.placement.client.roads import Road, clock_skews, measure_roads
+from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 from xdask_pipelines.placement.local import tls
 from xdask_pipelines.resources.standing_pools import Status, Tell
 from xdask_pipelines.topology import Topology
@@ -98,11 +99,12 @@ class ConnectedPools(ABC):
         try:
             with self.connected() as client:
                 workers = dict(check_scheduler(client)["pools"])
+                instances = SchedulerRPC(client).instances()
         except OSError as error:
             problem = f"The scheduler at {address} does not answer ({error}). {self._restart()}."
             return Status("", "", {}, (problem,))
         problems = tuple(problem for region, problem in problem_of.items() if not workers.get(region))
-        return Status(address, self.dashboard, workers, problems)
+        return Status(address, self.dashboard, workers, problems, instances)
 
     def client(self) -> Client:
         """Return a connection to the standing scheduler, made once for each process.
@@ -133,6 +135,13 @@ class ConnectedPools(ABC):
             return []
         with self.connected() as client:
             return measure_roads(client, self.topology.client.region)
+
+    def clock_skews(self) -> dict[str, float]:
+        """Return by how many seconds the clocks of other machines are ahead, by Region; none if there are no others."""
+        if self.here:
+            return {}
+        with self.connected() as client:
+            return clock_skews(client)
 
     def compute(self, *xs: Any, tell: Tell | None = None) -> tuple[tuple[Any, ...], Evidence]:
         """Compute as `placement.compute` does, and report the progress of each Region line by line."""

@@ -6,6 +6,7 @@ Belongs here: starting, finding and using local pools. Does not belong here: the
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from xdask_pipelines.access.home_calls import Compute
+from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import compute, local_regions
 from xdask_pipelines.placement.local.cluster import Pool, Processes, join, start
 from xdask_pipelines.placement.settings import Settings
@@ -64,7 +66,7 @@ class LocalPools(ConnectedPools):
         if now.up:
             return now
         running = self._running() if now.address else None
-        if running is None or not running.pids.keys() >= {pool.region for pool in self._pools()}:
+        if running is None or not set(running.regions.values()) >= {pool.region for pool in self._pools()}:
             running = None
             self.down()
         writable(self.topology, "pools")
@@ -94,8 +96,49 @@ class LocalPools(ConnectedPools):
             f"the scheduler at {running.address} keeps running" + "".join(f", and the pool of {p.region}" for p in stay)
         )
         tell(f"starting again: the pool of {', '.join(pool.region for pool in missing)}")
-        stop_processes([pid for pool in missing if self._is_ours(pid := running.pids[pool.region])])
+        gone = [name for name, region in running.regions.items() if region in {pool.region for pool in missing}]
+        stop_processes([pid for name in gone if self._is_ours(pid := running.pids.pop(name))])
+        for name in gone:
+            del running.regions[name]
         join(running, missing, self.folder, beside=stay, tell=tell)
+
+    # ---- instances ------------------------------------------------------------------------------------------------
+
+    def instances(self) -> dict[str, tuple[str, bool]]:
+        """Return the Region of each instance that was started here, and whether its process is alive."""
+        running = self._running()
+        if running is None:
+            return {}
+        return {name: (region, self._is_ours(running.pids[name])) for name, region in running.regions.items()}
+
+    def start_instances(self, region: str, count: int, tell: Tell) -> None:
+        """Start further instances of a pool, and wait until their workers have joined.
+
+        Raises
+        ------
+        PlacementError
+            If a process does not start.
+        """
+        running = self._running()
+        if running is None:
+            raise PlacementError(f"The pools are not running. {self._start()}, then run again.")
+        like = next(pool for pool in self._pools() if pool.region == region)
+        names = (f"{region}-{number}" for number in itertools.count(2))
+        free = [
+            name for name in (region, *itertools.islice(names, count + len(running.pids))) if name not in running.pids
+        ]
+        new = [replace(like, name=name) for name in free[:count]]
+        join(running, new, self.folder, beside=[pool for pool in self._pools() if pool.region != region], tell=tell)
+        write_atomically(self._state_file, json.dumps(asdict(running)))
+
+    def stop_instance(self, name: str) -> None:
+        """Stop the process of an instance, if it is alive, and forget it."""
+        running = self._running()
+        if running is not None and name in running.regions:
+            if self._is_ours(pid := running.pids.pop(name)):
+                stop_processes([pid])
+            del running.regions[name]
+            write_atomically(self._state_file, json.dumps(asdict(running)))
 
     def down(self) -> bool:
         """Stop all processes that `up` started; return whether there were any."""

@@ -6,9 +6,9 @@ belong here: any kind (local_pools), which kind a topology has (pools).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from distributed import Client
@@ -31,6 +31,7 @@ class Status:
     dashboard: str
     workers: dict[str, int]
     problems: tuple[str, ...]
+    instances: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def up(self) -> bool:
@@ -47,6 +48,10 @@ class Pools(Protocol):
 
     def roads(self) -> list[Road]:
         """Measure the roads between all pools, and to the scheduler; none where all Regions are on this machine."""
+        ...
+
+    def clock_skews(self) -> dict[str, float]:
+        """Return by how many seconds the clocks of other machines are ahead, by Region."""
         ...
 
     def up(self, tell: Tell = ...) -> Status:

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
+from time import time
 from typing import Any
 
 from distributed import Client, Worker
@@ -47,6 +48,19 @@ class Road:
     rtt_seconds: float = 0.0
     bytes_per_second: float = 0.0
     problem: str = ""
+
+
+def clock_skews(client: Client) -> dict[str, float]:
+    """Return by how many seconds the clocks of the Regions' workers are ahead of this machine's, up to half a round trip."""
+    before = time()
+    clocks = client.run(time, on_error="ignore")
+    now = (before + time()) / 2
+    skews: dict[str, float] = {}
+    for address, about in client.scheduler_info(n_workers=-1)["workers"].items():
+        region = region_of_resources(about["resources"])
+        if region is not None and address in clocks:
+            skews[region] = max(skews.get(region, 0.0), clocks[address] - now, key=abs)
+    return skews
 
 
 def measure_roads(client: Client, client_region: str) -> list[Road]:

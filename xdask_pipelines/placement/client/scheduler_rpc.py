@@ -73,6 +73,11 @@ class SchedulerRPC:
         answer: dict[str, dict[str, Any]] = ask(self._client, "backlog")
         return answer
 
+    def instances(self) -> dict[str, dict[str, Any]]:
+        """Return the instances of all pools by name, as `scheduler.instances.instances` does."""
+        found: dict[str, dict[str, Any]] = ask(self._client, "instances")
+        return found
+
     def drain(self, region: str, workers: int | Sequence[str]) -> dict[str, Any]:
         """Drain workers of a pool; answered by `draining.drain_on_scheduler`."""
         answer: dict[str, Any] = ask(self._client, "drain", region=region, workers=workers)

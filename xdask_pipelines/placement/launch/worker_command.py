@@ -16,7 +16,7 @@ from xdask_pipelines.placement.launch.process_command import PRELOAD, ProcessCom
 from xdask_pipelines.placement.local import tls
 from xdask_pipelines.placement.worker.contact import CONTACT_VARIABLE
 from xdask_pipelines.placement.worker.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE
-from xdask_pipelines.placement.worker.introduction import PORTS_VARIABLE
+from xdask_pipelines.placement.worker.introduction import INSTANCE_VARIABLE, PORTS_VARIABLE
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology.names import pool_name
@@ -115,6 +115,7 @@ def _environment(options: WorkerOptions) -> dict[str, str]:
         RESULTS_VARIABLE: options.results,
         GUARDED_VARIABLE: os.pathsep.join(map(str, options.guarded)),
         CONTACT_VARIABLE: options.contact_host,
+        INSTANCE_VARIABLE: options.name,
         PORTS_VARIABLE: "{}-{}".format(*options.ports) if options.ports else "",
         DRAIN_VARIABLE: options.drain_seconds,
     }

@@ -17,6 +17,7 @@ from distributed import Client
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.client.compute import check_scheduler
 from xdask_pipelines.placement.client.connect import connect
+from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 from xdask_pipelines.placement.dashboard.samples import PAGE
 from xdask_pipelines.placement.launch.scheduler_command import SchedulerOptions, scheduler_command
 from xdask_pipelines.placement.launch.worker_command import WorkerOptions, worker_command
@@ -38,15 +39,17 @@ class Pool:
     Attributes
     ----------
     region
-        The Region they stand for.
+        Region of the workers.
     processes, threads
-        Worker processes, and threads in each.
+        Number of worker processes, and of threads in each.
     data, results
-        Folders that stand for the Region's mount and for its results store; None where workers need no files.
+        Folders of the Region's data and results; None if the workers need no files.
     memory_limit
-        Per process, as Dask reads it ("auto", "4 GiB").
+        Limit of each process, as Dask reads it ("auto", "4 GiB").
     prefix
-        Command put before the worker's, for example one that enters a namespace.
+        Words before the worker command, for example to enter a namespace.
+    name
+        Name of a further instance of the pool; empty for the first.
     """
 
     region: str
@@ -56,16 +59,25 @@ class Pool:
     results: Path | None = None
     memory_limit: str = "auto"
     prefix: Sequence[str] = ()
+    name: str = ""
+
+    @property
+    def instance(self) -> str:
+        """Name of these processes: of the first instance of a pool, its Region."""
+        return self.name or self.region
 
 
 @dataclass
 class Processes:
-    """Started processes: the scheduler's address, its dashboard, their ids, the folder of certificates if they use TLS."""
+    """Started processes: the scheduler's address, its dashboard, their ids by name, the folder of certificates if they use
+    TLS, and the Region of each instance.
+    """
 
     address: str
     dashboard: str
     pids: dict[str, int] = field(default_factory=dict)
     certificates: str | None = None
+    regions: dict[str, str] = field(default_factory=dict)
 
     def connect(self, timeout: float, *, set_as_default: bool = False) -> Client:
         """A client of these processes, as `connect.connect` makes it."""
@@ -131,7 +143,8 @@ def start(
         )
         running.pids["scheduler"] = spawn(command.words, folder / "scheduler.log", command.environment)
         for pool in pools:  # started at once: they wait for the scheduler's file, and importing takes seconds
-            running.pids[pool.region] = _spawn_pool(pool, pools, address_file, folder, certificates)
+            running.regions[pool.instance] = pool.region
+            running.pids[pool.instance] = _spawn_pool(pool, pools, address_file, folder, certificates)
         running.address, running.dashboard = _await_address(address_file, running.pids["scheduler"], folder)
         tell(f"scheduler at {running.address}")
         try:
@@ -174,15 +187,17 @@ def join(
     """
     certificates = _valid(Path(running.certificates) if running.certificates else None)
     everywhere = [*pools, *beside]
-    new = replace(running, pids={})
+    new = replace(running, pids={}, regions={})
     try:
         for pool in pools:
-            new.pids[pool.region] = _spawn_pool(pool, everywhere, folder / "scheduler.json", folder, certificates)
+            new.regions[pool.instance] = pool.region
+            new.pids[pool.instance] = _spawn_pool(pool, everywhere, folder / "scheduler.json", folder, certificates)
         _await_workers(new, pools, folder, tell)
     except BaseException:
         new.stop()
         raise
     running.pids.update(new.pids)
+    running.regions.update(new.regions)
 
 
 def _folders(pools: Sequence[Pool]) -> list[Path]:
@@ -200,14 +215,14 @@ def _valid(certificates: Path | None) -> Path | None:
 def _spawn_pool(
     pool: Pool, everywhere: Sequence[Pool], address_file: Path, folder: Path, certificates: Path | None
 ) -> int:
-    spill = folder / "spill" / pool.region
+    spill = folder / "spill" / pool.instance
     spill.mkdir(parents=True, exist_ok=True)
     hidden = hiding(_folders([other for other in everywhere if other is not pool]), _folders([pool]))
     command = worker_command(
         WorkerOptions(
             region=pool.region,
             scheduler=address_file,
-            name=pool.region,
+            name=pool.instance,
             data=pool.data,
             results=pool.results,
             guarded=_folders(everywhere),
@@ -220,7 +235,7 @@ def _spawn_pool(
             prefix=(*pool.prefix, *hidden),
         )
     )
-    return spawn(command.words, folder / f"{pool.region}.log", command.environment)
+    return spawn(command.words, folder / f"{pool.instance}.log", command.environment)
 
 
 def _await_address(file: Path, pid: int, folder: Path) -> tuple[str, str]:
@@ -245,16 +260,19 @@ def _no_scheduler(folder: Path) -> PlacementError:
 def _await_workers(running: Processes, pools: Sequence[Pool], folder: Path, tell: Callable[[str], None]) -> None:
     deadline = monotonic() + START_SECONDS
     with running.connect(START_SECONDS) as client:
-        waiting = {pool.region: pool.processes for pool in pools}
+        check_scheduler(client)
+        waiting = {pool.instance: pool for pool in pools}
         while True:
-            joined = check_scheduler(client)["pools"]
-            for region in [r for r, wanted in waiting.items() if joined.get(r, 0) >= wanted]:
-                tell(f"pool {pool_name(region)}: {counted(waiting.pop(region), 'worker process', 'worker processes')}")
-            lost = [r for r in waiting if not is_alive(running.pids[r])]
+            joined = SchedulerRPC(client).instances()
+            for name, pool in list(waiting.items()):
+                if name in joined and len(joined[name]["workers"]) >= pool.processes:
+                    del waiting[name]
+                    tell(f"pool {pool_name(name)}: {counted(pool.processes, 'worker process', 'worker processes')}")
+            lost = [name for name in waiting if not is_alive(running.pids[name])]
             if lost or (waiting and monotonic() > deadline):
-                region = (lost or sorted(waiting))[0]
-                log = folder / f"{region}.log"
-                raise PlacementError(f"The pool of {region} did not start; its log is {log}:\n{_causes(log)}")
+                name = (lost or sorted(waiting))[0]
+                log = folder / f"{name}.log"
+                raise PlacementError(f"The pool of {name} did not start; its log is {log}:\n{_causes(log)}")
             if not waiting:
                 return
             sleep(0.05)

@@ -47,6 +47,7 @@ from xdask_pipelines.placement.scheduler.computation import Computation
 from xdask_pipelines.placement.scheduler.crossings import Crossings
 from xdask_pipelines.placement.scheduler.draining import Workers, drain_on_scheduler
 from xdask_pipelines.placement.scheduler.fair_share import FairShare, take_turn
+from xdask_pipelines.placement.scheduler.instances import instances
 from xdask_pipelines.placement.scheduler.ledger import Ledger
 from xdask_pipelines.placement.scheduler.pool_transfers import keep_home
 from xdask_pipelines.placement.scheduler.shuffles import Shuffles
@@ -105,6 +106,7 @@ class PlacementPlugin(SchedulerPlugin):
         answer(scheduler, "version", self._answer_version)
         answer(scheduler, "backlog", lambda: backlog.count(scheduler, self._pool_of_wait))
         answer(scheduler, "drain", self._answer_drain)
+        answer(scheduler, "instances", lambda: instances(scheduler))
         watch = PeriodicCallback(self._look_at_waiting, 500)
         scheduler.periodic_callbacks["xdask-waiting"] = watch
         watch.start()

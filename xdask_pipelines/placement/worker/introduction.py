@@ -25,6 +25,8 @@ from xdask_pipelines.topology.names import POOL_PREFIX
 INTRODUCTION = "xdask_introduction"
 #: Range of ports on which the worker processes of an instance and their nannies listen, such as 9000-9031.
 PORTS_VARIABLE = "XDASK_PORTS"
+#: Name of the instance: of all worker processes that start and end together.
+INSTANCE_VARIABLE = "XDASK_INSTANCE"
 FOLDERS = (ROOT_VARIABLE, RESULTS_VARIABLE)
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMES = 1000
@@ -60,13 +62,15 @@ def introduction() -> dict[str, Any]:
 
     Returns
     -------
-    ``versions`` by package; ``ports``, the range that others must reach, if it is fixed; and ``folders`` by environment
-    variable. A folder has a ``path``; a ``place``, which is equal for two processes if and only if they see the same folder
-    of the same machine (None if the folder does not exist); and ``names``, the files in it without hidden ones.
+    ``versions`` by package; ``instance``, its name; ``ports``, the range that others must reach, if it is fixed; and
+    ``folders`` by environment variable. A folder has a ``path``; a ``place``, which is equal for two processes if and only
+    if they see the same folder of the same machine (None if the folder does not exist); and ``names``, the files in it
+    without hidden ones.
     """
     named = {variable: os.environ.get(variable) for variable in FOLDERS}
     folders = {v: _folder(path) for v, path in named.items() if path}
-    return {"versions": own_versions(), "folders": folders, "ports": os.environ.get(PORTS_VARIABLE, "")}
+    named_so = {"instance": os.environ.get(INSTANCE_VARIABLE, ""), "ports": os.environ.get(PORTS_VARIABLE, "")}
+    return {"versions": own_versions(), "folders": folders, **named_so}
 
 
 def _folder(path: str) -> dict[str, Any]:

@@ -1,0 +1,47 @@
+"""Instances of pools: the workers that were started as one, and end as one.
+
+Belongs here: finding them among the workers. Does not belong here: how many there should be (scaling), draining them
+(draining).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from distributed import Scheduler
+
+from xdask_pipelines.placement.scheduler.backlog import pool_of
+from xdask_pipelines.placement.worker.introduction import introduction_in
+
+
+def instances(scheduler: Scheduler) -> dict[str, dict[str, Any]]:
+    """Return the instances of all pools by name.
+
+    Returns
+    -------
+    ``region``; ``workers``, their addresses; ``draining``, whether any of them is; ``held_bytes`` of results; ``threads``
+    and ``memory_bytes`` of all its workers; ``ports``, if they are fixed.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for address, worker in scheduler.workers.items():
+        about = introduction_in(worker.extra)
+        if about is None or (region := pool_of(worker)) is None:
+            continue
+        one = found.setdefault(
+            about["instance"] or address,
+            {
+                "region": region,
+                "workers": [],
+                "draining": False,
+                "held_bytes": 0,
+                "threads": 0,
+                "memory_bytes": 0,
+                "ports": about["ports"],
+            },
+        )
+        one["workers"].append(address)
+        one["draining"] |= worker not in scheduler.running
+        one["held_bytes"] += worker.nbytes
+        one["threads"] += worker.nthreads
+        one["memory_bytes"] += worker.memory_limit
+    return found
