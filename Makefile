@@ -13,7 +13,7 @@ install = mkdir -p var && { $(BIN)/python -m pip install --no-compile --no-deps 
 PYTEST_RUN ?= pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test damage browser wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan contract clean
+.PHONY: help demo ui test damage browser wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan bench-many contract clean
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -73,6 +73,9 @@ bench: $(DEV)  ## Speed and memory beside what one would pick instead, as ratios
 
 bench-wan: $(DEV)  ## Placement over a WAN made of network namespaces, beside what one would pick instead (root, Linux)
 	$(BIN)/python -m benchmarks.wan
+
+bench-many: $(DEV)  ## A hundred worker processes in five Regions, beside plain Dask (12 GB of memory)
+	$(BIN)/python -m benchmarks.many_workers
 
 clean:  ## Stop the pools; remove results and the environment, keep data/
 	-[ ! -x $(BIN)/xdask ] || $(BIN)/xdask pools down
