@@ -34,7 +34,8 @@ def _status_document(status: Any) -> dict[str, Any]:
 def _print_status(status: Any) -> None:
     if status.address:
         echo(f"scheduler {status.address}")
-        echo(f"dashboard {status.dashboard}")
+        if status.dashboard:
+            echo(f"dashboard {status.dashboard}")
     for region, n in sorted(status.workers.items()):
         echo(f"pool of {region}: {counted(n, 'worker process', 'worker processes')}")
         for name, one in sorted(status.instances.items()):

@@ -23,6 +23,11 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def in_address(host: str) -> str:
+    """Return a host as addresses hold it: one of IPv6 has brackets."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
 def port_problem(port: int) -> str | None:
     """Return why a port of loopback is not free, with the process that uses it; None if it is free."""
     with socket.socket() as trial:

@@ -28,6 +28,15 @@ def test_too_few_ports_are_refused_with_the_range_that_suffices() -> None:
         worker_command(WorkerOptions(EAST, "tls://s:8786", "a", ports=(9000, 9006), processes=4))
 
 
+def test_addresses_of_ipv6_have_brackets() -> None:
+    for command in (
+        worker_command(WorkerOptions(EAST, "tls://[::1]:8786", "a", host="::1")),
+        scheduler_command(SchedulerOptions(Settings(), host="::1")),
+    ):
+        words = list(command.words)
+        assert words[words.index("--host") + 1] == "[::1]"
+
+
 def test_certificates_are_named_by_path_and_never_shown() -> None:
     folder = Path("/etc/xdask/certs")
     for command in (

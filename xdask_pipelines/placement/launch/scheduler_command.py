@@ -14,7 +14,7 @@ from xdask_pipelines.placement.dashboard.dashboard_access import HOSTS_VARIABLE
 from xdask_pipelines.placement.launch.process_command import PRELOAD, ProcessCommand, dask_words, intervals
 from xdask_pipelines.placement.local import tls
 from xdask_pipelines.placement.settings import Settings
-from xdask_pipelines.system.ports import LOOPBACK
+from xdask_pipelines.system.ports import LOOPBACK, in_address
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SchedulerOptions:
 
 def scheduler_command(options: SchedulerOptions) -> ProcessCommand:
     """Return the command that starts a scheduler."""
-    words = [*dask_words("scheduler"), "--host", options.host, "--port", str(options.port)]
+    words = [*dask_words("scheduler"), "--host", in_address(options.host), "--port", str(options.port)]
     words += ["--dashboard-address", options.dashboard_address]
     if options.scheduler_file:
         words += ["--scheduler-file", str(options.scheduler_file)]

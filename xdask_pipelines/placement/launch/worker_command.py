@@ -17,7 +17,7 @@ from xdask_pipelines.placement.local import tls
 from xdask_pipelines.placement.worker.contact import CONTACT_VARIABLE
 from xdask_pipelines.placement.worker.guard import GUARDED_VARIABLE, RESULTS_VARIABLE, ROOT_VARIABLE
 from xdask_pipelines.placement.worker.introduction import INSTANCE_VARIABLE, PORTS_VARIABLE
-from xdask_pipelines.system.ports import LOOPBACK
+from xdask_pipelines.system.ports import LOOPBACK, in_address
 from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology.names import pool_name
 
@@ -94,7 +94,7 @@ def worker_command(options: WorkerOptions) -> ProcessCommand:
     scheduler = options.scheduler
     words = [*options.prefix, *dask_words("worker")]
     words += ["--scheduler-file", str(scheduler)] if isinstance(scheduler, Path) else [scheduler]
-    words += ["--host", options.host, "--nanny", "--name", options.name, *_ports(options)]
+    words += ["--host", in_address(options.host), "--nanny", "--name", options.name, *_ports(options)]
     # The web pages show metrics and health; Dask would serve them on all interfaces.
     words += ["--no-dashboard", "--dashboard-address", f"{LOOPBACK}:0"]
     words += ["--nworkers", str(options.processes), "--nthreads", str(options.threads)]

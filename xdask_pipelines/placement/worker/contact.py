@@ -12,6 +12,7 @@ from distributed import Worker
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.dask_internals.worker_hooks import contact_by
+from xdask_pipelines.system.ports import in_address
 
 #: Name or address of this machine for others; the port is the one on which the worker listens.
 CONTACT_VARIABLE = "XDASK_CONTACT_HOST"
@@ -37,4 +38,4 @@ def use_contact_host(worker: Worker) -> None:
         raise PlacementError(
             f"The contact address {host} of this worker cannot be looked up: {error}. Give the address itself."
         ) from error
-    contact_by(worker, f"[{address}]" if ":" in address else address)
+    contact_by(worker, in_address(address))
