@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from time import monotonic
+from types import SimpleNamespace
+from typing import Any
 
 import dask.array as da
 import pytest
@@ -14,6 +16,7 @@ from tests.support.places import CENTRAL, CLIENT_REGION, EAST, WEST
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import compute, pin
 from xdask_pipelines.placement.local.cluster import Pool, start
+from xdask_pipelines.placement.protection import blocked_roads
 from xdask_pipelines.placement.settings import Settings
 
 SECONDS = 15.0
@@ -54,3 +57,34 @@ def test_work_that_does_not_use_the_road_goes_on(client: Client) -> None:
     assert evidence.misplaced_tasks == 0
     (alone,), _ = compute(client, field(WEST, 1).sum())
     assert alone == 64 * 512
+
+
+class Ends:
+    """A scheduler with two workers, as far as `BlockedRoads` looks at it."""
+
+    def __init__(self) -> None:
+        self.workers = {address: SimpleNamespace(last_seen=0.0, processing=[]) for address in ("a", "b")}
+        self.stream_handlers: dict[str, Any] = {}
+
+
+def test_an_outage_of_any_length_is_no_blocked_road(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports from before a silence do not count after it, however many there were."""
+    clock = [0.0]
+    for name in ("time", "monotonic"):
+        monkeypatch.setattr(blocked_roads, name, lambda: clock[0])
+    scheduler, roads = Ends(), blocked_roads.BlockedRoads()
+    roads.start(scheduler)  # type: ignore[arg-type]
+    for second in range(60):
+        clock[0] = float(second)
+        scheduler.workers["a"].last_seen = clock[0]
+        if not 3 <= second < 40:  # the other end is cut off
+            scheduler.workers["b"].last_seen = clock[0]
+        if 8 <= second < 41:  # connecting takes a while to fail
+            scheduler.stream_handlers["xdask-unreachable"](peer="b", worker="a")
+        roads.look(scheduler)  # type: ignore[arg-type]
+        assert not roads.blocked(), second
+    for second in range(60, 70):  # and a road that is blocked while both ends are well is found
+        clock[0] = scheduler.workers["a"].last_seen = scheduler.workers["b"].last_seen = float(second)
+        scheduler.stream_handlers["xdask-unreachable"](peer="b", worker="a")
+        roads.look(scheduler)  # type: ignore[arg-type]
+    assert roads.blocked() == {("a", "b")}

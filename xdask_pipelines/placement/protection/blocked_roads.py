@@ -20,9 +20,10 @@ from xdask_pipelines.placement.dask_internals.task_states import TaskState, Work
 from xdask_pipelines.placement.scheduler.backlog import pool_of
 from xdask_pipelines.placement.worker.introduction import introduction_in
 
-#: A road is blocked after this time and so many reports, if both workers are well: an outage silences them too.
+#: A road is blocked after this time and so many reports, while both workers send heartbeats: an outage silences them too.
 BLOCKED_SECONDS, REPORTS = 5.0, 2
-_SILENT_SECONDS = 5.0
+#: A thousand workers send heartbeats every six seconds.
+_SILENT_SECONDS = 8.0
 #: Reports end with the fetch: older ones count no more.
 _STALE_SECONDS = 15.0
 
@@ -55,23 +56,25 @@ class BlockedRoads:
     def _forget(self, peer: str, worker: str) -> None:
         self._reports.pop((worker, peer), None)
 
+    def blocked(self) -> set[tuple[str, str]]:
+        """Return addresses of workers, each with that of a peer to which it cannot connect."""
+        return {
+            pair
+            for pair, reports in self._reports.items()
+            if reports.count >= REPORTS and reports.last - reports.first >= BLOCKED_SECONDS
+        }
+
     def look(self, scheduler: Scheduler) -> None:
         """Fail tasks that wait for a blocked road. The plugin calls this twice a second."""
         now = monotonic()
         self._reports = {
             pair: reports
             for pair, reports in self._reports.items()
-            if now - reports.last < _STALE_SECONDS and all(address in scheduler.workers for address in pair)
+            if now - reports.last < _STALE_SECONDS and not any(_silent(scheduler.workers.get(end)) for end in pair)
         }
-        blocked = {
-            pair
-            for pair, reports in self._reports.items()
-            if reports.count >= REPORTS and reports.last - reports.first >= BLOCKED_SECONDS
-        }
+        blocked = self.blocked()
         for src in {src for src, _ in blocked}:
             worker = scheduler.workers[src]
-            if _silent(worker):
-                continue
             for ts in list(worker.processing):
                 if peer := _only_behind(ts, src, blocked):
                     fail(scheduler, ts, PlacementError(_message(worker, peer)))
@@ -81,13 +84,14 @@ def _only_behind(ts: TaskState, src: str, blocked: set[tuple[str, str]]) -> Work
     """Return a worker that holds what a task needs, if no worker that holds it can be reached."""
     for needed in ts.dependencies:
         holders = needed.who_has or set()
-        if holders and all((src, ws.address) in blocked and not _silent(ws) for ws in holders):
+        if holders and all((src, ws.address) in blocked for ws in holders):
             return next(iter(holders))
     return None
 
 
-def _silent(worker: WorkerState) -> bool:
-    return time() - worker.last_seen > _SILENT_SECONDS
+def _silent(worker: WorkerState | None) -> bool:
+    """Whether a worker has left, or sends no heartbeats: reports about it count from when it is back."""
+    return worker is None or time() - worker.last_seen > _SILENT_SECONDS
 
 
 def _message(worker: WorkerState, peer: WorkerState) -> str:

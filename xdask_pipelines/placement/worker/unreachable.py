@@ -18,9 +18,9 @@ from xdask_pipelines.placement.dask_internals.transfers import watch_fetches
 from xdask_pipelines.placement.dask_internals.worker_hooks import tell
 
 #: A fetch that takes longer is looked into: large results take their time, and a peer that can be reached is not reported.
-_LOOK_SECONDS = 3.0
+_LOOK_SECONDS = 2.0
 #: How long a connection may take, three round trips around the world; and the pause between two attempts.
-_CONNECT_SECONDS, _PAUSE_SECONDS = 3.0, 1.0
+_CONNECT_SECONDS, _PAUSE_SECONDS = 2.5, 0.5
 
 
 def report_unreachable(worker: Worker) -> None:
@@ -52,19 +52,24 @@ class _Peers:
             self._looking.pop(peer).cancel()
         if not reached:
             self._report(peer)
-        elif peer in self._unreachable:
-            self._unreachable.discard(peer)
-            tell(self._worker, "reachable", peer=peer)
+        else:
+            self._report_again(peer)
 
     def _report(self, peer: str) -> None:
         self._unreachable.add(peer)
         tell(self._worker, "unreachable", peer=peer)
+
+    def _report_again(self, peer: str) -> None:
+        if peer in self._unreachable:
+            self._unreachable.discard(peer)
+            tell(self._worker, "reachable", peer=peer)
 
     async def _look(self, peer: str) -> None:
         await asyncio.sleep(_LOOK_SECONDS)
         while not await _answers(peer):
             self._report(peer)
             await asyncio.sleep(_PAUSE_SECONDS)
+        self._report_again(peer)
 
 
 async def _answers(peer: str) -> bool:
