@@ -182,7 +182,7 @@ def _answers(kind: str, status: int, content: bytes) -> Callable[[Proxy], None]:
         (_answers("application/json", 200, b""), "application/json instead of JSON: nothing"),
         (_answers("application/json", 200, b'{"_source": {"hea'), "truncated or corrupt JSON"),
         (_answers("application/json", 200, b'["no", "object"]'), "JSON that is not an object"),
-        (_answers("application/json", 200, b'{"status": "ok"}'), "JSON without the requested fields for .KeyError"),
+        (_answers("application/json", 200, b'{"status": "ok"}'), "JSON without the requested fields .KeyError"),
         (_answers("text/html", 413, PAGE), r"refuses requests of this size \(HTTP status 413\).*max_content_length"),
     ],
 )
