@@ -5,6 +5,9 @@ Belongs here: the order of these steps. Does not belong here: the steps themselv
 
 from __future__ import annotations
 
+from importlib import import_module
+from threading import Thread
+
 from distributed import Worker
 
 from xdask_pipelines.placement.dask_internals.startup_checks import check_worker
@@ -17,6 +20,8 @@ from xdask_pipelines.placement.worker.introduction import introduce
 from xdask_pipelines.placement.worker.relays import relay
 from xdask_pipelines.placement.worker.transfer_reports import report_transfers
 from xdask_pipelines.placement.worker.unreachable import report_unreachable
+
+_LIBRARIES = ("dask.array", "xarray")
 
 
 async def set_up_worker(server: Worker) -> None:
@@ -37,3 +42,13 @@ async def set_up_worker(server: Worker) -> None:
     install(server, guarded_roots())
     introduce(server)
     survive(server)
+    Thread(target=_import_libraries, name="xdask-imports", daemon=True).start()
+
+
+def _import_libraries() -> None:
+    """Import what nearly every task needs, while the worker joins.
+
+    The first tasks would import it otherwise, which takes a second: Dask would expect as much of the tasks after them.
+    """
+    for name in _LIBRARIES:
+        import_module(name)
