@@ -22,7 +22,7 @@ from xdask_pipelines.own_analyses.loadable import set_aside_unloadable
 from xdask_pipelines.partitions import months_of
 from xdask_pipelines.resources.io_manager import ResultsIOManager
 from xdask_pipelines.resources.mounts import lustre_of
-from xdask_pipelines.resources.pools import pools_of
+from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 from xdask_pipelines.resources.results import Results
 from xdask_pipelines.schedules import nightly_sync
 from xdask_pipelines.sensors import NewMonths, failed_syncs, new_months

@@ -18,8 +18,8 @@ from xdask_pipelines.catalog.query import Wanted
 from xdask_pipelines.catalog.resolve import nearest
 from xdask_pipelines.catalog.times import Time, range_of
 from xdask_pipelines.placement import Evidence
-from xdask_pipelines.resources.pools import pools_of
-from xdask_pipelines.resources.standing_pools import Pools
+from xdask_pipelines.resources.pools.pools_of_topology import pools_of
+from xdask_pipelines.resources.pools.standing_pools import Pools
 from xdask_pipelines.topology import Topology
 
 if TYPE_CHECKING:

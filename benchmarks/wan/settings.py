@@ -16,7 +16,7 @@ THREADS = 2
 
 def settings(rtt_ms: float, mbit: float) -> dict[str, Any]:
     """Settings of `placement` as plain values: the network asked for, AWS's prices, pools of one worker."""
-    from xdask_pipelines.resources.placement_settings import settings_of  # the import installs the fence
+    from xdask_pipelines.resources.pools.placement_settings import settings_of  # the import installs the fence
     from xdask_pipelines.topology import Topology
 
     regions = (CLIENT, *WORKERS)

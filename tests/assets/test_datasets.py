@@ -26,8 +26,8 @@ from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.errors import EmptyPool, TopologyError, XdaskError
 from xdask_pipelines.placement import compute
 from xdask_pipelines.resources.alerts import send_alert
-from xdask_pipelines.resources.pools import pools_of
-from xdask_pipelines.resources.standing_pools import lent
+from xdask_pipelines.resources.pools.pools_of_topology import pools_of
+from xdask_pipelines.resources.pools.standing_pools import lent
 from xdask_pipelines.synthetic import write_era5_month
 from xdask_pipelines.topology import Topology
 

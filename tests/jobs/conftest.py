@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 
 from tests.jobs.lab import ANALYSES, Project, project_folder, write_own_layouts
-from xdask_pipelines.operations.sync_by_hand import sync_datasets
-from xdask_pipelines.resources.local_pools import LocalPools
+from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
+from xdask_pipelines.resources.pools.local_pools import LocalPools
 from xdask_pipelines.synthetic import Fault, write_cmip6_member, write_era5_month
 from xdask_pipelines.topology import Topology
 

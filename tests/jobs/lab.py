@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from tests.support.grib_files import message, write_grib
-from xdask_pipelines.resources.standing_pools import Pools
+from xdask_pipelines.resources.pools.standing_pools import Pools
 from xdask_pipelines.topology import Topology
 
 REPO = Path(__file__).parents[2]

@@ -18,7 +18,7 @@ from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import pin
 from xdask_pipelines.placement.local import tls
 from xdask_pipelines.placement.local.certificates import make_certificates
-from xdask_pipelines.resources.local_pools import LocalPools
+from xdask_pipelines.resources.pools.local_pools import LocalPools
 from xdask_pipelines.topology import Topology
 
 

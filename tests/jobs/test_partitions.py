@@ -15,7 +15,7 @@ from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.planning import plan_asset
 from xdask_pipelines.operations.project import run_assets
-from xdask_pipelines.operations.sync_by_hand import sync_datasets
+from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
 from xdask_pipelines.resources.results import Results
 
 
@@ -139,7 +139,7 @@ def test_a_truncated_file_is_quarantined_with_its_reason(project: Project) -> No
 TWO = """
 import sys
 from xdask_pipelines.operations.project import instance, run_assets
-from xdask_pipelines.resources.local_pools import LocalPools
+from xdask_pipelines.resources.pools.local_pools import LocalPools
 from xdask_pipelines.topology import find_topology
 
 if __name__ == "__main__":

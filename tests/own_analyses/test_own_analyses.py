@@ -19,7 +19,7 @@ from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.cli import main
 from xdask_pipelines.definitions import definitions
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.operations.doctor import examine
+from xdask_pipelines.operations.health.doctor import examine
 from xdask_pipelines.topology import Topology
 
 REPO = Path(__file__).parents[2]

@@ -8,7 +8,7 @@ import yaml
 
 from xdask_pipelines.catalog.layouts import layout_named
 from xdask_pipelines.errors import TopologyError
-from xdask_pipelines.resources.placement_settings import settings_of
+from xdask_pipelines.resources.pools.placement_settings import settings_of
 from xdask_pipelines.topology import Topology, find_topology
 from xdask_pipelines.topology.aws_facts import INSTANCE_TYPES, region_partitions, usd_per_vcpu_second
 from xdask_pipelines.topology.layout_names import layout_names

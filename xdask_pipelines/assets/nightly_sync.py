@@ -24,7 +24,7 @@ from xdask_pipelines.assets.datasets import (
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.mounts import LustreWith
-from xdask_pipelines.resources.standing_pools import Pools, lent
+from xdask_pipelines.resources.pools.standing_pools import Pools, lent
 from xdask_pipelines.system.safe_text import one_line
 from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology import Topology

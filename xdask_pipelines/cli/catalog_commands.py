@@ -59,7 +59,7 @@ def sync(datasets: tuple[str, ...], accept: str | None, full: bool, dry_run: boo
     Without arguments, all datasets are synced.
     """
     where = topology() if full else topology_with_catalog()  # a damaged catalog is repaired with --full
-    from xdask_pipelines.operations.sync_by_hand import sync_datasets
+    from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
 
     done = sync_datasets(where, datasets, accept=accept, full=full, dry_run=dry_run, tell=tell(as_json))
 
@@ -158,7 +158,7 @@ def catalog_forget(dataset: str, as_json: bool) -> None:
 
     Files are not removed.
     """
-    from xdask_pipelines.operations.unnamed_places import forget_dataset
+    from xdask_pipelines.operations.syncs.unnamed_places import forget_dataset
 
     gone = forget_dataset(topology(), dataset)
     lines = [f"{dataset} in {region}: {counted(n, 'entry', 'entries')} removed" for region, n in gone.items()]

@@ -33,7 +33,7 @@ def demo(experiment: str, as_json: bool) -> None:
     where, say = topology_with_catalog(), tell(as_json)
     from xdask_pipelines.operations.demo import refuse_other_projects, run_demo
     from xdask_pipelines.operations.progress import bars
-    from xdask_pipelines.resources.pools import pools_of
+    from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
     refuse_other_projects(where)
     with bars() as watch:

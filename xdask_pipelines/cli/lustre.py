@@ -45,7 +45,7 @@ def lustre_warm(ctx: click.Context, /, as_json: bool, **given: Any) -> None:
 
 def _run(query: Mapping[str, Any], as_json: bool, *, warm: bool) -> None:
     where = topology_with_catalog()
-    from xdask_pipelines.operations.residency import residency_of
+    from xdask_pipelines.operations.syncs.residency import residency_of
 
     residency = residency_of(where, query, warm=warm, tell=tell(as_json))
     give(as_json, {region: asdict(each) for region, each in residency.items()}, lambda: _show(residency, warm))

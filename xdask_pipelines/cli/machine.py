@@ -52,7 +52,7 @@ def _print_status(status: Any) -> None:
 @JSON
 def pools_up(as_json: bool) -> None:
     """Start the scheduler and the pools that are not running."""
-    from xdask_pipelines.resources.pools import pools_of
+    from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
     status = pools_of(topology()).up(tell(as_json))
     give(as_json, _status_document(status), lambda: _print_status(status))
@@ -62,7 +62,7 @@ def pools_up(as_json: bool) -> None:
 @JSON
 def pools_status(as_json: bool) -> None:
     """Show which pools can take tasks; exit code 1 if one cannot."""
-    from xdask_pipelines.resources.pools import pools_of
+    from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
     status = pools_of(topology()).status()
     give(as_json, _status_document(status), lambda: _print_status(status))
@@ -73,7 +73,7 @@ def pools_status(as_json: bool) -> None:
 @JSON
 def pools_down(as_json: bool) -> None:
     """Stop the scheduler and all pools."""
-    from xdask_pipelines.resources.pools import pools_of
+    from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
     stopped = pools_of(topology()).down()
     give(as_json, {"stopped": stopped}, lambda: echo("stopped" if stopped else "nothing was running"))
@@ -84,9 +84,9 @@ def pools_down(as_json: bool) -> None:
 @click.argument("count", type=click.IntRange(0))
 def pools_scale(region: str, count: int) -> None:
     """Bring the pool of a Region to COUNT instances; those that end hand over what they hold."""
-    from xdask_pipelines.resources.pool_backends import backend_of
-    from xdask_pipelines.resources.pool_controller import scale
-    from xdask_pipelines.resources.pools import pools_of
+    from xdask_pipelines.resources.pools.pool_backends import backend_of
+    from xdask_pipelines.resources.pools.pool_controller import scale
+    from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
     where = topology()
     where.worker(region)
@@ -101,9 +101,9 @@ def pools_scale(region: str, count: int) -> None:
 @pools.command("autoscale")
 def pools_autoscale() -> None:
     """Size the pools by their backlog, between `min_workers` and `max_workers`, until Ctrl-C."""
-    from xdask_pipelines.resources.pool_backends import backend_of
-    from xdask_pipelines.resources.pool_controller import PoolController
-    from xdask_pipelines.resources.pools import pools_of
+    from xdask_pipelines.resources.pools.pool_backends import backend_of
+    from xdask_pipelines.resources.pools.pool_controller import PoolController
+    from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
     running = pools_of(topology())
     try:
@@ -151,7 +151,7 @@ def opensearch_down(as_json: bool) -> None:
 def certs(hosts: tuple[str, ...], as_json: bool) -> None:
     """Create or renew the TLS certificates of pools and clients."""
     from xdask_pipelines.placement.local.certificates import make_certificates
-    from xdask_pipelines.resources.pools import pools_of
+    from xdask_pipelines.resources.pools.pools_of_topology import pools_of
     from xdask_pipelines.resources.var import writable
 
     where = topology()
@@ -193,7 +193,7 @@ def doctor(as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from xdask_pipelines.operations.doctor import examine
+    from xdask_pipelines.operations.health.doctor import examine
 
     findings = examine()
     problems = [f for f in findings if f.state == "problem"]

@@ -21,8 +21,8 @@ from xdask_pipelines.build import build_definitions, lacking
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.project import instance, passed_checks, run_assets
 from xdask_pipelines.placement import Evidence
+from xdask_pipelines.resources.pools.standing_pools import Pools
 from xdask_pipelines.resources.results import Results
-from xdask_pipelines.resources.standing_pools import Pools
 from xdask_pipelines.schedules import SYNC_JOB
 from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.topology import Topology

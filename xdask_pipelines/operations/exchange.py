@@ -21,8 +21,8 @@ from xdask_pipelines.catalog import Catalog, Change, Entry, open_catalog
 from xdask_pipelines.catalog.export.stac import export_stac, link_to
 from xdask_pipelines.catalog.sources.pangeo import read_pangeo
 from xdask_pipelines.errors import CatalogError
-from xdask_pipelines.resources.pools import pools_of
-from xdask_pipelines.resources.standing_pools import lent
+from xdask_pipelines.resources.pools.pools_of_topology import pools_of
+from xdask_pipelines.resources.pools.standing_pools import lent
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.place import Place

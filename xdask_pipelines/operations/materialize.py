@@ -12,7 +12,7 @@ from urllib.parse import quote
 from xdask_pipelines.operations.project import instance, run_assets
 from xdask_pipelines.operations.ui import PORT, running_ui
 from xdask_pipelines.placement.client.compute import Progress
-from xdask_pipelines.resources.pools import pools_of
+from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.topology import Topology
 

@@ -24,7 +24,7 @@ from xdask_pipelines.placement import Plan, plan
 from xdask_pipelines.resources.input_steps import InputSteps, input_steps, joined_steps
 from xdask_pipelines.resources.io_manager import Result
 from xdask_pipelines.resources.mounts import LustreWith
-from xdask_pipelines.resources.pools import pools_of
+from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 from xdask_pipelines.resources.result_figures import checked_fields
 from xdask_pipelines.resources.results import LAYOUT, Label, Results
 from xdask_pipelines.system.units import counted, format_bytes

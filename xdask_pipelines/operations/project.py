@@ -26,7 +26,7 @@ from xdask_pipelines.assets.config_values import typed_config
 from xdask_pipelines.build import assemble
 from xdask_pipelines.checks import NAMES
 from xdask_pipelines.errors import XdaskError
-from xdask_pipelines.resources.standing_pools import Pools
+from xdask_pipelines.resources.pools.standing_pools import Pools
 from xdask_pipelines.resources.var import writable
 from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.safe_text import from_markdown

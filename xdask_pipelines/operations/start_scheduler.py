@@ -15,7 +15,7 @@ from xdask_pipelines.placement.dask_internals.connections import host_and_port
 from xdask_pipelines.placement.launch.process_command import ProcessCommand
 from xdask_pipelines.placement.launch.scheduler_command import SchedulerOptions, scheduler_command
 from xdask_pipelines.placement.local import tls
-from xdask_pipelines.resources.placement_settings import settings_of
+from xdask_pipelines.resources.pools.placement_settings import settings_of
 from xdask_pipelines.system.ports import LOOPBACK, is_loopback
 from xdask_pipelines.topology import Topology
 

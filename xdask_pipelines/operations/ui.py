@@ -26,7 +26,7 @@ import psutil
 
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.project import dagster_home, instance
-from xdask_pipelines.resources.pools import pools_of
+from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.ports import LOOPBACK, port_problem
 from xdask_pipelines.system.processes import is_alive

@@ -27,8 +27,8 @@ from xdask_pipelines.errors import MissingEntries
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.graph.homes import homes_of
 from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX
+from xdask_pipelines.resources.pools.standing_pools import Pools, Tell
 from xdask_pipelines.resources.provenance import Provenance
-from xdask_pipelines.resources.standing_pools import Pools, Tell
 from xdask_pipelines.topology import Topology
 
 LAYOUT = "result"

@@ -14,8 +14,8 @@ import pytest
 from tests.support.places import EAST, WEST, Cluster
 from xdask_pipelines.placement import pin
 from xdask_pipelines.placement.local.certificates import make_certificates
-from xdask_pipelines.resources.local_pools import LocalPools
-from xdask_pipelines.resources.standing_pools import lent
+from xdask_pipelines.resources.pools.local_pools import LocalPools
+from xdask_pipelines.resources.pools.standing_pools import lent
 from xdask_pipelines.topology import Topology
 
 

@@ -30,9 +30,10 @@ WAYS = {
     "placement/local/local_regions.py local_regions start": (
         "test_scripts_and_notebooks_find_the_certificates_of_their_project"
     ),
-    "resources/local_pools.py temporary local_regions": "test_temporary_workers_use_the_certificates_that_were_made",
-    "resources/local_pools.py up start": "tests/jobs/test_certs.py; xdask pools up, demo and ui call it",
-    "resources/local_pools.py _start_missing join": "workers, with the certificates of the scheduler that stands",
+    "resources/pools/local_pools.py temporary local_regions": "test_temporary_workers_use_the_certificates_that_were_made",
+    "resources/pools/local_pools.py up start": "tests/jobs/test_certs.py; xdask pools up, demo and ui call it",
+    "resources/pools/local_pools.py _start_missing join": "workers, with the certificates of the scheduler that stands",
+    "resources/pools/local_pools.py start_instances join": "workers, with the certificates of the scheduler that stands",
     "system/processes.py spawn Popen": "what the others call",
     "resources/opensearch/search_node.py _start spawn": "OpenSearch, not Dask",
     "operations/ui.py _start Popen": "Dagster, not Dask",

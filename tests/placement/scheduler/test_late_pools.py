@@ -20,7 +20,7 @@ from xdask_pipelines.placement import compute, pin
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 from xdask_pipelines.placement.local.cluster import Pool, join, start
 from xdask_pipelines.placement.settings import Settings
-from xdask_pipelines.resources.local_pools import LocalPools
+from xdask_pipelines.resources.pools.local_pools import LocalPools
 from xdask_pipelines.topology import Topology
 
 REGIONS = """\

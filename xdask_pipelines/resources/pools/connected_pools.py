@@ -20,7 +20,7 @@ from xdask_pipelines.placement.client.connect import connect
 from xdask_pipelines.placement.client.roads import Road, clock_skews, measure_roads
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 from xdask_pipelines.placement.local import tls
-from xdask_pipelines.resources.standing_pools import Status, Tell
+from xdask_pipelines.resources.pools.standing_pools import Status, Tell
 from xdask_pipelines.topology import Topology
 
 CONNECT_SECONDS = 5.0

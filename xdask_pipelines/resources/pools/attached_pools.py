@@ -16,9 +16,9 @@ from xdask_pipelines.errors import EmptyPool, PlacementError
 from xdask_pipelines.placement import check_scheduler
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 from xdask_pipelines.placement.settings import Settings
-from xdask_pipelines.resources.connected_pools import ConnectedPools
-from xdask_pipelines.resources.placement_settings import settings_of
-from xdask_pipelines.resources.standing_pools import Status, Tell
+from xdask_pipelines.resources.pools.connected_pools import ConnectedPools
+from xdask_pipelines.resources.pools.placement_settings import settings_of
+from xdask_pipelines.resources.pools.standing_pools import Status, Tell
 
 
 class AttachedPools(ConnectedPools):

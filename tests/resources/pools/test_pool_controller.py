@@ -13,9 +13,9 @@ import pytest
 from tests.support.places import EAST, eventually
 from xdask_pipelines.placement import compute, pin
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
-from xdask_pipelines.resources.local_pools import LocalPools
-from xdask_pipelines.resources.pool_backends import LocalBackend
-from xdask_pipelines.resources.pool_controller import PoolController, scale
+from xdask_pipelines.resources.pools.local_pools import LocalPools
+from xdask_pipelines.resources.pools.pool_backends import LocalBackend
+from xdask_pipelines.resources.pools.pool_controller import PoolController, scale
 from xdask_pipelines.topology import Topology
 
 REGIONS = """

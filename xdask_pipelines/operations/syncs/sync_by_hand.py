@@ -20,10 +20,10 @@ from xdask_pipelines.access.syncing.sync_place import (
 from xdask_pipelines.assets.datasets import failed, imported, planned, synced
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.errors import TopologyError, XdaskError
-from xdask_pipelines.operations.sync_history import Record, recording
+from xdask_pipelines.operations.syncs.sync_history import Record, recording
 from xdask_pipelines.resources.mounts import lustre_of
-from xdask_pipelines.resources.pools import pools_of
-from xdask_pipelines.resources.standing_pools import lent
+from xdask_pipelines.resources.pools.pools_of_topology import pools_of
+from xdask_pipelines.resources.pools.standing_pools import lent
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.place import Place
 

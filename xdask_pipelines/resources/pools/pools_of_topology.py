@@ -7,9 +7,9 @@ Belongs here: which kind a topology has. Does not belong here: what pools can do
 from __future__ import annotations
 
 from xdask_pipelines.placement.client.compute import Progress
-from xdask_pipelines.resources.attached_pools import AttachedPools
-from xdask_pipelines.resources.local_pools import LocalPools
-from xdask_pipelines.resources.standing_pools import Pools
+from xdask_pipelines.resources.pools.attached_pools import AttachedPools
+from xdask_pipelines.resources.pools.local_pools import LocalPools
+from xdask_pipelines.resources.pools.standing_pools import Pools
 from xdask_pipelines.topology import Topology
 
 

@@ -21,12 +21,12 @@ OURS, NAMED = "127.0.0.1:9201", "127.0.0.1:9205"
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the node of `xdask opensearch up` runs, and regions.yaml names another one."""
-    regions = (Path(__file__).parents[2] / "regions.yaml").read_text()
+    regions = (Path(__file__).parents[3] / "regions.yaml").read_text()
     (tmp_path / "regions.yaml").write_text(f"{regions}\ncatalog: opensearch+http://{NAMED}/xdask\n")
     monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "regions.yaml"))
     monkeypatch.setattr(SearchNode, "endpoint", OURS)
     for look in ("_catalog", "_code"):  # the catalog's node is not there, and both would retry for a while
-        monkeypatch.setattr(f"xdask_pipelines.operations.doctor.{look}", lambda topology: ())
+        monkeypatch.setattr(f"xdask_pipelines.operations.health.doctor.{look}", lambda topology: ())
     monkeypatch.setattr(search_node, "open_to_all", lambda endpoint: False)
     make_certificates(tmp_path / "var" / "opensearch" / "certs")
     return tmp_path
@@ -45,7 +45,7 @@ def test_a_node_that_answers_anybody_is_reported(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_is_wrong_with_a_node_is_not_mended_as_a_file_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    regions = (Path(__file__).parents[2] / "regions.yaml").read_text()
+    regions = (Path(__file__).parents[3] / "regions.yaml").read_text()
     (tmp_path / "regions.yaml").write_text(f"{regions}\ncatalog: opensearch+https://{NAMED}/xdask?certs=var/none\n")
     monkeypatch.setenv("XDASK_TOPOLOGY", str(tmp_path / "regions.yaml"))
     done = CliRunner().invoke(main, ["doctor", "--json"])

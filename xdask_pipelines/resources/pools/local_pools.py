@@ -22,9 +22,9 @@ from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import compute, local_regions
 from xdask_pipelines.placement.local.cluster import Pool, Processes, join, start
 from xdask_pipelines.placement.settings import Settings
-from xdask_pipelines.resources.connected_pools import ConnectedPools
-from xdask_pipelines.resources.placement_settings import settings_of
-from xdask_pipelines.resources.standing_pools import START, Status, Tell
+from xdask_pipelines.resources.pools.connected_pools import ConnectedPools
+from xdask_pipelines.resources.pools.placement_settings import settings_of
+from xdask_pipelines.resources.pools.standing_pools import START, Status, Tell
 from xdask_pipelines.resources.var import writable
 from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.processes import is_alive, stop_processes

@@ -20,9 +20,9 @@ from xdask_pipelines.build import build_definitions
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.errors import CatalogError, MissingEntries
 from xdask_pipelines.lustre import ImportReport
-from xdask_pipelines.operations import sync_by_hand as upkeep
+from xdask_pipelines.operations.syncs import sync_by_hand as upkeep
 from xdask_pipelines.operations.project import instance
-from xdask_pipelines.operations.sync_by_hand import sync_datasets
+from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
 from xdask_pipelines.placement import compute
 from xdask_pipelines.synthetic import write_era5_month
 from xdask_pipelines.topology import Topology

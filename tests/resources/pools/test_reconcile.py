@@ -7,7 +7,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdask_pipelines.resources.reconcile import Action, Drain, Instance, Protect, Start, Stop, reconcile
+from xdask_pipelines.resources.pools.reconcile import Action, Drain, Instance, Protect, Start, Stop, reconcile
 
 EAST, WEST = "us-east-1", "us-west-2"
 START_SECONDS = 300.0

@@ -19,8 +19,8 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from xdask_pipelines.errors import CatalogError, TopologyError
-from xdask_pipelines.operations.finding import Finding
-from xdask_pipelines.operations.process_checks import (
+from xdask_pipelines.operations.health.finding import Finding
+from xdask_pipelines.operations.health.process_checks import (
     check_certificates,
     check_pools,
     check_port,
@@ -128,7 +128,7 @@ def _folders(topology: Topology) -> Iterator[Finding]:
 
 def _here(topology: Topology) -> bool:
     """Whether the Regions' folders are on this machine; on others the workers check them."""
-    from xdask_pipelines.resources.pools import pools_of
+    from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
     return pools_of(topology).here
 
@@ -160,7 +160,7 @@ def _unwritable(folder: Path) -> str | None:
 
 def _catalog(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.catalog import open_catalog
-    from xdask_pipelines.operations.unnamed_places import unnamed_places
+    from xdask_pipelines.operations.syncs.unnamed_places import unnamed_places
 
     catalog = open_catalog(topology.catalog_url)
     for name in topology.dataset_names:

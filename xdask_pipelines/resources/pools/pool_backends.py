@@ -12,10 +12,10 @@ from typing import Any
 
 from xdask_pipelines.placement.client.drain import drain
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
-from xdask_pipelines.resources.attached_pools import AttachedPools
-from xdask_pipelines.resources.local_pools import LocalPools
-from xdask_pipelines.resources.reconcile import Action, Drain, Instance, Protect, Start
-from xdask_pipelines.resources.standing_pools import Pools, Tell
+from xdask_pipelines.resources.pools.attached_pools import AttachedPools
+from xdask_pipelines.resources.pools.local_pools import LocalPools
+from xdask_pipelines.resources.pools.reconcile import Action, Drain, Instance, Protect, Start
+from xdask_pipelines.resources.pools.standing_pools import Pools, Tell
 
 
 class PoolBackend(ABC):

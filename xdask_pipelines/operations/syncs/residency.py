@@ -13,9 +13,9 @@ from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.lustre import Residency
 from xdask_pipelines.resources.mounts import lustre_of
-from xdask_pipelines.resources.pools import pools_of
+from xdask_pipelines.resources.pools.pools_of_topology import pools_of
+from xdask_pipelines.resources.pools.standing_pools import lent
 from xdask_pipelines.resources.results import LAYOUT
-from xdask_pipelines.resources.standing_pools import lent
 from xdask_pipelines.topology import Topology
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from xdask_pipelines.errors import PlacementError
-from xdask_pipelines.operations.finding import Finding
+from xdask_pipelines.operations.health.finding import Finding
 from xdask_pipelines.topology import Topology
 
 if TYPE_CHECKING:
@@ -58,8 +58,8 @@ def check_pools(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.operations.ui import running_ui
     from xdask_pipelines.placement.local import tls
     from xdask_pipelines.placement.query_planning import refuse_query_planning
-    from xdask_pipelines.resources.pools import pools_of
-    from xdask_pipelines.resources.standing_pools import START
+    from xdask_pipelines.resources.pools.pools_of_topology import pools_of
+    from xdask_pipelines.resources.pools.standing_pools import START
 
     refuse_query_planning()
     pools = pools_of(topology)
@@ -90,7 +90,7 @@ def check_pools(topology: Topology) -> Iterator[Finding]:
 
 def check_roads(topology: Topology) -> Iterator[Finding]:
     """Check that the workers of each Region can connect to those of all others, and to the scheduler."""
-    from xdask_pipelines.resources.pools import pools_of
+    from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
     pools = pools_of(topology)
     for region, skew in sorted(pools.clock_skews().items() if pools.status().address else ()):

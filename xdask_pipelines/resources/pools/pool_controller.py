@@ -13,9 +13,9 @@ from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 from xdask_pipelines.placement.scaling import Backlog, Scaling, State
 from xdask_pipelines.placement.scheduler.backlog import EMPTY
-from xdask_pipelines.resources.pool_backends import PoolBackend
-from xdask_pipelines.resources.reconcile import Action, reconcile
-from xdask_pipelines.resources.standing_pools import Pools, Tell
+from xdask_pipelines.resources.pools.pool_backends import PoolBackend
+from xdask_pipelines.resources.pools.reconcile import Action, reconcile
+from xdask_pipelines.resources.pools.standing_pools import Pools, Tell
 from xdask_pipelines.system.units import counted
 
 #: An instance on AWS takes two to four minutes.

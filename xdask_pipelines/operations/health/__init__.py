@@ -1,0 +1,1 @@
+"""The doctor: checks of files, code and processes."""

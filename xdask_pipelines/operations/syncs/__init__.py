@@ -1,0 +1,1 @@
+"""Syncs by hand, their history, and what lies where between syncs."""
