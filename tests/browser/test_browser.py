@@ -173,7 +173,7 @@ def test_failed_run_says_what_to_do_without_a_traceback_opened(ui: Ui, page: Pag
 def test_second_ui_of_a_project_is_refused_and_doctor_finds_the_first(ui: Ui) -> None:
     again = subprocess.run([XDASK, "ui"], env=environment(ui.root), capture_output=True, text=True, timeout=60)
     assert again.returncode == 1
-    assert f"runs already, at {ui.url}/asset-groups (process {ui.process.pid})" in again.stderr
+    assert f"is already running, at {ui.url}/asset-groups (process {ui.process.pid})" in again.stderr
     found = json.loads(ui.xdask("doctor", "--json"))
     assert found["ok"], found
     assert any(f["about"] == "ui" and str(ui.process.pid) in f["said"] for f in found["findings"])
