@@ -1,4 +1,4 @@
-"""Check that a process of this container answers on loopback: Dask's scheduler or workers, or Dagster.."""
+"""Check that a process of this container answers on loopback: Dask's scheduler or workers, or Dagster."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ REPO = Path(__file__).parents[2]
 DEPLOY, PAGES, DOCKERFILE = REPO / "deploy", REPO / "docs" / "deploy", REPO / "docker" / "Dockerfile"
 FILES = sorted(path for path in DEPLOY.rglob("*") if path.is_file())
 MANIFESTS = [path for path in FILES if path.suffix == ".yaml"]
-#: What runs our image with arguments for its entry point.
-_ENTRY = ("docker compose run --rm client ", "docker run --rm xdask_pipelines:0.1.0 ")
+#: The words before the arguments of our image: the service of Compose, and the image.
+_ENTRIES = ("client", "xdask_pipelines:0.1.0")
 _ENDS = {"&&", "||", "|", "&", ";", ">", ">>", "2>&1", "<"}
 
 
@@ -75,24 +75,29 @@ def _lines(text: str) -> list[str]:
 
 
 def _of_line(line: str) -> Iterator[list[str]]:
-    for entry in _ENTRY:
-        line = line.replace(entry, "xdask ")
-    if "xdask" not in line:
-        return
-    words: list[str] = []
-    inside = False
+    simple: list[list[str]] = [[]]
     for word in shlex.split(line, comments=True):
-        if inside and word in _ENDS:
-            yield words
-            inside = False
-        elif inside:
-            words.append(word)
-        elif word.split("/")[-1] == "xdask":
-            words, inside = [], True
-        elif " xdask " in f" {word}":  # a command for another shell
-            yield from _of_line(word)
-    if inside:
-        yield words
+        if word in _ENDS:
+            simple.append([])
+        else:
+            simple[-1].append(word)
+    for words in simple:
+        found = _arguments(words)
+        if found is not None:
+            yield found
+
+
+def _arguments(words: list[str]) -> list[str] | None:
+    """Return the words after `xdask` in a simple command; None if it runs something else."""
+    for word in ("--", *_ENTRIES):  # of `kubectl exec`, and of containers, whose entry point is xdask
+        if words[:1] in (["docker"], ["kubectl"]) and {"run", "exec"} & set(words) and word in words:
+            rest = words[words.index(word) + 1 :]
+            return _arguments(rest) if word == "--" else rest
+    while words and (words[0] in ("nohup", "exec") or re.match(r"[A-Z_]+=", words[0])):
+        words = words[1:]
+    if words[:2] == ["sudo", "-u"]:
+        words = words[3:]
+    return words[1:] if words and words[0].split("/")[-1] == "xdask" else None
 
 
 def read(words: list[str]) -> None:
@@ -103,8 +108,7 @@ def read(words: list[str]) -> None:
     click.UsageError
         The command line does not accept it.
     """
-    # Variables of service files hold options, or values.
-    words = [word for word in words if not re.fullmatch(r"\$XDASK_OPTIONS", word)]
+    words = [word for word in words if word != "$XDASK_OPTIONS"]  # of service files: further options
     command: click.Command = main
     context: click.Context | None = None
     while True:
