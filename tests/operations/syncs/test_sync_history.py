@@ -20,8 +20,8 @@ from xdask_pipelines.build import build_definitions
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.errors import CatalogError, MissingEntries
 from xdask_pipelines.lustre import ImportReport
-from xdask_pipelines.operations.syncs import sync_by_hand as upkeep
 from xdask_pipelines.operations.project import instance
+from xdask_pipelines.operations.syncs import sync_by_hand as upkeep
 from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
 from xdask_pipelines.placement import compute
 from xdask_pipelines.synthetic import write_era5_month
