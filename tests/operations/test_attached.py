@@ -63,7 +63,7 @@ def test_the_main_job_has_the_figures_of_one_machine(project: AttachedProject) -
 def test_status_names_workers_and_what_to_run_where_there_are_none(project: AttachedProject) -> None:
     said = project.xdask("pools", "status")
     assert f"scheduler tls://localhost:{project.port}" in said
-    assert "pool of darmstadt: 1 worker process" in said
+    assert "pool of darmstadt (EUMETSAT): 1 worker process" in said
     assert "end each `xdask worker`" in project.xdask("pools", "down", fails=True)
 
 

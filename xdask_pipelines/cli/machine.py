@@ -6,6 +6,7 @@ Belongs here: options, output and exit codes. Does not belong here: the work of 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 # Each command imports what it needs, so that `xdask --help` does not wait for Dask.
@@ -31,13 +32,14 @@ def _status_document(status: Any) -> dict[str, Any]:
     }
 
 
-def _print_status(status: Any) -> None:
+def _print_status(status: Any, name_of: Callable[[str], str]) -> None:
     if status.address:
         echo(f"scheduler {status.address}")
         if status.dashboard:
             echo(f"dashboard {status.dashboard}")
     for region, n in sorted(status.workers.items()):
-        echo(f"pool of {region}: {counted(n, 'worker process', 'worker processes')}")
+        known_as = f" ({name_of(region)})" if name_of(region) != region else ""
+        echo(f"pool of {region}{known_as}: {counted(n, 'worker process', 'worker processes')}")
         for name, one in sorted(status.instances.items()):
             if one["region"] == region and name != region:
                 ports = f", ports {one['ports']}" if one["ports"] else ""
@@ -54,8 +56,9 @@ def pools_up(as_json: bool) -> None:
     """Start the scheduler and the pools that are not running."""
     from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
-    status = pools_of(topology()).up(tell(as_json))
-    give(as_json, _status_document(status), lambda: _print_status(status))
+    where = topology()
+    status = pools_of(where).up(tell(as_json))
+    give(as_json, _status_document(status), lambda: _print_status(status, where.display_name))
 
 
 @pools.command("status")
@@ -64,8 +67,9 @@ def pools_status(as_json: bool) -> None:
     """Show which pools can take tasks; exit code 1 if one cannot."""
     from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
-    status = pools_of(topology()).status()
-    give(as_json, _status_document(status), lambda: _print_status(status))
+    where = topology()
+    status = pools_of(where).status()
+    give(as_json, _status_document(status), lambda: _print_status(status, where.display_name))
     sys.exit(0 if status.up else 1)
 
 
