@@ -116,3 +116,11 @@ def test_a_worker_that_is_asked_to_end_hands_over_what_it_holds(project: Attache
 
 def in_memory(client: Client) -> int:
     return sum(map(len, client.has_what().values()))
+
+
+def test_a_worker_starts_from_a_folder_inside_of_a_project(project: AttachedProject) -> None:
+    inside = project.folder / "data" / DARMSTADT
+    words = ("--data", str(inside), "--results", str(project.folder / "results" / DARMSTADT))
+    said = project.xdask("worker", "--region", DARMSTADT, *words, "--print-command", inside=inside)
+    assert f" tls://localhost:{project.port} " in said
+    assert f"XDASK_REGION_DATA={inside} " in said

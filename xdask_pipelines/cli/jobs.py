@@ -38,7 +38,7 @@ def demo(experiment: str, as_json: bool) -> None:
     refuse_other_projects(where)
     with bars() as watch:
         pools = pools_of(where, watch)
-        ours = not pools.status().up
+        ours = pools.here and not pools.status().up
         say("starting scheduler and pools (about 15 s)" if ours else "using the running pools")
         try:
             pools.up(say)

@@ -172,8 +172,14 @@ def certs(hosts: tuple[str, ...], as_json: bool) -> None:
         words = {"made": "made", "renewed": "renewed", "kept": "valid already, nothing was done"}
         echo(f"certificates in {where.certificates}: {words[made.done]}")
         echo(f"for {', '.join(made.names)}; until {made.until:%Y-%m-%d %H:%M} UTC")
-        if made.done != "kept" and pools_of(where).started:
-            echo("the pools use them from their next start: `xdask pools down`, `xdask pools up`")
+        pools = pools_of(where)
+        if made.done != "kept" and pools.started:
+            how = (
+                "`xdask pools down`, `xdask pools up`"
+                if pools.here
+                else "copy the folder to all machines, and restart them"
+            )
+            echo(f"the pools use them from their next start: {how}")
 
     give(as_json, document, show)
 

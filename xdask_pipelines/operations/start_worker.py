@@ -23,6 +23,7 @@ from xdask_pipelines.placement.launch.worker_command import WorkerOptions, worke
 from xdask_pipelines.placement.local import tls
 from xdask_pipelines.resources.landmarks import about_region, refuse_other_folder
 from xdask_pipelines.system.ports import is_loopback
+from xdask_pipelines.topology import Topology, project_folder
 
 _RETRY_SECONDS = 2.0
 _CONNECT_SECONDS = 10.0
@@ -80,9 +81,10 @@ def defaults_of(scheduler: str | None, certificates: Path | None) -> tuple[str, 
     PlacementError
         No address was given, and no project names one.
     """
-    from xdask_pipelines.topology import find_topology, project_folder  # a worker needs no project
-
-    topology = find_topology() if project_folder() else None
+    if scheduler and certificates:
+        return scheduler, certificates
+    folder = project_folder()  # of the nearest regions.yaml, which a worker does not need
+    topology = Topology.load(folder / "regions.yaml") if folder and (folder / "regions.yaml").is_file() else None
     if topology and certificates is None and tls.has_certificates(topology.certificates):
         certificates = topology.certificates
     address = scheduler or (topology.scheduler if topology else None)

@@ -89,7 +89,7 @@ def serve(topology: Topology, port: int = PORT, tell: Tell = lambda line: None) 
         _end_leftover(folder)
         _refuse_busy(port)
         pools = pools_of(topology)
-        ours = not pools.status().up
+        ours = pools.here and not pools.status().up
         dagster: Running | None = None
         try:
             with instance(topology) as history:  # created before several processes would at once, which can crash
