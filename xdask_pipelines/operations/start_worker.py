@@ -6,6 +6,7 @@ belong here: the command itself (worker_command), what runs on the scheduler.
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import socket
@@ -145,6 +146,8 @@ def command_of(request: WorkerRequest, tell: Tell = lambda line: None) -> Proces
 
 
 def _check_with_scheduler(request: WorkerRequest, tell: Tell) -> None:
+    # A client of Dask that is closed at once leaves a future behind, of which asyncio complains when this process ends.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     deadline = monotonic() + request.wait_seconds
     told = False
     while True:

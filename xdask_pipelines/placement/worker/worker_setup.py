@@ -6,7 +6,6 @@ Belongs here: the order of these steps. Does not belong here: the steps themselv
 from __future__ import annotations
 
 from importlib import import_module
-from threading import Thread
 
 from distributed import Worker
 
@@ -21,6 +20,8 @@ from xdask_pipelines.placement.worker.relays import relay
 from xdask_pipelines.placement.worker.transfer_reports import report_transfers
 from xdask_pipelines.placement.worker.unreachable import report_unreachable
 
+#: What nearly every task needs. The first tasks would import it otherwise, which takes a second, and Dask would expect as
+#: much of the tasks after them. Not in a thread: a task that is unpickled meanwhile would find half a module.
 _LIBRARIES = ("dask.array", "xarray")
 
 
@@ -32,6 +33,8 @@ async def set_up_worker(server: Worker) -> None:
     PlacementError
         If this release of Dask lacks a function that placement needs.
     """
+    for name in _LIBRARIES:
+        import_module(name)
     check_worker(server)
     use_contact_host(server)
     report_transfers(server)
@@ -42,13 +45,3 @@ async def set_up_worker(server: Worker) -> None:
     install(server, guarded_roots())
     introduce(server)
     survive(server)
-    Thread(target=_import_libraries, name="xdask-imports", daemon=True).start()
-
-
-def _import_libraries() -> None:
-    """Import what nearly every task needs, while the worker joins.
-
-    The first tasks would import it otherwise, which takes a second: Dask would expect as much of the tasks after them.
-    """
-    for name in _LIBRARIES:
-        import_module(name)
