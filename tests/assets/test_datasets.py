@@ -27,7 +27,7 @@ from xdask_pipelines.errors import EmptyPool, TopologyError, XdaskError
 from xdask_pipelines.placement import compute
 from xdask_pipelines.resources.alerts import send_alert
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
-from xdask_pipelines.resources.pools.standing_pools import lent
+from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
 from xdask_pipelines.synthetic import write_era5_month
 from xdask_pipelines.topology import Topology
 
@@ -321,6 +321,6 @@ def test_on_aws_no_worker_of_this_machine_stands_in_for_a_pool_that_is_down(topo
     aws = topology.model_copy(update={"profile": "aws"})
     with (
         pytest.raises(EmptyPool, match=r"pools of us-east-1 have no worker.*nothing was changed"),
-        lent(pools_of(aws), [EAST], print),
+        borrowed_workers(pools_of(aws), [EAST], print),
     ):
         pass

@@ -211,7 +211,7 @@ def test_headers_that_imports_lack_are_read_at_home_and_kept(topology: Topology,
     with pytest.raises(AccessError, match="no header") as refused:
         open_entries([bare])
     command = re.search(r"`xdask (.+?)`", str(refused.value)).group(1)
-    done = xdask(*command.split(), "--json")  # the pools are down: a worker is lent
+    done = xdask(*command.split(), "--json")  # the pools are down: a worker is borrowed_workers
     assert done.exit_code == 0, done.output
     assert json.loads(done.stdout) == {"described": {"cmip6/us-west-2": 1}, "unreadable": {}}
     (entry,) = catalog.resolve(dataset="cmip6", member_id="r1i1p1f2")

@@ -24,7 +24,7 @@ from xdask_pipelines.assets.datasets import (
 from xdask_pipelines.catalog import Catalog
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.mounts import LustreWith
-from xdask_pipelines.resources.pools.standing_pools import Pools, lent
+from xdask_pipelines.resources.pools.standing_pools import Pools, borrowed_workers
 from xdask_pipelines.system.safe_text import one_line
 from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology import Topology
@@ -68,7 +68,7 @@ def _lustre_asset(topology: Topology, place: Place) -> dg.AssetsDefinition:
         pools: dg.ResourceParam[Pools],
         lustre: dg.ResourceParam[LustreWith],
     ) -> dg.MaterializeResult[Any]:
-        with explained(), lent(pools, [place.region], context.log.info) as compute:
+        with explained(), borrowed_workers(pools, [place.region], context.log.info) as compute:
             reports = import_mounts(
                 SyncContext(
                     topology=topology, catalog=catalog, compute=compute, lustre=lustre(compute), tell=context.log.info
@@ -107,7 +107,7 @@ def _catalog_asset(topology: Topology, place: Place) -> dg.AssetsDefinition:
         lustre: dg.ResourceParam[LustreWith],
     ) -> Iterator[dg.MaterializeResult[Any]]:
         tell = context.log.info
-        with explained(), lent(pools, [place.region], tell) as compute:
+        with explained(), borrowed_workers(pools, [place.region], tell) as compute:
             sync = SyncContext(
                 topology=topology,
                 catalog=catalog,

@@ -22,7 +22,7 @@ from xdask_pipelines.catalog.export.stac import export_stac, link_to
 from xdask_pipelines.catalog.sources.pangeo import read_pangeo
 from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
-from xdask_pipelines.resources.pools.standing_pools import lent
+from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.place import Place
@@ -136,7 +136,7 @@ def describe_entries(topology: Topology, query: Mapping[str, Any], tell: Tell = 
     if not waiting:
         return {"described": described, "unreadable": unreadable}
     regions = sorted({entry.region for entry in waiting})
-    with closing(pools_of(topology)) as pools, lent(pools, regions, tell) as compute:
+    with closing(pools_of(topology)) as pools, borrowed_workers(pools, regions, tell) as compute:
         for place, its in groupby(waiting, key=lambda entry: Place(entry.dataset, entry.region)):
             entries, name = list(its), "/".join(place)
             workers = RegionWorkers(place.region, compute)

@@ -15,7 +15,7 @@ from tests.support.places import EAST, WEST, Cluster
 from xdask_pipelines.placement import pin
 from xdask_pipelines.placement.local.certificates import make_certificates
 from xdask_pipelines.resources.pools.local_pools import LocalPools
-from xdask_pipelines.resources.pools.standing_pools import lent
+from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
 from xdask_pipelines.topology import Topology
 
 
@@ -61,10 +61,10 @@ def test_temporary_workers_use_the_certificates_that_were_made(pools: LocalPools
         return str(client.scheduler.address)
 
     before = set(dask_processes())
-    with lent(pools, [EAST], print) as compute:
+    with borrowed_workers(pools, [EAST], print) as compute:
         assert address(compute).startswith("tcp://127.0.0.1:")
     make_certificates(pools.topology.certificates)
-    with lent(pools, [WEST], print) as compute:
+    with borrowed_workers(pools, [WEST], print) as compute:
         assert address(compute).startswith("tls://127.0.0.1:")
         assert_on_loopback(sorted(set(dask_processes()) - before))
         (total,), _ = compute(pin(da.ones(8, chunks=2), WEST).sum())

@@ -14,7 +14,7 @@ from xdask_pipelines.errors import CatalogError
 from xdask_pipelines.lustre import Residency
 from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
-from xdask_pipelines.resources.pools.standing_pools import lent
+from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
 from xdask_pipelines.resources.results import LAYOUT
 from xdask_pipelines.topology import Topology
 
@@ -47,7 +47,7 @@ def residency_of(
             keys.setdefault(entry.region, []).append(entry.key)
     if not keys:
         raise CatalogError("No files of datasets match. Look with `xdask catalog search` and the same filters.")
-    with closing(pools_of(topology)) as pools, lent(pools, sorted(keys), tell) as compute:
+    with closing(pools_of(topology)) as pools, borrowed_workers(pools, sorted(keys), tell) as compute:
         lustre = lustre_of(topology)(compute)
         if warm:
             return {region: lustre.warm(region, wanted, tell) for region, wanted in sorted(keys.items())}

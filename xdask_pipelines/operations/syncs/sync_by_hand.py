@@ -23,7 +23,7 @@ from xdask_pipelines.errors import TopologyError, XdaskError
 from xdask_pipelines.operations.syncs.sync_history import Record, recording
 from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
-from xdask_pipelines.resources.pools.standing_pools import lent
+from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.place import Place
 
@@ -61,7 +61,7 @@ def sync_datasets(
     with (
         closing(pools_of(topology)) as pools,
         recording(topology, tell) as record,
-        lent(pools, regions, tell) as compute,
+        borrowed_workers(pools, regions, tell) as compute,
     ):
         context = SyncContext(
             topology=topology,

@@ -21,13 +21,13 @@ from xdask_pipelines.resources.pools.standing_pools import Pools, Tell
 class PoolBackend(ABC):
     """Instances of one topology's pools."""
 
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
+    def __init__(self, pools: Pools, tell: Tell) -> None:
+        self._connected, self._tell = pools, tell
         self._since: dict[tuple[str, str], float] = {}
         self._asked_to_drain: set[str] = set()
 
-    @abstractmethod
-    def _rpc(self) -> SchedulerRPC: ...
+    def _rpc(self) -> SchedulerRPC:
+        return SchedulerRPC(self._connected.client())
 
     @abstractmethod
     def _started(self) -> dict[str, tuple[str, bool]]:
@@ -38,9 +38,6 @@ class PoolBackend(ABC):
 
     @abstractmethod
     def _stop(self, name: str) -> None: ...
-
-    @abstractmethod
-    def _drain(self, region: str, workers: list[str]) -> None: ...
 
     def observe(self) -> list[Instance]:
         """Return all instances, with their state and its beginning as `time.time` gives it."""
@@ -70,7 +67,7 @@ class PoolBackend(ABC):
             about = self._rpc().instances().get(action.name)
             if about:
                 self._tell(f"{action.name}: handing over {about['held_bytes']:,} bytes of results")
-                self._drain(action.region, about["workers"])
+                drain(self._connected.client(), action.region, about["workers"])
                 self._asked_to_drain.add(action.name)
         elif not isinstance(action, Protect):  # nothing but this backend chooses among processes
             self._tell(f"{action.name}: stopped ({action.reason})")
@@ -82,11 +79,8 @@ class LocalBackend(PoolBackend):
     """Processes of this machine."""
 
     def __init__(self, pools: LocalPools, tell: Tell) -> None:
-        super().__init__(tell)
+        super().__init__(pools, tell)
         self._pools = pools
-
-    def _rpc(self) -> SchedulerRPC:
-        return SchedulerRPC(self._pools.client())
 
     def _started(self) -> dict[str, tuple[str, bool]]:
         return self._pools.instances()
@@ -97,20 +91,14 @@ class LocalBackend(PoolBackend):
     def _stop(self, name: str) -> None:
         self._pools.stop_instance(name)
 
-    def _drain(self, region: str, workers: list[str]) -> None:
-        drain(self._pools.client(), region, workers)
-
 
 class AttachedBackend(PoolBackend):
     """Instances that somebody starts: what to run is reported, and what runs can be drained."""
 
     def __init__(self, pools: AttachedPools, tell: Tell) -> None:
-        super().__init__(tell)
+        super().__init__(pools, tell)
         self._pools = pools
         self._asked_for: dict[str, int] = {}
-
-    def _rpc(self) -> SchedulerRPC:
-        return SchedulerRPC(self._pools.client())
 
     def _started(self) -> dict[str, tuple[str, bool]]:
         return {}
@@ -123,9 +111,6 @@ class AttachedBackend(PoolBackend):
 
     def _stop(self, name: str) -> None:
         """Do nothing: its workers have ended, and with them the command that ran them."""
-
-    def _drain(self, region: str, workers: list[str]) -> None:
-        drain(self._pools.client(), region, workers)
 
 
 def backend_of(pools: Pools, tell: Tell) -> PoolBackend:

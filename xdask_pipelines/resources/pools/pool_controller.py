@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import monotonic, sleep, time
+from typing import NoReturn
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
@@ -81,9 +82,9 @@ class PoolController:
                 self._tell(str(error))
         return actions
 
-    def run(self, ended: Callable[[], bool] = lambda: False) -> None:
-        """Look every ten seconds until ``ended`` is true."""
-        while not ended():
+    def run(self) -> NoReturn:
+        """Look every ten seconds, until the process is interrupted."""
+        while True:
             try:
                 self.step()
             except (OSError, PlacementError) as error:  # the scheduler may be back at the next look

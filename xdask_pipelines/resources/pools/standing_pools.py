@@ -112,7 +112,7 @@ class Pools(Protocol):
 
 
 @contextmanager
-def lent(pools: Pools, regions: Sequence[str], tell: Tell) -> Iterator[Compute]:
+def borrowed_workers(pools: Pools, regions: Sequence[str], tell: Tell) -> Iterator[Compute]:
     """Borrow workers in some Regions for as long as a block of code runs: the standing pools, else temporary workers.
 
     Parameters
