@@ -16,6 +16,7 @@ import pytest
 from distributed import Client, NannyPlugin, WorkerPlugin, futures_of, wait
 from distributed.diagnostics.plugin import Environ, PipInstall, UploadDirectory, UploadFile
 
+from tests.support.hostile import OWED_SECONDS
 from tests.support.places import EAST, WEST, Cluster, array, eventually, until, worker_ids
 from xdask_pipelines.errors import LostComputation
 from xdask_pipelines.placement import PlacementError, compute
@@ -35,11 +36,12 @@ def computing(client: Client, flag: Path) -> Iterator[None]:
     run = Thread(target=lambda: answers.append(compute(client, until(flag, EAST).sum())))
     run.start()
     try:
-        assert eventually(lambda: any(client.processing().values()))
+        started = eventually(lambda: any(client.processing().values()), OWED_SECONDS)
+        assert started, f"nothing runs after {OWED_SECONDS:.0f} s; the computing thread lives: {run.is_alive()}"
         yield
     finally:
         flag.touch()
-        run.join(timeout=60)
+        run.join(timeout=OWED_SECONDS)
     ((got,), evidence) = answers[0]
     assert got == 2
     assert set(evidence.tasks_by_region) == {EAST}
