@@ -64,7 +64,7 @@ class Network:
         return ["nsenter", "--net", "--target", str(self._spaces[region]["pid"]), "--"]
 
     def tell(self, words: str = "count") -> dict[str, int]:
-        """Bytes so far by ``"src->dst"``, packet headers included; ``cut REGION`` and ``restore REGION`` are heard too."""
+        """Bytes so far by ``"src->dst"``, packet headers included; other words of the relay are heard too."""
         assert self._relay.stdin is not None
         self._relay.stdin.write(words + "\n")
         self._relay.stdin.flush()

@@ -43,10 +43,11 @@ class Link:
     free_at: float = 0.0
     count: int = 0
     down: bool = False
+    shut: bool = False
 
     def take(self, packet: bytes, now: float) -> None:
         """Put a packet on its way; it leaves after those before it."""
-        if self.down:
+        if self.down or (self.shut and _opens_connection(packet)):
             return
         self.count += len(packet)
         self.free_at = max(now, self.free_at) + len(packet) * self.seconds_per_byte
@@ -56,6 +57,12 @@ class Link:
         """Hand over what has arrived."""
         while self.on_the_way and self.on_the_way[0][0] <= now:
             os.write(self.device, self.on_the_way.popleft()[1])
+
+
+def _opens_connection(packet: bytes) -> bool:
+    """Whether an IPv4 packet asks for a new TCP connection: SYN without ACK."""
+    header = 4 * (packet[0] & 0x0F)
+    return packet[9] == socket.IPPROTO_TCP and packet[header + 13] & 0x12 == 0x02
 
 
 def address_of(index: int) -> str:
@@ -143,7 +150,7 @@ def _read(device: int, source: int, links: dict[tuple[int, int], Link]) -> None:
 
 def _answer(regions: list[str], links: dict[tuple[int, int], Link]) -> bool:
     """Answer one line: "count"; "cut REGION" and "restore REGION" for a Region that nothing reaches, or two that do not
-    reach each other.
+    reach each other; "shut A B" and "open A B" for a firewall that lets no new connection from A to B.
     """
     words = sys.stdin.readline().split()
     if not words:
@@ -153,6 +160,9 @@ def _answer(regions: list[str], links: dict[tuple[int, int], Link]) -> bool:
         for pair, link in links.items():
             if chosen <= set(pair):
                 link.down = words[0] == "cut"
+    if words[0] in ("shut", "open"):
+        src, dst = (regions.index(name) for name in words[1:])
+        links[src, dst].shut = words[0] == "shut"
     print(json.dumps({f"{regions[a]}->{regions[b]}": link.count for (a, b), link in links.items()}), flush=True)
     return True
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.documented import DEPLOY
-from tests.support.attached import XDASK
+from tests.support.commands import XDASK
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 SCRIPT = DEPLOY / "slurm" / "worker.sbatch"

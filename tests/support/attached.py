@@ -1,23 +1,19 @@
 """A project whose pools are attached: its scheduler and workers run by the commands that the documentation gives.
 
-Belongs here: the project, its processes, and commands in it. Does not belong here: what is tested.
+Belongs here: the project, and commands in it. Does not belong here: what is tested, processes (commands).
 """
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.support.commands import XDASK, Commands
 from tests.support.free_ports import free_port
 
 REPO = Path(__file__).parents[2]
-XDASK = str(Path(sys.executable).with_name("xdask"))
 #: Names of Regions, two of which AWS does not know, and the folder of the sample that each holds.
 DARMSTADT, OREGON = "darmstadt", "us-west-2"
 HOLDS = {DARMSTADT: "us-east-1", OREGON: "us-west-2"}
@@ -39,39 +35,25 @@ workers:
 """
 
 
-class AttachedProject:
+class AttachedProject(Commands):
     """A project and what runs for it."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
         self.folder = folder
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
         for region, sample in HOLDS.items():
             shutil.copytree(REPO / "data" / sample, folder / "data" / region)
             (folder / "results" / region).mkdir(parents=True)
         self.port = free_port()
         (folder / "regions.yaml").write_text(TOPOLOGY.format(port=self.port))
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("XDASK_")}
 
     def xdask(self, *words: str, fails: bool = False, inside: Path | None = None) -> str:
         """Run a command to its end; what it printed."""
-        done = subprocess.run(
-            [XDASK, *words],
-            cwd=inside or self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=180,
-            check=False,
-        )
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        return self.run([XDASK, *words], inside or self.folder, fails=fails)
 
     def start(self, name: str, *words: str, inside: Path | None = None) -> None:
-        """Start a command that runs until it is stopped; its log is `log`."""
-        with self.log(name).open("ab") as log:
-            self.running[name] = subprocess.Popen(
-                [XDASK, *words], cwd=inside or self.folder, env=self.environment, stdout=log, stderr=log
-            )
+        """Start a command that runs until it is stopped."""
+        self.spawn(name, [XDASK, *words], inside or self.folder)
 
     def worker(self, name: str, region: str, *more: str) -> None:
         """Start a worker of a Region, from a folder that is no project."""
@@ -81,16 +63,6 @@ class AttachedProject:
         words = ["worker", "--region", region, "--scheduler", f"tls://localhost:{self.port}", "--certs", str(certs)]
         words += ["--data", str(self.folder / "data" / region), "--results", str(results), "--name", name]
         self.start(name, *words, *more, inside=away)
-
-    def log(self, name: str) -> Path:
-        """Return the log of a command."""
-        return self.folder / f"{name}.log"
-
-    def stop(self, name: str, number: int = signal.SIGTERM, timeout: float = 40) -> int:
-        """Send a command a signal, and wait for its end; its exit code."""
-        process = self.running.pop(name)
-        process.send_signal(number)
-        return process.wait(timeout)
 
 
 @contextmanager
@@ -102,11 +74,4 @@ def attached_project(folder: Path) -> Iterator[AttachedProject]:
     try:
         yield project
     finally:
-        for process in project.running.values():
-            process.send_signal(signal.SIGTERM)
-        for process in project.running.values():
-            try:
-                process.wait(30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        project.stop_all()

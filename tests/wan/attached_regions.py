@@ -5,22 +5,21 @@ Belongs here: the machines, and the commands of the documentation on them. Does 
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
 import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks.wan.network import Network
+from tests.support.commands import XDASK, Commands
 
 REPO = Path(__file__).parents[2]
-XDASK = str(Path(sys.executable).with_name("xdask"))
-CLIENT, STANDBY, DARMSTADT, OREGON = "exeter", "standby", "darmstadt", "us-west-2"
-#: Region of the project, by the Region of the sample whose files it has.
-HOLDS = {DARMSTADT: "us-east-1", OREGON: "us-west-2"}
+CLIENT, STANDBY, DARMSTADT, OREGON, SYDNEY = "exeter", "standby", "darmstadt", "us-west-2", "ap-southeast-2"
+#: Region of the sample whose files a Region of the project has.
+HOLDS = {DARMSTADT: "us-east-1", OREGON: "us-west-2", SYDNEY: "us-west-2"}
+#: Experiments that a Region of the project does not have: no two of the main job are in the same one.
+LACKS = {OREGON: ("pre-industrial", "E1"), SYDNEY: ("A1B",)}
 NAME, PORT, PORTS = "dask.test", 8786, "9000-9031"
 TOPOLOGY = f"""
 profile: attached
@@ -34,6 +33,9 @@ workers:
   - region: {OREGON}
     datasets:
       - {{name: cmip6, layout: cmip6-pds, mount: cmip6}}
+  - region: {SYDNEY}
+    datasets:
+      - {{name: cmip6, layout: cmip6-pds, mount: cmip6}}
 """
 #: Puts the file of names over the machine's own, and an empty folder over each folder up to `--`.
 _MACHINE = (
@@ -43,17 +45,17 @@ _MACHINE = (
 _CERTIFICATES = ("ca.pem", "node.pem", "node-key.pem")
 
 
-class AttachedRegions:
+class AttachedRegions(Commands):
     """Machines in a network, each with its own folder; the client's has the project."""
 
     def __init__(self, network: Network, top: Path) -> None:
+        super().__init__(top)
         self.network, self.top = network, top
         self.hosts = top / "hosts"
-        self.running: dict[str, subprocess.Popen[bytes]] = {}
         for region in (CLIENT, STANDBY, *HOLDS):
             self.folder(region).mkdir()
         for region, sample in HOLDS.items():
-            shutil.copytree(REPO / "data" / sample, self.folder(region) / "data")
+            shutil.copytree(REPO / "data" / sample, self.folder(region) / "data", ignore=_others(region))
             (self.folder(region) / "results").mkdir()
         (self.folder(CLIENT) / "regions.yaml").write_text(TOPOLOGY)
         self.name_scheduler(CLIENT)
@@ -78,33 +80,16 @@ class AttachedRegions:
         machine = ["unshare", "--mount", "sh", "-c", _MACHINE, "sh", str(self.hosts), *hidden, "--"]
         return [*self.network.inside(region), *machine, XDASK, *words]
 
-    def _environment(self) -> dict[str, str]:
-        return {k: v for k, v in os.environ.items() if not k.startswith("XDASK_")}
-
     def _place(self, region: str) -> Path:
         return self.folder(CLIENT if region == STANDBY else region)
 
-    def xdask(self, *words: str, fails: bool = False, timeout: float = 180) -> str:
+    def xdask(self, *words: str, fails: bool = False) -> str:
         """Run a command of the client to its end; what it printed."""
-        done = subprocess.run(
-            self._words(CLIENT, words),
-            cwd=self.folder(CLIENT),
-            env=self._environment(),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
-        assert (done.returncode != 0) == fails, done.stdout + done.stderr
-        return done.stdout + done.stderr
+        return self.run(self._words(CLIENT, words), self.folder(CLIENT), fails=fails)
 
     def start(self, name: str, region: str, *words: str) -> subprocess.Popen[bytes]:
         """Start a command on a machine; its log is `log`."""
-        with self.log(name).open("ab") as log:
-            self.running[name] = subprocess.Popen(
-                self._words(region, words), cwd=self._place(region), env=self._environment(), stdout=log, stderr=log
-            )
-        return self.running[name]
+        return self.spawn(name, self._words(region, words), self._place(region))
 
     def worker(self, name: str, region: str) -> None:
         """Start workers of a Region, on a machine that has the wheel, the certificates and the data alone."""
@@ -128,15 +113,10 @@ class AttachedRegions:
         """Start the scheduler on a machine."""
         self.start(f"scheduler-{region}", region, "scheduler", "--dashboard", "127.0.0.1:0")
 
-    def log(self, name: str) -> Path:
-        """Return the log of a command."""
-        return self.top / f"{name}.log"
 
-    def stop(self, name: str, number: int = signal.SIGTERM, timeout: float = 40) -> int:
-        """Send a command a signal, and wait for its end; its exit code."""
-        process = self.running.pop(name)
-        process.send_signal(number)
-        return process.wait(timeout)
+def _others(region: str) -> Callable[..., set[str]] | None:
+    """Return what `shutil.copytree` leaves out for a Region."""
+    return shutil.ignore_patterns(*LACKS[region]) if region in LACKS else None
 
 
 @contextmanager
@@ -147,11 +127,4 @@ def attached_regions(top: Path) -> Iterator[AttachedRegions]:
         try:
             yield regions
         finally:
-            for process in regions.running.values():
-                process.send_signal(signal.SIGTERM)
-            for process in regions.running.values():
-                try:
-                    process.wait(30)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    process.wait()
+            regions.stop_all()

@@ -59,6 +59,18 @@ def test_work_that_does_not_use_the_road_goes_on(client: Client) -> None:
     assert alone == 64 * 512
 
 
+def test_a_result_that_the_scheduler_cannot_fetch_is_refused_in_time_and_names_the_ports(client: Client) -> None:
+    """Small results travel with the worker's own messages; many or large ones are fetched."""
+    began = monotonic()
+    with pytest.raises(
+        PlacementError, match=rf"{CLIENT_REGION} cannot connect to {WEST}, ports 9000-9031: the scheduler"
+    ):
+        compute(client, field(WEST, 1).repeat(8, axis=0))
+    with pytest.raises(PlacementError, match="ports 9000-9031: the scheduler"):
+        client.compute(field(WEST, 3).repeat(8, axis=0)).result(timeout=60)
+    assert monotonic() - began < 2 * SECONDS
+
+
 class Ends:
     """A scheduler with two workers, as far as `BlockedRoads` looks at it."""
 

@@ -96,7 +96,7 @@ def check_roads(topology: Topology) -> Iterator[Finding]:
     for region, skew in sorted(pools.clock_skews().items() if pools.status().address else ()):
         if abs(skew) > _SKEW_SECONDS:
             message = (
-                f"the clock of {region} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+                f"the clock of {region} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the scheduler's"
             )
             yield Finding(
                 "roads", "note", message, "Synchronize both clocks (chrony): times of results are not comparable."
@@ -104,9 +104,9 @@ def check_roads(topology: Topology) -> Iterator[Finding]:
     roads = pools.roads() if not pools.here and pools.status().address else []
     for road in roads:
         if road.problem:
-            ports = f"port{'s' if '-' in road.ports else ''} {road.ports}"
-            said = f"{road.src} cannot connect to {road.dst}, {ports} ({road.problem})"
-            remedy = f"Open these ports in {road.dst} for {road.src}: results cannot cross until then."
+            port, these = ("ports", "these ports") if "-" in road.ports else ("port", "this port")
+            said = f"{road.src} cannot connect to {road.dst}, {port} {road.ports} ({road.problem})"
+            remedy = f"Open {these} in {road.dst} for {road.src}: results cannot cross until then."
             yield Finding("roads", "problem", said, remedy)
     if not any(road.problem for road in roads):
         yield from _measured(topology, roads)

@@ -10,14 +10,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import median
-from time import time
 from typing import Any
 
-from distributed import Client, Worker
+from distributed import Client, Scheduler, Worker
+from distributed.core import Server
 
 from xdask_pipelines.placement.dask_internals.connections import round_trip
-from xdask_pipelines.placement.scheduler.backlog import region_of_resources
-from xdask_pipelines.placement.worker.introduction import introduction
+from xdask_pipelines.placement.scheduler.backlog import pool_of, region_of_resources
+from xdask_pipelines.placement.worker.introduction import introduction_in
 
 #: Bytes that are sent and sent back to find the rate of one flow.
 _PAYLOAD = 2_000_000
@@ -33,7 +33,7 @@ class Road:
     Attributes
     ----------
     src, dst
-        Regions; ``dst`` is the client's Region for the road to the scheduler.
+        Regions; the client's Region stands for the scheduler.
     ports
         Ports of ``dst`` that must be open.
     rtt_seconds, bytes_per_second
@@ -51,20 +51,24 @@ class Road:
 
 
 def clock_skews(client: Client) -> dict[str, float]:
-    """Return by how many seconds the clocks of the Regions' workers are ahead of this machine's, up to half a round trip."""
-    before = time()
-    clocks = client.run(time, on_error="ignore")
-    now = (before + time()) / 2
+    """Return by how many seconds the clocks of the Regions' workers are ahead of the scheduler's, at their last heartbeats.
+
+    The time that a heartbeat takes counts as behind.
+    """
+    found: dict[str, float] = client.run_on_scheduler(_clock_skews)
+    return found
+
+
+def _clock_skews(dask_scheduler: Scheduler) -> dict[str, float]:
     skews: dict[str, float] = {}
-    for address, about in client.scheduler_info(n_workers=-1)["workers"].items():
-        region = region_of_resources(about["resources"])
-        if region is not None and address in clocks:
-            skews[region] = max(skews.get(region, 0.0), clocks[address] - now, key=abs)
+    for worker in dask_scheduler.workers.values():
+        if (region := pool_of(worker)) is not None:
+            skews[region] = max(skews.get(region, 0.0), -worker.time_delay, key=abs)
     return skews
 
 
 def measure_roads(client: Client, client_region: str) -> list[Road]:
-    """Measure the road from every pool to every other pool, and to the scheduler.
+    """Measure the road from every pool to every other pool, and between each and the scheduler.
 
     Parameters
     ----------
@@ -75,49 +79,50 @@ def measure_roads(client: Client, client_region: str) -> list[Road]:
 
     Returns
     -------
-    One road for each ordered pair of pools that have workers, by Region, and one from each pool to ``client_region``.
+    One road for each ordered pair of pools that have workers, by Region, and both directions between ``client_region`` and
+    each pool. Roads from a pool that the scheduler does not reach are left out: it cannot be asked.
     """
     ends: dict[str, str] = {}
     for address, about in sorted(client.scheduler_info(n_workers=-1)["workers"].items()):
-        if (region := region_of_resources(about["resources"])) is not None:
+        if (region := region_of_resources(about["resources"])) is not None and region != client_region:
             ends.setdefault(region, address)
+    found = client.run_on_scheduler(_measure_from_scheduler, ends)
+    roads = [Road(client_region, region, **found[region]) for region in sorted(found)]
+    reached = {road.dst: ends[road.dst] for road in roads if not road.problem}
+    ports = {road.dst: road.ports for road in roads}
     scheduler: Any = client.scheduler
     targets = {**ends, client_region: scheduler.address}
-    answers = client.run(_measure_from, targets, workers=list(ends.values()), on_error="return")
-    found = {src: answers.get(address) for src, address in ends.items()}
-    ports = {dst: _port(address) for dst, address in targets.items()}
-    ports |= {src: answer["ports"] for src, answer in found.items() if isinstance(answer, dict) and answer["ports"]}
-    return [
-        Road(src, dst, ports[dst], **_figures(answer, dst))
-        for src, answer in sorted(found.items())
-        for dst in sorted(targets)
-        if dst != src
-    ]
+    ports[client_region] = scheduler.address.rpartition(":")[2]
+    answers = client.run(_measure_from, targets, workers=list(reached.values()), on_error="return") if reached else {}
+    for src, address in reached.items():
+        figures = answers.get(address)
+        for dst in sorted(targets.keys() - {src}):
+            found = figures[dst] if isinstance(figures, dict) else {"problem": f"the worker did not answer: {figures}"}
+            roads.append(Road(src, dst, ports[dst], **found))
+    return roads
 
 
-def _port(address: str) -> str:
-    return address.rpartition(":")[2]
+async def _measure_from_scheduler(ends: Mapping[str, str], dask_scheduler: Scheduler) -> dict[str, dict[str, Any]]:
+    found = {}
+    for region, address in ends.items():
+        worker = dask_scheduler.workers.get(address)
+        ports = ((introduction_in(worker.extra) if worker else None) or {}).get("ports") or address.rpartition(":")[2]
+        found[region] = {"ports": ports, **await _measured(dask_scheduler, address)}
+    return found
 
 
-def _figures(answer: Any, dst: str) -> dict[str, Any]:
-    if isinstance(answer, dict):
-        return dict(answer["roads"][dst])
-    return {"problem": f"the worker did not answer: {answer}"}
-
-
-async def _measure_from(targets: Mapping[str, str], dask_worker: Worker) -> dict[str, Any]:
+async def _measure_from(targets: Mapping[str, str], dask_worker: Worker) -> dict[str, dict[str, Any]]:
     """Measure on a worker, one road after the other, so that flows do not share the line."""
     others = {region: address for region, address in targets.items() if address != dask_worker.address}
-    roads = {region: await _measured(dask_worker, address) for region, address in others.items()}
-    return {"ports": introduction()["ports"], "roads": roads}
+    return {region: await _measured(dask_worker, address) for region, address in others.items()}
 
 
-async def _measured(worker: Worker, address: str) -> dict[str, Any]:
+async def _measured(server: Server, address: str) -> dict[str, Any]:
     try:
         async with asyncio.timeout(_SECONDS):
-            await round_trip(worker, address, b"", _SECONDS)  # connects
-            rtt = median([await round_trip(worker, address, b"", _SECONDS) for _ in range(_TIMES)])
-            seconds = await round_trip(worker, address, bytes(_PAYLOAD), _SECONDS)
+            await round_trip(server, address, b"", _SECONDS)  # connects
+            rtt = median([await round_trip(server, address, b"", _SECONDS) for _ in range(_TIMES)])
+            seconds = await round_trip(server, address, bytes(_PAYLOAD), _SECONDS)
     except (OSError, TimeoutError) as error:
         return {"problem": str(error) or f"no connection within {_SECONDS:g} s"}
     return {"rtt_seconds": rtt, "bytes_per_second": 2 * _PAYLOAD / max(seconds - rtt, 1e-6)}

@@ -1,13 +1,13 @@
-"""Addresses and versions of Dask processes.
+"""Addresses, connections and versions of Dask processes.
 
-Belongs here: reading both. Does not belong here: refusing connections (connect, versions).
+Belongs here: reading and trying them. Does not belong here: refusing connections (connect, versions).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from time import monotonic
 from typing import Any
 from warnings import catch_warnings, simplefilter
@@ -32,8 +32,21 @@ def host_and_port(address: str) -> tuple[str, int]:
     return str(host), int(port)
 
 
+async def takes_connections(address: str, timeout: float) -> bool:
+    """Return whether the port of a process of Dask takes connections, without waiting for Dask's own timeout of 30 s."""
+    host, port = host_and_port(address)
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), timeout)
+    except (OSError, TimeoutError):
+        return False
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return True
+
+
 async def round_trip(server: Server, address: str, payload: bytes, timeout: float) -> float:
-    """Send bytes from a worker to another process of Dask and back over a connection that exists afterwards.
+    """Send bytes from one process of Dask to another and back over a connection that exists afterwards.
 
     Returns
     -------

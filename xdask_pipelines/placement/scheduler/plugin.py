@@ -34,6 +34,7 @@ from xdask_pipelines.placement.graph.fence import know_the_pools
 from xdask_pipelines.placement.graph.homes import describe_mixture, marks
 from xdask_pipelines.placement.graph.placement_rules import Home, TaskNode, cheapest, decide, is_barrier, topological
 from xdask_pipelines.placement.protection.admission import control_admission
+from xdask_pipelines.placement.protection.blocked_fetches import name_blocked_fetches
 from xdask_pipelines.placement.protection.blocked_roads import BlockedRoads
 from xdask_pipelines.placement.protection.client_plugins import control_plugins
 from xdask_pipelines.placement.protection.empty_pools import EmptyPools
@@ -122,6 +123,7 @@ class PlacementPlugin(SchedulerPlugin):
         send_tasks_safely(scheduler)
         keep_home(scheduler, self._region_of)
         self.blocked_roads.start(scheduler)
+        name_blocked_fetches(scheduler, self.blocked_roads, self.client_region)
         self._crossings.start(scheduler)
         self.ledger.start(scheduler)
         control_plugins(scheduler)

@@ -9,18 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 
 from distributed import Worker
 
-from xdask_pipelines.placement.dask_internals.connections import host_and_port
+from xdask_pipelines.placement.dask_internals.connections import takes_connections
 from xdask_pipelines.placement.dask_internals.transfers import watch_fetches
 from xdask_pipelines.placement.dask_internals.worker_hooks import tell
 
 #: A fetch that takes longer is looked into: large results take their time, and a peer that can be reached is not reported.
-_LOOK_SECONDS = 2.0
+LOOK_SECONDS = 2.0
 #: How long a connection may take, three round trips around the world; and the pause between two attempts.
-_CONNECT_SECONDS, _PAUSE_SECONDS = 2.5, 0.5
+CONNECT_SECONDS, PAUSE_SECONDS = 2.5, 0.5
 
 
 def report_unreachable(worker: Worker) -> None:
@@ -65,21 +64,8 @@ class _Peers:
             tell(self._worker, "reachable", peer=peer)
 
     async def _look(self, peer: str) -> None:
-        await asyncio.sleep(_LOOK_SECONDS)
-        while not await _answers(peer):
+        await asyncio.sleep(LOOK_SECONDS)
+        while not await takes_connections(peer, CONNECT_SECONDS):
             self._report(peer)
-            await asyncio.sleep(_PAUSE_SECONDS)
+            await asyncio.sleep(PAUSE_SECONDS)
         self._report_again(peer)
-
-
-async def _answers(peer: str) -> bool:
-    """Whether the port of a peer takes connections."""
-    host, port = host_and_port(peer)
-    try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _CONNECT_SECONDS)
-    except (OSError, TimeoutError):
-        return False
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-    return True
