@@ -51,7 +51,7 @@ def wait_for(client: Client, workers: dict[str, int]) -> None:
 
 
 def test_the_main_job_has_the_figures_of_one_machine(project: AttachedProject) -> None:
-    project.xdask("demo")
+    assert "Regions               darmstadt: EUMETSAT; exeter: Met Office" in project.xdask("demo")
     report = json.loads((project.folder / "var/demo/report.json").read_text())
     assert report["mean_difference_K"] == pytest.approx(3.3986, abs=2e-4)
     assert report["climate_signal_K"] == pytest.approx(4.4051, abs=2e-4)

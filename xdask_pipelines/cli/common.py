@@ -130,6 +130,12 @@ def pairs(values: Mapping[str, int]) -> str:
     return ", ".join(f"{k} {v:,}" for k, v in values.items()) or "0"
 
 
+def echo_region_names(names: Mapping[str, str]) -> None:
+    """Print who the Regions are, if any has a name for people."""
+    if names:
+        echo("Regions               " + "; ".join(f"{region}: {name}" for region, name in sorted(names.items())))
+
+
 def byte_pairs(values: Mapping[str, int]) -> str:
     """Format bytes by name in one line."""
     return ", ".join(f"{k} {format_bytes(v)}" for k, v in values.items()) or "0 B"

@@ -16,6 +16,7 @@ from xdask_pipelines.cli.common import (
     byte_pairs,
     columns,
     echo,
+    echo_region_names,
     first_and_last,
     give,
     pairs,
@@ -47,10 +48,10 @@ def demo(experiment: str, as_json: bool) -> None:
             pools.close()
             if ours:
                 pools.down()
-    give(as_json, report, lambda: _print_report(report))
+    give(as_json, report, lambda: _print_report(report, where.region_names))
 
 
-def _print_report(report: Mapping[str, Any]) -> None:
+def _print_report(report: Mapping[str, Any], names: Mapping[str, str]) -> None:
     from xdask_pipelines.placement.footprint import in_words
 
     echo()
@@ -69,6 +70,7 @@ def _print_report(report: Mapping[str, Any]) -> None:
     echo(f"tasks by Region       {pairs(report['tasks_by_region'])}; misplaced {report['misplaced_tasks']}")
     echo(f"bytes read by Region  {byte_pairs(report['bytes_read_by_region'])}")
     echo(f"bytes across Regions  {byte_pairs(report['bytes_across'])}")
+    echo_region_names(names)
     echo(f"cost, energy          {in_words(report)}")
     echo(f"map                   {report['map']}")
     echo("look at it all        xdask ui   (Dagster on http://127.0.0.1:3000)")
@@ -145,6 +147,8 @@ def _print_run(done: Mapping[str, Any]) -> None:
         echo(f"tasks by Region       {pairs(evidence['tasks_by_region'])}; misplaced {evidence['misplaced_tasks']}")
         echo(f"bytes read by Region  {byte_pairs(evidence['bytes_read_by_region'])}")
         echo(f"bytes across Regions  {byte_pairs(evidence['bytes_across'])}")
+        if "regions" in metadata:
+            echo(f"Regions               {metadata['regions']}")
         echo(f"cost, energy          {in_words(evidence)}")
     if "replicas" in metadata:
         echo(f"replicas              {metadata['replicas']}")
@@ -203,6 +207,7 @@ def plan(asset: str, partitions: tuple[str, str] | None, config: tuple[str, ...]
             echo(f"assigned, least bytes {pairs(predicted.assigned_tasks_by_region)}")
         echo(f"bytes read by Region  {byte_pairs(predicted.bytes_read_by_region)}")
         echo(f"bytes across Regions  {byte_pairs(predicted.bytes_across)}")
+        echo_region_names(predicted.region_names)
         echo(
             f"about                 {predicted.seconds:.1f} s; {sum(predicted.cost_usd.values()):.6f} USD at list prices"
         )

@@ -100,6 +100,8 @@ class Settings:
         Id of a process: scheduler and pools end when it ends. None if they are independent.
     worker_ttl_seconds
         How long a worker may be without a heartbeat before it is restarted.
+    region_names
+        Names for people of Regions that have one, for pictures and pages.
     """
 
     client_region: str = "client"
@@ -112,6 +114,7 @@ class Settings:
     owner: int | None = None
     scale_up_seconds: float | None = None
     worker_ttl_seconds: float = WORKER_TTL_SECONDS
+    region_names: Mapping[str, str] = field(default_factory=dict)
 
     def to_environment(self) -> dict[str, str]:
         """Return the environment of a scheduler process with these settings."""

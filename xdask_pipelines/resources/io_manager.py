@@ -28,6 +28,7 @@ from xdask_pipelines.resources.provenance import Provenance
 from xdask_pipelines.resources.results import Kept, Label, Results
 from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.safe_text import markdown
+from xdask_pipelines.topology import Topology
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ class ResultsIOManager(dg.IOManager):
         pictures = self.results.topology.var / "pictures"
         context.add_output_metadata(
             _metadata(asset, result, kept, pictures, context.run_id, self.results.pools.dashboard)
+            | _region_names(kept.evidence, self.results.topology)
         )
 
     def load_input(self, context: dg.InputContext) -> xr.DataArray | xr.Dataset:
@@ -144,6 +146,13 @@ def _metadata(asset: str, result: Result, kept: Kept, pictures: Path, run_id: st
         "digest": entry.etag,
         "code_version": made_from.code_version,
     }
+
+
+def _region_names(evidence: Evidence, topology: Topology) -> dict[str, str]:
+    """Return who the Regions of evidence are, as text, if any has a name for people."""
+    seen = {*evidence.tasks_by_region, *(region for pair in evidence.bytes_across for region in pair.split("->"))}
+    named = {region: name for region, name in sorted(topology.region_names.items()) if region in seen}
+    return {"regions": "; ".join(f"{region}: {name}" for region, name in named.items())} if named else {}
 
 
 def _picture(

@@ -237,8 +237,12 @@ class Topology(Stanza):
 
     def display_name(self, region: str) -> str:
         """Name of a Region for people: ``name``, else the Region itself."""
-        stanzas = (self.client, *self.workers)
-        return next((s.name or region for s in stanzas if s.region == region), region)
+        return self.region_names.get(region, region)
+
+    @property
+    def region_names(self) -> dict[str, str]:
+        """Names for people of the Regions that have one."""
+        return {stanza.region: stanza.name for stanza in (self.client, *self.workers) if stanza.name}
 
     def link(self, source: str, destination: str) -> LinkStanza:
         """Return the network between two Regions, from the file or with defaults."""

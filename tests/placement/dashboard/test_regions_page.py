@@ -131,6 +131,7 @@ def test_table_has_a_row_for_each_region_and_their_sum() -> None:
         ["<b>all Regions</b>", "3", "5", "3", "6", "1", "1,000", "3.1 kB"],
     ]
     assert "<td" in table({}, {})
+    assert f"{EAST} (Max &amp; Planck)" in table({EAST: Load(1, 1)}, {}, {EAST: "Max & Planck"})
 
 
 def test_regions_have_colours_of_their_own() -> None:

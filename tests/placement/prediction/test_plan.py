@@ -104,6 +104,15 @@ def test_a_plan_is_plain_json_and_a_picture() -> None:
     assert len(np.unique(image.reshape(-1, image.shape[2]), axis=0)) > 50
 
 
+def test_a_picture_shows_the_names_that_people_know() -> None:
+    names = {EAST: "Deutscher $Wetterdienst$, Offenbach", CLIENT_REGION: "Met Office"}
+    foretold = plan(array(EAST, (8,), (4,)).sum(), settings=replace(SETTINGS, region_names=names))
+    assert foretold.as_dict()["region_names"] == names
+    svg = foretold.picture("svg").decode()
+    for name in names.values():
+        assert f"<!-- {name} -->" in svg
+
+
 def test_boxes_of_a_picture_leave_room_for_its_two_lines_of_text() -> None:
     for regions in range(1, 7):
         tops = [y + BOX_HEIGHT / 2 for _, y in box_places([f"r{i}" for i in range(regions)], "client").values()]

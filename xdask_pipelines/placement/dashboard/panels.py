@@ -7,6 +7,7 @@ Belongs here: a table and figures of samples and totals. Does not belong here: t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from bokeh.models import BasicTicker, ColumnDataSource, FactorRange, HoverTool, NumeralTickFormatter, Range1d
@@ -58,10 +59,10 @@ def colour(region: str, regions: Sequence[str]) -> str:
     return _COLOURS[list(regions).index(region) % len(_COLOURS)] if region in regions else "black"
 
 
-def table(pools: Mapping[str, Load], read: Mapping[str, int]) -> str:
+def table(pools: Mapping[str, Load], read: Mapping[str, int], names: Mapping[str, str] = MappingProxyType({})) -> str:
     """Return all pools and their sum as an HTML table; its squares are the legend of the lines."""
     rows = [
-        (_square(colour(region, list(pools))) + html(region), _cells(load, read.get(region, 0)))
+        (_square(colour(region, list(pools))) + html(_with_name(region, names)), _cells(load, read.get(region, 0)))
         for region, load in pools.items()
     ]
     total = Load(*(sum(column) for column in zip(*(vars(load).values() for load in pools.values()), strict=True)))
@@ -74,6 +75,10 @@ def table(pools: Mapping[str, Load], read: Mapping[str, int]) -> str:
         for name, cells in rows
     )
     return f"<table><thead><tr><th></th>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _with_name(region: str, names: Mapping[str, str]) -> str:
+    return f"{region} ({names[region]})" if region in names else region
 
 
 def _square(filled: str) -> str:

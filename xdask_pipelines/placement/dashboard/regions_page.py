@@ -26,8 +26,9 @@ _MILLISECONDS = round(EVERY_SECONDS * 1000)
 def add_page(scheduler: Scheduler, plugin: PlacementPlugin) -> None:
     """Add the page to the scheduler's dashboard, if it has one, and a link to it on each page."""
     pooled = [region for region, rates in plugin.settings.pools.items() if rates.threads]
+    names = plugin.settings.region_names
     samples = Samples(scheduler, plugin.ledger.totals, pooled)
-    if not dashboards.add_page(scheduler, PAGE, lambda document, extra: Page(samples).show(document, extra)):
+    if not dashboards.add_page(scheduler, PAGE, lambda document, extra: Page(samples, names).show(document, extra)):
         return
     clock = PeriodicCallback(samples.take, _MILLISECONDS)
     scheduler.periodic_callbacks["xdask-samples"] = clock
@@ -37,8 +38,8 @@ def add_page(scheduler: Scheduler, plugin: PlacementPlugin) -> None:
 class Page:
     """One open page, which draws the samples of the scheduler."""
 
-    def __init__(self, samples: Samples) -> None:
-        self._samples = samples
+    def __init__(self, samples: Samples, names: Mapping[str, str]) -> None:
+        self._samples, self._names = samples, names
         self._table = Div(sizing_mode="stretch_width", margin=(10, 10, 10, 10), stylesheets=[TABLE_STYLE])
         self._lines = (
             Lines("Tasks processing", lambda load: load.processing),
@@ -63,7 +64,7 @@ class Page:
     def update(self) -> None:
         """Redraw the panels."""
         now, totals = self._samples.now(), self._samples.totals
-        self._table.text = table(now.pools, totals.read)
+        self._table.text = table(now.pools, totals.read, self._names)
         for lines in self._lines:
             lines.update([*self._samples.past, now])
         self._across.update(totals.across, list(now.pools))

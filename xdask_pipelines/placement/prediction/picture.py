@@ -8,12 +8,15 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from math import cos, hypot, log10, pi, sin
+from textwrap import shorten
+from types import MappingProxyType
 from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from xdask_pipelines.system.safe_text import drawn
 from xdask_pipelines.system.units import format_bytes
 
 _INK, _WORKER, _CLIENT, _ARROW = "#22303c", "#e3eef7", "#f6ead7", "#b5512f"
@@ -29,6 +32,7 @@ def picture(
     assigned: Mapping[str, int],
     subtitle: str = "",
     form: Literal["png", "svg"] = "png",
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
     """Draw a plan.
 
@@ -46,6 +50,8 @@ def picture(
         A line below the title.
     form
         PNG, 1600 pixels wide, or SVG.
+    names
+        Names for people of Regions that have one.
 
     Returns
     -------
@@ -71,7 +77,8 @@ def picture(
             lines.append(f"{readers:,} read{'s' * (readers == 1)} {format_bytes(bytes_read[region])}")
         if assigned.get(region):
             lines.append(f"{assigned[region]:,} assigned to save bytes")
-        _box(axes, x, y, region, lines, _CLIENT if region == client_region else _WORKER)
+        colour = _CLIENT if region == client_region else _WORKER
+        _box(axes, x, y, region, shorten(names.get(region, ""), 36, placeholder="…"), lines, colour)
     total = sum(pairs.values())
     read = sum(bytes_read.values())
     title = f"{format_bytes(read)} read at home, {format_bytes(total)} across Regions"
@@ -89,7 +96,7 @@ def box_places(regions: list[str], client_region: str) -> dict[str, tuple[float,
     return {name: (3.5 * cos(angle), 1.65 * sin(angle) - 0.35) for name, angle in zip(names, angles, strict=True)}
 
 
-def _box(axes: Axes, x: float, y: float, name: str, lines: list[str], colour: str) -> None:
+def _box(axes: Axes, x: float, y: float, region: str, name: str, lines: list[str], colour: str) -> None:
     corner = (x - _WIDTH / 2, y - BOX_HEIGHT / 2)
     style = "round,pad=0.04,rounding_size=0.12"
     axes.add_patch(
@@ -97,8 +104,10 @@ def _box(axes: Axes, x: float, y: float, name: str, lines: list[str], colour: st
             corner, _WIDTH, BOX_HEIGHT, boxstyle=style, facecolor=colour, edgecolor=_INK, linewidth=1.2, zorder=3
         )
     )
-    axes.text(x, y + 0.24, name, ha="center", va="center", fontsize=13, weight="bold", color=_INK, zorder=4)
-    axes.text(x, y - 0.18, "\n".join(lines), ha="center", va="center", fontsize=10.5, color=_INK, zorder=4)
+    head = y + (0.32 if name else 0.24)
+    axes.text(x, head, region, ha="center", va="center", fontsize=13, weight="bold", color=_INK, zorder=4)
+    axes.text(x, head - 0.19, drawn(name), ha="center", va="center", fontsize=9, color=_INK, zorder=4)
+    axes.text(x, y - 0.2, "\n".join(lines), ha="center", va="center", fontsize=10.5, color=_INK, zorder=4)
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], nbytes: int, most: int) -> None:

@@ -70,6 +70,7 @@ class Plan:
     cost_usd: Mapping[str, float]
     warnings: tuple[str, ...]
     client_region: str
+    region_names: Mapping[str, str]
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain numbers and dictionaries that can be written as JSON."""
@@ -96,6 +97,7 @@ class Plan:
             self.assigned_tasks_by_region,
             f"about {self.seconds:.1f} s and {sum(self.cost_usd.values()):.2g} USD" if self.tasks_by_region else "",
             form,
+            self.region_names,
         )
 
 
@@ -178,6 +180,7 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
             *of_run(expected, steps, known),
         ),
         client_region=known.client_region,
+        region_names=dict(known.region_names),
     )
 
 

@@ -42,4 +42,5 @@ def settings_of(topology: Topology) -> Settings:
         },
         pools=pools,
         kwh_per_byte=KWH_PER_BYTE_BETWEEN_REGIONS,
+        region_names=topology.region_names,
     )
