@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 from time import sleep
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -14,8 +18,11 @@ from distributed import Client
 
 from tests.support.attached import DARMSTADT, OREGON, AttachedProject, attached_project
 from tests.support.places import eventually
+from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.operations.start_worker import WorkerRequest, command_of
 from xdask_pipelines.placement import check_scheduler, compute, pin
 from xdask_pipelines.placement.client.connect import connect
+from xdask_pipelines.placement.launch.machine_checks import refuse_host
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +97,51 @@ def test_a_worker_that_would_not_fit_is_refused_before_it_starts(
     said = project.xdask("worker", *folders, *words, fails=True)
     assert len(said.strip().splitlines()) == 1
     assert re.search(problem, said), said
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"scheduler": "tls://localhost"}, "'tls://localhost' is not the address of a scheduler"),
+        ({"scheduler": "localhost:8786"}, "'localhost:8786' is not the address of a scheduler"),
+        ({"name": "a"}, "An instance with the name darmstadt-a runs.*`--name`"),
+        ({"memory_limit": "lots"}, "'lots' is not a memory limit"),
+        ({"memory_limit": "8"}, "'8' is not a memory limit.*8GiB"),
+        ({"results": Path("/proc")}, "No file can be written in /proc.*`--results`"),
+        ({"local_directory": Path("/proc/x")}, "No file can be written in /proc/x.*`--local-directory`"),
+        ({"host": "192.0.2.9"}, "192.0.2.9 is not an address of this machine.*`--host`"),
+        ({"contact_host": "nowhere.invalid"}, "The name nowhere.invalid has no address.*`--contact-address`"),
+    ],
+)
+def test_what_this_machine_cannot_give_is_refused(
+    project: AttachedProject, changes: dict[str, Any], problem: str
+) -> None:
+    """Dask would start, print a traceback, and be started again by whoever supervises it."""
+    request = WorkerRequest(
+        DARMSTADT,
+        f"tls://localhost:{project.port}",
+        project.folder / "var" / "certs",
+        project.folder / "data" / DARMSTADT,
+        project.folder / "results" / DARMSTADT,
+        processes=1,
+    )
+    with pytest.raises(PlacementError, match=problem):
+        command_of(replace(request, **changes))
+
+
+def test_ports_that_are_taken_are_refused_by_worker_and_scheduler(project: AttachedProject) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PlacementError, match=rf"Port {port} on 127.0.0.1 is taken"):
+            refuse_host("127.0.0.1", range(port, port + 1), 1)
+    for words, problem in (
+        ((), rf"Port {project.port} on 127.0.0.1 is taken.*`--port`"),
+        (("--dashboard", "nonsense", "--port", "0"), "'nonsense' is not an address for web pages"),
+        (("--contact-address", "me:1", "--port", "0"), "'me:1' is not the address of a scheduler"),
+    ):
+        said = project.xdask("scheduler", *words, fails=True)
+        assert re.search(problem, said), said
+        assert len(said.strip().splitlines()) == 1
 
 
 def slowly(block: np.ndarray) -> np.ndarray:

@@ -61,6 +61,7 @@ def scheduler(
         contact_address=contact_address,
         dashboard_address=dashboard,
         certificates=certs,
+        starts=not print_command,
     )
     _run(command, print_command)
 
@@ -119,4 +120,4 @@ def worker(
         contact_host=contact,
         **asked,
     )
-    _run(command_of(request, _log), print_command)
+    _run(command_of(request, _log, starts=not print_command), print_command)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.dask_internals.connections import host_and_port
+from xdask_pipelines.placement.launch.machine_checks import read_address, refuse_host
 from xdask_pipelines.placement.launch.process_command import ProcessCommand
 from xdask_pipelines.placement.launch.scheduler_command import SchedulerOptions, scheduler_command
 from xdask_pipelines.placement.local import tls
@@ -31,6 +32,7 @@ def command_of(
     contact_address: str | None = None,
     dashboard_address: str = f"{LOOPBACK}:8787",
     certificates: Path | None = None,
+    starts: bool = True,
 ) -> ProcessCommand:
     """Return the command that starts the scheduler of a project.
 
@@ -46,12 +48,14 @@ def command_of(
         Host and port of the web pages, which have no login.
     certificates
         Folder of TLS certificates; that of the project, if any were created, by default.
+    starts
+        Whether it starts now, so that its ports have to be free.
 
     Raises
     ------
     PlacementError
-        It would listen beyond this machine without TLS, its certificates have expired, or the host is not an address of this
-        machine.
+        It would listen beyond this machine without TLS, its certificates have expired, the host is not an address of this
+        machine, or a port is taken.
     """
     named, named_port = host_and_port(topology.scheduler) if topology.scheduler else (LOOPBACK, _PORT)
     folder = certificates or (topology.certificates if tls.has_certificates(topology.certificates) else None)
@@ -65,11 +69,17 @@ def command_of(
         from xdask_pipelines.placement.local.certificates import refuse_expired
 
         refuse_expired(folder)
+    if contact_address is not None:
+        read_address(contact_address, "`--contact-address`")
+    pages, pages_port = _host_and_port(dashboard_address)
+    listens_at = named_port if port is None else port
+    refuse_host(listens, [listens_at if starts else 0], 1, "`--host`, `--port`")
+    refuse_host(pages, [pages_port if starts else 0], 1, "`--dashboard`")
     return scheduler_command(
         SchedulerOptions(
             replace(settings_of(topology), start_command="xdask worker --region REGION"),
             host=listens,
-            port=named_port if port is None else port,
+            port=listens_at,
             contact_address=contact_address,
             dashboard_address=dashboard_address,
             certificates=folder,
@@ -77,6 +87,16 @@ def command_of(
             preloads=(_LANDMARKS,),
         )
     )
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    """Split the address of web pages."""
+    host, found, port = text.rpartition(":")
+    if not found or not host or not port.isdecimal() or int(port) > 65535:
+        raise PlacementError(
+            f"{text!r} is not an address for web pages. Write `--dashboard HOST:PORT`, such as {LOOPBACK}:8787."
+        )
+    return host, int(port)
 
 
 def _own_address(host: str) -> str:

@@ -17,7 +17,14 @@ from time import monotonic, sleep
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.client.connect import connect
-from xdask_pipelines.placement.dask_internals.connections import host_and_port
+from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
+from xdask_pipelines.placement.launch.machine_checks import (
+    read_address,
+    refuse_host,
+    refuse_memory_limit,
+    refuse_unknown_name,
+    refuse_unwritable,
+)
 from xdask_pipelines.placement.launch.machine_defaults import address_towards, processes_and_threads, scratch_folder
 from xdask_pipelines.placement.launch.process_command import ProcessCommand
 from xdask_pipelines.placement.launch.worker_command import WorkerOptions, worker_command
@@ -28,6 +35,8 @@ from xdask_pipelines.topology import Topology, project_folder
 
 _RETRY_SECONDS = 2.0
 _CONNECT_SECONDS = 10.0
+#: An instance that sent a heartbeat more recently runs; the machine of a silent one may have been lost.
+_RUNS_SECONDS = 10.0
 Tell = Callable[[str], None]
 
 
@@ -97,16 +106,27 @@ def defaults_of(scheduler: str | None, certificates: Path | None) -> tuple[str, 
     return address, certificates
 
 
-def command_of(request: WorkerRequest, tell: Tell = lambda line: None) -> ProcessCommand:
+def command_of(request: WorkerRequest, tell: Tell = lambda line: None, *, starts: bool = True) -> ProcessCommand:
     """Check a request against its scheduler and this machine, and return the command that carries it out.
+
+    Parameters
+    ----------
+    request
+        What is asked for.
+    tell
+        Gets a line while the scheduler does not answer.
+    starts
+        Whether it starts now, so that its ports have to be free.
 
     Raises
     ------
     PlacementError
         The scheduler cannot be used (it does not answer in time, has other versions, or refuses the certificates), the
-        Region is not one of its topology, a folder is not the Region's, or plain TCP would leave this machine.
+        Region is not one of its topology, a folder is not the Region's, plain TCP would leave this machine, or the machine
+        does not have what is asked for.
     """
-    target, port = host_and_port(request.scheduler)
+    target, port = read_address(request.scheduler, "`--scheduler`")
+    refuse_memory_limit(request.memory_limit)
     if not request.scheduler.startswith("tls://") and not is_loopback(target):
         raise PlacementError(
             f"{request.scheduler} is on another machine and does not use TLS: everybody on the way could run code on the "
@@ -123,14 +143,22 @@ def command_of(request: WorkerRequest, tell: Tell = lambda line: None) -> Proces
             f"This worker of {request.region} was given no folder for results, which are stored in the Region whose data "
             "they are made of. Name it: `--results DIR`."
         )
-    _check_with_scheduler(request, tell)
+    if request.results:
+        refuse_unwritable(request.results, "`--results`")
+    scratch = request.local_directory or scratch_folder()
+    if scratch:
+        refuse_unwritable(scratch, "`--local-directory`", create=True)
+    if request.contact_host:
+        refuse_unknown_name(request.contact_host, "`--contact-address`")
     processes, threads = processes_and_threads(request.processes, request.threads)
-    return worker_command(
+    host = request.host or address_towards(target, port)
+    name = f"{request.region}-{request.name or f'{socket.gethostname()}-{os.getpid()}'}"
+    command = worker_command(
         WorkerOptions(
             region=request.region,
             scheduler=request.scheduler,
-            name=f"{request.region}-{request.name or f'{socket.gethostname()}-{os.getpid()}'}",
-            host=request.host or address_towards(target, port),
+            name=name,
+            host=host,
             ports=request.ports,
             contact_host=request.contact_host,
             data=request.data.resolve() if request.data else None,
@@ -138,34 +166,42 @@ def command_of(request: WorkerRequest, tell: Tell = lambda line: None) -> Proces
             processes=processes,
             threads=threads,
             memory_limit=request.memory_limit,
-            local_directory=request.local_directory or scratch_folder(),
+            local_directory=scratch,
             certificates=request.certificates.resolve() if request.certificates else None,
             drain_seconds=request.drain_seconds,
         )
     )
+    first, last = (request.ports if starts else None) or (0, 0)
+    refuse_host(host, range(first, last + 1), 2 * processes if last else 1)
+    _check_with_scheduler(request, name if starts else "", tell)
+    return command
 
 
-def _check_with_scheduler(request: WorkerRequest, tell: Tell) -> None:
+def _check_with_scheduler(request: WorkerRequest, name: str, tell: Tell) -> None:
     # A client of Dask that is closed at once leaves a future behind, of which asyncio complains when this process ends.
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
-    deadline = monotonic() + request.wait_seconds
-    told = False
+    waiting = _Waiting(request.wait_seconds, tell)
     while True:
         try:
-            client = connect(request.scheduler, request.certificates, timeout=_CONNECT_SECONDS)
-            break
+            client = connect(request.scheduler, request.certificates, timeout=waiting.connect_seconds)
         except OSError as error:
-            if monotonic() > deadline:
+            if waiting.over:
                 raise PlacementError(
                     f"The scheduler at {request.scheduler} does not answer ({error}), after {request.wait_seconds:g} s. "
                     "Start it (`xdask scheduler`), or check that this machine may connect to its port."
                 ) from error
-            if not told:
-                tell(f"waiting for the scheduler at {request.scheduler}, for at most {request.wait_seconds:g} s")
-                told = True
-            sleep(_RETRY_SECONDS)
-    with client:
-        about = about_region(client, request.region)
+            waiting.wait(f"for the scheduler at {request.scheduler}")
+            continue
+        with client:
+            about, namesake = about_region(client, request.region), SchedulerRPC(client).instances().get(name)
+        if namesake is None:
+            break
+        if namesake["silent_seconds"] < _RUNS_SECONDS or waiting.over:
+            raise PlacementError(
+                f"An instance with the name {name} runs, with workers at {', '.join(namesake['workers'])}. Give this one "
+                "another name (`--name`), or end the other one."
+            )
+        waiting.wait(f"until the scheduler gives up the instance {name}, which is silent")
     if about is None:
         return
     if request.region not in about["regions"]:
@@ -174,6 +210,24 @@ def _check_with_scheduler(request: WorkerRequest, tell: Tell) -> None:
             "Correct `--region`, or add the Region to its regions.yaml and restart it."
         )
     refuse_other_folder(request.region, request.data, about["landmarks"])
+
+
+class _Waiting:
+    """Waiting for something for a limited time, which is told once."""
+
+    def __init__(self, seconds: float, tell: Tell) -> None:
+        self._seconds, self._tell, self._until, self._told = seconds, tell, monotonic() + seconds, False
+        self.connect_seconds = min(_CONNECT_SECONDS, max(1.0, seconds))
+
+    @property
+    def over(self) -> bool:
+        return monotonic() > self._until
+
+    def wait(self, what: str) -> None:
+        if not self._told:
+            self._tell(f"waiting {what}, for at most {self._seconds:g} s")
+            self._told = True
+        sleep(_RETRY_SECONDS)
 
 
 def read_ports(text: str) -> tuple[int, int]:

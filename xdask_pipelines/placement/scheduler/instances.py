@@ -6,6 +6,8 @@ Belongs here: finding them among the workers. Does not belong here: how many the
 
 from __future__ import annotations
 
+from math import inf
+from time import time
 from typing import Any
 
 from distributed import Scheduler
@@ -20,7 +22,8 @@ def instances(scheduler: Scheduler) -> dict[str, dict[str, Any]]:
     Returns
     -------
     ``region``; ``workers``, their addresses; ``draining``, whether any of them is; ``held_bytes`` of results; ``threads``
-    and ``memory_bytes`` of all its workers; ``ports``, if they are fixed.
+    and ``memory_bytes`` of all its workers; ``ports``, if they are fixed; ``silent_seconds``, since the last heartbeat of
+    any of them.
     """
     found: dict[str, dict[str, Any]] = {}
     for address, worker in scheduler.workers.items():
@@ -37,6 +40,7 @@ def instances(scheduler: Scheduler) -> dict[str, dict[str, Any]]:
                 "threads": 0,
                 "memory_bytes": 0,
                 "ports": about["ports"],
+                "silent_seconds": inf,
             },
         )
         one["workers"].append(address)
@@ -44,4 +48,5 @@ def instances(scheduler: Scheduler) -> dict[str, dict[str, Any]]:
         one["held_bytes"] += worker.nbytes
         one["threads"] += worker.nthreads
         one["memory_bytes"] += worker.memory_limit
+        one["silent_seconds"] = min(one["silent_seconds"], max(0.0, time() - worker.last_seen))
     return found
