@@ -7,9 +7,9 @@ import os
 from contextlib import AsyncExitStack
 from typing import Any
 
-from distributed import Client, Nanny, Scheduler, Worker
+from distributed import Client, Nanny, Scheduler, Status, Worker
 
-from xdask_pipelines.placement.dask_internals import cores, nanny_hooks, scheduler_requests, worker_hooks
+from xdask_pipelines.placement.dask_internals import cores, ending, scheduler_requests, worker_hooks
 
 LOCAL: dict[str, Any] = {"host": "127.0.0.1", "dashboard_address": "127.0.0.1:0"}
 
@@ -25,11 +25,65 @@ def test_before_signals_end_and_ask_scheduler() -> None:
                 nanny = await Nanny(scheduler.address, nthreads=1, host="127.0.0.1")
 
                 async def prepare(nanny: Nanny = nanny, got: list[int] = got) -> None:
-                    got.append(await nanny_hooks.ask_scheduler(nanny, "double", n=3))
+                    got.append(await ending.ask_scheduler(nanny, "double", n=3))
 
-                nanny_hooks.before_signals_end(nanny, prepare)
+                ending.before_signals_end(nanny, prepare)
                 await nanny.close(timeout=10, reason=reason)
                 assert got == expected
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_a_signal_ends_a_nanny_whose_worker_waits_for_a_scheduler() -> None:
+    async def main() -> None:
+        async with Scheduler(port=0, **LOCAL) as scheduler:
+
+            async def answer_nobody(**registration: Any) -> None:
+                await asyncio.Event().wait()
+
+            scheduler.handlers["register-worker"] = answer_nobody
+            nanny = Nanny(scheduler.address, nthreads=1, host="127.0.0.1")
+
+            async def prepare() -> None:
+                raise AssertionError("no worker has joined")
+
+            ending.before_signals_end(nanny, prepare)
+            starting = asyncio.ensure_future(nanny.start())
+            while nanny.process is None or nanny.process.process is None or nanny.process.process.pid is None:
+                await asyncio.sleep(0.01)
+            worker = nanny.process
+            await nanny.close(timeout=10, reason="signal-15")
+            assert nanny.status is Status.closed
+            assert worker.status is Status.stopped
+            await asyncio.sleep(0.2)
+            assert not starting.done(), "its start is not reported as a failure"
+            starting.cancel()
+
+    asyncio.run(asyncio.wait_for(main(), 60))
+
+
+def test_leave_workers() -> None:
+    """A signal ends the scheduler alone: the worker is told nothing, and its connection breaks."""
+
+    async def main() -> None:
+        for reason, told in (("signal-15", False), ("shutdown", True)):
+            scheduler = await Scheduler(port=0, **LOCAL)
+            ending.leave_workers(scheduler)
+            worker = await Worker(scheduler.address, nthreads=1, **LOCAL)
+            worker_hooks.leave_nanny_running(worker)
+            reasons: list[str] = []
+            close = worker.close
+
+            async def note(
+                *args: Any, reason: str = "", close: Any = close, reasons: list[str] = reasons, **options: Any
+            ) -> Any:
+                reasons.append(reason)
+                return await close(*args, reason=reason, **options)
+
+            worker.close = worker.stream_handlers["close"] = note  # type: ignore[method-assign]
+            await scheduler.close(reason=reason)
+            await worker.finished()
+            assert ("scheduler-close" in reasons) == told, reasons
 
     asyncio.run(asyncio.wait_for(main(), 60))
 

@@ -170,6 +170,16 @@ def in_memory(client: Client) -> int:
     return sum(map(len, client.has_what().values()))
 
 
+def test_workers_wait_for_the_next_scheduler_when_this_one_is_stopped(project: AttachedProject) -> None:
+    before = {name: process.pid for name, process in project.running.items() if name != "scheduler"}
+    assert project.stop("scheduler") == 0
+    project.start("scheduler", "scheduler", "--dashboard", "127.0.0.1:0")
+    with client_of(project) as client:
+        wait_for(client, {DARMSTADT: 1, OREGON: 1})
+        assert compute(client, pin(da.ones(8, chunks=4), OREGON).sum())[0] == (8,)
+    assert all(project.running[name].poll() is None for name in before)
+
+
 def test_a_worker_starts_from_a_folder_inside_of_a_project(project: AttachedProject) -> None:
     inside = project.folder / "data" / DARMSTADT
     words = ("--data", str(inside), "--results", str(project.folder / "results" / DARMSTADT))

@@ -20,7 +20,7 @@ from xdask_pipelines.resources.pools.placement_settings import settings_of
 from xdask_pipelines.system.ports import LOOPBACK, is_loopback
 from xdask_pipelines.topology import Topology
 
-_LANDMARKS = "xdask_pipelines.resources.landmarks"
+_PRELOADS = ("xdask_pipelines.resources.landmarks", "xdask_pipelines.placement.launch.leave_workers_on_signal")
 _PORT = 8786
 
 
@@ -84,7 +84,7 @@ def command_of(
             dashboard_address=dashboard_address,
             certificates=folder,
             ui_hosts=topology.ui_hosts,
-            preloads=(_LANDMARKS,),
+            preloads=_PRELOADS,
         )
     )
 

@@ -12,7 +12,7 @@ import os
 
 from distributed import Nanny
 
-from xdask_pipelines.placement.dask_internals.nanny_hooks import ask_scheduler, before_signals_end
+from xdask_pipelines.placement.dask_internals.ending import ask_scheduler, before_signals_end
 from xdask_pipelines.placement.launch.logs import log_beside_dask
 from xdask_pipelines.placement.launch.worker_command import DRAIN_VARIABLE
 from xdask_pipelines.topology.names import POOL_PREFIX
