@@ -63,9 +63,10 @@ contract: $(DEV)  ## The wall around Dask, and placement, on each release of Das
 	        && PYTHONPATH=$$folder $(BIN)/python -m $(PYTEST_RUN) tests/contract $(PLACEMENT) || exit 1; \
 	done
 
-lint: $(DEV)  ## Style and types
+lint: $(DEV)  ## Style and types; the Dockerfile
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/mypy
 
 bench: $(DEV)  ## Speed and memory beside what one would pick instead, as ratios
