@@ -8,15 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.deploy.documented import DEPLOY, DOCKERFILE, FILES, MANIFESTS, containers, documents, services
+from tests.deploy.documented import DEPLOY, DOCKERFILE, FILES, containers, documents, services
 
 CONTAINERS = {name: (pod, container) for name, pod, container in containers()}
 CERTIFICATES = {"ca.pem", "node.pem", "node-key.pem"}
-
-
-@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
-def test_each_manifest_is_yaml(path: Path) -> None:
-    assert all(isinstance(document, dict) for document in documents(path))
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
