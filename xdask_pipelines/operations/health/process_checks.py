@@ -5,6 +5,8 @@ Belongs here: these checks. Does not belong here: checks of files (doctor).
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,7 +44,7 @@ def check_validity(about: str, folder: Path, remedy: str) -> Iterator[Finding]:
 
     until = expiry(folder)
     for key in (folder / NODE_KEY, folder / AUTHORITY_KEY):
-        if key.exists() and key.stat().st_mode & 0o077:
+        if key.exists() and readable_by_others(key.stat(), os.getegid()):
             yield Finding(about, "problem", f"{key} can be read by other users", remedy)
     message = f"{folder}: valid until {until:%Y-%m-%d %H:%M} UTC"
     if until <= datetime.now(UTC):
@@ -51,6 +53,15 @@ def check_validity(about: str, folder: Path, remedy: str) -> Iterator[Finding]:
         yield Finding(about, "note", message, remedy)
     else:
         yield Finding(about, "ok", message)
+
+
+def readable_by_others(status: os.stat_result, group: int) -> bool:
+    """Whether others than this process can read a key, or change it.
+
+    Kubernetes mounts a Secret as files of root that only the group of the Pod can read, which is the group of this process.
+    """
+    of_pod = status.st_uid == 0 and status.st_gid == group and stat.S_IMODE(status.st_mode) == 0o440
+    return bool(status.st_mode & 0o077) and not of_pod
 
 
 def check_pools(topology: Topology) -> Iterator[Finding]:
