@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import configparser
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.documented import DEPLOY
-from tests.support.commands import XDASK
 
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 SCRIPT = DEPLOY / "slurm" / "worker.sbatch"
@@ -56,17 +54,6 @@ def test_environment_files_hold_variables_of_the_commands_alone(path: Path) -> N
     lines = [line for line in path.read_text().splitlines() if line and not line.startswith("#")]
     known = {"XDASK_TOPOLOGY", "XDASK_CERTS", "XDASK_SCHEDULER", "XDASK_REGION_DATA", "XDASK_REGION_RESULTS"}
     assert {line.partition("=")[0] for line in lines} <= known | {"XDASK_OPTIONS"}
-
-
-@pytest.mark.parametrize("path", UNITS, ids=lambda path: path.name)
-def test_systemd_accepts_the_unit_where_it_is_installed(path: Path, tmp_path: Path) -> None:
-    verifier = shutil.which("systemd-analyze")
-    if verifier is None:
-        return
-    copy = tmp_path / path.name
-    copy.write_text(path.read_text().replace("/opt/xdask/bin/xdask", XDASK))
-    done = subprocess.run([verifier, "verify", str(copy)], capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def run_script(tmp_path: Path, task: int) -> list[str]:
