@@ -404,7 +404,7 @@ def test_close_gracefully_and_reopen(on_dask: OnDask) -> None:
     on_dask(body)
 
 
-def test_hand_over_moves_what_has_not_begun(on_dask: OnDask) -> None:
+def test_hand_over_moves_what_has_not_begun_and_assigned_counts_it(on_dask: OnDask) -> None:
     async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
         gates = [client.submit(_wait_for, name, key=name, workers=[name]) for name in ("a", "b")]
         await until(
@@ -413,8 +413,10 @@ def test_hand_over_moves_what_has_not_begun(on_dask: OnDask) -> None:
         second = client.submit(increase, 1, key="second")
         await until(lambda: any("second" in w.state.tasks for w in (a, b)))
         giver, taker = (a, b) if "second" in a.state.tasks else (b, a)
-        states = scheduler.workers
-        scheduling.hand_over(scheduler, scheduler.tasks["second"], states[giver.address], states[taker.address])
+        from_, to = scheduler.workers[giver.address], scheduler.workers[taker.address]
+        assert [scheduling.assigned(scheduler, ws) for ws in (from_, to)] == [2, 1]
+        scheduling.hand_over(scheduler, scheduler.tasks["second"], from_, to)
+        assert [scheduling.assigned(scheduler, ws) for ws in (from_, to)] == [1, 2], "counted before it has moved"
         await until(lambda: "second" in taker.state.tasks)
         for name in ("a", "b"):
             GATES[name].set()

@@ -122,10 +122,10 @@ def _slowly(block: np.ndarray) -> np.ndarray:
     return block
 
 
-def _thieves(dask_scheduler: Scheduler | None = None) -> list[str]:
-    """Addresses of workers that stole."""
+def _thieves(victim: str | None = None, dask_scheduler: Scheduler | None = None) -> list[str]:
+    """Addresses of workers that took tasks of one worker, or of any."""
     events = dask_scheduler.get_events("stealing")  # type: ignore[union-attr]
-    return [entry[4] for _, entry in events if entry[0] == "confirm"]
+    return [entry[4] for _, entry in events if entry[0] == "confirm" and victim in (None, entry[3])]
 
 
 def test_no_way_that_dask_has_to_move_results_leaves_the_pool(client: Client, folder: Path) -> None:
@@ -203,6 +203,7 @@ def test_drained_workers_hand_everything_to_their_own_pool(client: Client, folde
     assert gone not in addresses(client, EAST)
     assert len(addresses(client, EAST)) == 2
     assert count(folder) == 24, "something was computed again"
+    assert set(client.run_on_scheduler(_thieves, gone)) == set(addresses(client, EAST)), "its tasks were spread"
     assert not strayed(client, EAST, held)
     assert eventually(lambda: not is_alive(pids[gone]))
 

@@ -169,3 +169,8 @@ def _set_status(scheduler: Scheduler, ws: WorkerState, status: Status) -> None:
 def hand_over(scheduler: Scheduler, ts: TaskState, giver: WorkerState, taker: WorkerState) -> None:
     """Ask a worker to hand over a task to another; the worker refuses if the task has begun."""
     scheduler.extensions["stealing"].move_task_request(ts, giver, taker)
+
+
+def assigned(scheduler: Scheduler, ws: WorkerState) -> int:
+    """Return the number of tasks of a worker, with those that others have been asked to hand over to it."""
+    return len(ws.processing) + int(scheduler.extensions["stealing"].in_flight_tasks[ws])

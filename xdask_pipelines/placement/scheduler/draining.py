@@ -6,13 +6,14 @@ client's request (drain), where results move meanwhile (pool_transfers), how man
 
 from __future__ import annotations
 
-from asyncio import gather, sleep
+from asyncio import sleep
 from collections.abc import Sequence
+from heapq import heapify, heapreplace
 from typing import Any
 
 from distributed import Scheduler
 
-from xdask_pipelines.placement.dask_internals.scheduling import close_gracefully, hand_over, reopen
+from xdask_pipelines.placement.dask_internals.scheduling import assigned, close_gracefully, hand_over, reopen
 from xdask_pipelines.placement.dask_internals.task_states import TaskState, WorkerState
 from xdask_pipelines.placement.scheduler.backlog import pool_of
 from xdask_pipelines.system.units import counted
@@ -45,7 +46,7 @@ async def drain_on_scheduler(
     before = [ws.address for ws in leaving]
     for ws in leaving:
         close_gracefully(scheduler, ws)
-    handed = all(await gather(*(_hand_over_tasks(scheduler, ws, region) for ws in leaving)))
+    handed = await _hand_over_tasks(scheduler, leaving, region)
     drained = await scheduler.retire_workers(workers=before, close_workers=close) if handed else {}
     stayed = [ws for ws in leaving if ws.address not in drained and scheduler.workers.get(ws.address) is ws]
     for ws in stayed:
@@ -73,19 +74,24 @@ def _refuses(region: str, leaving: set[WorkerState], staying: set[WorkerState]) 
     )
 
 
-async def _hand_over_tasks(scheduler: Scheduler, ws: WorkerState, region: str) -> bool:
-    """Move a worker's waiting tasks to other workers of its pool, and wait until its running tasks end.
+async def _hand_over_tasks(scheduler: Scheduler, leaving: set[WorkerState], region: str) -> bool:
+    """Spread waiting tasks over the other workers of the pool, and wait until running tasks end.
 
     Returns False if the pool has no other worker any more.
     """
     requested: set[TaskState] = set()
-    while scheduler.workers.get(ws.address) is ws and ws.processing:
-        takers = [other for other in scheduler.running if pool_of(other) == region]
+    while busy := [ws for ws in leaving if ws.processing and scheduler.workers.get(ws.address) is ws]:
+        takers = [ws for ws in scheduler.running if pool_of(ws) == region]
         if not takers:
             return False
-        for ts in [ts for ts in ws.processing if ts not in requested and ts not in ws.long_running]:
-            # A worker does not hand over a task that it has begun, so each task is requested only once.
-            requested.add(ts)
-            hand_over(scheduler, ts, ws, min(takers, key=lambda t: len(t.processing)))
+        loads = [(assigned(scheduler, ws), ws.address, ws) for ws in takers]
+        heapify(loads)
+        for giver in busy:
+            for ts in [ts for ts in giver.processing if ts not in requested and ts not in giver.long_running]:
+                # A worker does not hand over a task that it has begun, so each task is requested only once.
+                requested.add(ts)
+                load, address, taker = loads[0]
+                hand_over(scheduler, ts, giver, taker)
+                heapreplace(loads, (load + 1, address, taker))
         await sleep(_LOOK_SECONDS)
     return True
