@@ -27,8 +27,7 @@ from xdask_pipelines.placement.scheduler.backlog import pool_of
 
 #: Limit of prefetched bytes in the memory of one pool.
 MAX_BYTES = 64_000_000
-#: How many dependents of a result are checked for one that runs on a given worker: checking all of 10,000 would take
-#: too long.
+#: How many dependents, or inputs, of a result are checked: checking all of 10,000 for each of them would take too long.
 _LOOKED_AT = 64
 
 
@@ -66,12 +65,13 @@ class Crossings:
         nbytes = ts.get_nbytes()
         if not user.waiting_on or any(to == region for to, _ in sent) or self._ahead[region] + nbytes > MAX_BYTES:
             return
-        pool = self._pool(region)
+        pool = set(self._pool(region))
         if not pool or region in self._first.get(ts.key, ()) or any(ws in pool for ws in ts.who_has or ()):
             return
-        input_bytes = Counter(
-            {ws: dep.get_nbytes() for dep in user.dependencies for ws in dep.who_has or () if ws in pool}
-        )
+        input_bytes: Counter[WorkerState] = Counter()
+        for needed in islice(user.dependencies, _LOOKED_AT):
+            for ws in pool & (needed.who_has or set()):
+                input_bytes[ws] += needed.get_nbytes()
         best = min(pool, key=lambda ws: (-input_bytes[ws], ws.nbytes, ws.address))
         self._acquire(ts, best)
         self._first.setdefault(ts.key, {})[region] = best.address
