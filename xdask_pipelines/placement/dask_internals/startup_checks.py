@@ -46,7 +46,9 @@ _SCHEDULER_REQUESTS = frozenset(
         *("register_worker_plugin", "unregister_worker_plugin", "register_nanny_plugin", "unregister_nanny_plugin"),
     }
 )
-_SCHEDULER_FIELDS = ("client_comms", "clients", "http_application", "queued", "running", "stream_comms", "unrunnable")
+_SCHEDULER_FIELDS = (
+    *("client_comms", "clients", "http_application", "queued", "resources", "running", "stream_comms", "unrunnable"),
+)
 _TASK_FIELDS = frozenset(
     {
         *("annotations", "dependencies", "dependents", "host_restrictions", "loose_restrictions", "prefix", "priority"),

@@ -192,12 +192,13 @@ class PlacementPlugin(SchedulerPlugin):
                 computation.problems.append(message)
                 respecify(ts, Task(key, _refuse, message))
             nodes[key] = TaskNode(reads, pins, needs[key], users[key], getattr(ts.run_spec, "region", None))
+        # With several workers it is not yet known which of them will run a task.
+        sends_ahead = len(self._addresses(self.client_region)) == 1
         for key, home in decide(nodes, wanted, self._decided.get).items():
             self._decided[key] = home
             if home.region:
                 self._assign(tasks[key], home.region)
-                # With several workers it is not yet known which of them will run the task.
-                if home.region == self.client_region and len(self._addresses(home.region)) == 1:
+                if sends_ahead and home.region == self.client_region:
                     self._send_ahead(tasks[key])
             elif home.late:
                 self._bind_when_ready(tasks[key])
@@ -289,10 +290,11 @@ class PlacementPlugin(SchedulerPlugin):
         return {self._region(ws.address) for ws in ts.who_has or ()}
 
     def _addresses(self, region: str) -> list[str]:
-        return [a for a, ws in self.scheduler.workers.items() if pool_name(region) in ws.resources]
+        return list(self.scheduler.resources.get(pool_name(region), ()))
 
     def _running(self, region: str) -> list[WorkerState]:
-        return [ws for ws in self.scheduler.running if pool_name(region) in ws.resources]
+        workers = (self.scheduler.workers[address] for address in self._addresses(region))
+        return [ws for ws in workers if ws in self.scheduler.running]
 
     def _workers_by_region(self) -> dict[str, int]:
         return dict(Counter(self._region(address) for address in self.scheduler.workers))

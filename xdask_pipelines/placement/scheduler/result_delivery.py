@@ -94,8 +94,7 @@ class Deliveries:
         """
         if kept := key in self._for_client:
             self._here[key] = data
-        pool, parts = self._pool(), parts_of(data)
-        if key not in self._for_pool or len(pool) != 1 or parts is None:
+        if key not in self._for_pool or len(pool := self._pool()) != 1 or (parts := parts_of(data)) is None:
             return kept, None
         tell_worker(self._scheduler, pool[0], "xdask-arrived", key=key, nbytes=nbytes, header=parts[0], frames=parts[1])
         self._passed_on[key] = pool[0]
