@@ -30,6 +30,7 @@ _SCHEDULER_METHODS = {
     "_task_to_msg": ("ts",),
     "add_worker": ("comm", "address", "resources", "extra"),
     "check_worker_ttl": (),
+    "decide_worker_non_rootish": ("ts",),
     "handle_worker_status_change": ("status", "worker", "stimulus_id"),
     "report": ("msg", "ts", "client"),
     "request_acquire_replicas": ("addr", "keys", "stimulus_id"),
@@ -37,6 +38,7 @@ _SCHEDULER_METHODS = {
     "transition": ("key", "finish", "stimulus_id"),
     "transitions": ("recommendations", "stimulus_id"),
     "valid_workers": ("ts",),
+    "worker_objective": ("ts", "ws"),
     "workers_to_close": (),
 }
 _SCHEDULER_REQUESTS = frozenset(
@@ -47,7 +49,8 @@ _SCHEDULER_REQUESTS = frozenset(
     }
 )
 _SCHEDULER_FIELDS = (
-    *("client_comms", "clients", "http_application", "queued", "resources", "running", "stream_comms", "unrunnable"),
+    *("client_comms", "clients", "http_application", "idle", "n_tasks", "queued", "resources", "running", "saturated"),
+    *("stream_comms", "unrunnable"),
 )
 _TASK_FIELDS = frozenset(
     {

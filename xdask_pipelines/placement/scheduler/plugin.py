@@ -20,6 +20,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 from tornado.ioloop import PeriodicCallback
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.balancing import choose_among, steal_within
 from xdask_pipelines.placement.dask_internals.scheduler_requests import answer
 from xdask_pipelines.placement.dask_internals.scheduling import be_first, note_submitting_task
 from xdask_pipelines.placement.dask_internals.task_specs import Task
@@ -60,6 +61,9 @@ from xdask_pipelines.topology.names import POOL_PREFIX, pool_name
 logger = logging.getLogger("xdask.placement")
 
 NAME = "xdask-placement"
+#: Of how many workers of a pool the least busy one gets a task without inputs. Choosing among ten takes 18 us, among a
+#: hundred 154 us, among a thousand 1.5 ms.
+_COMPARED = 10
 
 
 def _refuse(message: str, *_: Any) -> None:
@@ -122,6 +126,8 @@ class PlacementPlugin(SchedulerPlugin):
         survive_runs(scheduler)
         send_tasks_safely(scheduler)
         keep_home(scheduler, self._region_of)
+        steal_within(scheduler, backlog.pool_of)
+        choose_among(scheduler, _COMPARED)
         self.blocked_roads.start(scheduler)
         name_blocked_fetches(scheduler, self.blocked_roads, self.client_region)
         self._crossings.start(scheduler)
