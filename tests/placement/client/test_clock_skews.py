@@ -19,13 +19,21 @@ class Alone:
         return function(self.scheduler)
 
 
-def worker(region: str, delay: float) -> SimpleNamespace:
+def worker(region: str, delay: float, host: str) -> SimpleNamespace:
     """A worker whose last heartbeat came by so many seconds later than its own clock said."""
-    return SimpleNamespace(resources={f"pool-{region}": 1.0}, time_delay=delay)
+    return SimpleNamespace(resources={f"pool-{region}": 1.0}, time_delay=delay, host=host)
 
 
 def test_the_clock_that_is_furthest_off_counts_and_ahead_is_positive() -> None:
     client = Alone(
-        worker(EAST, 0.1), worker(EAST, -7.0), worker(WEST, 3.0), SimpleNamespace(resources={}, time_delay=9)
+        worker(EAST, 0.1, "a"),
+        worker(EAST, -7.0, "b"),
+        worker(WEST, 3.0, "c"),
+        SimpleNamespace(resources={}, time_delay=9, host="d"),
     )
     assert clock_skews(client) == {EAST: 7.0, WEST: -3.0}  # type: ignore[arg-type]
+
+
+def test_late_heartbeats_of_busy_workers_are_no_skew() -> None:
+    client = Alone(*(worker(EAST, delay, "a") for delay in (4.0, 0.1, 6.0)), worker(WEST, 0.2, "b"))
+    assert clock_skews(client) == {EAST: -0.1, WEST: -0.2}  # type: ignore[arg-type]

@@ -138,7 +138,7 @@ def _measured(topology: Topology, roads: Sequence[Road]) -> Iterator[Finding]:
         src, dst = pair[0].src, pair[0].dst
         rtt_ms = max(0.1, 1e3 * max(road.rtt_seconds for road in pair))
         mbit = 8e-6 * min(road.bytes_per_second for road in pair)
-        said = f"{src} and {dst}: round trip {rtt_ms:.3g} ms, one flow {mbit:.3g} Mbit/s"
+        said = f"{src} and {dst}: round trip {rtt_ms:.3g} ms, one flow {mbit:.0f} Mbit/s"
         known = topology.link(src, dst)
         if max(rtt_ms / known.rtt_ms, known.rtt_ms / rtt_ms, mbit / known.mbit, known.mbit / mbit) < _DIFFERS:
             yield Finding("roads", "ok", said)

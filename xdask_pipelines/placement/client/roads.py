@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
+from math import inf
 from typing import Any
 
 from distributed import Client, Scheduler, Worker
@@ -37,7 +37,7 @@ class Road:
     ports
         Ports of ``dst`` that must be open.
     rtt_seconds, bytes_per_second
-        Median round-trip time, and rate of one flow; 0 if there is no connection.
+        Shortest round-trip time, which busy workers prolong least, and rate of one flow; 0 if there is no connection.
     problem
         Why there is no connection; empty if there is one.
     """
@@ -51,19 +51,24 @@ class Road:
 
 
 def clock_skews(client: Client) -> dict[str, float]:
-    """Return by how many seconds the clocks of the Regions' workers are ahead of the scheduler's, at their last heartbeats.
+    """Return by how many seconds the clocks of the Regions' machines are ahead of the scheduler's, at their last heartbeats.
 
-    The time that a heartbeat takes counts as behind.
+    The time that a heartbeat takes counts as behind, so that of the workers of a machine the one furthest ahead counts: a
+    busy worker sends its heartbeats seconds late.
     """
     found: dict[str, float] = client.run_on_scheduler(_clock_skews)
     return found
 
 
 def _clock_skews(dask_scheduler: Scheduler) -> dict[str, float]:
-    skews: dict[str, float] = {}
+    machines: dict[tuple[str, str], float] = {}
     for worker in dask_scheduler.workers.values():
         if (region := pool_of(worker)) is not None:
-            skews[region] = max(skews.get(region, 0.0), -worker.time_delay, key=abs)
+            machine = region, worker.host
+            machines[machine] = max(machines.get(machine, -inf), -worker.time_delay)
+    skews: dict[str, float] = {}
+    for (region, _), skew in machines.items():
+        skews[region] = max(skews.get(region, 0.0), skew, key=abs)
     return skews
 
 
@@ -121,7 +126,7 @@ async def _measured(server: Server, address: str) -> dict[str, Any]:
     try:
         async with asyncio.timeout(_SECONDS):
             await round_trip(server, address, b"", _SECONDS)  # connects
-            rtt = median([await round_trip(server, address, b"", _SECONDS) for _ in range(_TIMES)])
+            rtt = min([await round_trip(server, address, b"", _SECONDS) for _ in range(_TIMES)])
             seconds = await round_trip(server, address, bytes(_PAYLOAD), _SECONDS)
     except (OSError, TimeoutError) as error:
         return {"problem": str(error) or f"no connection within {_SECONDS:g} s"}
