@@ -75,7 +75,7 @@ bench: $(DEV)  ## Speed and memory beside what one would pick instead, as ratios
 bench-wan: $(DEV)  ## Placement over a WAN made of network namespaces, beside what one would pick instead (root, Linux)
 	$(BIN)/python -m benchmarks.wan
 
-bench-many: $(DEV)  ## A hundred worker processes in five Regions, beside plain Dask (12 GB of memory)
+bench-many: $(DEV)  ## A hundred worker processes in five Regions, beside plain Dask (15 GB of memory)
 	$(BIN)/python -m benchmarks.many_workers
 
 clean:  ## Stop the pools; remove results and the environment, keep data/

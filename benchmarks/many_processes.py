@@ -26,7 +26,7 @@ from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.system.units import counted
 
 #: Memory of a worker process with its share of a nanny, measured; and what is left to others.
-_WORKER_BYTES, _LEFT_BYTES = 150e6, 3e9
+_WORKER_BYTES, _LEFT_BYTES = 120e6, 3e9
 _JOIN_SECONDS, _END_SECONDS, _LOOK_SECONDS = 900.0, 120.0, 0.5
 #: The scheduler goes first, as it does on a machine of its own.
 _NICE = ("nice", "-n", "10")

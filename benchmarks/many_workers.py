@@ -60,7 +60,7 @@ class Size:
     blocks: int = 20_000
     rounds: int = 3
     small: int = 50
-    small_blocks: int = 200
+    small_blocks: int = 100
     drained_blocks: int = 2_000
     task_seconds: float = 0.1
     idle_seconds: float = 10.0
