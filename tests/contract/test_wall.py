@@ -19,6 +19,7 @@ DOCUMENTED: dict[str, set[str] | None] = {
     "dask.base": {"is_dask_collection", "tokenize"},
     "dask.delayed": None,
     "dask.typing": {"Key"},
+    "dask.utils": {"parse_bytes"},
     "distributed": {
         *("Client", "Future", "Nanny", "NannyPlugin", "Scheduler", "Security", "Worker", "WorkerPlugin"),
         *("futures_of", "get_worker", "wait"),

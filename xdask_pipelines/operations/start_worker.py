@@ -143,6 +143,12 @@ def command_of(request: WorkerRequest, tell: Tell = lambda line: None, *, starts
             f"This worker of {request.region} was given no folder for results, which are stored in the Region whose data "
             "they are made of. Name it: `--results DIR`."
         )
+    key = request.certificates / tls.NODE_KEY if request.certificates else None
+    if key and key.exists() and tls.readable_by_others(key.stat(), os.getegid()):
+        tell(
+            f"warning: {key} can be read by other users of this machine, who could run code on all workers: "
+            f"`chmod 600 {key}`"
+        )
     if request.results:
         refuse_unwritable(request.results, "`--results`")
     scratch = request.local_directory or scratch_folder()

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from xdask_pipelines.operations.health.process_checks import readable_by_others
+from xdask_pipelines.placement.local.tls import readable_by_others
 
 GROUP, OTHER, USER = 10001, 20, 1000
 

@@ -6,7 +6,6 @@ Belongs here: these checks. Does not belong here: checks of files (doctor).
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +39,7 @@ def check_certificates(topology: Topology) -> Iterator[Finding]:
 def check_validity(about: str, folder: Path, remedy: str) -> Iterator[Finding]:
     """Check that a folder's certificates are valid, and its keys private."""
     from xdask_pipelines.placement.local.certificates import AUTHORITY_KEY, expires_soon, expiry
-    from xdask_pipelines.placement.local.tls import NODE_KEY
+    from xdask_pipelines.placement.local.tls import NODE_KEY, readable_by_others
 
     until = expiry(folder)
     for key in (folder / NODE_KEY, folder / AUTHORITY_KEY):
@@ -53,15 +52,6 @@ def check_validity(about: str, folder: Path, remedy: str) -> Iterator[Finding]:
         yield Finding(about, "note", message, remedy)
     else:
         yield Finding(about, "ok", message)
-
-
-def readable_by_others(status: os.stat_result, group: int) -> bool:
-    """Whether others than this process can read a key, or change it.
-
-    Kubernetes mounts a Secret as files of root that only the group of the Pod can read, which is the group of this process.
-    """
-    of_pod = status.st_uid == 0 and status.st_gid == group and stat.S_IMODE(status.st_mode) == 0o440
-    return bool(status.st_mode & 0o077) and not of_pod
 
 
 def check_pools(topology: Topology) -> Iterator[Finding]:

@@ -13,7 +13,6 @@ from math import inf
 from typing import Any
 
 from distributed import Client, Scheduler, Worker
-from distributed.core import Server
 
 from xdask_pipelines.placement.dask_internals.connections import round_trip
 from xdask_pipelines.placement.scheduler.backlog import pool_of, region_of_resources
@@ -122,7 +121,7 @@ async def _measure_from(targets: Mapping[str, str], dask_worker: Worker) -> dict
     return {region: await _measured(dask_worker, address) for region, address in others.items()}
 
 
-async def _measured(server: Server, address: str) -> dict[str, Any]:
+async def _measured(server: Scheduler | Worker, address: str) -> dict[str, Any]:
     try:
         async with asyncio.timeout(_SECONDS):
             await round_trip(server, address, b"", _SECONDS)  # connects

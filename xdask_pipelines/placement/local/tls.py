@@ -1,10 +1,13 @@
 """TLS settings of Dask processes: they contain the paths of certificates, never their content.
 
-Belongs here: file names, and Dask's settings for them. Does not belong here: creating certificates (certificates).
+Belongs here: file names, who can read them, and Dask's settings for them. Does not belong here: creating certificates
+(certificates).
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 from distributed import Security
@@ -38,3 +41,12 @@ def environment(folder: Path) -> dict[str, str]:
         named[f"{prefix}TLS__{role.upper()}__CERT"] = str(folder / NODE)
         named[f"{prefix}TLS__{role.upper()}__KEY"] = str(folder / NODE_KEY)
     return named
+
+
+def readable_by_others(status: os.stat_result, group: int) -> bool:
+    """Whether others than this process can read a key, or change it.
+
+    Kubernetes mounts a Secret as files of root that only the group of the Pod can read, which is the group of this process.
+    """
+    of_pod = status.st_uid == 0 and status.st_gid == group and stat.S_IMODE(status.st_mode) == 0o440
+    return bool(status.st_mode & 0o077) and not of_pod
