@@ -63,7 +63,7 @@ def test_a_signal_ends_a_nanny_whose_worker_waits_for_a_scheduler() -> None:
 
 
 def test_leave_workers() -> None:
-    """A signal ends the scheduler alone: the worker is told nothing, and its connection breaks."""
+    """A signal ends only the scheduler: it sends workers no message, and the connections break."""
 
     async def main() -> None:
         for reason, told in (("signal-15", False), ("shutdown", True)):

@@ -116,7 +116,7 @@ def test_a_worker_that_would_not_fit_is_refused_before_it_starts(
 def test_what_this_machine_cannot_give_is_refused(
     project: AttachedProject, changes: dict[str, Any], problem: str
 ) -> None:
-    """Dask would start, print a traceback, and be started again by whoever supervises it."""
+    """Dask would start, print a traceback, and be started again by its supervisor."""
     request = WorkerRequest(
         DARMSTADT,
         f"tls://localhost:{project.port}",

@@ -16,7 +16,7 @@ XDASK = str(Path(sys.executable).with_name("xdask"))
 
 
 class Commands:
-    """Processes by name, each with a log in a folder; none is told of this process's own settings."""
+    """Processes by name, each with a log in a folder; none inherits the XDASK variables of this process."""
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs

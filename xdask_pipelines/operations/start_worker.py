@@ -219,7 +219,7 @@ def _check_with_scheduler(request: WorkerRequest, name: str, tell: Tell) -> None
 
 
 class _Waiting:
-    """Waiting for something for a limited time, which is told once."""
+    """A wait for a limited time, which is reported once."""
 
     def __init__(self, seconds: float, tell: Tell) -> None:
         self._seconds, self._tell, self._until, self._told = seconds, tell, monotonic() + seconds, False

@@ -106,9 +106,9 @@ def test_a_plan_is_plain_json_and_a_picture() -> None:
 
 def test_a_picture_shows_the_names_that_people_know() -> None:
     names = {EAST: "Deutscher $Wetterdienst$, Offenbach", CLIENT_REGION: "Met Office"}
-    foretold = plan(array(EAST, (8,), (4,)).sum(), settings=replace(SETTINGS, region_names=names))
-    assert foretold.as_dict()["region_names"] == names
-    svg = foretold.picture("svg").decode()
+    predicted = plan(array(EAST, (8,), (4,)).sum(), settings=replace(SETTINGS, region_names=names))
+    assert predicted.as_dict()["region_names"] == names
+    svg = predicted.picture("svg").decode()
     for name in names.values():
         assert f"<!-- {name} -->" in svg
 
