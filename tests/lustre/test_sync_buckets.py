@@ -37,6 +37,7 @@ PLACE = Place("era5", EAST)
 SUPPORT = Path(__file__).parents[1] / "support"
 REGIONS = """
 profile: aws
+aws: {{account: "123456789012", alarms_to: ops@example.org}}
 client: {{region: eu-west-2, cidr: 10.0.0.0/16}}
 workers:
   - region: us-east-1

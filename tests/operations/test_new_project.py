@@ -140,3 +140,4 @@ def test_networks_are_asked_for_on_aws_alone(tmp_path: Path) -> None:
         Topology.load(file)
     assert "eu-west-2 has no cidr, the addresses of its network on AWS; add one" in str(refused.value)
     assert "us-east-1 has no cidr" in str(refused.value)
+    assert "profile aws needs the stanza aws; add `aws: {account:" in str(refused.value)

@@ -64,7 +64,6 @@ def test_derived_names_are_defined_once(topology: Topology, tmp_path: Path):
     assert topology.root == tmp_path
     assert topology.worker_regions == ("us-east-1", "us-west-2")
     assert topology.pool_name("us-east-1") == "pool-us-east-1"
-    assert topology.service_name("us-east-1") == "xdask-pool-us-east-1"
     assert topology.data_folder("us-west-2") == tmp_path / "data" / "us-west-2"
     assert topology.results_folder("eu-west-2") == tmp_path / "var" / "regions" / "eu-west-2"
     assert topology.catalog_url == f"sqlite://{tmp_path}/var/catalog.sqlite"
@@ -73,9 +72,6 @@ def test_derived_names_are_defined_once(topology: Topology, tmp_path: Path):
     node = "opensearch+https://127.0.0.1:9201/xdask?certs="
     for written, found in (("var/c%20d", f"{tmp_path}/var/c%20d"), ("/etc/c", "/etc/c"), ("", "")):
         assert topology.model_copy(update={"catalog": node + written}).catalog_url == node + found
-    assert topology.parameter_name("us-east-1", "scheduler-address") == "/xdask/us-east-1/scheduler-address"
-    assert topology.cluster_name("eu-west-2") == "xdask-eu-west-2"
-    assert topology.index_name("us-east-1") == "xdask-entries-us-east-1"
     assert [region for region, _ in topology.datasets("cmip6")] == ["us-west-2", "us-west-2"]
 
 
@@ -96,8 +92,6 @@ def test_a_region_without_a_pool_is_refused_by_name(topology: Topology):
         topology.results_folder("us-east-2")
     with pytest.raises(TopologyError, match=r"'era6' is not a dataset of this topology. Available: cmip6, era5"):
         topology.datasets("era6")
-    with pytest.raises(TopologyError, match="cannot name a parameter"):
-        topology.parameter_name("a/b")
 
 
 def test_price_follows_the_sender_and_is_nothing_at_home(topology: Topology):
@@ -177,7 +171,7 @@ REFUSALS = {
         "    pool:",
         "    poool:",
         "regions.yaml:5: workers[0].poool: unknown key (did you mean pool?); "
-        "known here: region, name, country, co2e_kg_per_kwh, cidr, pool, lustre, datasets",
+        "known here: region, name, country, co2e_kg_per_kwh, cidr, vpc, pool, lustre, datasets",
     ),
     "unknown key in a dataset": (
         "excerpt: true",

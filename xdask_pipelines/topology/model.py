@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote_plus
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from xdask_pipelines.errors import TopologyError
+from xdask_pipelines.topology.aws_stanza import Aws
 from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import pool_name
 from xdask_pipelines.topology.place import Place
@@ -23,17 +24,16 @@ from xdask_pipelines.topology.stanzas import (
     Client,
     Dataset,
     LinkStanza,
-    Stanza,
     Worker,
     alert_address,
     host_name,
     scheduler_address,
 )
-from xdask_pipelines.topology.strict_yaml import ProblemsError, load_model
+from xdask_pipelines.topology.strict_yaml import ProblemsError, Stanza, load_model
 from xdask_pipelines.topology.topology_checks import (
+    aws_problems,
     dataset_problems,
     link_problems,
-    network_problems,
     region_problems,
 )
 
@@ -42,9 +42,9 @@ class Topology(Stanza):
     """The client Region, the worker Regions, and all names that are derived from them.
 
     ``profile`` is how Regions are reached: ``local`` as folders and processes of this machine, ``attached`` as workers
-    that are started anywhere for the ``scheduler``, ``aws`` as buckets and file systems. ``alerts`` is the address for
-    messages about failed syncs. ``ui_hosts`` are hosts with ports, such as those of a tunnel or a reverse proxy, by which
-    browsers reach the UI and the dashboard in addition to loopback.
+    that are started anywhere for the ``scheduler``, ``aws`` as buckets and file systems, which ``aws`` describes.
+    ``alerts`` is the address for messages about failed syncs. ``ui_hosts`` are hosts with ports, such as those of a tunnel
+    or a reverse proxy, by which browsers reach the UI and the dashboard in addition to loopback.
 
     Read it with :func:`find_topology` or :meth:`Topology.load`; both raise :class:`TopologyError`. Methods that take a
     ``region`` raise it too, for an unknown Region.
@@ -55,6 +55,7 @@ class Topology(Stanza):
     links: Annotated[tuple[LinkStanza, ...], Field(strict=False)] = ()
     catalog: str | None = None
     profile: Literal["local", "attached", "aws"] = "local"
+    aws: Aws | None = None
     scheduler: Annotated[str, AfterValidator(scheduler_address)] | None = None
     alerts: Annotated[str, AfterValidator(alert_address)] | None = None
     ui_hosts: Annotated[tuple[Annotated[str, AfterValidator(host_name)], ...], Field(strict=False)] = ()
@@ -77,7 +78,7 @@ class Topology(Stanza):
     def _check(self) -> Self:
         problems = [
             *region_problems(self.client, self.workers),
-            *(network_problems(self.client, self.workers) if self.profile == "aws" else ()),
+            *(aws_problems(self.aws, self.client, self.workers) if self.profile == "aws" else ()),
             *dataset_problems(self.workers),
             *link_problems(self.links, self.regions),
         ]
@@ -199,10 +200,6 @@ class Topology(Stanza):
         """Return the Dask resource of the worker processes of a Region's pool."""
         return pool_name(self.worker(region).region)
 
-    def service_name(self, region: str) -> str:
-        """Return the ECS service of a Region's pool."""
-        return f"xdask-{self.pool_name(region)}"
-
     def data_folder(self, region: str) -> Path:
         """Return the local folder for a worker Region's Lustre mount; entry keys are relative to it."""
         return self.root / "data" / self.worker(region).region
@@ -210,20 +207,6 @@ class Topology(Stanza):
     def results_folder(self, region: str) -> Path:
         """Return the local folder for the results of a Region or of the client Region."""
         return self.var / "regions" / self._known(region)
-
-    def cluster_name(self, region: str) -> str:
-        """Return the ECS cluster of a Region or of the client Region."""
-        return f"xdask-{self._known(region)}"
-
-    def index_name(self, region: str) -> str:
-        """Return the catalog index with the entries of a Region."""
-        return f"xdask-entries-{self._known(region)}"
-
-    def parameter_name(self, *parts: str) -> str:
-        """Return the name of a parameter in Systems Manager: ``/xdask/…``."""
-        if not parts or not all(re.fullmatch(r"[A-Za-z0-9_.-]+", part) for part in parts):
-            raise TopologyError(f"{parts!r} cannot name a parameter; use letters, digits, _, . and - in each part")
-        return "/".join(("/xdask", *parts))
 
     def price(self, source: str, destination: str) -> float:
         """Return the price of sending a byte from one Region to another in USD; 0 within a Region.

@@ -10,14 +10,15 @@ import re
 from collections.abc import Iterator
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, Field
 
 from xdask_pipelines.system.safe_text import without_secrets
 from xdask_pipelines.topology.aws_facts import INSTANCE_TYPES, InstanceType, usd_per_vcpu_second
+from xdask_pipelines.topology.aws_stanza import Vpc
 from xdask_pipelines.topology.layout_names import layout_names
 from xdask_pipelines.topology.path_pattern import read_pattern
 from xdask_pipelines.topology.region_facts import country_code, grid_factor, region_name
-from xdask_pipelines.topology.strict_yaml import close_names
+from xdask_pipelines.topology.strict_yaml import Stanza, close_names
 
 _THREADS_PER_PROCESS = 4
 _MEMORY_SHARE = 0.75  # of a process's share of the instance; the rest is for the system, Lustre's client and spilling
@@ -112,17 +113,12 @@ Region = Annotated[str, AfterValidator(region_name)]
 _Cidr = Annotated[str, AfterValidator(_vpc_cidr)]
 
 
-class Stanza(BaseModel):
-    """Part of the file: unknown keys are refused, and nothing changes after it was read."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
 class RegionStanza(Stanza):
     """What every Region has.
 
     ``name`` is shown to people in place of ``region``. Emissions are those of the grid of ``country`` (ISO 3166, two
-    letters) or ``co2e_kg_per_kwh``; AWS Regions need neither. ``cidr`` are the addresses of its network on AWS.
+    letters) or ``co2e_kg_per_kwh``; AWS Regions need neither. ``cidr`` are the addresses of its network on AWS. ``vpc`` is
+    an existing VPC to which that network is added; without it, a VPC is created.
     """
 
     region: Region
@@ -130,6 +126,7 @@ class RegionStanza(Stanza):
     country: Annotated[str, AfterValidator(country_code)] | None = None
     co2e_kg_per_kwh: Annotated[float, Field(ge=0)] | None = None
     cidr: _Cidr | None = None
+    vpc: Vpc | None = None
 
     @property
     def grid_factor(self) -> float | None:
@@ -147,11 +144,15 @@ class Client(RegionStanza):
 
 
 class PoolStanza(Stanza):
-    """The Dask workers of one Region; one *worker* here is one instance of several nannied processes."""
+    """The Dask workers of one Region; one *worker* here is one instance of several nannied processes.
+
+    With ``spot`` they are spot instances on AWS, which cost less and may be taken away after two minutes' notice.
+    """
 
     instance_type: Annotated[str, AfterValidator(_known_instance_type)] = "m5d.4xlarge"
     min_workers: Annotated[int, Field(ge=0)] = 0
     max_workers: Annotated[int, Field(ge=1)] = 12
+    spot: bool = False
     usd_per_vcpu_hour: Annotated[float, Field(ge=0)] | None = None
 
     @property
@@ -188,9 +189,13 @@ class PoolStanza(Stanza):
 
 
 class Lustre(Stanza):
-    """The FSx for Lustre file system of one Region; capacity in GiB."""
+    """The FSx for Lustre file system of one Region (stage full): capacity in GiB, and the zone in which it lies.
+
+    A pool runs in the zone of its file system. To move both after the loss of a zone, name another one.
+    """
 
     capacity_gib: Annotated[int, AfterValidator(_capacity)] = 1200
+    zone: Annotated[str, Field(pattern=r"^[a-f]$")] = "a"
 
 
 class Dataset(Stanza):

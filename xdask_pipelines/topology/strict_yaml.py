@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from xdask_pipelines.errors import TopologyError
 
 Location = tuple[int | str, ...]
 Model = TypeVar("Model", bound=BaseModel)
+
+
+class Stanza(BaseModel):
+    """Part of the file: unknown keys are refused, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class ProblemsError(ValueError):

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Iterator, Sequence
 
 from xdask_pipelines.topology.aws_facts import region_partitions
+from xdask_pipelines.topology.aws_stanza import Aws
 from xdask_pipelines.topology.stanzas import Client, Dataset, LinkStanza, Worker
 from xdask_pipelines.topology.strict_yaml import Location
 
@@ -46,8 +47,19 @@ def region_problems(client: Client, workers: Sequence[Worker]) -> Problems:
         seen.append((f"workers[{i}]", worker.region, worker.cidr))
 
 
-def network_problems(client: Client, workers: Sequence[Worker]) -> Problems:
-    """Check that each Region is one of AWS's and has a network, which profile aws needs."""
+#: Data repository associations that one FSx for Lustre file system can have.
+_MOST_SOURCES = 8
+#: Smallest network that has room for the subnets of two zones.
+_SMALLEST_PREFIX = 24
+
+
+def aws_problems(aws: Aws | None, client: Client, workers: Sequence[Worker]) -> Problems:
+    """Check what profile aws needs: the stanza `aws`, Regions of AWS with networks, and sources that fit a file system."""
+    if aws is None:
+        yield (), "profile aws needs the stanza aws; add `aws: {account: '123456789012', alarms_to: ops@example.org}`"
+    else:
+        for key, problem in aws.problems():
+            yield ("aws", key), problem
     places: list[tuple[Location, Client | Worker]] = [(("client",), client)]
     places += [(("workers", i), worker) for i, worker in enumerate(workers)]
     for i, (where, stanza) in enumerate(places):
@@ -61,6 +73,20 @@ def network_problems(client: Client, workers: Sequence[Worker]) -> Problems:
                 where,
                 f"{stanza.region} has no cidr, the addresses of its network on AWS; add one that no other Region uses, "
                 f"such as 10.{i}.0.0/16",
+            )
+        elif ipaddress.IPv4Network(stanza.cidr).prefixlen > _SMALLEST_PREFIX:
+            yield (
+                (*where, "cidr"),
+                f"{stanza.cidr} of {stanza.region} has no room for the subnets of two zones; write a /{_SMALLEST_PREFIX} or "
+                "larger",
+            )
+    for i, worker in enumerate(workers):
+        sources = [dataset.source for dataset in worker.datasets if dataset.source]
+        if len(sources) > _MOST_SOURCES:
+            yield (
+                ("workers", i, "datasets"),
+                f"{worker.region} has {len(sources)} datasets with a source, and a file system links at most "
+                f"{_MOST_SOURCES}; link a common prefix of some, or move some to another Region",
             )
 
 

@@ -30,6 +30,7 @@ from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.synthetic import write_cmip6_member, write_era5_month
 from xdask_pipelines.topology import Topology
 
+AWS = "aws: {account: '123456789012', alarms_to: ops@example.org}\n"
 REGIONS = """
 client: {{region: eu-west-2, cidr: 10.0.0.0/16}}
 workers:
@@ -142,7 +143,7 @@ def test_published_paths_are_those_of_the_bucket(place: tuple[Topology, Catalog]
     _, catalog = place
     topology, _ = place
     text = (topology.root / "regions.yaml").read_text().replace("mount:", "source: s3://models-pds/all, mount:")
-    (tmp_path / "regions.yaml").write_text("profile: aws\n" + text)
+    (tmp_path / "regions.yaml").write_text(f"profile: aws\n{AWS}" + text)
     done = publish_datasets(Topology.load(tmp_path / "regions.yaml"), catalog)
     plain = intake.open_esm_datastore(str(done["models"][0]))
     assert all(path.startswith("s3://models-pds/all/") for path in plain.df.path)
