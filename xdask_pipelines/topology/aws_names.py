@@ -86,8 +86,13 @@ def results_bucket(account: str, region: str) -> str:
     return f"{PREFIX}-results-{account}-{region}"
 
 
+def log_bucket(account: str, region: str) -> str:
+    """Return the bucket of a Region's access logs."""
+    return f"{PREFIX}-logs-{account}-{region}"
+
+
 def log_group(part: str) -> str:
-    """Return the log group of a part: ``scheduler``, ``dagster``, ``pool``, ``sync``, ``host``, ``notebook``, ``flow``."""
+    """Return the log group of a part, such as ``scheduler``, ``dagster``, ``pool``, ``sync``, ``host`` or ``flow``."""
     return f"/{PREFIX}/{part}"
 
 

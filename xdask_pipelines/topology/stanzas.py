@@ -195,7 +195,7 @@ class Lustre(Stanza):
     """
 
     capacity_gib: Annotated[int, AfterValidator(_capacity)] = 1200
-    zone: Annotated[str, Field(pattern=r"^[a-f]$")] = "a"
+    zone: Annotated[int, Field(ge=1, le=2)] = 1
 
 
 class Dataset(Stanza):

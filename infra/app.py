@@ -1,0 +1,94 @@
+"""The CDK app: a topology becomes stacks.
+
+Belongs here: which stacks there are, and their order. Does not belong here: any resource (stacks, constructs).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from infra.node import use_pinned_node
+
+use_pinned_node()
+
+import aws_cdk as cdk  # noqa: E402
+
+from infra.stacks.client_stack import ClientStack  # noqa: E402
+from infra.stacks.dns_stack import DnsStack  # noqa: E402
+from infra.stacks.key_stack import KeyStack  # noqa: E402
+from infra.stacks.lustre_stack import LustreStack  # noqa: E402
+from infra.stacks.network_stack import NetworkStack  # noqa: E402
+from infra.stacks.peering_stack import PeeringStack  # noqa: E402
+from infra.stacks.roles_stack import RolesStack  # noqa: E402
+from infra.stacks.storage_stack import ClientStorageStack, StorageStack  # noqa: E402
+from infra.stacks.worker_stack import WorkerStack  # noqa: E402
+from xdask_pipelines.errors import TopologyError  # noqa: E402
+from xdask_pipelines.topology import Topology, find_topology  # noqa: E402
+
+_REPOSITORY = Path(__file__).parents[1]
+#: References between stacks are read when a stack is deployed, also across Regions, and need no custom resource.
+_CONTEXT = {
+    "@aws-cdk/core:defaultCrossStackReferences": "weak",
+    "@aws-cdk/core:newStyleStackSynthesis": True,
+    "aws:cdk:enable-path-metadata": False,
+    "aws:cdk:enable-asset-metadata": False,
+    "aws:cdk:disable-version-reporting": True,
+}
+
+
+def build(topology: Topology, outdir: str | None = None) -> cdk.App:
+    """Return the app of a topology with profile aws.
+
+    Parameters
+    ----------
+    topology
+        What to provision.
+    outdir
+        Folder of the templates; a temporary one by default.
+
+    Raises
+    ------
+    TopologyError
+        The topology has no stanza ``aws``.
+    """
+    if topology.aws is None:
+        raise TopologyError(
+            "This topology has no stanza aws, so there is nothing to provision. Write `profile: aws` and `aws: {account: …, "
+            "alarms_to: …}`; docs/deploy/aws.md describes the keys."
+        )
+    app = cdk.App(context=_CONTEXT, outdir=outdir, analytics_reporting=False)
+    regions, client = topology.regions, topology.client.region
+    roles = RolesStack(app, topology)
+    keys = {region: KeyStack(app, topology, region).key_arn for region in regions}
+    networks = {region: NetworkStack(app, topology, region, keys[region]) for region in regions}
+    earlier: dict[str, PeeringStack] = {}
+    for region in regions:
+        earlier[region] = PeeringStack(app, topology, region, networks, earlier)
+    dns = DnsStack(app, topology, list(networks.values()))
+    storage = ClientStorageStack(app, topology, networks[client], keys[client])
+    storage.add_stack_dependency(roles)
+    services = ClientStack(app, topology, networks[client], storage, keys[client])
+    services.add_stack_dependency(roles)
+    services.add_stack_dependency(dns)
+    for region in topology.worker_regions:
+        stores = StorageStack(app, topology, region, networks[region], keys[region])
+        if topology.aws.stage == "full":
+            LustreStack(app, topology, region, networks[region], keys[region])
+        worker = WorkerStack(app, topology, region, networks[region], stores, keys[region])
+        worker.add_stack_dependency(roles)
+    return app
+
+
+def main() -> None:
+    """Synthesize the templates of the topology of this clone; run by the CDK's command line."""
+    topology = find_topology()
+    if topology.root != _REPOSITORY:
+        raise TopologyError(
+            f"The topology is in {topology.root}, but the image would contain that of {_REPOSITORY}. Put regions.yaml and "
+            "analyses/ into the clone from which you deploy."
+        )
+    build(topology, outdir=None).synth()
+
+
+if __name__ == "__main__":
+    main()

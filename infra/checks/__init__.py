@@ -1,0 +1,1 @@
+"""Checks of synthesized templates, which need neither CDK nor AWS."""

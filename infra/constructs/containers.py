@@ -1,0 +1,108 @@
+"""Containers of ECS tasks: what every one of ours has in common.
+
+Belongs here: log driver, read-only root, memory file systems, health checks. Does not belong here: commands (pool,
+client_tasks).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import aws_ecs as ecs
+
+from xdask_pipelines.topology import aws_names
+
+Container = ecs.CfnTaskDefinition.ContainerDefinitionProperty
+_Task = ecs.CfnTaskDefinition
+#: Checks the process that the container runs (docker/healthcheck.py).
+_HEALTH = ["CMD", "python", "/opt/xdask/healthcheck.py"]
+
+
+def environment(region: str, more: Mapping[str, str]) -> list[ecs.CfnTaskDefinition.KeyValuePairProperty]:
+    """Return the environment of a container; no secret is in it."""
+    values = {"XDASK_REGION": region, "AWS_DEFAULT_REGION": region, **more}
+    return [_Task.KeyValuePairProperty(name=name, value=value) for name, value in values.items()]
+
+
+def container(
+    name: str,
+    image: str,
+    command: Sequence[str],
+    region: str,
+    part: str,
+    *,
+    env: Mapping[str, str],
+    cpu: int | None = None,
+    memory_mib: int | None = None,
+    mounts: Mapping[str, str] | None = None,
+    writable: Sequence[str] = (),
+    memory_folders_mib: Mapping[str, int] | None = None,
+    stop_seconds: int = 30,
+    health: bool = False,
+    ports: Sequence[int] = (),
+    essential: bool = True,
+) -> ecs.CfnTaskDefinition.ContainerDefinitionProperty:
+    """Return the definition of a container of the one image.
+
+    Parameters
+    ----------
+    name, image, command
+        Name, image, and words after its entry point ``xdask``.
+    region, part
+        Region, and part whose log group gets its output.
+    env
+        Environment in addition to that of all containers.
+    cpu, memory_mib
+        Units of 1/1024 virtual CPU, and limit of memory.
+    mounts, writable
+        Folders by volume, of which all but those of the writable volumes are read-only.
+    memory_folders_mib
+        Folders in memory, with their sizes.
+    stop_seconds
+        Time between SIGTERM and SIGKILL.
+    health
+        Whether the image's health check says something of this command.
+    ports
+        Ports to which a load balancer connects.
+    essential
+        Whether the task ends with it.
+    """
+    folders = {"/tmp": 512, **(memory_folders_mib or {})}
+    return Container(
+        name=name,
+        image=image,
+        command=list(command),
+        essential=essential,
+        cpu=cpu,
+        memory=memory_mib,
+        environment=environment(region, env),
+        user="10001:10001",
+        readonly_root_filesystem=True,
+        stop_timeout=stop_seconds,
+        port_mappings=[_Task.PortMappingProperty(container_port=port) for port in ports] or None,
+        mount_points=[
+            _Task.MountPointProperty(source_volume=volume, container_path=path, read_only=volume not in writable)
+            for volume, path in (mounts or {}).items()
+        ],
+        linux_parameters=_Task.LinuxParametersProperty(
+            init_process_enabled=True,
+            capabilities=_Task.KernelCapabilitiesProperty(drop=["ALL"]),
+            tmpfs=[
+                _Task.TmpfsProperty(container_path=path, size=size, mount_options=["nodev", "nosuid"])
+                for path, size in folders.items()
+            ],
+        ),
+        health_check=_Task.HealthCheckProperty(command=_HEALTH, interval=30, timeout=10, retries=3, start_period=120)
+        if health
+        else None,
+        log_configuration=_Task.LogConfigurationProperty(
+            log_driver="awslogs",
+            options={
+                "awslogs-group": aws_names.log_group(part),
+                "awslogs-region": region,
+                "awslogs-stream-prefix": name,
+                "mode": "non-blocking",
+                "max-buffer-size": "4m",
+            },
+        ),
+    )

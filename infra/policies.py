@@ -1,0 +1,428 @@
+"""What each IAM role may do, as data: every statement has a reason, and resources are named.
+
+Belongs here: the statements of every role. Does not belong here: roles in templates (stacks.roles_stack), whether recorded
+calls are allowed (rehearsal.iam_contract).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from xdask_pipelines.topology import Topology, aws_names
+from xdask_pipelines.topology.aws_facts import region_partitions
+
+
+@dataclass(frozen=True)
+class Allow:
+    """One statement of a policy.
+
+    Attributes
+    ----------
+    sid, actions, resources, conditions
+        As in the policy.
+    reason
+        What needs it, and for a resource ``*`` why nothing narrower is possible.
+    """
+
+    sid: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    reason: str
+    conditions: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def document(self) -> dict[str, Any]:
+        """Return the statement as it is in the policy."""
+        found: dict[str, Any] = {
+            "Sid": self.sid,
+            "Effect": "Allow",
+            "Action": list(self.actions),
+            "Resource": list(self.resources),
+        }
+        return found | ({"Condition": {k: dict(v) for k, v in self.conditions.items()}} if self.conditions else {})
+
+
+@dataclass(frozen=True)
+class RoleSpec:
+    """One role: its part and Region, the service that assumes it, and what it may do."""
+
+    part: str
+    region: str
+    service: str
+    statements: tuple[Allow, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the role."""
+        return aws_names.role_name(self.part, self.region)
+
+
+_TASKS, _INSTANCES = "ecs-tasks.amazonaws.com", "ec2.amazonaws.com"
+
+
+class _Arns:
+    """ARNs of one topology."""
+
+    def __init__(self, topology: Topology) -> None:
+        assert topology.aws is not None
+        self.account, self.partition = topology.aws.account, region_partitions()[topology.client.region]
+
+    def of(self, service: str, region: str, rest: str) -> str:
+        return f"arn:{self.partition}:{service}:{region}:{self.account}:{rest}"
+
+    def bucket(self, name: str) -> tuple[str, str]:
+        return f"arn:{self.partition}:s3:::{name}", f"arn:{self.partition}:s3:::{name}/*"
+
+    def role(self, part: str, region: str) -> str:
+        return self.of("iam", "", f"role/{aws_names.role_name(part, region)}")
+
+    def cluster(self, region: str) -> str:
+        return self.of("ecs", region, f"cluster/{aws_names.cluster_name(region)}")
+
+    def service(self, region: str, name: str) -> str:
+        return self.of("ecs", region, f"service/{aws_names.cluster_name(region)}/{name}")
+
+    def tasks(self, region: str) -> str:
+        return self.of("ecs", region, f"task/{aws_names.cluster_name(region)}/*")
+
+    def family(self, region: str, name: str) -> str:
+        return self.of("ecs", region, f"task-definition/{name}:*")
+
+    def secret(self, region: str, name: str) -> str:
+        return self.of("secretsmanager", region, f"secret:{name}-??????")
+
+    def logs(self, region: str, part: str) -> str:
+        return self.of("logs", region, f"log-group:{aws_names.log_group(part)}:*")
+
+
+def roles_of(topology: Topology) -> list[RoleSpec]:
+    """Return all roles of a deployment, the client Region's first."""
+    assert topology.aws is not None
+    arns, client, full = _Arns(topology), topology.client.region, topology.aws.stage == "full"
+    roles = [
+        RoleSpec("execution", client, _TASKS, tuple(_execution(arns, client, ("scheduler", "dagster", "notebook")))),
+        RoleSpec("dagster", client, _TASKS, tuple(_dagster(arns, topology))),
+        RoleSpec("notebook", client, _TASKS, tuple(_notebook(arns, topology))),
+    ]
+    if full:
+        roles.append(RoleSpec("scheduler", client, _TASKS, (_tls(arns, client), _EXEC)))
+    for region in topology.worker_regions:
+        read = tuple(_sources(arns, topology, region))
+        roles += [
+            RoleSpec("execution", region, _TASKS, tuple(_execution(arns, region, ("pool", "sync")))),
+            RoleSpec("pool", region, _TASKS, read),
+            RoleSpec("sync", region, _TASKS, read),
+            RoleSpec("host", region, _INSTANCES, (*_host(arns, region, full=full), *read)),
+        ]
+    return roles
+
+
+#: What ECS Exec and port forwarding to a container need.
+_EXEC = Allow(
+    "Exec",
+    (
+        "ssmmessages:CreateControlChannel",
+        "ssmmessages:CreateDataChannel",
+        "ssmmessages:OpenControlChannel",
+        "ssmmessages:OpenDataChannel",
+    ),
+    ("*",),
+    "People reach the pages by port forwarding through SSM; these actions support no resource",
+)
+
+
+def _execution(arns: _Arns, region: str, parts: tuple[str, ...]) -> Iterator[Allow]:
+    repository = arns.of("ecr", region, "repository/cdk-*-container-assets-*")
+    yield Allow(
+        "Pull",
+        ("ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"),
+        (repository,),
+        "The image lies in the repository of the CDK's bootstrap",
+    )
+    yield Allow(
+        "PullToken",
+        ("ecr:GetAuthorizationToken",),
+        ("*",),
+        "Pulling an image needs a token; the action supports no resource",
+    )
+    yield Allow(
+        "Log",
+        ("logs:CreateLogStream", "logs:PutLogEvents"),
+        tuple(arns.logs(region, part) for part in parts),
+        "The log driver of ECS writes the output of containers",
+    )
+
+
+def _tls(arns: _Arns, region: str) -> Allow:
+    return Allow(
+        "TlsKeys",
+        ("secretsmanager:GetSecretValue",),
+        (arns.secret(region, aws_names.TLS_SECRET),),
+        "Keys are read into memory at start, and never pass through an environment",
+    )
+
+
+def _key(arns: _Arns, region: str) -> Allow:
+    return Allow(
+        "Key",
+        ("kms:Decrypt", "kms:GenerateDataKey"),
+        (arns.of("kms", region, "key/*"),),
+        "Results are encrypted with the key of this alias, whose id is not known before it is created",
+        {"ForAnyValue:StringEquals": {"kms:ResourceAliases": f"alias/{aws_names.PREFIX}"}},
+    )
+
+
+def _results(arns: _Arns, region: str) -> Iterator[Allow]:
+    bucket, objects = arns.bucket(aws_names.results_bucket(arns.account, region))
+    yield Allow(
+        "MountResults",
+        ("s3files:ClientMount", "s3files:ClientWrite"),
+        (arns.of("s3files", region, "file-system/*"),),
+        "The results bucket is mounted; its file system has no name, so it is found by its tag",
+        {"StringEquals": {"aws:ResourceTag/Name": aws_names.PREFIX}},
+    )
+    yield Allow(
+        "ReadResults",
+        ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
+        (bucket, objects),
+        "S3 Files reads large files straight from the bucket",
+    )
+    yield _key(arns, region)
+
+
+def _sources(arns: _Arns, topology: Topology, region: str) -> Iterator[Allow]:
+    resources: list[str] = []
+    for dataset in topology.worker(region).datasets:
+        for url in filter(None, (dataset.source, dataset.inventory)):
+            name, _, prefix = url.removeprefix("s3://").partition("/")
+            bucket, _ = arns.bucket(name)
+            resources += [bucket, f"{bucket}/{prefix.rstrip('/') + '/' if prefix else ''}*"]
+    if resources:
+        yield Allow(
+            "ReadSources",
+            ("s3:GetObject", "s3:ListBucket"),
+            tuple(dict.fromkeys(resources)),
+            "Mounts, listings and headers of the datasets of this Region",
+        )
+
+
+def _host(arns: _Arns, region: str, *, full: bool) -> Iterator[Allow]:
+    instances = arns.of("ecs", region, f"container-instance/{aws_names.cluster_name(region)}/*")
+    yield Allow(
+        "Register",
+        ("ecs:DeregisterContainerInstance", "ecs:RegisterContainerInstance"),
+        (arns.cluster(region),),
+        "The agent of ECS joins its instance to the cluster",
+    )
+    yield Allow(
+        "Agent",
+        ("ecs:Poll", "ecs:StartTelemetrySession", "ecs:SubmitContainerStateChange", "ecs:SubmitTaskStateChange",
+         "ecs:SubmitAttachmentStateChanges", "ecs:UpdateContainerInstancesState", "ecs:PutSystemLogEvents"),
+        (arns.cluster(region), instances),
+        "The agent of ECS runs tasks and reports their state",
+    )  # fmt: skip
+    yield Allow(
+        "AgentDiscovery",
+        ("ecs:DiscoverPollEndpoint",),
+        ("*",),
+        "The agent finds its endpoint; the action supports no resource",
+    )
+    yield Allow(
+        "HostLog",
+        ("logs:CreateLogStream", "logs:PutLogEvents", "logs:DescribeLogStreams"),
+        (arns.logs(region, "host"),),
+        "The set-up of a host is logged, also if the host ends because of it",
+    )
+    yield _tls(arns, region)
+    yield from _results(arns, region)
+    if full:
+        yield Allow(
+            "FindLustre",
+            ("fsx:DescribeFileSystems",),
+            (arns.of("fsx", region, "file-system/*"),),
+            "A host mounts the file system that is there when it starts, and Mountpoint where there is none",
+        )
+
+
+def _observe(arns: _Arns, topology: Topology) -> Iterator[Allow]:
+    """Reading the state of services and tasks of all Regions."""
+    regions = topology.regions
+    in_clusters = {"ArnEquals": {"ecs:cluster": [arns.cluster(region) for region in regions]}}
+    services = [arns.service(region, aws_names.pool_service(region)) for region in topology.worker_regions]
+    services += [
+        arns.service(topology.client.region, name) for name in (aws_names.SCHEDULER_SERVICE, aws_names.DAGSTER_SERVICE)
+    ]
+    yield Allow(
+        "ObserveServices", ("ecs:DescribeServices",), tuple(services), "How many instances a pool has, and why not more"
+    )
+    yield Allow(
+        "ObserveTasks",
+        ("ecs:DescribeTasks",),
+        tuple(arns.tasks(region) for region in regions),
+        "Which instances run, and their addresses",
+    )
+    yield Allow(
+        "ListTasks",
+        ("ecs:ListTasks",),
+        ("*",),
+        "Which instances there are; the action is limited by its cluster",
+        in_clusters,
+    )
+
+
+def _dagster(arns: _Arns, topology: Topology) -> Iterator[Allow]:
+    assert topology.aws is not None
+    client, full = topology.client.region, topology.aws.stage == "full"
+    yield from _observe(arns, topology)
+    workers = topology.worker_regions
+    yield Allow(
+        "Scale",
+        ("ecs:UpdateService",),
+        (
+            *(arns.service(region, aws_names.pool_service(region)) for region in workers),
+            arns.service(client, aws_names.SCHEDULER_SERVICE),
+        ),
+        "The controller sizes the pools; `xdask pools up` starts the scheduler",
+    )
+    yield Allow(
+        "Protect",
+        ("ecs:UpdateTaskProtection", "ecs:GetTaskProtection"),
+        tuple(arns.tasks(region) for region in workers),
+        "What stays is protected before a pool shrinks",
+    )
+    clusters = {"ArnEquals": {"ecs:cluster": [arns.cluster(region) for region in workers]}}
+    yield Allow(
+        "Stop",
+        ("ecs:StopTask",),
+        tuple(arns.tasks(region) for region in workers),
+        "Sync executors and extra workers end",
+    )
+    yield Allow(
+        "Run",
+        ("ecs:RunTask",),
+        tuple(
+            arns.family(region, family)
+            for region in workers
+            for family in (aws_names.pool_service(region), aws_names.sync_family(region))
+        ),
+        "Sync executors, and extra workers of one run",
+        clusters,
+    )
+    yield Allow(
+        "Tag",
+        ("ecs:TagResource",),
+        tuple(arns.tasks(region) for region in workers),
+        "Tasks carry the tags of their cost",
+        {"StringEquals": {"ecs:CreateAction": ["RunTask"]}},
+    )
+    yield Allow(
+        "Pass",
+        ("iam:PassRole",),
+        tuple(arns.role(part, region) for region in workers for part in ("pool", "sync", "execution")),
+        "A task runs with the roles of its definition",
+        {"StringEquals": {"iam:PassedToService": _TASKS}},
+    )
+    yield Allow(
+        "FindZone",
+        ("route53:ListHostedZonesByName",),
+        ("*",),
+        "The id of the private zone is found by its name; the action supports no resource",
+    )
+    yield Allow(
+        "SchedulerRecord",
+        ("route53:ChangeResourceRecordSets",),
+        (f"arn:{arns.partition}:route53:::hostedzone/*",),
+        "The scheduler's name leads to its task; the zone has no name in its ARN, so the record is named",
+        {
+            "ForAllValues:StringEquals": {
+                "route53:ChangeResourceRecordSetsNormalizedRecordNames": [aws_names.SCHEDULER_HOST],
+                "route53:ChangeResourceRecordSetsRecordTypes": ["A"],
+            }
+        },
+    )
+    yield Allow(
+        "ReadRecord",
+        ("route53:ListResourceRecordSets",),
+        (f"arn:{arns.partition}:route53:::hostedzone/*",),
+        "The record is written only when it changed; the zone has no name in its ARN",
+    )
+    yield Allow(
+        "Metrics",
+        ("cloudwatch:PutMetricData",),
+        ("*",),
+        "Figures of the pools; the action is limited by its namespace",
+        {"StringEquals": {"cloudwatch:namespace": aws_names.METRICS_NAMESPACE}},
+    )
+    yield Allow(
+        "Alerts", ("sns:Publish",), (arns.of("sns", client, aws_names.ALARM_TOPIC),), "Syncs that failed are reported"
+    )
+    yield Allow(
+        "Secrets",
+        ("secretsmanager:GetSecretValue",),
+        (arns.secret(client, aws_names.TLS_SECRET), arns.secret(client, aws_names.DATABASE_SECRET)),
+        "Keys and the password of the database are read into memory at start",
+    )
+    yield _catalog(arns, client, write=True)
+    yield from _results(arns, client)
+    bucket, _ = arns.bucket(aws_names.results_bucket(arns.account, client))
+    yield Allow("Logs", ("s3:PutObject",), (f"{bucket}/logs/*",), "Output of runs, which the UI shows")
+    if full:
+        yield Allow(
+            "Runs",
+            ("ecs:RunTask", "ecs:StopTask"),
+            (arns.family(client, aws_names.DAGSTER_SERVICE), arns.tasks(client)),
+            "Each run is a task of its own",
+            {"ArnEquals": {"ecs:cluster": arns.cluster(client)}},
+        )
+        yield Allow(
+            "PassRun",
+            ("iam:PassRole",),
+            tuple(arns.role(part, client) for part in ("dagster", "execution")),
+            "A run has the roles of Dagster",
+            {"StringEquals": {"iam:PassedToService": _TASKS}},
+        )
+        yield Allow(
+            "RunDefinition",
+            ("ecs:DescribeTaskDefinition",),
+            ("*",),
+            "The run launcher reads the definition of its own task; the action supports no resource",
+        )
+        yield Allow(
+            "Import",
+            ("fsx:DescribeDataRepositoryAssociations", "fsx:DescribeDataRepositoryTasks", "fsx:CreateDataRepositoryTask",
+             "fsx:DescribeFileSystems"),
+            tuple(
+                arns.of("fsx", region, f"{kind}/*") for region in workers for kind in ("association", "task", "file-system")
+            ),
+            "A sync imports what changed in a bucket; ids are not known before they are created",
+        )  # fmt: skip
+    yield _EXEC
+
+
+def _catalog(arns: _Arns, client: str, *, write: bool) -> Allow:
+    actions = ("es:ESHttpGet", "es:ESHttpHead", "es:ESHttpPost")
+    changes = ("es:ESHttpPut", "es:ESHttpDelete", "es:ESHttpPatch") if write else ()
+    return Allow(
+        "Catalog",
+        (*actions, *changes),
+        (arns.of("es", client, f"domain/{aws_names.SEARCH_DOMAIN}/*"),),
+        "The catalog is searched, and changed by syncs and results",
+    )
+
+
+def _notebook(arns: _Arns, topology: Topology) -> Iterator[Allow]:
+    client = topology.client.region
+    yield from _observe(arns, topology)
+    yield _tls(arns, client)
+    yield _catalog(arns, client, write=True)
+    yield from _results(arns, client)
+    home = topology.aws.home if topology.aws else None
+    yield Allow(
+        "Home",
+        ("elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"),
+        (arns.of("elasticfilesystem", client, f"file-system/{home.file_system if home else '*'}"),),
+        "The home is mounted; a file system of ours has no name, so it is found by its tag",
+        {} if home else {"StringEquals": {"aws:ResourceTag/Name": aws_names.NOTEBOOK}},
+    )
+    yield _EXEC

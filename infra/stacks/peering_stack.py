@@ -1,0 +1,75 @@
+"""Routes from one Region to all others, and the peerings that it begins.
+
+Belongs here: VPC peerings and their routes. Does not belong here: transit gateways (transit_stack).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aws_cdk import aws_ec2 as ec2
+from constructs import Construct
+
+from infra.flows import Tier
+from infra.stacks.network_stack import NetworkStack
+from infra.stacks.region_stack import RegionStack
+from xdask_pipelines.topology import Topology
+
+
+def joined_tiers(topology: Topology, region: str) -> tuple[Tier, ...]:
+    """Return the tiers of a Region that other Regions can reach: of worker Regions the private one alone."""
+    assert topology.aws is not None
+    if region != topology.client.region:
+        return ("private",)
+    return ("public",) if topology.aws.egress == "public" else ("egress",)
+
+
+class PeeringStack(RegionStack):
+    """Peerings to the Regions that come later in the topology, and routes to all.
+
+    CloudFormation accepts a peering of another Region of the same account, so no further step is needed.
+
+    Attributes
+    ----------
+    peerings
+        Peerings that this stack begins, by Region.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        topology: Topology,
+        region: str,
+        networks: Mapping[str, NetworkStack],
+        earlier: Mapping[str, PeeringStack],
+    ) -> None:
+        super().__init__(scope, "peering", topology, region)
+        own = networks[region].network
+        self.peerings: dict[str, str] = {}
+        for other in topology.regions:
+            if other == region:
+                continue
+            if other in earlier:
+                peering = earlier[other].peerings[region]
+            else:
+                peering = ec2.CfnVPCPeeringConnection(
+                    self,
+                    f"To{_title(other)}",
+                    vpc_id=own.vpc_id,
+                    peer_vpc_id=networks[other].network.vpc_id,
+                    peer_region=other,
+                ).ref
+                self.peerings[other] = peering
+            for tier in joined_tiers(topology, region):
+                for i, table in enumerate(own.route_tables[tier]):
+                    ec2.CfnRoute(
+                        self,
+                        f"{tier.title()}{i}To{_title(other)}",
+                        route_table_id=table,
+                        destination_cidr_block=networks[other].network.config.cidr,
+                        vpc_peering_connection_id=peering,
+                    )
+
+
+def _title(region: str) -> str:
+    return "".join(word.title() for word in region.split("-"))
