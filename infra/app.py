@@ -13,11 +13,14 @@ use_pinned_node()
 
 import aws_cdk as cdk  # noqa: E402
 
+from infra.acknowledgements import check  # noqa: E402
+from infra.stacks.alarms_stack import AlarmsStack  # noqa: E402
 from infra.stacks.client_stack import ClientStack  # noqa: E402
 from infra.stacks.dns_stack import DnsStack  # noqa: E402
 from infra.stacks.key_stack import KeyStack  # noqa: E402
 from infra.stacks.lustre_stack import LustreStack  # noqa: E402
 from infra.stacks.network_stack import NetworkStack  # noqa: E402
+from infra.stacks.notebook_stack import NotebookStack  # noqa: E402
 from infra.stacks.peering_stack import PeeringStack  # noqa: E402
 from infra.stacks.roles_stack import RolesStack  # noqa: E402
 from infra.stacks.storage_stack import ClientStorageStack, StorageStack  # noqa: E402
@@ -29,14 +32,14 @@ _REPOSITORY = Path(__file__).parents[1]
 #: References between stacks are read when a stack is deployed, also across Regions, and need no custom resource.
 _CONTEXT = {
     "@aws-cdk/core:defaultCrossStackReferences": "weak",
-    "@aws-cdk/core:newStyleStackSynthesis": True,
+    "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
     "aws:cdk:enable-path-metadata": False,
     "aws:cdk:enable-asset-metadata": False,
     "aws:cdk:disable-version-reporting": True,
 }
 
 
-def build(topology: Topology, outdir: str | None = None) -> cdk.App:
+def build(topology: Topology, outdir: str | None = None, *, checked: bool = False) -> cdk.App:
     """Return the app of a topology with profile aws.
 
     Parameters
@@ -45,6 +48,8 @@ def build(topology: Topology, outdir: str | None = None) -> cdk.App:
         What to provision.
     outdir
         Folder of the templates; a temporary one by default.
+    checked
+        Whether findings of cdk-nag fail the synthesis.
 
     Raises
     ------
@@ -61,6 +66,7 @@ def build(topology: Topology, outdir: str | None = None) -> cdk.App:
     roles = RolesStack(app, topology)
     keys = {region: KeyStack(app, topology, region).key_arn for region in regions}
     networks = {region: NetworkStack(app, topology, region, keys[region]) for region in regions}
+    alarms = {region: AlarmsStack(app, topology, region, keys[region]) for region in regions}
     earlier: dict[str, PeeringStack] = {}
     for region in regions:
         earlier[region] = PeeringStack(app, topology, region, networks, earlier)
@@ -72,10 +78,16 @@ def build(topology: Topology, outdir: str | None = None) -> cdk.App:
     services.add_stack_dependency(dns)
     for region in topology.worker_regions:
         stores = StorageStack(app, topology, region, networks[region], keys[region])
+        stores.add_stack_dependency(roles)
         if topology.aws.stage == "full":
             LustreStack(app, topology, region, networks[region], keys[region])
         worker = WorkerStack(app, topology, region, networks[region], stores, keys[region])
         worker.add_stack_dependency(roles)
+        worker.add_stack_dependency(alarms[region])
+        worker.add_stack_dependency(earlier[region])
+    NotebookStack(app, topology, networks[client], storage, services, keys[client])
+    if checked:
+        check(app)
     return app
 
 
@@ -87,7 +99,7 @@ def main() -> None:
             f"The topology is in {topology.root}, but the image would contain that of {_REPOSITORY}. Put regions.yaml and "
             "analyses/ into the clone from which you deploy."
         )
-    build(topology, outdir=None).synth()
+    build(topology, checked=True).synth()
 
 
 if __name__ == "__main__":

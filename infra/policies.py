@@ -58,7 +58,8 @@ class RoleSpec:
         return aws_names.role_name(self.part, self.region)
 
 
-_TASKS, _INSTANCES = "ecs-tasks.amazonaws.com", "ec2.amazonaws.com"
+_NOTEBOOKS = {"ecs": "ecs-tasks.amazonaws.com", "sagemaker": "sagemaker.amazonaws.com"}
+_TASKS, _INSTANCES, _FILES = "ecs-tasks.amazonaws.com", "ec2.amazonaws.com", "elasticfilesystem.amazonaws.com"
 
 
 class _Arns:
@@ -103,10 +104,11 @@ def roles_of(topology: Topology) -> list[RoleSpec]:
     roles = [
         RoleSpec("execution", client, _TASKS, tuple(_execution(arns, client, ("scheduler", "dagster", "notebook")))),
         RoleSpec("dagster", client, _TASKS, tuple(_dagster(arns, topology))),
-        RoleSpec("notebook", client, _TASKS, tuple(_notebook(arns, topology))),
+        RoleSpec("notebook", client, _NOTEBOOKS[topology.aws.notebook], tuple(_notebook(arns, topology))),
     ]
     if full:
         roles.append(RoleSpec("scheduler", client, _TASKS, (_tls(arns, client), _EXEC)))
+    roles += [RoleSpec("files", region, _FILES, tuple(_files(arns, region))) for region in topology.regions]
     for region in topology.worker_regions:
         read = tuple(_sources(arns, topology, region))
         roles += [
@@ -188,6 +190,28 @@ def _results(arns: _Arns, region: str) -> Iterator[Allow]:
         (bucket, objects),
         "S3 Files reads large files straight from the bucket",
     )
+    yield _key(arns, region)
+
+
+def _files(arns: _Arns, region: str) -> Iterator[Allow]:
+    """Let S3 Files copy between its file system and the results bucket."""
+    bucket, objects = arns.bucket(aws_names.results_bucket(arns.account, region))
+    copies = "S3 Files copies files to the bucket, and objects to the file system"
+    yield Allow("List", ("s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"), (bucket,), copies)
+    yield Allow(
+        "Objects",
+        ("s3:AbortMultipartUpload", "s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObject", "s3:GetObjectVersion",
+         "s3:GetObjectTagging", "s3:ListMultipartUploadParts", "s3:PutObject", "s3:PutObjectTagging"),
+        (objects,),
+        copies,
+    )  # fmt: skip
+    yield Allow(
+        "Events",
+        ("events:DeleteRule", "events:DescribeRule", "events:DisableRule", "events:EnableRule",
+         "events:ListTargetsByRule", "events:PutRule", "events:PutTargets", "events:RemoveTargets"),
+        (arns.of("events", region, "rule/DO-NOT-DELETE-S3-Files*"),),
+        "S3 Files learns of changes in the bucket by rules of its own, whose names begin so",
+    )  # fmt: skip
     yield _key(arns, region)
 
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import aws_cdk as cdk
 from aws_cdk import aws_elasticloadbalancingv2 as elb
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from xdask_pipelines.topology.aws_names import PREFIX, UI_PORT
@@ -54,10 +51,6 @@ class Balancer(Construct):
 
     def __init__(self, scope: Construct, id_: str, config: BalancerConfig) -> None:
         super().__init__(scope, id_)
-        logs = s3.Bucket.from_bucket_name(self, "Logs", config.log_bucket)
-        policy = s3.CfnBucketPolicy(
-            self, "LogPolicy", bucket=config.log_bucket, policy_document=_may_log(logs.bucket_arn)
-        )
         balancer = elb.CfnLoadBalancer(
             self,
             "Balancer",
@@ -78,7 +71,6 @@ class Balancer(Construct):
                 }.items()
             ],
         )
-        balancer.node.add_dependency(policy)
         self.targets = elb.CfnTargetGroup(
             self,
             "Targets",
@@ -118,16 +110,3 @@ class Balancer(Construct):
                 elb.CfnListener.ActionProperty(type="forward", order=2, target_group_arn=self.targets.ref),
             ],
         )
-
-
-def _may_log(bucket_arn: str) -> iam.PolicyDocument:
-    return iam.PolicyDocument(
-        statements=[
-            iam.PolicyStatement(
-                sid="BalancerLog",
-                principals=[iam.ServicePrincipal("logdelivery.elasticloadbalancing.amazonaws.com")],
-                actions=["s3:PutObject"],
-                resources=[f"{bucket_arn}/balancer/AWSLogs/{cdk.Aws.ACCOUNT_ID}/*"],
-            )
-        ]
-    )

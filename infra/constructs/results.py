@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import aws_cdk as cdk
 from aws_cdk import Tags
-from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3files as s3files
@@ -36,6 +35,8 @@ class ResultsConfig:
         Names of the bucket, and of the bucket of its access log.
     key_arn
         KMS key of the data.
+    role_arn
+        Role by which S3 Files copies between file system and bucket.
     subnets, security_group
         Of the mount targets: one subnet a zone.
     """
@@ -43,6 +44,7 @@ class ResultsConfig:
     bucket_name: str
     log_bucket_name: str
     key_arn: str
+    role_arn: str
     subnets: Sequence[str]
     security_group: str
 
@@ -95,13 +97,11 @@ class Results(Construct):
         self._files(config)
 
     def _files(self, config: ResultsConfig) -> None:
-        role = self._role(config)
         files = s3files.CfnFileSystem(
-            self, "Files", bucket=self.bucket.bucket_arn, role_arn=role.role_arn, kms_key_id=config.key_arn
+            self, "Files", bucket=self.bucket.bucket_arn, role_arn=config.role_arn, kms_key_id=config.key_arn
         )
         Tags.of(files).add("Name", PREFIX)
         files.apply_removal_policy(cdk.RemovalPolicy.DESTROY)  # the files stay in the bucket
-        files.node.add_dependency(role)
         self.file_system_id, self.file_system_arn = files.attr_file_system_id, files.attr_file_system_arn
         self.mount_targets = [
             s3files.CfnMountTarget(
@@ -126,49 +126,3 @@ class Results(Construct):
             ),
         )
         self.access_point_id, self.access_point_arn = point.attr_access_point_id, point.attr_access_point_arn
-
-    def _role(self, config: ResultsConfig) -> iam.Role:
-        """Create the role by which S3 Files copies between file system and bucket."""
-        rules = f"arn:{cdk.Aws.PARTITION}:events:{cdk.Aws.REGION}:{cdk.Aws.ACCOUNT_ID}:rule"
-        change = ["DeleteRule", "DisableRule", "EnableRule", "PutRule", "PutTargets", "RemoveTargets"]
-        look = ["DescribeRule", "ListTargetsByRule"]
-        statements = [
-            iam.PolicyStatement(
-                sid="List",
-                actions=["s3:ListBucket", "s3:ListBucketVersions", "s3:ListBucketMultipartUploads"],
-                resources=[self.bucket.bucket_arn],
-            ),
-            iam.PolicyStatement(
-                sid="Objects",
-                actions=[
-                    "s3:AbortMultipartUpload",
-                    "s3:DeleteObject",
-                    "s3:DeleteObjectVersion",
-                    "s3:GetObject",
-                    "s3:GetObjectVersion",
-                    "s3:GetObjectTagging",
-                    "s3:ListMultipartUploadParts",
-                    "s3:PutObject",
-                    "s3:PutObjectTagging",
-                ],
-                resources=[self.bucket.arn_for_objects("*")],
-            ),
-            iam.PolicyStatement(
-                sid="Key", actions=["kms:Decrypt", "kms:GenerateDataKey", "kms:DescribeKey"], resources=[config.key_arn]
-            ),
-            # S3 Files learns of changes in the bucket by rules of its own, which have this prefix.
-            iam.PolicyStatement(
-                sid="Events",
-                actions=[f"events:{action}" for action in (*change, *look)],
-                resources=[f"{rules}/DO-NOT-DELETE-S3-Files*"],
-            ),
-        ]
-        return iam.Role(
-            self,
-            "Role",
-            assumed_by=iam.ServicePrincipal(
-                "elasticfilesystem.amazonaws.com",
-                conditions={"StringEquals": {"aws:SourceAccount": cdk.Aws.ACCOUNT_ID}},
-            ),
-            inline_policies={"files": iam.PolicyDocument(statements=statements)},
-        )

@@ -74,15 +74,14 @@ def mount_lines(datasets: Sequence[Dataset]) -> str:
     return "\n".join(lines)
 
 
-def user_data(settings: Mapping[str, str]) -> str:
-    """Return the set-up script of a host, with its settings as variables in front."""
-    first, _, rest = _SCRIPT.read_text("utf-8").partition("\n")
-    variables = (f"{name}={value if _is_token(value) else shlex.quote(value)}" for name, value in settings.items())
+def with_settings(script: Path, settings: Mapping[str, str]) -> str:
+    """Return a shell script with its settings as variables after its first line."""
+    first, _, rest = script.read_text("utf-8").partition("\n")
+    # What is known only when a stack is deployed are ids of AWS, which need no quotes.
+    variables = [
+        f"{name}={value if cdk.Token.is_unresolved(value) else shlex.quote(value)}" for name, value in settings.items()
+    ]
     return "\n".join((first, *variables, rest))
-
-
-def _is_token(value: str) -> bool:
-    return cdk.Token.is_unresolved(value)
 
 
 class WorkerHosts(Construct):
@@ -99,7 +98,8 @@ class WorkerHosts(Construct):
     def __init__(self, scope: Construct, id_: str, config: HostConfig) -> None:
         super().__init__(scope, id_)
         name = aws_names.capacity_provider(config.region)
-        script = user_data(
+        script = with_settings(
+            _SCRIPT,
             {
                 "REGION": config.region,
                 "CLUSTER": aws_names.cluster_name(config.region),
@@ -110,7 +110,7 @@ class WorkerHosts(Construct):
                 "MOUNTS": mount_lines(config.datasets),
                 "RESULTS_FILE_SYSTEM": config.results_file_system,
                 "RESULTS_ACCESS_POINT": config.results_access_point,
-            }
+            },
         )
         template = ec2.CfnLaunchTemplate(
             self, "Template", launch_template_name=name, launch_template_data=self._data(config, script)

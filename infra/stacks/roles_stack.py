@@ -5,6 +5,7 @@ from __future__ import annotations
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from infra.acknowledgements import acknowledge_wildcards
 from infra.policies import RoleSpec, roles_of
 from infra.stacks.region_stack import RegionStack
 from xdask_pipelines.topology import Topology
@@ -33,9 +34,8 @@ class RolesStack(RegionStack):
                     "Effect": "Allow",
                     "Principal": {"Service": spec.service},
                     "Action": "sts:AssumeRole",
-                    # of EC2 there is no source account
                     **({"Condition": {"StringEquals": {"aws:SourceAccount": self.account}}}
-                       if spec.service.startswith("ecs") else {}),
+                       if spec.service != "ec2.amazonaws.com" else {}),  # EC2 names no source
                 }
             ],
         }  # fmt: skip
@@ -46,5 +46,6 @@ class RolesStack(RegionStack):
             assume_role_policy_document=trust,
             policies=policies if statements else None,
         )
+        acknowledge_wildcards(role, spec)
         if spec.part == "host":
             iam.CfnInstanceProfile(self, f"{name}Profile", roles=[role.ref], instance_profile_name=spec.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import aws_cdk as cdk
 from aws_cdk import Tags
 from aws_cdk import aws_efs as efs
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_secretsmanager as secrets
 from constructs import Construct
 
@@ -38,6 +39,7 @@ class StorageStack(RegionStack):
                 bucket_name=aws_names.results_bucket(self.aws.account, region),
                 log_bucket_name=aws_names.log_bucket(self.aws.account, region),
                 key_arn=key_arn,
+                role_arn=f"arn:{self.partition}:iam::{self.account}:role/{aws_names.role_name('files', region)}",
                 subnets=self.subnets,
                 security_group=self.groups["results"],
             ),
@@ -82,6 +84,15 @@ class ClientStorageStack(StorageStack):
         )
         self._tls_secret()
         self._home()
+        if self.aws.stage == "full":
+            self.results.log_bucket.add_to_resource_policy(
+                iam.PolicyStatement(
+                    sid="BalancerLog",
+                    principals=[iam.ServicePrincipal("logdelivery.elasticloadbalancing.amazonaws.com")],
+                    actions=["s3:PutObject"],
+                    resources=[self.results.log_bucket.arn_for_objects(f"balancer/AWSLogs/{self.account}/*")],
+                )
+            )
 
     def _tls_secret(self) -> None:
         """Create an empty secret, which `xdask certs --aws` fills; a replica in each worker Region follows it."""

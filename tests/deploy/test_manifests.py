@@ -103,7 +103,8 @@ def test_the_image_installs_the_lock_of_the_makefile_and_is_not_root() -> None:
     assert lock is not None
     assert f"$(call install,{lock[1]})" in makefile
     assert "--no-deps --no-build-isolation" in installs[1]
-    assert set(re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)) == {"python:3.11-slim-bookworm"}
+    stages = set(re.findall(r" AS (\S+)$", text, flags=re.MULTILINE))
+    assert set(re.findall(r"^FROM (\S+)", text, flags=re.MULTILINE)) - stages == {"python:3.11-slim-bookworm"}
     user = re.findall(r"^USER (\d+):\d+", text, flags=re.MULTILINE)[-1]
     assert user == str(CONTAINERS["worker.yaml:worker"][0]["securityContext"]["runAsUser"])
     assert 'ENTRYPOINT ["xdask"]' in text

@@ -140,3 +140,9 @@ class Aws(Stanza):
             )
         if self.stage == "small" and self.access is not None:
             yield "access", "stage small has no load balancer; remove access, or write stage: full"
+        if self.notebook == "sagemaker" and self.egress != "nat":
+            yield (
+                "notebook",
+                "a SageMaker instance has no public address and needs a NAT gateway to start; add egress: nat, or write "
+                "notebook: ecs",
+            )
