@@ -22,8 +22,10 @@ from infra.stacks.lustre_stack import LustreStack  # noqa: E402
 from infra.stacks.network_stack import NetworkStack  # noqa: E402
 from infra.stacks.notebook_stack import NotebookStack  # noqa: E402
 from infra.stacks.peering_stack import PeeringStack  # noqa: E402
+from infra.stacks.region_stack import RegionStack  # noqa: E402
 from infra.stacks.roles_stack import RolesStack  # noqa: E402
 from infra.stacks.storage_stack import ClientStorageStack, StorageStack  # noqa: E402
+from infra.stacks.transit_stack import TransitRoutesStack, TransitStack  # noqa: E402
 from infra.stacks.worker_stack import WorkerStack  # noqa: E402
 from xdask_pipelines.errors import TopologyError  # noqa: E402
 from xdask_pipelines.topology import Topology, find_topology  # noqa: E402
@@ -67,9 +69,7 @@ def build(topology: Topology, outdir: str | None = None, *, checked: bool = Fals
     keys = {region: KeyStack(app, topology, region).key_arn for region in regions}
     networks = {region: NetworkStack(app, topology, region, keys[region]) for region in regions}
     alarms = {region: AlarmsStack(app, topology, region, keys[region]) for region in regions}
-    earlier: dict[str, PeeringStack] = {}
-    for region in regions:
-        earlier[region] = PeeringStack(app, topology, region, networks, earlier)
+    joined = _joined(app, topology, networks)
     dns = DnsStack(app, topology, list(networks.values()))
     storage = ClientStorageStack(app, topology, networks[client], keys[client])
     storage.add_stack_dependency(roles)
@@ -84,11 +84,27 @@ def build(topology: Topology, outdir: str | None = None, *, checked: bool = Fals
         worker = WorkerStack(app, topology, region, networks[region], stores, keys[region])
         worker.add_stack_dependency(roles)
         worker.add_stack_dependency(alarms[region])
-        worker.add_stack_dependency(earlier[region])
+        worker.add_stack_dependency(joined[region])
     NotebookStack(app, topology, networks[client], storage, services, keys[client])
     if checked:
         check(app)
     return app
+
+
+def _joined(app: cdk.App, topology: Topology, networks: dict[str, NetworkStack]) -> dict[str, RegionStack]:
+    """Join the networks of all Regions; return the last stack of each Region that does."""
+    assert topology.aws is not None
+    regions = topology.regions
+    if topology.aws.network == "peering":
+        earlier: dict[str, PeeringStack] = {}
+        for region in regions:
+            earlier[region] = PeeringStack(app, topology, region, networks, earlier)
+        return {**earlier}
+    gateways = {region: TransitStack(app, topology, region, networks[region]) for region in regions}
+    for i, region in enumerate(regions):
+        for other in regions[i + 1 :]:
+            gateways[region].peer(gateways[other])
+    return {region: TransitRoutesStack(app, topology, region, networks, gateways) for region in regions}
 
 
 def main() -> None:

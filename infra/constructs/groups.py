@@ -5,7 +5,7 @@ Belongs here: a group for each part, a rule for each flow. Does not belong here:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from aws_cdk import Tags
@@ -54,8 +54,8 @@ class Groups(Construct):
                 _title(part),
                 group_description=f"{part} of {PREFIX}",
                 vpc_id=vpc_id,
-                security_group_ingress=list(self._ingress(part, incoming)),
-                security_group_egress=list(self._egress(part, outgoing)) or [_NOTHING],
+                security_group_ingress=_distinct(self._ingress(part, incoming)),
+                security_group_egress=_distinct(self._egress(part, outgoing)) or [_NOTHING],
             )
             Tags.of(group).add("Name", f"{PREFIX}-{part}")
             self.ids[part] = group.attr_group_id
@@ -108,6 +108,16 @@ class Groups(Construct):
             description=flow.reason,
             **ports,
         )
+
+
+def _distinct(rules: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return each rule once, with all its reasons: two parts in one subnet are one network, and EC2 refuses a rule twice."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for rule in rules:
+        known = found.setdefault((rule["cidrIp"], rule["fromPort"], rule["toPort"]), rule)
+        if rule["description"] not in known["description"]:
+            known["description"] += f"; {rule['description']}"
+    return list(found.values())
 
 
 def _title(part: str) -> str:

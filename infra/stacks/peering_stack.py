@@ -54,7 +54,7 @@ class PeeringStack(RegionStack):
             else:
                 peering = ec2.CfnVPCPeeringConnection(
                     self,
-                    f"To{_title(other)}",
+                    f"To{title(other)}",
                     vpc_id=own.vpc_id,
                     peer_vpc_id=networks[other].network.vpc_id,
                     peer_region=other,
@@ -64,12 +64,13 @@ class PeeringStack(RegionStack):
                 for i, table in enumerate(own.route_tables[tier]):
                     ec2.CfnRoute(
                         self,
-                        f"{tier.title()}{i}To{_title(other)}",
+                        f"{tier.title()}{i}To{title(other)}",
                         route_table_id=table,
                         destination_cidr_block=networks[other].network.config.cidr,
                         vpc_peering_connection_id=peering,
                     )
 
 
-def _title(region: str) -> str:
+def title(region: str) -> str:
+    """Return a Region as part of a logical id, such as ``UsEast1``."""
     return "".join(word.title() for word in region.split("-"))
