@@ -68,6 +68,11 @@ ACKNOWLEDGED = (
         "A sync finds again what the catalog holds, so one zone is enough for one group; two nodes or more span two zones.",
     ),
     Acknowledgement(
+        "ECS4",
+        r"xdask-(client|worker)-.*",
+        "At the small stage figures of every task would cost a third of all; the controller publishes those of the pools.",
+    ),
+    Acknowledgement(
         "ECS2",
         r"xdask-(client|worker|notebook)-.*",
         "The environment holds the Region, the path of the topology and host names. Secrets are read into memory at start.",

@@ -108,19 +108,17 @@ def of_worker_region(region: str) -> list[Threshold]:
     ]
 
 
-def of_client_region(region: str, scheduler_service: str, cluster: str) -> list[Threshold]:
+def of_client_region(region: str) -> list[Threshold]:
     """Return the alarms of the client Region."""
-    service = {"ClusterName": cluster, "ServiceName": scheduler_service}
     return [
         Threshold(
             "scheduler-down",
-            "RunningTaskCount",
+            "SchedulerUp",
             "<",
             1,
-            5,
-            "The scheduler does not run: see the events of its service, and its log",
-            service,
-            namespace="ECS/ContainerInsights",
+            15,
+            "The scheduler does not run, or Dagster's daemon does not see it: see the events of its service, and its log",
+            {"Region": region},
             statistic="Minimum",
             silence_rings=True,
         ),

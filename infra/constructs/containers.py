@@ -106,3 +106,8 @@ def container(
             },
         ),
     )
+
+
+def insights(*, on: bool) -> list[ecs.CfnCluster.ClusterSettingsProperty]:
+    """Return the settings of a cluster, with or without CloudWatch Container Insights."""
+    return [ecs.CfnCluster.ClusterSettingsProperty(name="containerInsights", value="enabled" if on else "disabled")]

@@ -13,7 +13,7 @@ import aws_cdk as cdk
 from aws_cdk import aws_ecs as ecs
 from constructs import Construct
 
-from infra.constructs.containers import container
+from infra.constructs.containers import container, insights
 from xdask_pipelines.topology import aws_names
 from xdask_pipelines.topology.stanzas import PoolStanza
 
@@ -45,6 +45,8 @@ class PoolConfig:
         Network of the tasks: without a route to the internet.
     account, partition
         Of the roles.
+    insights
+        Whether CloudWatch has figures of every task, each of which costs.
     """
 
     region: str
@@ -54,6 +56,7 @@ class PoolConfig:
     security_group: str
     account: str
     partition: str
+    insights: bool
 
 
 class Pool(Construct):
@@ -72,7 +75,7 @@ class Pool(Construct):
             self,
             "Cluster",
             cluster_name=aws_names.cluster_name(config.region),
-            cluster_settings=[ecs.CfnCluster.ClusterSettingsProperty(name="containerInsights", value="enabled")],
+            cluster_settings=insights(on=config.insights),
         )
         strategy = [
             ecs.CfnClusterCapacityProviderAssociations.CapacityProviderStrategyProperty(

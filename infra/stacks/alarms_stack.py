@@ -25,8 +25,7 @@ class AlarmsStack(RegionStack):
         super().__init__(scope, "alarms", topology, region)
         thresholds: list[Threshold] = []
         if self.is_client:
-            cluster = aws_names.cluster_name(region)
-            thresholds += of_client_region(region, aws_names.SCHEDULER_SERVICE, cluster)
+            thresholds += of_client_region(region)
             for worker in topology.worker_regions:
                 thresholds += [each.renamed(f"{each.name}-{worker}") for each in of_worker_region(worker)]
         alarms = Alarms(self, "Alarms", self.aws.alarms_to, key_arn, thresholds)

@@ -15,6 +15,7 @@ from infra.constructs.client_tasks import (
     fargate_task,
     scheduler_container,
 )
+from infra.constructs.containers import insights
 from infra.constructs.image import image_of
 from infra.constructs.logs import log_group
 from infra.flows import tier_of
@@ -52,7 +53,7 @@ class ClientStack(RegionStack):
             "Cluster",
             cluster_name=aws_names.cluster_name(region),
             capacity_providers=["FARGATE"],
-            cluster_settings=[ecs.CfnCluster.ClusterSettingsProperty(name="containerInsights", value="enabled")],
+            cluster_settings=insights(on=self.aws.stage == "full"),
         ).ref
         self.config = ClientConfig(
             region=region,

@@ -64,6 +64,7 @@ class WorkerStack(RegionStack):
                 security_group=network.groups.ids["workers"],
                 account=self.aws.account,
                 partition=self.partition,
+                insights=full,
             ),
             hosts.provider,
         )
