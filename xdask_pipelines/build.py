@@ -130,6 +130,11 @@ def _main_job(topology: Topology, catalog: Catalog) -> list[dg.AssetsDefinition]
     return [] if lacking(topology) else temperature.temperature_assets(months_of(catalog, "era5"))
 
 
+def _jobs(topology: Topology) -> list[Any]:
+    presets = [temperature.temperature_job(name, configs) for name, configs in topology.presets.items()]
+    return [temperature.temperature_job(), *presets]
+
+
 def lacking(topology: Topology) -> list[str]:
     """Datasets of the main job, the temperature difference, that a project does not have: it has no such assets then."""
     return sorted(temperature.DATASETS - set(topology.dataset_names))
@@ -157,7 +162,7 @@ def _definitions(
             *([] if lacking(topology) else [closure_check()]),
         ],
         resources=resources,
-        jobs=[] if lacking(topology) else [temperature.temperature_job()],
+        jobs=[] if lacking(topology) else _jobs(topology),
         schedules=[nightly_sync(datasets.GROUP)],
         sensors=[new_months(analyses.values()), failed_syncs(topology)],
         executor=dg.in_process_executor,

@@ -116,7 +116,9 @@ def _judge(
         each = {name: field_verdicts(made, field, by_field[part, name]) for name, field in fields[part].items()}
         for check in NAMES[:-1]:
             verdicts[check][part] = together({name: of_check[check] for name, of_check in each.items()})
-        whole = complete_verdict(made, analyses, results, input_steps(results, entry, digest))
+        whole = complete_verdict(
+            made, analyses, results, input_steps(results, entry, digest), Provenance.of(entry).config
+        )
         counted = counted_verdict(made, entry, by_count[part]) if part in by_count else Verdict(None)
         verdicts["complete"][part] = together({"": whole, "count": counted})
     figures = {

@@ -11,6 +11,7 @@ Missing steps: they are refused, unless the dataset is declared ``excerpt: true`
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -122,10 +123,14 @@ def _globe(made: Analysis, figures: Mapping[str, float]) -> dict[str, Verdict]:
     }
 
 
-def complete_verdict(made: Analysis, analyses: Mapping[str, Analysis], results: Results, known: InputSteps) -> Verdict:
-    """Check that no time step of the inputs of a result and no upstream month is missing."""
+def complete_verdict(
+    made: Analysis, analyses: Mapping[str, Analysis], results: Results, known: InputSteps, config: Mapping[str, Any]
+) -> Verdict:
+    """Check that no time step of the inputs of a result and no upstream month that its config asks for is missing."""
     for name in (each for each in made.upstream if each in analyses):
-        if missing := sorted(set(source_months(analyses[name], results.catalog)) - set(results.partitions(name))):
+        asked = made.months_of(name, made.config(config))
+        there = set(source_months(analyses[name], results.catalog))
+        if missing := asked.of(there - set(results.partitions(name))):
             shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             remedy = f"Materialize them, in the UI or with `{run_command(name, missing)}`, then {made.name} again."
             return Verdict(f"These months of {name} are not materialized: {shown}. {remedy}")

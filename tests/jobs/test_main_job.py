@@ -16,14 +16,14 @@ import xarray as xr
 
 from tests.jobs.lab import Project
 from xdask_pipelines.catalog import open_catalog
-from xdask_pipelines.operations.demo import run_demo
+from xdask_pipelines.operations.demo import configs_of, run_demo
 
 ERA5 = "era5-pds/2026/03/data/air_temperature_at_2_metres.nc"
 
 
 @pytest.fixture(scope="module")
 def report(project: Project) -> dict:
-    return run_demo(project.topology, project.pools, "A1B")
+    return run_demo(project.topology, project.pools, configs_of(project.topology, None, "A1B"))
 
 
 def test_figures_are_those_of_exact_arithmetic(report: dict) -> None:
@@ -93,7 +93,7 @@ def test_stored_result_opens_with_plain_xarray(report: dict, project: Project) -
 
 
 def test_a_second_run_reads_nothing_and_reuses_all(report: dict, project: Project) -> None:
-    again = run_demo(project.topology, project.pools, "A1B")
+    again = run_demo(project.topology, project.pools, configs_of(project.topology, None, "A1B"))
     assert again["bytes_read_by_region"] == {}
     assert again["ran_assets"] == []
     assert len(again["reused_assets"]) == 7
@@ -102,10 +102,10 @@ def test_a_second_run_reads_nothing_and_reuses_all(report: dict, project: Projec
 
 
 def test_another_scenario_runs_only_what_depends_on_it(report: dict, project: Project) -> None:
-    e1 = run_demo(project.topology, project.pools, "E1")
+    e1 = run_demo(project.topology, project.pools, configs_of(project.topology, None, "E1"))
     assert e1["mean_difference_K"] == pytest.approx(1.1177, abs=2e-4)
     assert e1["ran_assets"] == ["cmip6_predicted_tas_regridded", "temperature_difference", "climate_signal"]
-    run_demo(project.topology, project.pools, "A1B")
+    run_demo(project.topology, project.pools, configs_of(project.topology, None, "A1B"))
 
 
 def test_a_warmer_file_changes_only_what_depends_on_it(report: dict, project: Project) -> None:
@@ -114,7 +114,7 @@ def test_a_warmer_file_changes_only_what_depends_on_it(report: dict, project: Pr
     try:
         with h5py.File(file, "r+") as era5:
             era5["air_temperature_at_2_metres"][...] += 1.0
-        warmer = run_demo(project.topology, project.pools, "A1B")
+        warmer = run_demo(project.topology, project.pools, configs_of(project.topology, None, "A1B"))
     finally:
         file.write_bytes(kept)
     assert report["mean_difference_K"] - warmer["mean_difference_K"] == pytest.approx(1.0, abs=1e-4)
@@ -125,7 +125,7 @@ def test_a_warmer_file_changes_only_what_depends_on_it(report: dict, project: Pr
         "model_bias",
     ]
     assert warmer["digest"] != report["digest"]
-    restored = run_demo(project.topology, project.pools, "A1B")
+    restored = run_demo(project.topology, project.pools, configs_of(project.topology, None, "A1B"))
     assert restored["mean_difference_K"] == report["mean_difference_K"]
 
 

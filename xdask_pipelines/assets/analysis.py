@@ -18,6 +18,7 @@ from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValu
 
 from xdask_pipelines.assets.analysis_definition import Analysis, run
 from xdask_pipelines.assets.datasets import catalog_key, region_tag
+from xdask_pipelines.assets.month_ranges import MonthRange
 from xdask_pipelines.assets.source import Source, digest
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.io_manager import Result
@@ -58,6 +59,7 @@ def analysis(
     valid_range: tuple[float, float] | None = None,
     masked: bool = False,
     caveat: str = "",
+    months: Mapping[str, Callable[[Any], MonthRange]] | None = None,
     group_name: str = "analysis",
     owners: Sequence[str] = (ANALYSTS,),
 ) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
@@ -83,6 +85,9 @@ def analysis(
         True if cells without value are natural (land in an ocean field, levels below the ground): they are reported only.
     caveat
         What pictures must say where a source is an excerpt.
+    months
+        By upstream asset with monthly partitions: from the config to the months that the function gets, and that have to be
+        there. Without it, the function gets all months.
     group_name
         Group in the UI.
     owners
@@ -110,6 +115,7 @@ def analysis(
             valid_range=valid_range,
             masked=masked,
             caveat=caveat,
+            months=months or {},
         )
         _send_by_value(function)
         return _asset_from(made, ())

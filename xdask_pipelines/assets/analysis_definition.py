@@ -6,7 +6,7 @@ Belongs here: everything about one that needs neither a run nor a pool. Does not
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import dagster as dg
@@ -14,6 +14,7 @@ import xarray as xr
 
 from xdask_pipelines.access.completeness import Steps, steps_of
 from xdask_pipelines.assets.config_values import typed_config
+from xdask_pipelines.assets.month_ranges import MonthRange
 from xdask_pipelines.assets.replicas import choose
 from xdask_pipelines.assets.source import Source, digest
 from xdask_pipelines.catalog import Catalog, Entry
@@ -45,6 +46,7 @@ class Analysis:
     valid_range: tuple[float, float] | None
     masked: bool
     caveat: str
+    months: Mapping[str, Callable[[Any], MonthRange]] = field(default_factory=dict)
 
     @property
     def partitioned(self) -> bool:
@@ -60,6 +62,10 @@ class Analysis:
             If a key is unknown or missing, or a value does not fit its type; see :func:`.config_values.typed_config`.
         """
         return typed_config(self.name, self.config_type, values or {})
+
+    def months_of(self, upstream: str, config: Any) -> MonthRange:
+        """Return the months of an upstream result that the function gets."""
+        return self.months[upstream](config) if upstream in self.months else MonthRange()
 
     def replicas(self, catalog: Catalog, config: Any, partition: str) -> dict[str, Replicas]:
         """What one partition reads, by parameter: each entry, in each Region that holds it."""
@@ -77,7 +83,9 @@ class Analysis:
         ``upstream`` gives each upstream result's versions by partition; of those a partition uses only its own.
         """
         used = {
-            name: {partition: versions[partition]} if partition in versions else dict(versions)
+            name: {partition: versions[partition]}
+            if partition in versions
+            else {key: version for key, version in versions.items() if not key or key in self.months_of(name, config)}
             for name, versions in upstream.items()
         }
         return digest(
@@ -119,6 +127,7 @@ def run(
         The function returned what is no xarray object.
     """
     config = made.config(values)
+    inputs = {name: _asked_months(made, config, name, x) for name, x in inputs.items()}
     upstream = {n: {e.part: e.attributes["data_version"] for e in entries_of(x)} for n, x in inputs.items()}
     results = {e.id: e for x in inputs.values() for e in entries_of(x)}
     found = {key: made.replicas(catalog, config, key) for key in keys}
@@ -156,6 +165,18 @@ def run(
         caveat=made.caveat,
         preview=made.preview,
     )
+
+
+def _asked_months(made: Analysis, config: Any, name: str, x: Any) -> Any:
+    """Return an upstream result, cut to the months that the config asks for."""
+    if name not in made.months or PARTITION not in x.dims:
+        return x
+    entries, asked = entries_of(x), made.months_of(name, config)
+    asked.refuse_gaps(name, [entry.part for entry in entries])
+    chosen = [i for i, entry in enumerate(entries) if entry.part in asked]
+    cut = x.isel({PARTITION: chosen})
+    cut.encoding["entries"] = tuple(entries[i] for i in chosen)
+    return cut
 
 
 def _provenance(

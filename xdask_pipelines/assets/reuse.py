@@ -57,13 +57,25 @@ def due(
         versions[made.name] = {p: v for p, v in kept.items() if p} if made.partitioned else {}
         run: list[str] = []
         reuse: list[str] = []
-        for key in source_months(made, catalog) if made.partitioned else [""]:
+        for key in _asked(made, analyses, configs, source_months(made, catalog)) if made.partitioned else [""]:
             upstream = {name: versions[name] for name in made.upstream}
             wanted = made.version(config, made.replicas(catalog, config, key), upstream, key)
             (reuse if kept.get(key) == wanted else run).append(key)
             versions[made.name][key] = wanted
         answer.append(Due(made.name, tuple(run), tuple(reuse)))
     return answer
+
+
+def _asked(
+    made: Analysis, analyses: Sequence[Analysis], configs: Mapping[str, Mapping[str, Any]], months: list[str]
+) -> list[str]:
+    """Return the months that the analyses that follow ask for: all, if none follows."""
+    ranges = [
+        other.months_of(made.name, other.config(configs.get(other.name)))
+        for other in analyses
+        if made.name in other.upstream
+    ]
+    return [month for month in months if not ranges or any(month in asked for asked in ranges)]
 
 
 def source_months(made: Analysis, catalog: Catalog) -> list[str]:

@@ -4,6 +4,8 @@ Belongs here: the analyses of the ERA5-CMIP6 temperature difference, as plain fu
 arithmetic (climate), placement, storage.
 """
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
@@ -12,6 +14,7 @@ from pydantic import Field
 
 from xdask_pipelines import climate
 from xdask_pipelines.assets.analysis import analysis
+from xdask_pipelines.assets.month_ranges import MonthRange
 from xdask_pipelines.assets.source import Source
 from xdask_pipelines.climate.axes import horizontal_names
 
@@ -22,6 +25,8 @@ DATASETS = {"era5", "cmip6"}
 _ABSOLUTE, _DIFFERENCE = (170.0, 340.0), (-90.0, 90.0)
 
 
+#: Config values by asset.
+Configs = Mapping[str, Mapping[str, Any]]
 #: Name of the job that makes all results that have no partitions.
 JOB = "compare_temperatures"
 
@@ -32,8 +37,11 @@ class Run(dg.Config):
     source_id: str = Field("MetUM-N96", description="Model.")
     member_id: str = Field("r1i1p1", description="Ensemble member.")
     table_id: str = Field("Ayr", description="Table, which says how often: Amon is monthly.")
-    first_year: int | None = Field(None, description="First year of the period; all if empty.")
-    last_year: int | None = Field(None, description="Last year of the period, included.")
+    grid_label: str | None = Field(None, description="Grid: gn is the model's own; may be empty if there is only one.")
+    first: str | None = Field(
+        None, description="First year or month of the period, such as 2015 or 2015-01; all if empty."
+    )
+    last: str | None = Field(None, description="Last year or month of the period, included.")
 
 
 class Projection(Run):
@@ -48,14 +56,22 @@ class Reference(Run):
     experiment_id: str = Field("pre-industrial", description="pre-industrial in the sample, historical in CMIP6.")
 
 
+class Observed(Reference):
+    """The months of ERA5 whose mean is taken, and the run of the model on whose grid it is put."""
+
+    first: str | None = Field(None, description="First month of ERA5, such as 2011-01; all months if empty.")
+    last: str | None = Field(None, description="Last month of ERA5, included.")
+
+
 def _facets(config: Projection | Reference) -> dict[str, str]:
-    names = ("source_id", "experiment_id", "member_id", "table_id")
-    return {"variable_id": "tas", **{name: getattr(config, name) for name in names}}
+    names = ("source_id", "experiment_id", "member_id", "table_id", "grid_label")
+    values = {name: getattr(config, name) for name in names}
+    return {"variable_id": "tas", **{name: value for name, value in values.items() if value}}
 
 
 def _period_mean(tas: xr.DataArray, config: Run) -> xr.DataArray:
-    """Time-weighted mean over the years of the config."""
-    return climate.time_weighted_mean(climate.select_period(tas, config.first_year, config.last_year))
+    """Time-weighted mean over the period of the config."""
+    return climate.time_weighted_mean(climate.select_period(tas, config.first, config.last))
 
 
 def _regridded(mean: xr.DataArray, model: xr.DataArray) -> xr.DataArray:
@@ -64,13 +80,21 @@ def _regridded(mean: xr.DataArray, model: xr.DataArray) -> xr.DataArray:
     return climate.regrid(mean, model[lat], model[lon], method="conservative")
 
 
-def temperature_job() -> Any:
-    """The main job by its name: all of it but the months, which are launched as their data come."""
+def temperature_job(preset: str = "", configs: Configs | None = None) -> Any:
+    """The main job by its name: all of it but the months, which are launched as their data come.
+
+    Parameters
+    ----------
+    preset, configs
+        Name of a preset of the topology, and the config values of its assets, which the launchpad then shows.
+    """
     return dg.define_asset_job(
-        JOB,
+        f"{JOB}_{re.sub('[^A-Za-z0-9]', '_', preset)}" if preset else JOB,
         dg.AssetSelection.assets("temperature_difference", "model_bias", "climate_signal").upstream()
         & dg.AssetSelection.groups(GROUP) - dg.AssetSelection.assets("era5_monthly_mean"),
-        description="Projected minus historic temperature, its bias and its signal, of all months that are materialized.",
+        description="Projected minus historic temperature, its bias and its signal"
+        + (f", as the preset {preset} says." if preset else ", of all months that are materialized."),
+        config={"ops": {name: {"config": dict(values)} for name, values in configs.items()}} if configs else None,
     )
 
 
@@ -96,12 +120,16 @@ def temperature_assets(months: dg.PartitionsDefinition[str]) -> list[dg.AssetsDe
         return climate.month_partial(hourly)
 
     @analysis(
-        sources={"model": Source("cmip6", _facets, grid=True)}, units="K", valid_range=_ABSOLUTE, group_name=GROUP
+        sources={"model": Source("cmip6", _facets, grid=True)},
+        months={"era5_monthly_mean": lambda config: MonthRange(config.first, config.last)},
+        units="K",
+        valid_range=_ABSOLUTE,
+        group_name=GROUP,
     )
     def era5_historic_temp_regridded(
-        era5_monthly_mean: xr.Dataset, model: xr.DataArray, config: Reference
+        era5_monthly_mean: xr.Dataset, model: xr.DataArray, config: Observed
     ) -> xr.DataArray:
-        """Mean 2 m temperature of all months materialized, conservatively regridded to the model's grid, K."""
+        """Mean 2 m temperature of the months of the config, conservatively regridded to the model's grid, K."""
         mean = climate.mean_of_partials(era5_monthly_mean)
         return _regridded(mean, model)
 

@@ -27,23 +27,27 @@ from xdask_pipelines.system.units import counted
 
 
 @click.command()
-@click.option("--experiment", default="A1B", show_default=True, help="Scenario of the projection (experiment_id).")
+@click.option("--experiment", help="Scenario of the projection (experiment_id); A1B of the sample by default.")
+@click.option("--preset", metavar="NAME", help="Values of regions.yaml, in place of those of the sample.")
 @JSON
-def demo(experiment: str, as_json: bool) -> None:
-    """Compute the temperature difference of ERA5 and CMIP6 in data/."""
+def demo(experiment: str | None, preset: str | None, as_json: bool) -> None:
+    """Compute the temperature difference of ERA5 and CMIP6."""
+    if experiment and preset:
+        raise click.UsageError("a preset names its scenario itself; leave out --experiment or --preset")
     where, say = topology_with_catalog(), tell(as_json)
-    from xdask_pipelines.operations.demo import refuse_other_projects, run_demo
+    from xdask_pipelines.operations.demo import configs_of, refuse_other_projects, run_demo
     from xdask_pipelines.operations.progress import bars
     from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
     refuse_other_projects(where)
+    configs = configs_of(where, preset, experiment)
     with bars() as watch:
         pools = pools_of(where, watch)
         ours = pools.here and not pools.status().up
         say("starting scheduler and pools (about 15 s)" if ours else "using the running pools")
         try:
             pools.up(say)
-            report = run_demo(where, pools, experiment, say)
+            report = run_demo(where, pools, configs, say)
         finally:
             pools.close()
             if ours:

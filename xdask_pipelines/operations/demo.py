@@ -28,6 +28,7 @@ from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.topology import Topology
 
 MAIN = "temperature_difference"
+PREDICTED = "cmip6_predicted_tas_regridded"
 Tell = Callable[[str], None]
 
 
@@ -46,15 +47,33 @@ def refuse_other_projects(topology: Topology) -> None:
         )
 
 
-def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lambda line: None) -> dict[str, Any]:
+def configs_of(topology: Topology, preset: str | None, experiment: str | None) -> dict[str, dict[str, Any]]:
+    """Return the config values of the main job: those of a preset, or of one scenario of the sample.
+
+    Raises
+    ------
+    XdaskError
+        There is no such preset, or it has values for an asset that the main job does not have.
+    """
+    if preset is None:
+        return {PREDICTED: {"experiment_id": experiment or "A1B"}}
+    if preset not in topology.presets:
+        there = ", ".join(topology.presets) or "none"
+        raise XdaskError(f"There is no preset {preset!r} in regions.yaml. Available: {there}.")
+    return {name: dict(values) for name, values in topology.presets[preset].items()}
+
+
+def run_demo(
+    topology: Topology, pools: Pools, configs: Mapping[str, Mapping[str, Any]], tell: Tell = lambda line: None
+) -> dict[str, Any]:
     """Update the catalog, and compute the assets of the main job that are not up to date.
 
     Parameters
     ----------
     topology, pools
         The project, and its pools, which must be running.
-    experiment
-        Scenario, an ``experiment_id`` of the projection.
+    configs
+        Config values by asset (`configs_of`).
     tell
         Called with a line for each step.
 
@@ -65,7 +84,6 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
     """
     started = perf_counter()
     warnings: list[str] = []
-    configs = {"cmip6_predicted_tas_regridded": {"experiment_id": experiment}}
     with instance(topology) as history:
         upkeep = [make(*place).to_user_string() for place in topology.places for make in (lustre_key, catalog_key)]
         synced = run_assets(topology, pools, history, upkeep, job_name=SYNC_JOB)
@@ -77,7 +95,14 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
         definitions = build_definitions(topology, {"pools": pools})
         results = definitions.resources["results"].results  # type: ignore[index]
         analyses = in_order(definitions, (MAIN, "model_bias", "climate_signal"))
-        plan = due(analyses, results.catalog, results, configs, lambda name: passed_checks(history, name))
+        _refuse_unknown(configs, analyses)
+        plan = due(
+            analyses,
+            results.catalog,
+            results,
+            configs,
+            sound=lambda name: passed_checks(history, name),
+        )
         evidence: dict[str, Evidence] = {}
         for names, months in _runs(plan, analyses):
             tell("computing " + ", ".join(names) + (f" for {_range(months)}" if months else ""))
@@ -88,10 +113,23 @@ def run_demo(topology: Topology, pools: Pools, experiment: str, tell: Tell = lam
                 made = Evidence.from_dict(done.metadata[name]["evidence"])
                 evidence[name] = Evidence.total([evidence[name], made]) if name in evidence else made
         report = _report(topology, results, analyses, plan, evidence, history)
-    report |= {"experiment_id": experiment, "warnings": warnings, "seconds": round(perf_counter() - started, 2)}
+    experiment = {a.name: a for a in analyses}[PREDICTED].config(configs.get(PREDICTED))
+    report |= {
+        "experiment_id": getattr(experiment, "experiment_id", ""),
+        "warnings": warnings,
+        "seconds": round(perf_counter() - started, 2),
+    }
     folder = topology.var / "demo"
     write_atomically(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return report
+
+
+def _refuse_unknown(configs: Mapping[str, Mapping[str, Any]], analyses: Sequence[Analysis]) -> None:
+    if unknown := sorted(set(configs) - {made.name for made in analyses}):
+        raise XdaskError(
+            f"The preset has values for {', '.join(unknown)}, which the main job does not have. It has "
+            f"{', '.join(made.name for made in analyses if made.config_name)}; correct regions.yaml."
+        )
 
 
 _SAID = ("added", "changed", "removed", "unchanged")

@@ -108,7 +108,7 @@ def _foreseen(made: Analysis, analyses: Mapping[str, Analysis], results: Results
             [own, *(input_steps(results, e, digest) for e in before if e.part in ("", part) or not part)]
         )
         units = [units_verdict(made, f) for f in checked_fields(value, made.preview).values()]
-        verdicts = [*units, complete_verdict(made, analyses, results, known)]
+        verdicts = [*units, complete_verdict(made, analyses, results, known, made_from.config)]
         refused += any(v.problem and not v.warn for v in verdicts)
         problems += [f"{part}: {v.problem}" if part else str(v.problem) for v in verdicts if v.problem]
     if refused == len(result.parts):

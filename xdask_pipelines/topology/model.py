@@ -24,6 +24,8 @@ from xdask_pipelines.topology.stanzas import (
     Client,
     Dataset,
     LinkStanza,
+    Preset,
+    PresetName,
     Worker,
     alert_address,
     host_name,
@@ -44,7 +46,8 @@ class Topology(Stanza):
     ``profile`` is how Regions are reached: ``local`` as folders and processes of this machine, ``attached`` as workers
     that are started anywhere for the ``scheduler``, ``aws`` as buckets and file systems, which ``aws`` describes.
     ``alerts`` is the address for messages about failed syncs. ``ui_hosts`` are hosts with ports, such as those of a tunnel
-    or a reverse proxy, by which browsers reach the UI and the dashboard in addition to loopback.
+    or a reverse proxy, by which browsers reach the UI and the dashboard in addition to loopback. ``presets`` are values for
+    the config of analyses, by a name of one's own: ``xdask demo --preset NAME``.
 
     Read it with :func:`find_topology` or :meth:`Topology.load`; both raise :class:`TopologyError`. Methods that take a
     ``region`` raise it too, for an unknown Region.
@@ -59,6 +62,7 @@ class Topology(Stanza):
     scheduler: Annotated[str, AfterValidator(scheduler_address)] | None = None
     alerts: Annotated[str, AfterValidator(alert_address)] | None = None
     ui_hosts: Annotated[tuple[Annotated[str, AfterValidator(host_name)], ...], Field(strict=False)] = ()
+    presets: dict[PresetName, Preset] = Field(default_factory=dict)
     _root: Path | None = PrivateAttr(default=None)
 
     @classmethod

@@ -267,3 +267,17 @@ def scheduler_address(address: str) -> str:
             f"{address!r} is not the address of a scheduler; write one such as tls://dask.example.org:8786"
         )
     return address
+
+
+def preset_name(name: str) -> str:
+    """Check the name of a preset, which is part of the name of a job."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,60}", name):
+        raise ValueError(
+            f"{name!r} is not the name of a preset; write letters, digits, _ and -, such as ssp245-2050-01"
+        )
+    return name
+
+
+PresetName = Annotated[str, AfterValidator(preset_name)]
+#: Config values of analyses, by analysis.
+Preset = dict[str, dict[str, str | int | float | bool]]
