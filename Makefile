@@ -67,10 +67,11 @@ contract: $(DEV)  ## The wall around Dask, and placement, on each release of Das
 	        && PYTHONPATH=$$folder $(BIN)/python -m $(PYTEST_RUN) tests/contract $(PLACEMENT) || exit 1; \
 	done
 
-lint: $(DEV)  ## Style and types; the Dockerfile
+lint: $(DEV)  ## Style and types; the Dockerfile; scripts of hosts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/shellcheck infra/constructs/*.sh
 	$(BIN)/mypy
 
 bench: $(DEV)  ## Speed and memory beside what one would pick instead, as ratios

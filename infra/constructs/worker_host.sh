@@ -7,7 +7,7 @@ fail() {
     echo "set-up of this host failed at line $1; the instance ends"
     aws logs create-log-stream --region "$REGION" --log-group-name "$LOG_GROUP" --log-stream-name "$(hostname)" || true
     aws logs put-log-events --region "$REGION" --log-group-name "$LOG_GROUP" --log-stream-name "$(hostname)" --log-events \
-        "timestamp=$(date +%s000),message=\"line $1: $(tail -c 2000 /var/log/cloud-init-output.log | tr -d '"\\' | tr '\n' ' ')\"" || true
+        "timestamp=$(date +%s000),message=\"line $1: $(tail -c 2000 /var/log/cloud-init-output.log | tr -d '\\"' | tr '\n' ' ')\"" || true
     shutdown -h now  # which terminates it
 }
 trap 'fail $LINENO' ERR
