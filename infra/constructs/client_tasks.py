@@ -76,7 +76,7 @@ class ClientConfig:
         )
 
 
-def scheduler_container(config: ClientConfig, memory_mib: int) -> Any:
+def scheduler_container(config: ClientConfig, reserved_mib: int) -> Any:
     """Return the container of Dask's scheduler."""
     return container(
         "scheduler",
@@ -85,14 +85,14 @@ def scheduler_container(config: ClientConfig, memory_mib: int) -> Any:
         config.region,
         "scheduler",
         env=config.environment,
-        memory_mib=memory_mib,
+        reserved_mib=reserved_mib,
         memory_folders_mib=_MEMORY,
         stop_seconds=30,
         health=True,
     )
 
 
-def dagster_containers(config: ClientConfig, sizes_mib: Mapping[str, int], *, reader: bool) -> list[Any]:
+def dagster_containers(config: ClientConfig, reserved_mib: Mapping[str, int], *, reader: bool) -> list[Any]:
     """Return the containers of Dagster: code server, daemon, webserver; with ``reader`` one more that only reads.
 
     The webserver listens on loopback of the task and is reached by port forwarding through SSM. The reader listens for the
@@ -107,7 +107,7 @@ def dagster_containers(config: ClientConfig, sizes_mib: Mapping[str, int], *, re
             config.region,
             "dagster",
             env=config.dagster_environment,
-            memory_mib=sizes_mib[part],
+            reserved_mib=reserved_mib[part],
             mounts={"results": aws_names.RESULTS_PATH},
             writable=["results"],
             memory_folders_mib=_MEMORY,

@@ -34,6 +34,7 @@ def container(
     env: Mapping[str, str],
     cpu: int | None = None,
     memory_mib: int | None = None,
+    reserved_mib: int | None = None,
     mounts: Mapping[str, str] | None = None,
     writable: Sequence[str] = (),
     memory_folders_mib: Mapping[str, int] | None = None,
@@ -52,8 +53,8 @@ def container(
         Region, and part whose log group gets its output.
     env
         Environment in addition to that of all containers.
-    cpu, memory_mib
-        Units of 1/1024 virtual CPU, and limit of memory.
+    cpu, memory_mib, reserved_mib
+        Units of 1/1024 virtual CPU, limit of memory, and memory that it has in any case.
     mounts, writable
         Folders by volume, of which all but those of the writable volumes are read-only.
     memory_folders_mib
@@ -75,6 +76,7 @@ def container(
         essential=essential,
         cpu=cpu,
         memory=memory_mib,
+        memory_reservation=reserved_mib,
         environment=environment(region, env),
         user="10001:10001",
         readonly_root_filesystem=True,

@@ -46,7 +46,7 @@ def notebook_task(scope: Construct, config: ClientConfig, home: str, access_poin
         config.region,
         "notebook",
         env={**config.environment, "HOME": _HOME},
-        memory_mib=_MEMORY_MIB,
+        reserved_mib=_MEMORY_MIB // 2,
         mounts={"results": aws_names.RESULTS_PATH, "home": _HOME},
         writable=["results", "home"],
         memory_folders_mib=_MEMORY,

@@ -25,9 +25,9 @@ from infra.stacks.storage_stack import ClientStorageStack
 from xdask_pipelines.topology import Topology, aws_names
 
 _CPU, _MEMORY_MIB = 2048, 8192
-#: Limits of the containers of one task; together they may ask for more than the task has, because they peak apart.
-_SMALL_MIB = {"scheduler": 3072, "code": 3584, "daemon": 1536, "webserver": 1536}
-_FULL_MIB = {"code": 3072, "daemon": 2048, "webserver": 1536, "reader": 1536}
+#: What each container of a task has in any case; the rest is for whichever needs it, as they do not peak together.
+_SMALL_MIB = {"scheduler": 2048, "code": 2048, "daemon": 1024, "webserver": 1024}
+_FULL_MIB = {"code": 2048, "daemon": 1024, "webserver": 1024, "reader": 1024}
 
 
 class ClientStack(RegionStack):
@@ -92,7 +92,7 @@ class ClientStack(RegionStack):
 
     def _full(self, network: NetworkStack, storage: ClientStorageStack) -> None:
         assert self.aws.access is not None
-        scheduler = [scheduler_container(self.config, _MEMORY_MIB)]
+        scheduler = [scheduler_container(self.config, _MEMORY_MIB // 2)]
         name = aws_names.SCHEDULER_SERVICE
         definition = fargate_task(self, "Scheduler", name, self.config, "scheduler", _CPU, _MEMORY_MIB, scheduler, [])
         self._service("SchedulerService", name, definition, ["scheduler"])

@@ -86,6 +86,23 @@ def test_workers_see_data_read_only_and_the_sync_alone_writes_them(small: Synthe
                 assert read_only["data"] is not family.startswith("xdask-sync-"), family
 
 
+def test_containers_fit_into_their_tasks_and_tasks_into_their_instances(small: Synthesized, full: Synthesized) -> None:
+    for made in (small, full):
+        for definition in made.assembly.of_type("AWS::ECS::TaskDefinition"):
+            values = definition.properties
+            containers = values["ContainerDefinitions"]
+            asked = [container.get("Memory") or container["MemoryReservation"] for container in containers]
+            if values["RequiresCompatibilities"] == ["FARGATE"]:
+                assert (values["Cpu"], values["Memory"]) == ("2048", "8192"), "a pair that Fargate has"
+                assert sum(asked) < int(values["Memory"])
+            else:
+                kind = made.topology.worker(definition.region).pool.instance
+                assert sum(asked) <= 0.95 * kind.memory_gib * 1024
+                assert sum(container["Cpu"] for container in containers) <= kind.vcpus * 1024
+            folders = [f["Size"] for c in containers for f in c["LinuxParameters"]["Tmpfs"]]
+            assert sum(folders) < 0.5 * sum(asked)
+
+
 def test_exactly_one_scheduler_runs(small: Synthesized, full: Synthesized) -> None:
     for made in (small, full):
         services = {s.properties["ServiceName"]: s.properties for s in made.assembly.of_type("AWS::ECS::Service")}
