@@ -68,7 +68,7 @@ def container(
     essential
         Whether the task ends with it.
     """
-    folders = {"/tmp": 512, **(memory_folders_mib or {})}
+    folders = {"/tmp": 256, **(memory_folders_mib or {})}
     return Container(
         name=name,
         image=image,
