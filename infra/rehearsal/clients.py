@@ -1,0 +1,50 @@
+"""Clients of the emulator, or of the proxy in front of it.
+
+Belongs here: clients, and access keys by which the proxy knows the role of a caller. Does not belong here: what is asked.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import boto3
+from botocore.client import Config
+
+#: Role of people who deploy.
+OPERATOR = "operator"
+
+
+def access_key(role: str) -> str:
+    """Return the access key id of a role: AWS gives a session of a role one that begins with ASIA."""
+    return "ASIA" + base64.b32encode(hashlib.sha256(role.encode()).digest()).decode()[:16]
+
+
+def credentials(role: str) -> dict[str, str]:
+    """Return the environment by which a process acts as a role."""
+    return {"AWS_ACCESS_KEY_ID": access_key(role), "AWS_SECRET_ACCESS_KEY": "of-the-rehearsal-alone"}
+
+
+@dataclass
+class Clients:
+    """Clients of one endpoint as one role."""
+
+    url: str
+    role: str = OPERATOR
+    _made: dict[tuple[str, str], Any] = field(default_factory=dict)
+
+    def of(self, service: str, region: str) -> Any:
+        """Return a client of boto3."""
+        if (service, region) not in self._made:
+            key = credentials(self.role)
+            self._made[service, region] = boto3.client(
+                service,
+                region_name=region,
+                endpoint_url=self.url,
+                aws_access_key_id=key["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=key["AWS_SECRET_ACCESS_KEY"],
+                config=Config(retries={"max_attempts": 2}, s3={"addressing_style": "path"}, read_timeout=60),
+            )
+        return self._made[service, region]

@@ -1,0 +1,176 @@
+"""Deployment of all stacks of all Regions into the emulator.
+
+Belongs here: create, update, roll back and destroy, with the events of what failed. Does not belong here: what is in the
+stacks (templates), how long processes of tasks take to end (agent).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic, sleep
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from infra.rehearsal.clients import Clients
+from infra.rehearsal.stand_ins import problems, supported_types
+from infra.rehearsal.templates import Stack, deployable
+
+_PATIENCE_SECONDS = 180
+_PAUSE_SECONDS = 0.05
+#: A stack that never came to be has to be deleted before it can be created.
+_NEVER_WAS = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "REVIEW_IN_PROGRESS", "CREATE_FAILED")
+Say = Callable[[str], None]
+
+
+class DeploymentFailed(Exception):
+    """A stack could not be created, updated or deleted; the message has the events of what failed."""
+
+
+@dataclass
+class Deployment:
+    """The stacks of one assembly in the emulator.
+
+    Parameters
+    ----------
+    clients
+        Clients of the emulator.
+    stacks
+        In the order of deployment.
+    say
+        Gets a line for each stack.
+    """
+
+    clients: Clients
+    stacks: Sequence[Stack]
+    say: Say = lambda line: None
+    _supported: frozenset[str] = field(default_factory=frozenset)
+
+    def deploy(self) -> dict[str, str]:
+        """Create or update every stack, in order; what was done by stack: ``created``, ``updated`` or ``unchanged``.
+
+        A stack whose update fails is rolled back by CloudFormation.
+
+        Raises
+        ------
+        DeploymentFailed
+            A stack failed, or the list of stand-ins does not fit the emulator.
+        """
+        self._supported = self._supported or supported_types()
+        if wrong := problems({kind for stack in self.stacks for kind in stack.types}, self._supported):
+            raise DeploymentFailed("\n".join(wrong))
+        done = {}
+        for stack in self.stacks:
+            began = monotonic()
+            done[stack.name] = self._deploy(stack)
+            self.say(f"{stack.name:38s} {done[stack.name]:10s} {monotonic() - began:5.1f} s")
+        return done
+
+    def destroy(self) -> None:
+        """Delete every stack, the last one first. Services are scaled to 0 before, as a service with tasks cannot go.
+
+        Raises
+        ------
+        DeploymentFailed
+            A stack could not be deleted.
+        """
+        for stack in reversed(self.stacks):
+            if self._status(stack) is None:
+                continue
+            self._empty(stack)
+            self._cloudformation(stack).delete_stack(StackName=stack.name)
+            self._settle(stack, {"", "DELETE_COMPLETE"})
+            self.say(f"{stack.name:38s} deleted")
+
+    def output(self, region: str, stack: str, key: str) -> str:
+        """Return an output of a deployed stack.
+
+        Raises
+        ------
+        DeploymentFailed
+            The stack or the output does not exist.
+        """
+        try:
+            found = self.clients.of("cloudformation", region).describe_stacks(StackName=stack)["Stacks"][0]
+        except ClientError as error:
+            raise DeploymentFailed(f"{stack} in {region} is not deployed: {error}. Deploy it first.") from error
+        for each in found.get("Outputs", ()):
+            if each["OutputKey"] == key:
+                return str(each["OutputValue"])
+        raise DeploymentFailed(f"{stack} in {region} has no output {key}. Deploy it again, or correct the reference.")
+
+    # ---- one stack ------------------------------------------------------------------------------------------------
+
+    def _deploy(self, stack: Stack) -> str:
+        client, body = self._cloudformation(stack), json.dumps(deployable(stack, self.output))
+        if (status := self._status(stack)) in _NEVER_WAS:
+            client.delete_stack(StackName=stack.name)
+            self._settle(stack, {"", "DELETE_COMPLETE"})
+            status = None
+        capabilities = ["CAPABILITY_NAMED_IAM"]
+        if status is None:
+            client.create_stack(StackName=stack.name, TemplateBody=body, Capabilities=capabilities)
+            self._settle(stack, {"CREATE_COMPLETE"})
+            return "created"
+        if self._deployed(stack) == json.loads(body):
+            return "unchanged"
+        try:
+            client.update_stack(StackName=stack.name, TemplateBody=body, Capabilities=capabilities)
+        except ClientError as error:
+            if "No updates are to be performed" in str(error):
+                return "unchanged"
+            raise
+        self._settle(stack, {"UPDATE_COMPLETE"})
+        return "updated"
+
+    def _deployed(self, stack: Stack) -> Any:
+        body = self._cloudformation(stack).get_template(StackName=stack.name)["TemplateBody"]
+        return json.loads(body) if isinstance(body, str) else body
+
+    def _cloudformation(self, stack: Stack) -> Any:
+        return self.clients.of("cloudformation", stack.region)
+
+    def _status(self, stack: Stack) -> str | None:
+        try:
+            found = self._cloudformation(stack).describe_stacks(StackName=stack.name)["Stacks"][0]
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        status = str(found["StackStatus"])
+        return None if status == "DELETE_COMPLETE" else status
+
+    def _settle(self, stack: Stack, wanted: set[str]) -> None:
+        deadline = monotonic() + _PATIENCE_SECONDS
+        while (status := self._status(stack) or "") and (status.endswith("IN_PROGRESS") or "CLEANUP" in status):
+            if monotonic() > deadline:
+                raise DeploymentFailed(f"{stack.name} in {stack.region} is {status} after {_PATIENCE_SECONDS} s.")
+            sleep(_PAUSE_SECONDS)
+        if status not in wanted:
+            failed = "\n".join(self._failures(stack))
+            raise DeploymentFailed(f"{stack.name} in {stack.region} ended as {status or 'deleted'}:\n{failed}")
+
+    def _failures(self, stack: Stack) -> Iterable[str]:
+        events = self._cloudformation(stack).describe_stack_events(StackName=stack.name)["StackEvents"]
+        for event in reversed(events):
+            if "FAILED" in event["ResourceStatus"]:
+                reason = event.get("ResourceStatusReason", "no reason was given")
+                yield f"  {event['LogicalResourceId']} ({event['ResourceType']}): {reason}"
+
+    def _empty(self, stack: Stack) -> None:
+        """Scale the services of a stack to 0, and end the other tasks of its clusters."""
+        ecs = self.clients.of("ecs", stack.region)
+        for resource in self._physical(stack):
+            kind, physical_id = resource["ResourceType"], resource.get("PhysicalResourceId", "")
+            if kind == "AWS::ECS::Service":
+                cluster, name = physical_id.split("/")[-2:]
+                ecs.update_service(cluster=cluster, service=name, desiredCount=0)
+            elif kind == "AWS::ECS::Cluster":
+                for task in ecs.list_tasks(cluster=physical_id)["taskArns"]:
+                    ecs.stop_task(cluster=physical_id, task=task, reason="The stack is destroyed")
+
+    def _physical(self, stack: Stack) -> list[dict[str, Any]]:
+        pages = self._cloudformation(stack).get_paginator("list_stack_resources").paginate(StackName=stack.name)
+        return [resource for page in pages for resource in page["StackResourceSummaries"]]
