@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any
+from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
@@ -109,25 +110,34 @@ class Deployment:
             client.delete_stack(StackName=stack.name)
             self._settle(stack, {"", "DELETE_COMPLETE"})
             status = None
-        capabilities = ["CAPABILITY_NAMED_IAM"]
-        if status is None:
-            client.create_stack(StackName=stack.name, TemplateBody=body, Capabilities=capabilities)
-            self._settle(stack, {"CREATE_COMPLETE"})
-            return "created"
-        if self._deployed(stack) == json.loads(body):
+        kind, wanted = ("CREATE", "CREATE_COMPLETE") if status is None else ("UPDATE", "UPDATE_COMPLETE")
+        change = client.create_change_set(
+            StackName=stack.name,
+            ChangeSetName=f"rehearsal-{uuid4().hex}",
+            ChangeSetType=kind,
+            TemplateBody=body,
+            Capabilities=["CAPABILITY_NAMED_IAM"],
+            ImportExistingResources=True,  # buckets of results outlive their stack, and are taken over by the next one
+        )["Id"]
+        if not self._has_changes(stack, change):
             return "unchanged"
-        try:
-            client.update_stack(StackName=stack.name, TemplateBody=body, Capabilities=capabilities)
-        except ClientError as error:
-            if "No updates are to be performed" in str(error):
-                return "unchanged"
-            raise
-        self._settle(stack, {"UPDATE_COMPLETE"})
-        return "updated"
+        client.execute_change_set(ChangeSetName=change)
+        self._settle(stack, {wanted, "IMPORT_COMPLETE"})
+        return "created" if kind == "CREATE" else "updated"
 
-    def _deployed(self, stack: Stack) -> Any:
-        body = self._cloudformation(stack).get_template(StackName=stack.name)["TemplateBody"]
-        return json.loads(body) if isinstance(body, str) else body
+    def _has_changes(self, stack: Stack, change: str) -> bool:
+        client, deadline = self._cloudformation(stack), monotonic() + _PATIENCE_SECONDS
+        while (found := client.describe_change_set(ChangeSetName=change))["Status"].endswith(("PENDING", "IN_PROGRESS")):
+            if monotonic() > deadline:
+                raise DeploymentFailed(f"The changes of {stack.name} are not known after {_PATIENCE_SECONDS} s.")
+            sleep(_PAUSE_SECONDS)
+        if found["Status"] != "FAILED":
+            return True
+        reason = found.get("StatusReason", "no reason was given")
+        client.delete_change_set(ChangeSetName=change)
+        if "didn't contain changes" in reason or "No updates" in reason:
+            return False
+        raise DeploymentFailed(f"{stack.name} in {stack.region} cannot be changed: {reason}")
 
     def _cloudformation(self, stack: Stack) -> Any:
         return self.clients.of("cloudformation", stack.region)
@@ -153,11 +163,17 @@ class Deployment:
             raise DeploymentFailed(f"{stack.name} in {stack.region} ended as {status or 'deleted'}:\n{failed}")
 
     def _failures(self, stack: Stack) -> Iterable[str]:
-        events = self._cloudformation(stack).describe_stack_events(StackName=stack.name)["StackEvents"]
+        client, seen = self._cloudformation(stack), set()
+        events = client.describe_stack_events(StackName=stack.name)["StackEvents"]
+        # Of validation, which comes before any resource is created, stack events have the number of errors alone.
+        events += client.describe_events(StackName=stack.name)["OperationEvents"]
         for event in reversed(events):
-            if "FAILED" in event["ResourceStatus"]:
-                reason = event.get("ResourceStatusReason", "no reason was given")
-                yield f"  {event['LogicalResourceId']} ({event['ResourceType']}): {reason}"
+            reason = event.get("ResourceStatusReason") or event.get("ValidationStatusReason")
+            if reason and "FAILED" in event.get("ResourceStatus", "") + event.get("ValidationStatus", ""):
+                line = f"  {event.get('LogicalResourceId', stack.name)} ({event.get('ResourceType', 'stack')}): {reason}"
+                if line not in seen:
+                    seen.add(line)
+                    yield line
 
     def _empty(self, stack: Stack) -> None:
         """Scale the services of a stack to 0, and end the other tasks of its clusters."""

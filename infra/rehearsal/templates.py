@@ -19,6 +19,8 @@ from infra.rehearsal.stand_ins import STAND_INS, fill
 #: Takes the place of a resource: it has no property and costs nothing.
 _EMPTY = {"Type": "AWS::CloudFormation::WaitConditionHandle"}
 _IMAGE = "ami-0123456789abcdef0"
+#: A secret that exists before anything is deployed, such as that of an OIDC client.
+_FOREIGN_SECRET = re.compile(r"\{\{resolve:secretsmanager:arn:[^}$]*\}\}")
 _REFERENCE = re.compile(r"\$\{(?!!)([A-Za-z0-9]+)(?:\.([A-Za-z0-9.]+))?\}")
 #: Output of a stack: Region, stack, key.
 Outputs = Callable[[str, str, str], str]
@@ -142,6 +144,8 @@ def deployable(stack: Stack, outputs: Outputs) -> dict[str, Any]:
     def resolved(value: Any) -> Any:
         if isinstance(value, list):
             return [resolved(each) for each in value]
+        if isinstance(value, str):
+            return _FOREIGN_SECRET.sub("a secret of the rehearsal", value)
         if not isinstance(value, dict):
             return value
         if value.get("Ref") in gone:
