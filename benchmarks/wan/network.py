@@ -32,7 +32,8 @@ class Network:
     Parameters
     ----------
     regions
-        Names; each gets a namespace with one address.
+        Names; each gets a namespace with one address. Names such as ``exeter#1`` and ``exeter#2`` are machines of one
+        Region, without delay between them.
     rtt_ms, mbit
         Round-trip time of each pair in ms, and rate of each direction in Mbit/s.
     """
@@ -58,6 +59,10 @@ class Network:
     def address(self, region: str) -> str:
         """The one address at which servers of a Region listen."""
         return str(self._spaces[region]["address"])
+
+    def process(self, region: str) -> int:
+        """Id of a process in a Region's namespace."""
+        return int(self._spaces[region]["pid"])
 
     def inside(self, region: str) -> list[str]:
         """Words before a command that make it run in a Region."""

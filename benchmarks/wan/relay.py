@@ -70,6 +70,11 @@ def address_of(index: int) -> str:
     return f"10.77.{index + 1}.1"
 
 
+def region_of(name: str) -> str:
+    """Region of a machine: its name up to a number sign."""
+    return name.partition("#")[0]
+
+
 def namespace(index: int, here: socket.socket) -> int:
     """Fork a process that holds a namespace with a TUN device and sends the device; its process id."""
     pid = os.fork()
@@ -104,7 +109,9 @@ def main(regions: list[str], rtt_ms: float, mbit: float) -> None:
         _, fds, _, _ = socket.recv_fds(parent_end, 1, 1)
         devices.append(fds[0])
     links = {
-        (a, b): Link(rtt_ms / 2000, 8 / (mbit * 1e6), devices[b])
+        (a, b): Link(0.0, 0.0, devices[b])
+        if region_of(regions[a]) == region_of(regions[b])
+        else Link(rtt_ms / 2000, 8 / (mbit * 1e6), devices[b])
         for a in range(len(regions))
         for b in range(len(regions))
         if a != b

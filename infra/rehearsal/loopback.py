@@ -8,8 +8,27 @@ from __future__ import annotations
 import socket
 
 
+def free_ports(count: int) -> list[int]:
+    """Return some free ports, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+    finally:
+        for each in sockets:
+            each.close()
+
+
 def free_port() -> int:
-    """Return a port of 127.0.0.1 that nothing listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+    """Return a free port."""
+    return free_ports(1)[0]
+
+
+def listening(port: int = 0) -> socket.socket:
+    """Return a socket that listens on 127.0.0.1."""
+    one = socket.socket()
+    one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    one.bind(("127.0.0.1", port))
+    one.listen(128)
+    return one

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.live_ui import XDASK, Ui, environment, until
-from tests.support.free_ports import free_port
+from infra.rehearsal.loopback import free_port
 
 #: A page of Dagster's took more than its 5 s to say what it had loaded, on two cores with other work.
 expect.set_options(timeout=30_000)

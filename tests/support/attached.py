@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.support.commands import XDASK, Commands
-from tests.support.free_ports import free_port
+from infra.rehearsal.loopback import free_port
 
 REPO = Path(__file__).parents[2]
 #: Names of Regions, two of which AWS does not know, and the folder of the sample that each holds.

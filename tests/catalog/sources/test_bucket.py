@@ -17,7 +17,7 @@ import pytest
 from botocore.retries.standard import ExponentialBackoff
 
 from tests.support.proxy import proxied
-from tests.support.s3_server import S3Server
+from infra.rehearsal.s3_server import S3Server
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
 from xdask_pipelines.catalog.sources.bucket import list_bucket

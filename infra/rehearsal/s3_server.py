@@ -1,4 +1,4 @@
-"""A real S3 server, SeaweedFS, on loopback for as long as a block of tests runs.
+"""A real S3 server, SeaweedFS, on loopback for as long as a block runs.
 
 Belongs here: starting and stopping it, and clients of it. Does not belong here: what is stored.
 """
@@ -21,9 +21,9 @@ import boto3
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.support.free_ports import free_ports
+from infra.rehearsal.loopback import free_ports
 
-ACCESS, SECRET = "tester", "tester-secret"  # of a server that lives as long as the tests do
+ACCESS, SECRET = "tester", "tester-secret"  # of a server that listens on loopback alone
 _PATIENCE_SECONDS = 60
 
 
@@ -35,7 +35,7 @@ class S3Server:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What makes boto3 in any process use the server."""
+        """Environment by which boto3 in any process uses the server."""
         return {
             "AWS_ENDPOINT_URL_S3": self.url,
             "AWS_ACCESS_KEY_ID": ACCESS,
@@ -44,7 +44,7 @@ class S3Server:
         }
 
     def client(self) -> Any:
-        """A client that may do everything."""
+        """Return a client that may do everything."""
         return boto3.client(
             "s3",
             endpoint_url=self.url,
@@ -57,7 +57,7 @@ class S3Server:
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[S3Server]:
-    """SeaweedFS with one identity that may do all, and anonymous reading of the bucket ``open-data``."""
+    """Run SeaweedFS with one identity that may do all, and anonymous reading of the bucket ``open-data``."""
     master, volume, filer, s3, *grpc = free_ports(8)
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identities = [

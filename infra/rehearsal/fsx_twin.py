@@ -1,8 +1,10 @@
-"""A twin of the FSx API for tests: associations and import tasks with states, over HTTP as boto3 speaks it.
+"""A twin of the FSx API: file systems, associations and import tasks with states, over HTTP as boto3 speaks it.
 
-It refuses what AWS refuses, as the API's own description says: unknown file systems and tasks, paths outside of any
+The twin refuses what AWS refuses, as the API's own description says: unknown file systems and tasks, paths outside of any
 association, a second task while one executes, reports outside of the repository, one token for two requests. An import
 brings new and changed objects of a bucket into a folder, never deletions, as the real one does.
+
+Belongs here: the API. Does not belong here: files of a mount (agent), the proxy that leads to the twin.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ Document = dict[str, Any]
 
 
 class Refused(Exception):
-    """What the API answers instead."""
+    """A refusal of the API: the kind of error, and its message."""
 
     def __init__(self, kind: str, message: str) -> None:
         super().__init__(message)
@@ -30,11 +32,12 @@ class Refused(Exception):
 
 @dataclass
 class FsxTwin:
-    """State of the twin. ``steps`` are the lives that a task still has to live: each description takes one."""
+    """FSx of one Region. Each description of a task takes the task one step further."""
 
     url: str = ""
     s3: Any = None
     root: Path = Path()
+    file_systems: list[Document] = field(default_factory=list)
     associations: list[Document] = field(default_factory=list)
     tasks: list[Document] = field(default_factory=list)
     created: int = 0
@@ -46,7 +49,7 @@ class FsxTwin:
     _numbers: Iterator[int] = field(default_factory=count)
 
     def link(self, bucket: str, folder: str, file_system: str = "fs-0123456789abcdef0", **more: Any) -> Document:
-        """An association, as an operator makes them."""
+        """Add an association, as an operator or a template does."""
         made = {
             "AssociationId": f"dra-{next(self._numbers):017x}",
             "FileSystemId": file_system,
@@ -58,12 +61,46 @@ class FsxTwin:
         self.associations.append(made)
         return made
 
+    def file_system(self, file_system: str, **more: Any) -> Document:
+        """Add a file system, as a template does."""
+        made = {"FileSystemId": file_system, "FileSystemType": "LUSTRE", "Lifecycle": "AVAILABLE", **more}
+        self.file_systems.append(made)
+        return made
+
+    def remove(self, *ids: str) -> None:
+        """Remove file systems and associations by id."""
+        self.file_systems = [each for each in self.file_systems if each["FileSystemId"] not in ids]
+        self.associations = [each for each in self.associations if each["AssociationId"] not in ids]
+
     # ---- the API ----------------------------------------------------------------------------------------------
 
-    def DescribeDataRepositoryAssociations(self, asked: Document) -> Document:
+    def answer(self, operation: str, asked: Document) -> Document:
+        """Answer one call.
+
+        Raises
+        ------
+        Refused
+            The call is refused, or the twin does not have the operation.
+        """
+        if operation.startswith("_") or not operation[:1].isupper() or not hasattr(self, operation):
+            raise Refused("UnsupportedOperation", f"the twin does not have {operation}")
+        answer: Document = getattr(self, operation)(asked)
+        return answer
+
+    def DescribeFileSystems(self, asked: Document) -> Document:  # noqa: N802
+        """List file systems."""
+        wanted = asked.get("FileSystemIds", ())
+        found = [each for each in self.file_systems if not wanted or each["FileSystemId"] in wanted]
+        if len(found) < len(wanted):
+            raise Refused("FileSystemNotFound", "there is no such file system")
+        return self._paged("FileSystems", found, asked)
+
+    def DescribeDataRepositoryAssociations(self, asked: Document) -> Document:  # noqa: N802
+        """List associations."""
         return self._paged("Associations", self.associations, asked)
 
-    def DescribeDataRepositoryTasks(self, asked: Document) -> Document:
+    def DescribeDataRepositoryTasks(self, asked: Document) -> Document:  # noqa: N802
+        """List tasks, by id or by filters."""
         if "TaskIds" in asked:
             found = [task for task in self.tasks if task["TaskId"] in asked["TaskIds"]]
             if len(found) != len(asked["TaskIds"]):
@@ -77,7 +114,8 @@ class FsxTwin:
             self._live(task)
         return answer
 
-    def CreateDataRepositoryTask(self, asked: Document) -> Document:
+    def CreateDataRepositoryTask(self, asked: Document) -> Document:  # noqa: N802
+        """Begin an import."""
         token, same = asked["ClientRequestToken"], json.dumps(asked, sort_keys=True)
         if token in self._tokens:
             task, before = self._tokens[token]
@@ -161,17 +199,17 @@ class FsxTwin:
 
 @contextmanager
 def fsx_twin(s3: Any, root: Path) -> Iterator[FsxTwin]:
-    """The twin on loopback; ``root`` is the file system, ``s3`` a client of the server that holds the buckets."""
+    """Run the twin on loopback; ``root`` is the file system, ``s3`` a client of the server that holds the buckets."""
     twin = FsxTwin(s3=s3, root=root)
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+        def do_POST(self) -> None:  # noqa: N802
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "{}")
             name = self.headers["X-Amz-Target"].rpartition(".")[2]
             with lock:
                 try:
-                    status, answer = 200, getattr(twin, name)(asked)
+                    status, answer = 200, twin.answer(name, asked)
                 except Refused as error:
                     status, answer = 400, {"__type": error.kind, "Message": str(error)}
             content = json.dumps(answer).encode()
