@@ -33,6 +33,8 @@ class TaskState:
         Time of the clock; 0 without protection.
     exit_codes
         By container.
+    stop_code
+        Why the task stopped, if the emulator does not know.
     """
 
     arn: str
@@ -40,6 +42,7 @@ class TaskState:
     address: str = ""
     protected_until: float = 0.0
     exit_codes: dict[str, int] = field(default_factory=dict)
+    stop_code: str = ""
 
     @property
     def region(self) -> str:
@@ -109,6 +112,8 @@ class TaskStates:
         state = self.of(task["taskArn"])
         if task.get("desiredStatus") == "RUNNING" or state.status == "DEACTIVATING":
             task["lastStatus"] = state.status
+        if state.stop_code and task.get("desiredStatus") == "STOPPED":
+            task["stopCode"] = state.stop_code
         if state.status in ("PROVISIONING", "PENDING"):
             task.pop("startedAt", None)
         for container in task.get("containers", ()):

@@ -1,0 +1,258 @@
+"""A cloud assembly written by hand: the smallest that a scheduler and two pools need, with the names of the real one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from infra.rehearsal.containers import REPOSITORY
+from xdask_pipelines.topology import Topology, aws_names
+
+CLIENT, EAST, WEST = "eu-west-2", "us-east-1", "us-west-2"
+ACCOUNT = "123456789012"
+TOPOLOGY = f"""
+profile: aws
+aws: {{account: "{ACCOUNT}", alarms_to: ops@example.org}}
+client: {{region: {CLIENT}, cidr: 10.0.0.0/16}}
+workers:
+  - region: {EAST}
+    cidr: 10.1.0.0/16
+    pool: {{instance_type: m5d.large, min_workers: 0, max_workers: 3}}
+    datasets:
+      - {{name: era5, layout: era5-pds, source: "s3://era5-pds", mount: era5-pds, excerpt: true}}
+  - region: {WEST}
+    cidr: 10.2.0.0/16
+    pool: {{instance_type: m5d.large, min_workers: 0, max_workers: 3}}
+    datasets:
+      - {{name: cmip6, layout: cmip6-pds, source: "s3://cmip6-pds", mount: cmip6}}
+"""
+#: Does what the image's own command will do: reads its keys, and listens at the address of its task.
+_SCHEDULER = """
+import json, os, urllib.request
+from pathlib import Path
+import boto3
+folder = Path("/run/xdask/tls")
+folder.mkdir(parents=True, exist_ok=True)
+secret = boto3.client("secretsmanager").get_secret_value(SecretId="xdask/tls")["SecretString"]
+for name, text in json.loads(secret).items():
+    (folder / name).write_text(text)
+    (folder / name).chmod(0o600)
+with urllib.request.urlopen(os.environ["ECS_CONTAINER_METADATA_URI_V4"] + "/task") as answer:
+    address = json.load(answer)["Containers"][0]["Networks"][0]["IPv4Addresses"][0]
+words = ["xdask", "scheduler", "--host", address, "--certs", str(folder), "--dashboard", "127.0.0.1:0"]
+os.execvp("xdask", words)
+"""
+Template = dict[str, Any]
+
+
+def project(folder: Path) -> Topology:
+    """Write the project of the topology into a folder."""
+    folder.mkdir(parents=True)
+    (folder / "regions.yaml").write_text(TOPOLOGY)
+    (folder / "var").mkdir()
+    return Topology.load(folder / "regions.yaml")
+
+
+def written_assembly(folder: Path) -> Path:
+    """Write the assembly into a folder, and return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    stacks: dict[tuple[str, str], Template] = {
+        ("worker", EAST): _worker(EAST),  # not in the order of deployment
+        ("worker", WEST): _worker(WEST),
+        ("client", CLIENT): _client(),
+        ("dns", CLIENT): _dns(),
+        ("network", CLIENT): _network("10.0.0.0/16"),
+        ("network", EAST): _network("10.1.0.0/16"),
+        ("network", WEST): _network("10.2.0.0/16"),
+    }
+    artifacts: dict[str, Any] = {"Tree": {"type": "cdk:tree"}}
+    for (kind, region), template in stacks.items():
+        name = aws_names.stack_name(kind, region)
+        (folder / f"{name}.template.json").write_text(json.dumps(template))
+        artifacts[name] = {
+            "type": "aws:cloudformation:stack",
+            "environment": f"aws://{ACCOUNT}/{region}",
+            "properties": {"templateFile": f"{name}.template.json"},
+            "dependencies": [aws_names.stack_name("dns", CLIENT)] if kind == "client" else [],
+        }
+    (folder / "manifest.json").write_text(json.dumps({"artifacts": artifacts}))
+    return folder
+
+
+def _network(cidr: str) -> Template:
+    return {
+        "Resources": {
+            "Vpc": {"Type": "AWS::EC2::VPC", "Properties": {"CidrBlock": cidr}},
+            "Subnet": {"Type": "AWS::EC2::Subnet", "Properties": {"VpcId": {"Ref": "Vpc"}, "CidrBlock": cidr}},
+            "Flow": {"Type": "AWS::EC2::FlowLog", "Properties": {"ResourceId": {"Ref": "Vpc"}}},
+        },
+        "Outputs": {
+            "Vpc": {"Value": {"Ref": "Vpc"}},
+            "Subnet": {"Value": {"Ref": "Subnet"}},
+            "Flow": {"Value": {"Fn::Sub": "log ${Flow} of ${Vpc}"}},
+        },
+    }
+
+
+def _output(kind: str, region: str, name: str) -> Template:
+    stack = aws_names.stack_name(kind, region)
+    return {"Fn::GetStackOutput": {"StackName": stack, "Region": region, "OutputName": name}}
+
+
+def _dns() -> Template:
+    vpcs = [{"VPCId": _output("network", region, "Vpc"), "VPCRegion": region} for region in (CLIENT, EAST, WEST)]
+    return {
+        "Resources": {
+            "Zone": {"Type": "AWS::Route53::HostedZone", "Properties": {"Name": aws_names.ZONE, "VPCs": vpcs}},
+            "Tls": {
+                "Type": "AWS::SecretsManager::Secret",
+                "Properties": {
+                    "Name": aws_names.TLS_SECRET,
+                    "ReplicaRegions": [{"Region": EAST}, {"Region": WEST}],
+                },
+            },
+        }
+    }
+
+
+def _role(part: str, region: str, statements: list[Template]) -> Template:
+    trust = {"Effect": "Allow", "Principal": {"Service": "ecs-tasks.amazonaws.com"}, "Action": "sts:AssumeRole"}
+    return {
+        "Type": "AWS::IAM::Role",
+        "Properties": {
+            "RoleName": aws_names.role_name(part, region),
+            "AssumeRolePolicyDocument": {"Version": "2012-10-17", "Statement": [trust]},
+            "Policies": [{"PolicyName": part, "PolicyDocument": {"Version": "2012-10-17", "Statement": statements}}],
+        },
+    }
+
+
+def _network_of(region: str) -> Template:
+    return {"AwsvpcConfiguration": {"Subnets": [_output("network", region, "Subnet")], "SecurityGroups": ["sg-0123456789"]}}
+
+
+def _client() -> Template:
+    secret = f"arn:aws:secretsmanager:{CLIENT}:{ACCOUNT}:secret:{aws_names.TLS_SECRET}-??????"
+    reads = {"Sid": "Tls", "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret}
+    return {
+        "Resources": {
+            "Role": _role("dagster", CLIENT, [reads]),
+            "Cluster": {"Type": "AWS::ECS::Cluster", "Properties": {"ClusterName": aws_names.cluster_name(CLIENT)}},
+            "Task": {
+                "Type": "AWS::ECS::TaskDefinition",
+                "Properties": {
+                    "Family": aws_names.SCHEDULER_SERVICE,
+                    "NetworkMode": "awsvpc",
+                    "RequiresCompatibilities": ["FARGATE"],
+                    "TaskRoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+                    "ContainerDefinitions": [
+                        {
+                            "Name": "scheduler",
+                            "Image": "xdask_pipelines",
+                            "EntryPoint": ["python", "-c", _SCHEDULER],
+                            "Environment": [
+                                {"Name": "XDASK_TOPOLOGY", "Value": f"{aws_names.PROJECT_PATH}/regions.yaml"},
+                                {"Name": "AWS_DEFAULT_REGION", "Value": CLIENT},
+                            ],
+                            "User": "10001:10001",
+                            "LinuxParameters": {
+                                "Tmpfs": [
+                                    {"ContainerPath": "/tmp", "Size": 64},
+                                    {"ContainerPath": "/run/xdask", "Size": 16},
+                                    {"ContainerPath": f"{aws_names.PROJECT_PATH}/var", "Size": 64},
+                                ]
+                            },
+                        }
+                    ],
+                },
+            },
+            "Service": {
+                "Type": "AWS::ECS::Service",
+                "Properties": {
+                    "ServiceName": aws_names.SCHEDULER_SERVICE,
+                    "Cluster": {"Ref": "Cluster"},
+                    "TaskDefinition": {"Ref": "Task"},
+                    "LaunchType": "FARGATE",
+                    "DesiredCount": 1,
+                    "DeploymentConfiguration": {"MinimumHealthyPercent": 0, "MaximumPercent": 100},
+                    "NetworkConfiguration": _network_of(CLIENT),
+                },
+            },
+        }
+    }
+
+
+def _worker(region: str) -> Template:
+    folders = {
+        "data": ("/mnt/data", aws_names.DATA_PATH),
+        "results": ("/mnt/results", aws_names.RESULTS_PATH),
+        "spill": ("/mnt/nvme/spill", aws_names.SPILL_PATH),
+        "tls": ("/run/xdask/tls", aws_names.CERTIFICATES_PATH),
+    }
+    command = [
+        *("worker", "--region", region, "--scheduler", aws_names.SCHEDULER_ADDRESS, "--processes", "1", "--threads", "1"),
+        *("--data", aws_names.DATA_PATH, "--results", aws_names.RESULTS_PATH, "--certs", aws_names.CERTIFICATES_PATH),
+        *("--local-directory", aws_names.SPILL_PATH, "--ports", "9000-9063"),
+    ]
+    container = {
+        "Name": aws_names.WORKER_CONTAINER,
+        "Image": "xdask_pipelines",
+        "Command": command,
+        "User": "10001:10001",
+        "MountPoints": [
+            {"SourceVolume": name, "ContainerPath": path, "ReadOnly": name in ("data", "tls")}
+            for name, (_, path) in folders.items()
+        ],
+        "LinuxParameters": {"Tmpfs": [{"ContainerPath": "/tmp", "Size": 64}]},
+    }
+    provider = aws_names.capacity_provider(region)
+    return {
+        "Resources": {
+            "Role": _role("pool", region, []),
+            "Cluster": {"Type": "AWS::ECS::Cluster", "Properties": {"ClusterName": aws_names.cluster_name(region)}},
+            "Template": {"Type": "AWS::EC2::LaunchTemplate", "Properties": {"LaunchTemplateData": {"ImageId": "ami-1"}}},
+            "Group": {
+                "Type": "AWS::AutoScaling::AutoScalingGroup",
+                "Properties": {
+                    "AutoScalingGroupName": provider,
+                    "MinSize": "0",
+                    "MaxSize": "3",
+                    "LaunchTemplate": {"LaunchTemplateId": {"Ref": "Template"}, "Version": "1"},
+                    "VPCZoneIdentifier": [_output("network", region, "Subnet")],
+                },
+            },
+            "Provider": {
+                "Type": "AWS::ECS::CapacityProvider",
+                "Properties": {
+                    "Name": provider,
+                    "AutoScalingGroupProvider": {"AutoScalingGroupArn": {"Ref": "Group"}},
+                },
+            },
+            "Task": {
+                "Type": "AWS::ECS::TaskDefinition",
+                "Properties": {
+                    "Family": aws_names.pool_service(region),
+                    "NetworkMode": "awsvpc",
+                    "RequiresCompatibilities": ["EC2"],
+                    "TaskRoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+                    "Volumes": [{"Name": name, "Host": {"SourcePath": path}} for name, (path, _) in folders.items()],
+                    "ContainerDefinitions": [container],
+                },
+            },
+            "Service": {
+                "Type": "AWS::ECS::Service",
+                "Properties": {
+                    "ServiceName": aws_names.pool_service(region),
+                    "Cluster": {"Ref": "Cluster"},
+                    "TaskDefinition": {"Ref": "Task"},
+                    "DesiredCount": 0,
+                    "CapacityProviderStrategy": [{"CapacityProvider": {"Ref": "Provider"}, "Weight": 1}],
+                    "NetworkConfiguration": _network_of(region),
+                },
+            },
+        }
+    }
+
+
+DATA = {region: REPOSITORY / "data" / region for region in (EAST, WEST)}
