@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Event, RLock, Thread
 from time import monotonic
@@ -22,6 +22,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.rehearsal.clients import Clients
+from infra.rehearsal.containers import Container
 from infra.rehearsal.ecs_answers import EcsAnswers
 from infra.rehearsal.instances import Instances
 from infra.rehearsal.loopback import listening
@@ -32,7 +33,7 @@ from infra.rehearsal.task_metadata import CREDENTIALS, METADATA, TaskMetadata
 from infra.rehearsal.task_networks import Interface, LoopbackNetwork, TaskNetwork, listening_in
 from infra.rehearsal.templates import Stack
 from xdask_pipelines.topology import Topology
-from xdask_pipelines.topology.aws_names import SCHEDULER_HOST, TLS_SECRET, ZONE, role_name
+from xdask_pipelines.topology.aws_names import TLS_SECRET, ZONE, role_name
 
 _PAUSE_SECONDS = 0.2
 _PROXY_PORT, _METADATA_PORT = 4566, 51678
@@ -224,6 +225,8 @@ class Agent:
                 self._start(region, task, ecs)
             elif running.lost_essential():
                 self._ended(running, ecs, cluster)
+            elif self._states.of(arn).status == "PENDING" and running.ready():
+                self._runs(task)
         for arn in list(self._states.tasks):
             state = self._states.of(arn)
             if state.region == region and state.cluster == cluster and arn not in wanted and state.status != "STOPPED":
@@ -254,12 +257,16 @@ class Agent:
             self._host_folders(region, state.task_id),
             self._environment(region, state.task_id, interface),
         )
-        containers = [_with_metadata(c, state.task_id) for c in containers]
+        containers = [_with_metadata(each) for each in containers]
         running = RunningTask(arn, interface, containers, self.logs)
         running.start(self._root, self.hosts, [self._folder / name for name in ("data", "results", "spill", "homes")])
         self._tasks[arn] = running
+
+    def _runs(self, task: Document) -> None:
+        state = self._states.of(task["taskArn"])
         state.status = "RUNNING"
-        self._say(f"{region}: {described['family']} {state.task_id[:8]} runs at {state.address}")
+        family = task["taskDefinitionArn"].rpartition("/")[2].partition(":")[0]
+        self._say(f"{state.region}: {family} {state.task_id[:8]} runs at {state.address}")
 
     def _environment(self, region: str, task_id: str, interface: Interface) -> dict[str, str]:
         proxy, metadata = self._addresses[region == self._topology.client.region]
@@ -342,7 +349,8 @@ class Agent:
             return [
                 task for arn, task in self._tasks.items()
                 if self._states.of(arn).region == region
-                and f"/{family}:" in self._described[arn]["taskDefinitionArn"] and not task.ending_since
+                and f"/{family}:" in self._described[arn]["taskDefinitionArn"]
+                and self._states.of(arn).status == "RUNNING"
             ]  # fmt: skip
 
     def execute(
@@ -387,11 +395,11 @@ def _memory() -> Path | None:
     return memory if memory.is_dir() else None
 
 
-def _with_metadata(container: Any, task_id: str) -> Any:
-    from dataclasses import replace
-
+def _with_metadata(container: Container) -> Container:
     name = "ECS_CONTAINER_METADATA_URI_V4"
-    return replace(container, environment={**container.environment, name: f"{container.environment[name]}.{container.name}"})
+    return replace(
+        container, environment={**container.environment, name: f"{container.environment[name]}.{container.name}"}
+    )
 
 
 @contextmanager
@@ -405,6 +413,3 @@ def agent(*args: Any, **options: Any) -> Iterator[Agent]:
     finally:
         found.close()
         thread.join(30)
-
-
-__all__ = ["SCHEDULER_HOST", "Agent", "AgentSettings", "agent"]

@@ -90,10 +90,29 @@ def command(container: Container, root: Path, hosts: Path, hidden: Sequence[Path
     if container.user and is_root:
         user, _, group = container.user.partition(":")
         # The signal goes last: a change of user takes it away.
-        words = ["setpriv", f"--reuid={user}", f"--regid={group or user}", "--clear-groups", "--pdeathsig", "KILL", *words]
+        words = [
+            "setpriv",
+            f"--reuid={user}",
+            f"--regid={group or user}",
+            "--clear-groups",
+            "--pdeathsig",
+            "KILL",
+            *words,
+        ]
     lines.append(f"exec chroot {shlex.quote(str(root))} {shlex.join(words)}")
     flags = "-m" if is_root else "-Urm"
-    return ["setpriv", "--pdeathsig", "KILL", "unshare", flags, "--propagation", "private", "sh", "-ec", "\n".join(lines)]
+    return [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "unshare",
+        flags,
+        "--propagation",
+        "private",
+        "sh",
+        "-ec",
+        "\n".join(lines),
+    ]
 
 
 def _script(container: Container, root: Path, hosts: Path, hidden: Sequence[Path]) -> list[str]:

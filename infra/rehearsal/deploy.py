@@ -127,7 +127,9 @@ class Deployment:
 
     def _has_changes(self, stack: Stack, change: str) -> bool:
         client, deadline = self._cloudformation(stack), monotonic() + _PATIENCE_SECONDS
-        while (found := client.describe_change_set(ChangeSetName=change))["Status"].endswith(("PENDING", "IN_PROGRESS")):
+        while (found := client.describe_change_set(ChangeSetName=change))["Status"].endswith(
+            ("PENDING", "IN_PROGRESS")
+        ):
             if monotonic() > deadline:
                 raise DeploymentFailed(f"The changes of {stack.name} are not known after {_PATIENCE_SECONDS} s.")
             sleep(_PAUSE_SECONDS)
@@ -170,7 +172,9 @@ class Deployment:
         for event in reversed(events):
             reason = event.get("ResourceStatusReason") or event.get("ValidationStatusReason")
             if reason and "FAILED" in event.get("ResourceStatus", "") + event.get("ValidationStatus", ""):
-                line = f"  {event.get('LogicalResourceId', stack.name)} ({event.get('ResourceType', 'stack')}): {reason}"
+                line = (
+                    f"  {event.get('LogicalResourceId', stack.name)} ({event.get('ResourceType', 'stack')}): {reason}"
+                )
                 if line not in seen:
                     seen.add(line)
                     yield line

@@ -204,7 +204,7 @@ def fsx_twin(s3: Any, root: Path) -> Iterator[FsxTwin]:
     lock = threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "{}")
             name = self.headers["X-Amz-Target"].rpartition(".")[2]
             with lock:

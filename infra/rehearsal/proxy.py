@@ -222,7 +222,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def proxy(emulator: Emulator, folder: Path, states: TaskStates | None = None, s3: S3Server | None = None) -> Iterator[Proxy]:
+def proxy(
+    emulator: Emulator, folder: Path, states: TaskStates | None = None, s3: S3Server | None = None
+) -> Iterator[Proxy]:
     """Run a proxy, which listens nowhere yet; ``calls.jsonl`` in the folder is its record."""
     found = Proxy(emulator, states or TaskStates(), folder / "calls.jsonl", s3)
     try:

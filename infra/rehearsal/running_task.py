@@ -49,6 +49,10 @@ class RunningTask:
                     words, env=dict(container.environment), stdout=log, stderr=log, cwd="/", start_new_session=True
                 )
 
+    def ready(self) -> bool:
+        """Return whether all containers run, in file systems of their own."""
+        return all(_root_of(process.pid) != "/" for process in self.processes.values())
+
     def log(self, container: str) -> Path:
         """Return the file of a container's output."""
         return self.logs / f"{self.arn.rpartition('/')[2][:8]}-{container}.log"
@@ -100,3 +104,10 @@ class RunningTask:
                     os.killpg(process.pid, number)
                 else:
                     process.send_signal(number)
+
+
+def _root_of(pid: int) -> str:
+    try:
+        return str(Path(f"/proc/{pid}/root").readlink())
+    except OSError:
+        return "ended"

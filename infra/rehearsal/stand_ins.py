@@ -121,7 +121,9 @@ STAND_INS: dict[str, StandIn] = {
 }  # fmt: skip
 
 
-def fill(pattern: str, *, account: str, region: str, stack: str, logical_id: str, name: str | None, ref: str = "") -> str:
+def fill(
+    pattern: str, *, account: str, region: str, stack: str, logical_id: str, name: str | None, ref: str = ""
+) -> str:
     """Return an id or an ARN of a stand-in."""
     digits = hashlib.sha256(f"{account}/{region}/{stack}/{logical_id}".encode()).hexdigest()[:17]
     return pattern.format(hex=digits, region=region, account=account, name=name or f"{stack}-{logical_id}", ref=ref)

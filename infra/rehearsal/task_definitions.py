@@ -63,7 +63,9 @@ def containers_of(
     volumes = {volume["Name"]: _folder(volume, folders) for volume in template.get("Volumes", ())}
     changed = {each["name"]: each for each in overrides.get("containerOverrides", ())}
     return [
-        _container(each, of_template.get(each["name"], {}), changed.get(each["name"], {}), volumes, folders, environment)
+        _container(
+            each, of_template.get(each["name"], {}), changed.get(each["name"], {}), volumes, folders, environment
+        )
         for each in described["containerDefinitions"]
     ]
 
@@ -77,7 +79,9 @@ def _container(
     environment: Mapping[str, str],
 ) -> Container:
     words = override.get("command") or described.get("command") or []
-    named = {each["name"]: each["value"] for each in (*described.get("environment", ()), *override.get("environment", ()))}
+    named = {
+        each["name"]: each["value"] for each in (*described.get("environment", ()), *override.get("environment", ()))
+    }
     mounts = [
         Mount(volumes[point["SourceVolume"]], point["ContainerPath"], bool(point.get("ReadOnly")))
         for point in template.get("MountPoints", ())

@@ -80,7 +80,7 @@ class TaskMetadata:
 class _Handler(BaseHTTPRequestHandler):
     metadata: TaskMetadata
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         document = self.metadata.answer(self.path)
         body = json.dumps(document or {}).encode()
         self.send_response(404 if document is None else 200)

@@ -75,7 +75,9 @@ class LoopbackNetwork:
     def take(self, region: str) -> Interface | None:
         """Return an interface with an address that no task had before."""
         number = next(self._numbers.setdefault(region, count(1)))
-        return Interface(f"{region}#{number}", f"127.{16 + self.regions.index(region)}.{number // 250}.{number % 250 + 1}")
+        return Interface(
+            f"{region}#{number}", f"127.{16 + self.regions.index(region)}.{number // 250}.{number % 250 + 1}"
+        )
 
     def give_back(self, interface: Interface) -> None:
         """Nothing is left of an interface."""

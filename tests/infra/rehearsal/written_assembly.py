@@ -6,52 +6,55 @@ import json
 from pathlib import Path
 from typing import Any
 
-from infra.rehearsal.containers import REPOSITORY
-from xdask_pipelines.topology import Topology, aws_names
+from xdask_pipelines.topology import aws_names
 
 CLIENT, EAST, WEST = "eu-west-2", "us-east-1", "us-west-2"
 ACCOUNT = "123456789012"
 TOPOLOGY = f"""
-profile: aws
-aws: {{account: "{ACCOUNT}", alarms_to: ops@example.org}}
+profile: attached
+scheduler: {aws_names.SCHEDULER_ADDRESS}
 client: {{region: {CLIENT}, cidr: 10.0.0.0/16}}
 workers:
   - region: {EAST}
     cidr: 10.1.0.0/16
-    pool: {{instance_type: m5d.large, min_workers: 0, max_workers: 3}}
     datasets:
-      - {{name: era5, layout: era5-pds, source: "s3://era5-pds", mount: era5-pds, excerpt: true}}
+      - {{name: era5, layout: era5-pds, mount: era5-pds, excerpt: true}}
   - region: {WEST}
     cidr: 10.2.0.0/16
-    pool: {{instance_type: m5d.large, min_workers: 0, max_workers: 3}}
     datasets:
-      - {{name: cmip6, layout: cmip6-pds, source: "s3://cmip6-pds", mount: cmip6}}
+      - {{name: cmip6, layout: cmip6-pds, mount: cmip6}}
 """
-#: Does what the image's own command will do: reads its keys, and listens at the address of its task.
-_SCHEDULER = """
+_KEYS = """
 import json, os, urllib.request
 from pathlib import Path
 import boto3
-folder = Path("/run/xdask/tls")
+folder = Path("var/certs")
 folder.mkdir(parents=True, exist_ok=True)
 secret = boto3.client("secretsmanager").get_secret_value(SecretId="xdask/tls")["SecretString"]
 for name, text in json.loads(secret).items():
     (folder / name).write_text(text)
     (folder / name).chmod(0o600)
+"""
+#: What the image's own commands do: they read their keys, and the scheduler listens at the address of its task.
+_SCHEDULER = f"""{_KEYS}
 with urllib.request.urlopen(os.environ["ECS_CONTAINER_METADATA_URI_V4"] + "/task") as answer:
     address = json.load(answer)["Containers"][0]["Networks"][0]["IPv4Addresses"][0]
-words = ["xdask", "scheduler", "--host", address, "--certs", str(folder), "--dashboard", "127.0.0.1:0"]
-os.execvp("xdask", words)
+os.execvp("xdask", ["xdask", "scheduler", "--host", address, "--dashboard", "127.0.0.1:0"])
+"""
+_CODE = f"""{_KEYS}
+import signal
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+while True:
+    signal.pause()
 """
 Template = dict[str, Any]
 
 
-def project(folder: Path) -> Topology:
-    """Write the project of the topology into a folder."""
-    folder.mkdir(parents=True)
+def topology_file(folder: Path) -> Path:
+    """Write the topology of the assembly into a folder, and return the file."""
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "regions.yaml").write_text(TOPOLOGY)
-    (folder / "var").mkdir()
-    return Topology.load(folder / "regions.yaml")
+    return folder / "regions.yaml"
 
 
 def written_assembly(folder: Path) -> Path:
@@ -129,7 +132,9 @@ def _role(part: str, region: str, statements: list[Template]) -> Template:
 
 
 def _network_of(region: str) -> Template:
-    return {"AwsvpcConfiguration": {"Subnets": [_output("network", region, "Subnet")], "SecurityGroups": ["sg-0123456789"]}}
+    return {
+        "AwsvpcConfiguration": {"Subnets": [_output("network", region, "Subnet")], "SecurityGroups": ["sg-0123456789"]}
+    }
 
 
 def _client() -> Template:
@@ -139,47 +144,45 @@ def _client() -> Template:
         "Resources": {
             "Role": _role("dagster", CLIENT, [reads]),
             "Cluster": {"Type": "AWS::ECS::Cluster", "Properties": {"ClusterName": aws_names.cluster_name(CLIENT)}},
-            "Task": {
-                "Type": "AWS::ECS::TaskDefinition",
-                "Properties": {
-                    "Family": aws_names.SCHEDULER_SERVICE,
-                    "NetworkMode": "awsvpc",
-                    "RequiresCompatibilities": ["FARGATE"],
-                    "TaskRoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
-                    "ContainerDefinitions": [
-                        {
-                            "Name": "scheduler",
-                            "Image": "xdask_pipelines",
-                            "EntryPoint": ["python", "-c", _SCHEDULER],
-                            "Environment": [
-                                {"Name": "XDASK_TOPOLOGY", "Value": f"{aws_names.PROJECT_PATH}/regions.yaml"},
-                                {"Name": "AWS_DEFAULT_REGION", "Value": CLIENT},
-                            ],
-                            "User": "10001:10001",
-                            "LinuxParameters": {
-                                "Tmpfs": [
-                                    {"ContainerPath": "/tmp", "Size": 64},
-                                    {"ContainerPath": "/run/xdask", "Size": 16},
-                                    {"ContainerPath": f"{aws_names.PROJECT_PATH}/var", "Size": 64},
-                                ]
-                            },
-                        }
-                    ],
-                },
-            },
-            "Service": {
-                "Type": "AWS::ECS::Service",
-                "Properties": {
-                    "ServiceName": aws_names.SCHEDULER_SERVICE,
-                    "Cluster": {"Ref": "Cluster"},
-                    "TaskDefinition": {"Ref": "Task"},
-                    "LaunchType": "FARGATE",
-                    "DesiredCount": 1,
-                    "DeploymentConfiguration": {"MinimumHealthyPercent": 0, "MaximumPercent": 100},
-                    "NetworkConfiguration": _network_of(CLIENT),
-                },
-            },
+            **_client_service("Scheduler", aws_names.SCHEDULER_SERVICE, "scheduler", _SCHEDULER),
+            **_client_service("Dagster", aws_names.DAGSTER_SERVICE, "code", _CODE),
         }
+    }
+
+
+def _client_service(id_: str, name: str, container: str, program: str) -> Template:
+    folders = {"/tmp": 256, "/run/xdask": 16, f"{aws_names.PROJECT_PATH}/var": 256}
+    definition = {
+        "Name": container,
+        "Image": "xdask_pipelines",
+        "EntryPoint": ["python", "-c", program],
+        "Environment": [{"Name": "AWS_DEFAULT_REGION", "Value": CLIENT}],
+        "User": "10001:10001",
+        "LinuxParameters": {"Tmpfs": [{"ContainerPath": path, "Size": size} for path, size in folders.items()]},
+    }
+    return {
+        f"{id_}Task": {
+            "Type": "AWS::ECS::TaskDefinition",
+            "Properties": {
+                "Family": name,
+                "NetworkMode": "awsvpc",
+                "RequiresCompatibilities": ["FARGATE"],
+                "TaskRoleArn": {"Fn::GetAtt": ["Role", "Arn"]},
+                "ContainerDefinitions": [definition],
+            },
+        },
+        f"{id_}Service": {
+            "Type": "AWS::ECS::Service",
+            "Properties": {
+                "ServiceName": name,
+                "Cluster": {"Ref": "Cluster"},
+                "TaskDefinition": {"Ref": f"{id_}Task"},
+                "LaunchType": "FARGATE",
+                "DesiredCount": 1,
+                "DeploymentConfiguration": {"MinimumHealthyPercent": 0, "MaximumPercent": 100},
+                "NetworkConfiguration": _network_of(CLIENT),
+            },
+        },
     }
 
 
@@ -191,7 +194,17 @@ def _worker(region: str) -> Template:
         "tls": ("/run/xdask/tls", aws_names.CERTIFICATES_PATH),
     }
     command = [
-        *("worker", "--region", region, "--scheduler", aws_names.SCHEDULER_ADDRESS, "--processes", "1", "--threads", "1"),
+        *(
+            "worker",
+            "--region",
+            region,
+            "--scheduler",
+            aws_names.SCHEDULER_ADDRESS,
+            "--processes",
+            "1",
+            "--threads",
+            "1",
+        ),
         *("--data", aws_names.DATA_PATH, "--results", aws_names.RESULTS_PATH, "--certs", aws_names.CERTIFICATES_PATH),
         *("--local-directory", aws_names.SPILL_PATH, "--ports", "9000-9063"),
     ]
@@ -211,7 +224,10 @@ def _worker(region: str) -> Template:
         "Resources": {
             "Role": _role("pool", region, []),
             "Cluster": {"Type": "AWS::ECS::Cluster", "Properties": {"ClusterName": aws_names.cluster_name(region)}},
-            "Template": {"Type": "AWS::EC2::LaunchTemplate", "Properties": {"LaunchTemplateData": {"ImageId": "ami-1"}}},
+            "Template": {
+                "Type": "AWS::EC2::LaunchTemplate",
+                "Properties": {"LaunchTemplateData": {"ImageId": "ami-1"}},
+            },
             "Group": {
                 "Type": "AWS::AutoScaling::AutoScalingGroup",
                 "Properties": {
@@ -253,6 +269,3 @@ def _worker(region: str) -> Template:
             },
         }
     }
-
-
-DATA = {region: REPOSITORY / "data" / region for region in (EAST, WEST)}

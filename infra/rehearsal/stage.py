@@ -1,0 +1,209 @@
+"""Everything that a rehearsal needs, started together: emulator, S3, proxy, network, agent, project and deployment.
+
+Belongs here: bringing the parts up and down, and what a story asks of them. Does not belong here: the story (rehearse).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, sleep
+
+from infra.rehearsal.agent import Agent, AgentSettings, agent
+from infra.rehearsal.clients import Clients
+from infra.rehearsal.containers import REPOSITORY
+from infra.rehearsal.deploy import Deployment
+from infra.rehearsal.emulator import emulator
+from infra.rehearsal.fsx_twin import FsxTwin
+from infra.rehearsal.loopback import listening
+from infra.rehearsal.proxy import Proxy, proxy
+from infra.rehearsal.running_task import RunningTask
+from infra.rehearsal.s3_server import S3Server, s3_server
+from infra.rehearsal.task_networks import LoopbackNetwork, TaskNetwork, task_network
+from infra.rehearsal.templates import Stack, read_assembly, stand_in_ids
+from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology.aws_names import SCHEDULER_HOST, TLS_SECRET
+
+_KEYS = ("ca.pem", "node.pem", "node-key.pem")
+#: Network interfaces at one time: of the client Region, and of each worker Region.
+_CLIENT_INTERFACES, _WORKER_INTERFACES = 4, 5
+Say = Callable[[str], None]
+
+
+class StoryFailed(Exception):
+    """A step of the rehearsal did not happen; the message says which."""
+
+
+@dataclass
+class Stage:
+    """The parts of a running rehearsal.
+
+    Attributes
+    ----------
+    topology, stacks
+        What is rehearsed.
+    folder
+        Its files: project, data, results, logs, the record of calls.
+    """
+
+    topology: Topology
+    stacks: list[Stack]
+    folder: Path
+    proxy: Proxy
+    network: TaskNetwork
+    agent: Agent
+    s3: S3Server
+    clients: Clients
+    deployment: Deployment
+
+    def deploy(self) -> None:
+        """Deploy all stacks, and what the emulator's CloudFormation does not have but the rehearsal does."""
+        self.deployment.deploy()
+        s3 = self.s3.client()
+        there = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+        for stack in self.stacks:
+            for properties in stack.of_type("AWS::S3::Bucket").values():
+                if (name := properties.get("BucketName")) and name not in there:
+                    s3.create_bucket(Bucket=name)
+            self._file_systems(stack)
+
+    def _file_systems(self, stack: Stack) -> None:
+        ids = stand_in_ids(stack)
+        for logical_id, properties in stack.of_type("AWS::FSx::FileSystem").items():
+            twin = self.proxy.fsx.setdefault(
+                stack.region, FsxTwin(s3=self.s3.client(), root=self.folder / "data" / stack.region)
+            )
+            system = ids[logical_id, ""]
+            if all(each["FileSystemId"] != system for each in twin.file_systems):
+                tags = properties.get("Tags", [])
+                twin.file_system(system, DNSName=ids[logical_id, "DNSName"], Tags=tags)
+        for logical_id, properties in stack.of_type("AWS::FSx::DataRepositoryAssociation").items():
+            twin, association = self.proxy.fsx[stack.region], ids[logical_id, ""]
+            if all(each["AssociationId"] != association for each in twin.associations):
+                system = next(iter(twin.file_systems))["FileSystemId"]
+                twin.link(
+                    properties["DataRepositoryPath"], properties["FileSystemPath"], system, AssociationId=association
+                )
+
+    def put_certificates(self) -> None:
+        """Create TLS keys and put them into the secret, and into the replicas in worker Regions."""
+        scratch = self.folder / "certificates"
+        shutil.copytree(self.folder / "project", scratch, dirs_exist_ok=True)
+        xdask = str(Path(sys.executable).with_name("xdask"))
+        subprocess.run([xdask, "certs", "--host", SCHEDULER_HOST], cwd=scratch, check=True, capture_output=True)
+        keys = json.dumps({name: (scratch / "var" / "certs" / name).read_text() for name in _KEYS})
+        secrets = self.clients.of("secretsmanager", self.topology.client.region)
+        secrets.put_secret_value(SecretId=TLS_SECRET, SecretString=keys)
+
+    def task(self, region: str, family: str, seconds: float = 60) -> RunningTask:
+        """Wait for a running task of a family, and return the task.
+
+        Raises
+        ------
+        StoryFailed
+            No task of the family runs in time.
+        """
+        self.wait(lambda: bool(self.agent.running(region, family)), seconds, f"a task of {family} in {region} runs")
+        return self.agent.running(region, family)[0]
+
+    def wait(self, happened: Callable[[], bool], seconds: float, what: str) -> float:
+        """Wait until something happened; the seconds that it took.
+
+        Raises
+        ------
+        StoryFailed
+            It did not happen in time.
+        """
+        began = monotonic()
+        while not happened():
+            if monotonic() - began > seconds:
+                failures = "\n".join(self.agent.failures[-5:])
+                raise StoryFailed(f"After {seconds:g} s it did not happen that {what}.\n{failures}")
+            sleep(0.1)
+        return monotonic() - began
+
+    def run(self, region: str, family: str, container: str, *words: str, timeout: float = 600) -> str:
+        """Run a command in a container to its end; what it printed.
+
+        Raises
+        ------
+        StoryFailed
+            The command failed.
+        """
+        done = self.agent.execute(self.task(region, family), container, words, timeout)
+        if done.returncode:
+            raise StoryFailed(f"`{' '.join(words)}` failed with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done.stdout + done.stderr
+
+    def scale(self, region: str, cluster: str, service: str, desired: int) -> None:
+        """Set the desired count of a service, as an operator does."""
+        self.clients.of("ecs", region).update_service(cluster=cluster, service=service, desiredCount=desired)
+
+
+@contextmanager
+def stage(
+    topology_file: Path,
+    assembly: Path,
+    folder: Path,
+    *,
+    data: Mapping[str, Path],
+    settings: AgentSettings | None = None,
+    wide_area: bool = True,
+    say: Say = lambda line: None,
+) -> Iterator[Stage]:
+    """Bring up all parts; nothing is deployed yet.
+
+    Parameters
+    ----------
+    topology_file
+        `regions.yaml` of the project.
+    assembly
+        Cloud assembly of the project.
+    folder
+        New folder for the files of the rehearsal.
+    data
+        Data of each Region, of which a copy is used: the sync may write.
+    settings
+        How the agent runs tasks.
+    wide_area
+        Whether tasks get network namespaces, where this machine allows them.
+    say
+        Gets lines of progress.
+    """
+    folder.mkdir(parents=True)
+    project = folder / "project"
+    project.mkdir()
+    shutil.copy(topology_file, project / "regions.yaml")
+    if (analyses := topology_file.parent / "analyses").is_dir():
+        shutil.copytree(analyses, project / "analyses")
+    (project / "var").mkdir()
+    topology, stacks = Topology.load(project / "regions.yaml"), read_assembly(assembly)
+    for region in topology.worker_regions:
+        target = folder / "data" / region
+        if region in data:
+            shutil.copytree(data[region], target)
+        target.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as exits:
+        emulated = exits.enter_context(emulator(stacks[0].account, folder / "emulator"))
+        s3 = exits.enter_context(s3_server(folder / "s3"))
+        front = exits.enter_context(proxy(emulated, folder, s3=s3))
+        clients = Clients(front.listen(listening()))
+        wanted = {topology.client.region: _CLIENT_INTERFACES}
+        wanted |= dict.fromkeys(topology.worker_regions, _WORKER_INTERFACES)
+        network: TaskNetwork = LoopbackNetwork(topology.regions)
+        if wide_area:
+            network = exits.enter_context(task_network(wanted))
+        deployment = Deployment(clients, stacks, say)
+        runs = exits.enter_context(agent(front, network, topology, stacks, folder, settings, say))
+        yield Stage(topology, stacks, folder, front, network, runs, s3, clients, deployment)
+
+
+def sample_data() -> dict[str, Path]:
+    """Return the data of the repository by Region."""
+    return {each.name: each for each in (REPOSITORY / "data").iterdir() if each.is_dir()}
