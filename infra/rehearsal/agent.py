@@ -21,7 +21,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.rehearsal.clients import Clients
+from infra.rehearsal.clients import EmulatedClients
 from infra.rehearsal.containers import Container
 from infra.rehearsal.ecs_answers import EcsAnswers
 from infra.rehearsal.instances import Instances
@@ -94,7 +94,7 @@ class Agent:
     ) -> None:
         self._proxy, self._network, self._topology, self._folder, self._say = proxy, network, topology, folder, say
         self._settings, self._states = settings or AgentSettings(), proxy.states
-        self._clients = Clients(proxy.emulator.url)
+        self._clients = EmulatedClients(url=proxy.emulator.url)
         self._ecs_answers = EcsAnswers(self._clients, self._states)
         self._definitions = definitions_of(stacks)
         self._tasks: dict[str, RunningTask] = {}
@@ -161,7 +161,7 @@ class Agent:
         role = role_name("host", region)
         self._proxy.know(role)
         try:
-            client = Clients(self._host_proxy(), role).of("secretsmanager", region)
+            client = EmulatedClients(url=self._host_proxy(), role=role).of("secretsmanager", region)
             files = json.loads(client.get_secret_value(SecretId=TLS_SECRET)["SecretString"])
         except (ClientError, BotoCoreError, ValueError):
             return False

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import boto3
 from botocore.client import Config
+
+from infra.deployment.aws_clients import Clients
 
 #: Role of people who deploy.
 OPERATOR = "operator"
@@ -28,15 +30,14 @@ def credentials(role: str) -> dict[str, str]:
 
 
 @dataclass
-class Clients:
-    """Clients of one endpoint as one role."""
+class EmulatedClients(Clients):
+    """Clients of one endpoint as one role, for the steps of a real deployment too."""
 
-    url: str
+    url: str = ""
     role: str = OPERATOR
-    _made: dict[tuple[str, str], Any] = field(default_factory=dict)
 
     def of(self, service: str, region: str) -> Any:
-        """Return a client of boto3."""
+        """Return the client of a service in a Region."""
         if (service, region) not in self._made:
             key = credentials(self.role)
             self._made[service, region] = boto3.client(

@@ -7,7 +7,7 @@ stacks (templates), how long processes of tasks take to end (agent).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from time import monotonic, sleep
 from typing import Any
@@ -15,7 +15,8 @@ from uuid import uuid4
 
 from botocore.exceptions import ClientError
 
-from infra.rehearsal.clients import Clients
+from infra.deployment.removal import Emptying, FoundStack
+from infra.rehearsal.clients import EmulatedClients
 from infra.rehearsal.stand_ins import problems, supported_types
 from infra.rehearsal.templates import Stack, deployable
 
@@ -44,15 +45,21 @@ class Deployment:
         Gets a line for each stack.
     """
 
-    clients: Clients
+    clients: EmulatedClients
     stacks: Sequence[Stack]
     say: Say = lambda line: None
     _supported: frozenset[str] = field(default_factory=frozenset)
 
-    def deploy(self) -> dict[str, str]:
-        """Create or update every stack, in order; what was done by stack: ``created``, ``updated`` or ``unchanged``.
+    def deploy(self, names: Collection[str] | None = None) -> dict[str, str]:
+        """Create or update stacks, in order; what was done by stack: ``created``, ``updated`` or ``unchanged``.
 
-        A stack whose update fails is rolled back by CloudFormation.
+        A stack whose update fails is rolled back by CloudFormation. A deployment is rolled back by deploying the assembly
+        of before.
+
+        Parameters
+        ----------
+        names
+            The stacks; all of them by default.
 
         Raises
         ------
@@ -64,23 +71,25 @@ class Deployment:
             raise DeploymentFailed("\n".join(wrong))
         done = {}
         for stack in self.stacks:
+            if names is not None and stack.name not in names:
+                continue
             began = monotonic()
             done[stack.name] = self._deploy(stack)
             self.say(f"{stack.name:38s} {done[stack.name]:10s} {monotonic() - began:5.1f} s")
         return done
 
     def destroy(self) -> None:
-        """Delete every stack, the last one first. Services are scaled to 0 before, as a service with tasks cannot go.
+        """Empty what would keep stacks from being deleted, as a real removal does; delete every stack, the last one first.
 
         Raises
         ------
         DeploymentFailed
             A stack could not be deleted.
         """
-        for stack in reversed(self.stacks):
-            if self._status(stack) is None:
-                continue
-            self._empty(stack)
+        there = [stack for stack in self.stacks if self._status(stack) is not None]
+        found = [FoundStack(stack.region, stack.name) for stack in there]
+        Emptying(self.clients, self.say, lambda seconds: sleep(0.2)).empty(found)
+        for stack in reversed(there):
             self._cloudformation(stack).delete_stack(StackName=stack.name)
             self._settle(stack, {"", "DELETE_COMPLETE"})
             self.say(f"{stack.name:38s} deleted")
@@ -117,6 +126,7 @@ class Deployment:
             ChangeSetType=kind,
             TemplateBody=body,
             Capabilities=["CAPABILITY_NAMED_IAM"],
+            Tags=[{"Key": key, "Value": value} for key, value in stack.tags.items()],
             ImportExistingResources=True,  # buckets of results outlive their stack, and are taken over by the next one
         )["Id"]
         if not self._has_changes(stack, change):
@@ -178,19 +188,3 @@ class Deployment:
                 if line not in seen:
                     seen.add(line)
                     yield line
-
-    def _empty(self, stack: Stack) -> None:
-        """Scale the services of a stack to 0, and end the other tasks of its clusters."""
-        ecs = self.clients.of("ecs", stack.region)
-        for resource in self._physical(stack):
-            kind, physical_id = resource["ResourceType"], resource.get("PhysicalResourceId", "")
-            if kind == "AWS::ECS::Service":
-                cluster, name = physical_id.split("/")[-2:]
-                ecs.update_service(cluster=cluster, service=name, desiredCount=0)
-            elif kind == "AWS::ECS::Cluster":
-                for task in ecs.list_tasks(cluster=physical_id)["taskArns"]:
-                    ecs.stop_task(cluster=physical_id, task=task, reason="The stack is destroyed")
-
-    def _physical(self, stack: Stack) -> list[dict[str, Any]]:
-        pages = self._cloudformation(stack).get_paginator("list_stack_resources").paginate(StackName=stack.name)
-        return [resource for page in pages for resource in page["StackResourceSummaries"]]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from time import time
 from typing import Any
 
-from infra.rehearsal.clients import Clients
+from infra.rehearsal.clients import EmulatedClients
 from infra.rehearsal.recorded_calls import Call
 from infra.rehearsal.task_states import TaskStates
 
@@ -36,7 +36,7 @@ class EcsAnswers:
         Of all tasks.
     """
 
-    def __init__(self, clients: Clients, states: TaskStates) -> None:
+    def __init__(self, clients: EmulatedClients, states: TaskStates) -> None:
         self._clients, self._states = clients, states
         self.instead: Mapping[str, Callable[[Call], Document]] = {
             "UpdateTaskProtection": self._update_protection,

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
-from infra.rehearsal.clients import OPERATOR, Clients
+from infra.rehearsal.clients import OPERATOR, EmulatedClients
 from infra.rehearsal.emulator import ask_emulator
 from infra.rehearsal.iam_checks import Check, World, checks_of
 from infra.rehearsal.recorded_calls import Call
@@ -173,7 +173,7 @@ def _is(pattern: str, action: str) -> bool:
     return fnmatchcase(action, pattern.lower())
 
 
-def deployed_contract(clients: Clients, account: str, client_region: str) -> Contract:
+def deployed_contract(clients: EmulatedClients, account: str, client_region: str) -> Contract:
     """Return the contract of the roles that the emulator has, with the policies of the templates as they were resolved."""
     iam = clients.of("iam", client_region)
     statements: dict[str, list[Statement]] = {}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.rehearsal.clients import Clients
+from infra.rehearsal.clients import EmulatedClients
 from infra.rehearsal.templates import Stack
 
 
@@ -22,14 +22,14 @@ class Leftover:
     name: str
 
 
-def leftovers(clients: Clients, regions: Sequence[str]) -> list[Leftover]:
+def leftovers(clients: EmulatedClients, regions: Sequence[str]) -> list[Leftover]:
     """Return what exists in some Regions, apart from what every AWS account has."""
     found = {Leftover(region, kind, name) for region in regions for kind, name in _in_region(clients, region)}
     found |= {Leftover("global", kind, name) for kind, name in _anywhere(clients, regions[0])}
     return sorted(found)
 
 
-def _in_region(clients: Clients, region: str) -> Iterator[tuple[str, str]]:
+def _in_region(clients: EmulatedClients, region: str) -> Iterator[tuple[str, str]]:
     def ask(service: str, operation: str, key: str, **more: Any) -> Iterable[Any]:
         answer: Iterable[Any] = getattr(clients.of(service, region), operation)(**more)[key]
         return answer
@@ -67,7 +67,7 @@ def _in_region(clients: Clients, region: str) -> Iterator[tuple[str, str]]:
             yield "key", key["KeyId"]
 
 
-def _anywhere(clients: Clients, region: str) -> Iterator[tuple[str, str]]:
+def _anywhere(clients: EmulatedClients, region: str) -> Iterator[tuple[str, str]]:
     yield from (("bucket", each["Name"]) for each in clients.of("s3", region).list_buckets()["Buckets"])
     for role in clients.of("iam", region).list_roles()["Roles"]:
         if not role["Path"].startswith("/aws-service-role/"):
@@ -88,7 +88,7 @@ def retained(stacks: Sequence[Stack]) -> dict[str, list[str]]:
     return {name: kept for name, kept in found.items() if kept}
 
 
-def remove_retained(clients: Clients, left: Sequence[Leftover]) -> None:
+def remove_retained(clients: EmulatedClients, left: Sequence[Leftover]) -> None:
     """Remove what a person would remove in the end: buckets of results with all versions, homes, snapshots."""
     for each in left:
         if each.kind == "bucket":

@@ -19,7 +19,7 @@ from typing import Any
 
 import urllib3
 
-from infra.rehearsal.clients import OPERATOR, Clients, access_key
+from infra.rehearsal.clients import OPERATOR, EmulatedClients, access_key
 from infra.rehearsal.ecs_answers import EcsAnswers, Refusal
 from infra.rehearsal.emulator import Emulator
 from infra.rehearsal.fsx_twin import FsxTwin, Refused
@@ -69,7 +69,7 @@ class Proxy:
         self.calls: list[Call] = []
         #: Refusals to answer with, by service and operation, for as many calls as are listed: faults for tests.
         self.faults: dict[tuple[str, str], list[Refusal]] = {}
-        self._ecs = EcsAnswers(Clients(emulator.url), states)
+        self._ecs = EcsAnswers(EmulatedClients(url=emulator.url), states)
         self._roles = {access_key(OPERATOR): OPERATOR}
         self._http = urllib3.PoolManager(maxsize=64, retries=False, timeout=60)
         self._record, self._lock = record.open("a", encoding="utf-8"), Lock()

@@ -16,7 +16,7 @@ from pathlib import Path
 from time import monotonic, sleep
 
 from infra.rehearsal.agent import Agent, AgentSettings, agent
-from infra.rehearsal.clients import Clients
+from infra.rehearsal.clients import EmulatedClients
 from infra.rehearsal.containers import REPOSITORY
 from infra.rehearsal.deploy import Deployment
 from infra.rehearsal.emulator import emulator
@@ -59,7 +59,7 @@ class Stage:
     network: TaskNetwork
     agent: Agent
     s3: S3Server
-    clients: Clients
+    clients: EmulatedClients
     deployment: Deployment
 
     def deploy(self) -> None:
@@ -193,7 +193,7 @@ def stage(
         emulated = exits.enter_context(emulator(stacks[0].account, folder / "emulator"))
         s3 = exits.enter_context(s3_server(folder / "s3"))
         front = exits.enter_context(proxy(emulated, folder, s3=s3))
-        clients = Clients(front.listen(listening()))
+        clients = EmulatedClients(url=front.listen(listening()))
         wanted = {topology.client.region: _CLIENT_INTERFACES}
         wanted |= dict.fromkeys(topology.worker_regions, _WORKER_INTERFACES)
         network: TaskNetwork = LoopbackNetwork(topology.regions)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,14 @@ Outputs = Callable[[str, str, str], str]
 
 @dataclass(frozen=True)
 class Stack:
-    """One stack of an assembly: name, Region, account, template, and the stacks that come before it."""
+    """One stack of an assembly: name, Region, account, template, the stacks that come before it, and its tags."""
 
     name: str
     region: str
     account: str
     template: Mapping[str, Any]
     needs: frozenset[str] = frozenset()
+    tags: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def types(self) -> frozenset[str]:
@@ -69,7 +70,7 @@ def read_assembly(folder: Path) -> list[Stack]:
         listed = {artifacts[d]["properties"].get("stackName", d) for d in artifact.get("dependencies", ())
                   if artifacts[d]["type"] == "aws:cloudformation:stack"}  # fmt: skip
         needs = frozenset(listed | {reference["StackName"] for reference in _references(template)})
-        stacks[name] = Stack(name, region, account, template, needs)
+        stacks[name] = Stack(name, region, account, template, needs, artifact["properties"].get("tags", {}))
     for stack in stacks.values():
         if missing := stack.needs - stacks.keys():
             raise ValueError(f"{stack.name} refers to {', '.join(sorted(missing))}, which the assembly does not have.")
