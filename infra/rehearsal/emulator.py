@@ -43,7 +43,7 @@ def emulator_python() -> Path:
     python = folder / "bin" / "python"
     if not python.exists():
         raise SystemExit(
-            f"{folder} has no emulator. Create it with `make emulator`, or name the virtual environment that has one: "
+            f"{folder} has no emulator. Create it with `make .venv/.dev`, or name the virtual environment that has one: "
             f"{ENVIRONMENT_VARIABLE}=DIR."
         )
     return python

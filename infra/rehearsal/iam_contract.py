@@ -88,9 +88,8 @@ class Contract:
 
     def findings(self, calls: Iterable[Call]) -> list[Finding]:
         """Return calls that their role does not allow, and what roles allow that no call needs."""
-        found, asked = [], []
-        for role, call, check in self._checks(calls, found):
-            asked.append((role, call, check))
+        found: list[Finding] = []
+        asked = list(self._checks(calls, found))
         used: set[tuple[str, int, str]] = set()
         for (role, call, check), answer in zip(asked, self._evaluate(asked), strict=True):
             if not answer["allowed"]:

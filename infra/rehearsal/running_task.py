@@ -83,18 +83,28 @@ class RunningTask:
             process.wait(10)
 
     def run(self, container: str, words: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
-        """Run a command inside of a container, as ECS Exec does.
+        """Run a command inside of a container to its end, as ECS Exec does.
 
         Raises
         ------
         KeyError
             The container does not run.
         """
-        process, of = self.processes[container], next(each for each in self.containers if each.name == container)
-        enter = ["nsenter", "--target", str(process.pid), "--mount", "--net", "--root", "--", "env", "-C", of.folder]
+        enter, environment = self._enter(container)
         return subprocess.run(
-            [*enter, *words], env=dict(of.environment), capture_output=True, text=True, timeout=timeout, check=False
+            [*enter, *words], env=environment, capture_output=True, text=True, timeout=timeout, check=False
         )
+
+    def begin(self, container: str, words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        """Begin a command inside of a container; its output goes to a file."""
+        enter, environment = self._enter(container)
+        with log.open("ab") as out:
+            return subprocess.Popen([*enter, *words], env=environment, stdout=out, stderr=out)
+
+    def _enter(self, container: str) -> tuple[list[str], dict[str, str]]:
+        process, of = self.processes[container], next(each for each in self.containers if each.name == container)
+        enter = ["nsenter", "--target", str(process.pid), "--mount", "--net", "--root", "--"]
+        return [*enter, "setpriv", "--pdeathsig", "KILL", "env", "-C", of.folder], dict(of.environment)
 
     def _signal(self, number: signal.Signals, names: set[str] | None = None) -> None:
         for name, process in self.processes.items():

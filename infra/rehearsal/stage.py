@@ -9,7 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,12 +62,14 @@ class Stage:
     clients: EmulatedClients
     deployment: Deployment
 
-    def deploy(self) -> None:
-        """Deploy all stacks, and what the emulator's CloudFormation does not have but the rehearsal does."""
-        self.deployment.deploy()
+    def deploy(self, names: Collection[str] | None = None) -> None:
+        """Deploy some stacks, all by default, and what the emulator lacks but the rehearsal has."""
+        self.deployment.deploy(names)
         s3 = self.s3.client()
         there = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
         for stack in self.stacks:
+            if names is not None and stack.name not in names:
+                continue
             for properties in stack.of_type("AWS::S3::Bucket").values():
                 if (name := properties.get("BucketName")) and name not in there:
                     s3.create_bucket(Bucket=name)
@@ -136,7 +138,7 @@ class Stage:
         StoryFailed
             The command failed.
         """
-        done = self.agent.execute(self.task(region, family), container, words, timeout)
+        done = self.task(region, family).run(container, words, timeout)
         if done.returncode:
             raise StoryFailed(f"`{' '.join(words)}` failed with {done.returncode}:\n{done.stdout}\n{done.stderr}")
         return done.stdout + done.stderr
@@ -153,6 +155,7 @@ def stage(
     folder: Path,
     *,
     data: Mapping[str, Path],
+    analyses: Path | None = None,
     settings: AgentSettings | None = None,
     wide_area: bool = True,
     say: Say = lambda line: None,
@@ -169,6 +172,8 @@ def stage(
         New folder for the files of the rehearsal.
     data
         Data of each Region, of which a copy is used: the sync may write.
+    analyses
+        Folder of analyses in addition to those of the project.
     settings
         How the agent runs tasks.
     wide_area
@@ -180,8 +185,9 @@ def stage(
     project = folder / "project"
     project.mkdir()
     shutil.copy(topology_file, project / "regions.yaml")
-    if (analyses := topology_file.parent / "analyses").is_dir():
-        shutil.copytree(analyses, project / "analyses")
+    for source in (topology_file.parent / "analyses", analyses):
+        if source and source.is_dir():
+            shutil.copytree(source, project / "analyses", dirs_exist_ok=True)
     (project / "var").mkdir()
     topology, stacks = Topology.load(project / "regions.yaml"), read_assembly(assembly)
     for region in topology.worker_regions:

@@ -1,0 +1,248 @@
+"""`make rehearse`: the deployment of a project's regions.yaml, rehearsed from nothing to nothing.
+
+Belongs here: the story, its lines and its table. Does not belong here: parts (stage), what the program does (program).
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import monotonic, strftime
+
+import click
+
+from infra.deployment.cdk_stacks import of_kinds
+from infra.rehearsal.iam_contract import Finding, deployed_contract
+from infra.rehearsal.leftovers import Leftover, leftovers, remove_retained, retained
+from infra.rehearsal.program import AwsProgram, Program
+from infra.rehearsal.stage import StoryFailed, sample_data, stage
+from xdask_pipelines.topology import Topology, find_topology
+from xdask_pipelines.topology.aws_names import SCHEDULER_SERVICE, WORKER_CONTAINER, cluster_name, pool_service
+
+ANALYSES = Path(__file__).with_name("analyses")
+#: Kinds of stacks that are deployed after the certificates are in their secret.
+_SERVICES = ("lustre", "client", "worker", "notebook")
+_FIGURE = re.compile(r"temperature difference, \S+ minus ERA5\s+([+-][\d.]+) K")
+#: What a block of the slow analysis prints, and how many of them there are before the instance is lost.
+_BLOCK, _BLOCKS = "slow_field: one block", 5
+Say = Callable[[str], None]
+
+
+@dataclass
+class Outcome:
+    """What a rehearsal brought about.
+
+    Attributes
+    ----------
+    seconds
+        What each step took.
+    figure_kelvin
+        Mean temperature difference of the main job.
+    tasks, bytes_across
+        Of the main job: tasks by Region, and bytes by pair of Regions as the relay counted them.
+    findings
+        Breaches of the contract of roles.
+    stayed, left
+        What templates retain, and what was left after that was removed too.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    figure_kelvin: float = float("nan")
+    tasks: Counter[str] = field(default_factory=Counter)
+    bytes_across: dict[str, int] = field(default_factory=dict)
+    findings: Sequence[Finding] = ()
+    stayed: Sequence[Leftover] = ()
+    left: Sequence[Leftover] = ()
+
+    def lines(self) -> Iterator[str]:
+        """The table at the end."""
+        yield f"{'step':44s} {'seconds':>8s}"
+        for step, seconds in self.seconds.items():
+            yield f"{step:44s} {seconds:8.1f}"
+        yield f"{'temperature difference':44s} {self.figure_kelvin:+8.4f} K"
+        for region, number in sorted(self.tasks.items()):
+            yield f"{'tasks in ' + region:44s} {number:8d}"
+        for pair, size in sorted(self.bytes_across.items()):
+            yield f"{'bytes ' + pair.replace('->', ' to '):44s} {size / 1000:8.1f} kB"
+        yield f"{'breaches of the contract of roles':44s} {len(self.findings):8d}"
+        yield f"{'resources that templates retain':44s} {len(self.stayed):8d}"
+        yield f"{'left after they are removed':44s} {len(self.left):8d}"
+
+
+class Story:
+    """The steps of a rehearsal.
+
+    Parameters
+    ----------
+    program
+        The program on its stage.
+    say
+        Gets lines of progress.
+    """
+
+    def __init__(self, program: Program, say: Say) -> None:
+        self.program, self.stage, self.outcome = program, program.stage, Outcome()
+        self._say, self._began = say, monotonic()
+
+    def tell(self) -> Outcome:
+        """Go through all steps.
+
+        Raises
+        ------
+        StoryFailed
+            A step did not happen.
+        """
+        with self._step("deploy all stacks"):
+            names = [stack.name for stack in self.stage.stacks]
+            services = of_kinds(names, _SERVICES)
+            self.stage.deploy([name for name in names if name not in services])
+            self.stage.put_certificates()
+            self.stage.deploy(services)
+        with self._step("the scheduler's name leads to its task"):
+            self.program.name_scheduler()
+        self._sync_and_start()
+        self._main_job()
+        self._replace_scheduler()
+        self._lose_instance()
+        with self._step("every pool goes to zero"):
+            self.program.stop_pools()
+        with self._step("calls against the policies of their roles"):
+            topology = self.stage.topology
+            contract = deployed_contract(self.stage.clients, self.stage.stacks[0].account, topology.client.region)
+            self.outcome.findings = contract.findings(list(self.stage.proxy.calls))
+        self._destroy()
+        return self.outcome
+
+    def _sync_and_start(self) -> None:
+        with self._step("sync with every pool at zero"):
+            self._say(self.program.sync())
+        with self._step("every pool starts from zero"):
+            self.program.start_pools()
+
+    def _main_job(self) -> None:
+        before = self.stage.network.bytes_across()
+        with self._step("the main job"):
+            printed = self.program.run("xdask", "demo")
+        self._say(printed)
+        hit = _FIGURE.search(printed)
+        if hit is None:
+            raise StoryFailed(f"The main job printed no temperature difference:\n{printed}")
+        self.outcome.figure_kelvin = float(hit[1])
+        after = self.stage.network.bytes_across()
+        self.outcome.bytes_across = {pair: size - before[pair] for pair, size in after.items()}
+        for region, number in re.findall(r"([a-z]+-[a-z]+-\d) (\d+)", _line(printed, "tasks by Region")):
+            self.outcome.tasks[region] += int(number)
+
+    def _replace_scheduler(self) -> None:
+        region = self.stage.topology.client.region
+        old = self.stage.task(region, SCHEDULER_SERVICE)
+        ecs = self.stage.clients.of("ecs", region)
+        with self._step("the scheduler is replaced at a new address"):
+            ecs.stop_task(cluster=cluster_name(region), task=old.arn, reason="The rehearsal replaces it")
+            self.stage.wait(
+                lambda: any(task.arn != old.arn for task in self.stage.agent.running(region, SCHEDULER_SERVICE)),
+                120,
+                "another scheduler runs",
+            )
+            new = self.stage.task(region, SCHEDULER_SERVICE).interface.address
+            if new == old.interface.address:
+                raise StoryFailed(f"The new scheduler has the address of the old one, {new}.")
+            self.program.name_scheduler()
+            self.program.start_pools()
+
+    def _lose_instance(self) -> None:
+        """Lose an instance in mid-run: the service starts another one, and the run ends well."""
+        region = self.stage.topology.worker_regions[-1]
+        with self._step(f"an instance of {region} is lost in mid-run"):
+            log = self.stage.folder / "logs" / "run.log"
+            run = self.program.begin(log, "xdask", "run", "slow_field")
+            victim = self.stage.task(region, pool_service(region))
+            worked = victim.log(WORKER_CONTAINER)
+            self.stage.wait(
+                lambda: run.poll() is not None or worked.read_text().count(_BLOCK) >= _BLOCKS, 180, "the run computes"
+            )
+            if run.poll() is not None:
+                raise StoryFailed(f"The run ended before its instance was lost:\n{log.read_text()}")
+            self.stage.agent.interrupt(victim)
+            self.stage.wait(lambda: run.poll() is not None, 300, "the run ends")
+            if run.returncode or "misplaced 0" not in log.read_text():
+                raise StoryFailed(f"The run whose instance was lost failed with {run.returncode}:\n{log.read_text()}")
+            replaced = self.stage.agent.running(region, pool_service(region))
+            if any(task.arn == victim.arn for task in replaced):
+                raise StoryFailed(f"The lost task {victim.arn} still runs.")
+
+    def _destroy(self) -> None:
+        topology = self.stage.topology
+        with self._step("destroy all stacks"):
+            self.stage.deployment.destroy()
+            self.stage.wait(self.stage.agent.idle, 60, "all tasks have ended")
+        kept = {name for names in retained(self.stage.stacks).values() for name in names}
+        self.outcome.stayed = leftovers(self.stage.clients, topology.regions)
+        for each in self.outcome.stayed:
+            self._say(f"stays: {each.kind} {each.name} ({each.region})")
+        if len(self.outcome.stayed) > len(kept):
+            self._say(f"the templates retain {len(kept)} resources: {', '.join(sorted(kept))}")
+        remove_retained(self.stage.clients, self.outcome.stayed)
+        self.outcome.left = leftovers(self.stage.clients, topology.regions)
+
+    @contextmanager
+    def _step(self, name: str) -> Iterator[None]:
+        self._say(f"{monotonic() - self._began:7.1f} s  {name}")
+        began = monotonic()
+        yield
+        self.outcome.seconds[name] = monotonic() - began
+
+
+def _line(text: str, start: str) -> str:
+    return next((line for line in text.splitlines() if line.startswith(start)), "")
+
+
+def synthesize(topology_file: Path, folder: Path) -> Path:
+    """Write the templates of a topology into a folder, and return the folder."""
+    from infra.app import build
+
+    build(Topology.load(topology_file), str(folder)).synth()
+    return folder
+
+
+@click.command()
+@click.option("--keep", is_flag=True, help="Keep the folder with logs and recorded calls.")
+@click.option("--loopback", is_flag=True, help="Do not use network namespaces.")
+def main(keep: bool, loopback: bool) -> None:
+    """Rehearse the deployment of the topology of this clone."""
+    topology = find_topology()
+    if topology.aws is None:
+        raise click.ClickException("The topology has no stanza aws. docs/deploy/aws.md describes its keys.")
+    folder = topology.root / "var" / f"rehearsal-{strftime('%Y%m%d-%H%M%S')}"
+    assembly = synthesize(topology.root / "regions.yaml", folder.with_suffix(".cdk"))
+    try:
+        with stage(
+            topology.root / "regions.yaml",
+            assembly,
+            folder,
+            data=sample_data(),
+            analyses=ANALYSES,
+            wide_area=not loopback,
+            say=click.echo,
+        ) as parts:
+            outcome = Story(AwsProgram(parts), click.echo).tell()
+    except StoryFailed as error:
+        raise click.ClickException(f"{error}\nLogs are in {folder / 'logs'}.") from error
+    for finding in outcome.findings:
+        click.secho(finding.problem, fg="yellow")
+    for line in outcome.lines():
+        click.echo(line)
+    if outcome.findings or outcome.left:
+        raise click.ClickException(f"The rehearsal found problems, see above. Its files are in {folder}.")
+    if not keep:
+        shutil.rmtree(folder)
+        shutil.rmtree(assembly)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""Tasks: containers of their definitions, instances, states, and what ECS serves to containers."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from infra.rehearsal.clients import access_key
+from infra.rehearsal.instances import Instances
+from infra.rehearsal.loopback import listening
+from infra.rehearsal.task_definitions import HostFolders, containers_of, definitions_of
+from infra.rehearsal.task_metadata import CREDENTIALS, METADATA, TaskMetadata
+from infra.rehearsal.task_networks import LoopbackNetwork
+from infra.rehearsal.task_states import TaskStates
+from infra.rehearsal.templates import Stack
+from tests.infra.rehearsal.conftest import DAGSTER, Deployed
+from tests.infra.rehearsal.written_assembly import CLIENT, EAST
+from xdask_pipelines.topology.aws_names import SCHEDULER_SERVICE, WORKER_CONTAINER, pool_service
+
+POOL = pool_service(EAST)
+
+
+def folders(top: Path) -> HostFolders:
+    host = {"/mnt/data": top / "data", "/mnt/results": top / "results", "/mnt/nvme/spill": top / "spill"}
+    return HostFolders({**host, "/run/xdask/tls": top / "tls"}, top / "results", top / "homes", top / "project")
+
+
+def test_a_container_has_the_words_user_and_mounts_of_its_template(
+    deployed: Deployed, stacks: list[Stack], tmp_path: Path
+) -> None:
+    ecs = deployed.operator.of("ecs", EAST)
+    described = ecs.describe_task_definition(taskDefinition=POOL)["taskDefinition"]
+    (container,) = containers_of(described, definitions_of(stacks)[POOL], {}, folders(tmp_path), {"A": "b"})
+    assert list(container.words[:4]) == ["xdask", "worker", "--region", EAST]
+    assert (container.name, container.user) == (WORKER_CONTAINER, "10001:10001")
+    assert container.environment["A"] == "b"
+    assert container.memory_folders_mib == {"/tmp": 64}
+    mounts = {mount.target: (mount.source, mount.read_only) for mount in container.mounts}
+    assert mounts["/data"] == (tmp_path / "data", True)
+    assert mounts["/results"] == (tmp_path / "results", False)
+    assert mounts["/project"] == (tmp_path / "project", True)
+
+
+def test_overrides_of_a_task_replace_words_and_add_to_the_environment(
+    deployed: Deployed, stacks: list[Stack], tmp_path: Path
+) -> None:
+    described = deployed.operator.of("ecs", CLIENT).describe_task_definition(taskDefinition=SCHEDULER_SERVICE)
+    override = {"name": "scheduler", "command": ["other"], "environment": [{"name": "X", "value": "y"}]}
+    (container,) = containers_of(
+        described["taskDefinition"],
+        definitions_of(stacks)[SCHEDULER_SERVICE],
+        {"containerOverrides": [override]},
+        folders(tmp_path),
+        {},
+    )
+    assert container.words[0] == "python"
+    assert container.words[-1] == "other"
+    assert container.environment["X"] == "y"
+    assert container.environment["AWS_DEFAULT_REGION"] == CLIENT
+
+
+def test_a_volume_of_an_unknown_folder_of_the_host_is_an_error(tmp_path: Path) -> None:
+    template = {"Volumes": [{"Name": "a", "Host": {"SourcePath": "/etc"}}], "ContainerDefinitions": []}
+    with pytest.raises(ValueError, match="The volume a is /etc of its host"):
+        containers_of({"containerDefinitions": []}, template, {}, folders(tmp_path), {})
+
+
+def test_an_instance_starts_for_a_task_and_ends_when_it_has_none() -> None:
+    now = [0.0]
+    instances = Instances(most=1, boot_seconds=10, idle_seconds=5, clock=lambda: now[0])
+    assert not instances.place("a")
+    assert not instances.place("b")  # no more than one
+    now[0] = 10.0
+    assert instances.place("a")
+    instances.free("a")
+    assert instances.place("b")  # the same instance, which runs
+    instances.free("b")
+    now[0] = 14.0
+    instances.end_idle()
+    assert len(instances.running) == 1
+    now[0] = 15.0
+    instances.end_idle()
+    assert (instances.running, instances.peak) == ([], 1)
+
+
+def test_a_lost_instance_leaves_room_for_another_one() -> None:
+    instances = Instances(most=1, boot_seconds=0)
+    assert instances.place("a")
+    instances.lose("a")
+    assert instances.place("b")
+
+
+def test_every_task_on_loopback_has_an_address_that_no_task_had_before() -> None:
+    network = LoopbackNetwork([CLIENT, EAST])
+    first = network.take(EAST)
+    network.give_back(first)
+    addresses = [first.address, *(network.take(EAST).address for _ in range(600)), network.take(CLIENT).address]
+    assert len(set(addresses)) == len(addresses)
+    assert all(address.startswith("127.") for address in addresses)
+
+
+def test_a_stopped_task_says_why_and_with_which_code() -> None:
+    states = TaskStates()
+    state = states.of(f"arn:aws:ecs:{EAST}:1:task/c/0123")
+    state.exit_codes, state.stop_code, state.status = {"a": 137}, "EssentialContainerExited", "STOPPED"
+    task = {"taskArn": state.arn, "desiredStatus": "STOPPED", "lastStatus": "STOPPED", "stopCode": "UserInitiated",
+            "containers": [{"name": "a"}]}  # fmt: skip
+    states.describe(task)
+    assert task["stopCode"] == "EssentialContainerExited"
+    assert task["containers"][0]["exitCode"] == 137
+    assert (state.region, state.cluster, state.task_id) == (EAST, "c", "0123")
+
+
+def test_a_container_gets_the_metadata_of_its_task_and_credentials_of_its_role() -> None:
+    container = {"Name": "a", "Networks": [{"IPv4Addresses": ["10.0.0.1"]}]}
+    task = {"TaskARN": "arn:task/0123", "Containers": [container]}
+    role = f"arn:aws:iam::1:role/{DAGSTER}"
+    metadata = TaskMetadata({"0123": task}.get, {"0123": role}.get)  # type: ignore[arg-type]
+    url = metadata.listen(listening())
+
+    def get(path: str) -> object:
+        with urllib.request.urlopen(url + path, timeout=5) as answer:
+            return json.load(answer)
+
+    assert get(f"{METADATA}0123.a/task") == task
+    assert get(f"{METADATA}0123.a") == container
+    assert get(f"{CREDENTIALS}0123")["AccessKeyId"] == access_key(DAGSTER)  # type: ignore[index]
+    for path in (f"{METADATA}4567.a/task", f"{CREDENTIALS}4567", "/other"):
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            get(path)
+    metadata.close()
