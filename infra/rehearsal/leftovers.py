@@ -12,6 +12,9 @@ from typing import Any
 from infra.rehearsal.clients import EmulatedClients
 from infra.rehearsal.templates import Stack
 
+#: Kinds that may stay when all stacks are gone: what people would miss.
+RETAINED_KINDS = frozenset({"bucket", "EFS file system", "database snapshot"})
+
 
 @dataclass(frozen=True, order=True)
 class Leftover:

@@ -137,12 +137,15 @@ def _network_of(region: str) -> Template:
     }
 
 
+def _reads_keys(region: str) -> Template:
+    secret = f"arn:aws:secretsmanager:{region}:{ACCOUNT}:secret:{aws_names.TLS_SECRET}-??????"
+    return {"Sid": "Tls", "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret}
+
+
 def _client() -> Template:
-    secret = f"arn:aws:secretsmanager:{CLIENT}:{ACCOUNT}:secret:{aws_names.TLS_SECRET}-??????"
-    reads = {"Sid": "Tls", "Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": secret}
     return {
         "Resources": {
-            "Role": _role("dagster", CLIENT, [reads]),
+            "Role": _role("dagster", CLIENT, [_reads_keys(CLIENT)]),
             "Cluster": {"Type": "AWS::ECS::Cluster", "Properties": {"ClusterName": aws_names.cluster_name(CLIENT)}},
             **_client_service("Scheduler", aws_names.SCHEDULER_SERVICE, "scheduler", _SCHEDULER),
             **_client_service("Dagster", aws_names.DAGSTER_SERVICE, "code", _CODE),
@@ -223,6 +226,7 @@ def _worker(region: str) -> Template:
     return {
         "Resources": {
             "Role": _role("pool", region, []),
+            "HostRole": _role("host", region, [_reads_keys(region)]),
             "Cluster": {"Type": "AWS::ECS::Cluster", "Properties": {"ClusterName": aws_names.cluster_name(region)}},
             "Template": {
                 "Type": "AWS::EC2::LaunchTemplate",
