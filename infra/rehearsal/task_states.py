@@ -110,8 +110,10 @@ class TaskStates:
     def describe(self, task: Document) -> None:
         """Change the emulator's description of a task to what ECS would say of it."""
         state = self.of(task["taskArn"])
-        if task.get("desiredStatus") == "RUNNING" or state.status == "DEACTIVATING":
+        if task.get("desiredStatus") == "RUNNING":
             task["lastStatus"] = state.status
+        elif state.status != "STOPPED":  # the emulator does not wait for processes
+            task["lastStatus"] = "DEACTIVATING"
         if state.stop_code and task.get("desiredStatus") == "STOPPED":
             task["stopCode"] = state.stop_code
         if state.status in ("PROVISIONING", "PENDING"):
