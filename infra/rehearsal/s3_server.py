@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,13 +56,13 @@ class S3Server:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Iterator[S3Server]:
-    """Run SeaweedFS with one identity that may do all, and anonymous reading of the bucket ``open-data``."""
+def s3_server(folder: Path, public: Sequence[str] = ("open-data",)) -> Iterator[S3Server]:
+    """Run SeaweedFS with one identity that may do all, and anonymous reading of public buckets."""
     master, volume, filer, s3, *grpc = free_ports(8)
     actions = ["Admin", "Read", "Write", "List", "Tagging"]
     identities = [
         {"name": "tester", "credentials": [{"accessKey": ACCESS, "secretKey": SECRET}], "actions": actions},
-        {"name": "anonymous", "actions": ["Read:open-data", "List:open-data"]},
+        {"name": "anonymous", "actions": [f"{may}:{name}" for may in ("Read", "List") for name in public]},
     ]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))

@@ -75,6 +75,23 @@ class Stage:
                     s3.create_bucket(Bucket=name)
             self._file_systems(stack)
 
+    def fill_sources(self) -> None:
+        """Put the data of each Region into the buckets from which they are imported."""
+        s3 = self.s3.client()
+        there = {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}
+        for region in self.topology.worker_regions:
+            for dataset in self.topology.worker(region).datasets:
+                if not dataset.source:
+                    continue
+                bucket, prefix = source_of(dataset.source)
+                if bucket not in there:
+                    s3.create_bucket(Bucket=bucket)
+                    there.add(bucket)
+                top = self.folder / "data" / region / dataset.mount
+                for file in sorted(top.rglob("*")):
+                    if file.is_file():
+                        s3.upload_file(str(file), bucket, prefix + file.relative_to(top).as_posix())
+
     def _file_systems(self, stack: Stack) -> None:
         ids = stand_in_ids(stack)
         for logical_id, properties in stack.of_type("AWS::FSx::FileSystem").items():
@@ -148,6 +165,12 @@ class Stage:
         self.clients.of("ecs", region).update_service(cluster=cluster, service=service, desiredCount=desired)
 
 
+def source_of(url: str) -> tuple[str, str]:
+    """Return bucket and prefix of a source; the prefix is empty or ends with a slash."""
+    bucket, _, prefix = url.removeprefix("s3://").partition("/")
+    return bucket, f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+
 @contextmanager
 def stage(
     topology_file: Path,
@@ -197,7 +220,9 @@ def stage(
         target.mkdir(parents=True, exist_ok=True)
     with ExitStack() as exits:
         emulated = exits.enter_context(emulator(stacks[0].account, folder / "emulator"))
-        s3 = exits.enter_context(s3_server(folder / "s3"))
+        sources = [dataset.source for region in topology.worker_regions for dataset in topology.worker(region).datasets]
+        public = sorted({source_of(source)[0] for source in sources if source})
+        s3 = exits.enter_context(s3_server(folder / "s3", public))
         front = exits.enter_context(proxy(emulated, folder, s3=s3))
         clients = EmulatedClients(url=front.listen(listening()))
         wanted = {topology.client.region: _CLIENT_INTERFACES}
@@ -207,7 +232,9 @@ def stage(
             network = exits.enter_context(task_network(wanted))
         deployment = Deployment(clients, stacks, say)
         runs = exits.enter_context(agent(front, network, topology, stacks, folder, settings, say))
-        yield Stage(topology, stacks, folder, front, network, runs, s3, clients, deployment)
+        found = Stage(topology, stacks, folder, front, network, runs, s3, clients, deployment)
+        found.fill_sources()
+        yield found
 
 
 def sample_data() -> dict[str, Path]:
