@@ -30,6 +30,8 @@ _SERVICES = ("lustre", "client", "worker", "notebook")
 _FIGURE = re.compile(r"temperature difference, \S+ minus ERA5\s+([+-][\d.]+) K")
 #: What a block of the slow analysis prints, and how many of them there are before the instance is lost.
 _BLOCK, _BLOCKS = "slow_field: one block", 5
+#: What a pool may take to start from zero.
+_POOL_SECONDS = 300.0
 Say = Callable[[str], None]
 
 
@@ -121,7 +123,7 @@ class Story:
     def _sync_and_start(self) -> None:
         with self._step("sync with every pool at zero"):
             self._say(self.program.sync())
-        with self._step("every pool starts from zero"):
+        with self._step("pools start from zero"):
             self.program.start_pools()
 
     def _main_job(self) -> None:
@@ -161,7 +163,7 @@ class Story:
         with self._step(f"an instance of {region} is lost in mid-run"):
             log = self.stage.folder / "logs" / "run.log"
             run = self.program.begin(log, "xdask", "run", "slow_field")
-            victim = self.stage.task(region, pool_service(region))
+            victim = self.stage.task(region, pool_service(region), _POOL_SECONDS)
             worked = victim.log(WORKER_CONTAINER)
             self.stage.wait(
                 lambda: run.poll() is not None or worked.read_text().count(_BLOCK) >= _BLOCKS, 180, "the run computes"
