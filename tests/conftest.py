@@ -16,12 +16,12 @@ import pytest
 from distributed import Client, Scheduler
 from xdist.remote import Producer
 
+from infra.rehearsal.s3_server import S3Server, s3_server
 from tests.support.catalog_helpers import cmip6, era5
 from tests.support.hostile_process import HostileProcess
 from tests.support.node_requests import ask, named
 from tests.support.places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST, Cluster, worker_ids
 from tests.support.recorder import Recorder, is_others
-from infra.rehearsal.s3_server import S3Server, s3_server
 from tests.support.together import Together, order
 from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.placement import local_regions

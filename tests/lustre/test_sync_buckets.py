@@ -16,10 +16,10 @@ import pytest
 from botocore.client import Config
 
 from infra.rehearsal.fsx_twin import FsxTwin, fsx_twin
+from infra.rehearsal.s3_server import S3Server
 from tests.support.killed_sync import STEPS
 from tests.support.places import EAST, Cluster
 from tests.support.proxy import proxied
-from infra.rehearsal.s3_server import S3Server
 from xdask_pipelines.access.syncing import lease_holder
 from xdask_pipelines.access.syncing.sync_place import SyncContext, Synced, plan_place, sync_place
 from xdask_pipelines.access.syncing.worker_calls import MountAtHome

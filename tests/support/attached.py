@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.commands import XDASK, Commands
 from infra.rehearsal.loopback import free_port
+from tests.support.commands import XDASK, Commands
 
 REPO = Path(__file__).parents[2]
 #: Names of Regions, two of which AWS does not know, and the folder of the sample that each holds.

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
-from tests.support.proxy import proxied
 from infra.rehearsal.s3_server import S3Server
+from tests.support.proxy import proxied
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects
 from xdask_pipelines.catalog.sources.bucket import list_bucket
