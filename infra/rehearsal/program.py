@@ -32,6 +32,8 @@ class Program(Protocol):
     """The program as a story sees it."""
 
     stage: Stage
+    #: What the sync shows, as the table names it.
+    sync_step: str
 
     def name_scheduler(self) -> float:
         """Wait until the scheduler's name leads to its task; the seconds that it took."""
@@ -60,6 +62,8 @@ class AwsProgram:
     stage
         Where it runs.
     """
+
+    sync_step = "sync with every pool at zero"
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -133,7 +137,14 @@ class AwsProgram:
 
 
 class HandsProgram(AwsProgram):
-    """The program with profile attached: what the controller does with profile aws is done by hand."""
+    """The program with profile attached: what the controller does with profile aws is done by hand, and syncs use pools."""
+
+    sync_step = "pools start from zero, and sync"
+
+    def sync(self) -> str:
+        """Start the pools, and sync on them."""
+        self.start_pools()
+        return super().sync()
 
     def name_scheduler(self) -> float:
         """Write the record."""

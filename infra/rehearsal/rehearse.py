@@ -121,9 +121,9 @@ class Story:
         return self.outcome
 
     def _sync_and_start(self) -> None:
-        with self._step("sync with every pool at zero"):
+        with self._step(self.program.sync_step):
             self._say(self.program.sync())
-        with self._step("pools start from zero"):
+        with self._step("pools can start"):
             self.program.start_pools()
 
     def _main_job(self) -> None:

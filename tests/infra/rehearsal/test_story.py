@@ -14,18 +14,10 @@ from tests.infra.rehearsal.written_assembly import CLIENT, EAST, WEST, topology_
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(900)]
 
 
-class Attached(HandsProgram):
-    """With profile attached a sync needs the pools."""
-
-    def sync(self) -> str:
-        self.start_pools()
-        return super().sync()
-
-
 def test_a_deployment_from_nothing_to_nothing(tmp_path: Path) -> None:
     topology, assembly = topology_file(tmp_path / "own"), written_assembly(tmp_path / "cdk.out")
     with stage(topology, assembly, tmp_path / "rehearsal", data=sample_data(), analyses=ANALYSES, say=print) as parts:
-        outcome = Story(Attached(parts), print).tell()
+        outcome = Story(HandsProgram(parts), print).tell()
     print("\n".join(outcome.lines()))
     assert outcome.figure_kelvin == pytest.approx(3.3986, abs=2e-4)
     assert outcome.tasks.keys() == {EAST, WEST}
