@@ -106,6 +106,7 @@ def test_a_statement_with_a_listed_reason_needs_no_call() -> None:
 def test_policies_come_from_the_deployed_templates(deployed: Deployed) -> None:
     contract = deployed_contract(deployed.operator, ACCOUNT, CLIENT)
     reads = Call("", CLIENT, "secretsmanager", "GetSecretValue", {"SecretId": "xdask/tls"}, role=DAGSTER)
-    assert contract.findings([reads]) == []
+    hosts = [replace(reads, region=region, role=f"xdask-host-{region}") for region in (EAST, WEST)]
+    assert contract.findings([reads, *hosts]) == []
     (finding, *_) = contract.findings([replace(reads, region=EAST)])
     assert "No statement allows it" in finding.problem
