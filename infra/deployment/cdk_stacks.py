@@ -43,7 +43,9 @@ class CdkStacks:
         """
         if names:
             asks = "any-change" if self.ask else "never"
-            self._run("deploy", *names, "--exclusively", "--force", "--concurrency", "4", "--require-approval", asks)
+            # buckets of results outlive their stack, and are taken over by the next one
+            options = ("--exclusively", "--force", "--import-existing-resources", "--concurrency", "4")
+            self._run("deploy", *names, *options, "--require-approval", asks)
 
     def destroy(self, names: Sequence[str]) -> None:
         """Destroy stacks, the last deployed first."""
