@@ -81,6 +81,14 @@ class LostComputation(PlacementError):
     """The scheduler or a whole pool was lost during a run; run again to compute the missing parts."""
 
 
+class AwsError(PlacementError):
+    """AWS refused or did not answer a call; ``code`` is its own name of the error."""
+
+    code: str = ""
+    operation: str = ""
+    region: str = ""
+
+
 class AccessError(XdaskError):
     """An entry cannot be read or written in its home Region."""
 

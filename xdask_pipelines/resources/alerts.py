@@ -16,6 +16,7 @@ from threading import Thread
 from typing import Any
 
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.resources.aws.clients import client
 from xdask_pipelines.system.safe_text import without_secrets
 
 _SECONDS = 20
@@ -61,13 +62,9 @@ def send_alert(address: str, subject: str, document: Mapping[str, Any], seconds:
 
 
 def _publish(topic: str, subject: str, document: Mapping[str, Any], seconds: float) -> None:
-    import boto3
-    from botocore.config import Config
-
+    sns = client("sns", topic.split(":")[3], seconds=seconds / 2)
     body = json.dumps(document, indent=2, ensure_ascii=False)
-    limits = Config(connect_timeout=seconds / 2, read_timeout=seconds / 2, retries={"total_max_attempts": 2})
-    client = boto3.session.Session().client("sns", region_name=topic.split(":")[3], config=limits)
-    client.publish(TopicArn=topic, Subject=subject[:100], Message=body)
+    sns.publish(TopicArn=topic, Subject=subject[:100], Message=body)
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

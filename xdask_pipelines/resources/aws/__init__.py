@@ -1,0 +1,1 @@
+"""AWS as the profile aws uses it: clients, ECS tasks, DNS records, metrics. Imported only where the profile is aws."""
