@@ -23,7 +23,7 @@ from xdask_pipelines.assets import Source, analysis
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.build import build_definitions
 from xdask_pipelines.catalog import Catalog, open_catalog
-from xdask_pipelines.errors import EmptyPool, TopologyError, XdaskError
+from xdask_pipelines.errors import PlacementError, TopologyError, XdaskError
 from xdask_pipelines.placement import compute
 from xdask_pipelines.resources.alerts import send_alert
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
@@ -68,6 +68,7 @@ def definitions(topology: Topology, cluster: Cluster) -> dg.Definitions:
     pools = SimpleNamespace(
         topology=topology,
         compute=partial(compute, cluster.client),
+        read_only=False,
         status=lambda: SimpleNamespace(workers={EAST: 1}),
     )
     return build_definitions(topology, {"pools": pools}, [month_of_hours])
@@ -228,6 +229,7 @@ def test_a_sync_that_failed_is_told_to_whom_the_topology_names(tmp_path: Path, c
         pools = SimpleNamespace(
             topology=topology,
             compute=partial(compute, cluster.client),
+            read_only=False,
             status=lambda: SimpleNamespace(workers={EAST: 1}),
         )
         definitions = build_definitions(topology, {"pools": pools})
@@ -320,7 +322,7 @@ def test_an_address_that_answers_byte_by_byte_is_given_up():
 def test_on_aws_no_worker_of_this_machine_stands_in_for_a_pool_that_is_down(topology: Topology):
     aws = topology.model_copy(update={"profile": "aws"})
     with (
-        pytest.raises(EmptyPool, match=r"pools of us-east-1 have no worker.*nothing was changed"),
+        pytest.raises(PlacementError, match=r"This process has no TLS certificates.*XDASK_CERTS"),
         borrowed_workers(pools_of(aws), [EAST], print),
     ):
         pass

@@ -62,7 +62,10 @@ def test_a_sync_that_fails_keeps_no_other_from_its_turn(project: Project) -> Non
 
 def test_a_plan_tells_what_lies_in_a_bucket_only(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     standing = SimpleNamespace(
-        status=lambda: SimpleNamespace(up=True), compute=None, close=lambda: None, settings=project.pools.settings
+        status=lambda: SimpleNamespace(workers={"us-east-1": 1}),
+        compute=None,
+        close=lambda: None,
+        settings=project.pools.settings,
     )
     monkeypatch.setattr(planning, "pools_of", lambda topology: standing)
     entry = SimpleNamespace(layout="era5-pds", region="us-east-1", key="hourly/x.nc")

@@ -34,6 +34,7 @@ for _command in (
     machine.pools,
     foreground.scheduler,
     foreground.worker,
+    foreground.executor,
     machine.certs,
     machine.opensearch,
     machine.ui,

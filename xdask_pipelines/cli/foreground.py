@@ -1,4 +1,4 @@
-"""Commands that run in the foreground on any machine: the scheduler, and the workers of one instance.
+"""Commands that run in the foreground on any machine: the scheduler, the workers of one instance, the executor of a sync.
 
 Belongs here: options, with the variables of the environment that stand for them. Does not belong here: what they need
 (operations).
@@ -121,3 +121,29 @@ def worker(
         **asked,
     )
     _run(command_of(request, _log, starts=not print_command), print_command)
+
+
+@click.command()
+@click.option("--region", required=True, envvar="XDASK_REGION", help="Region of the data.")
+@CERTS
+@click.option("--data", type=FOLDER, required=True, help="Folder of the Region's data, which a sync may change.")
+@click.option("--results", type=FOLDER, required=True, help="Folder of the Region's results.")
+@click.option("--local-directory", type=FOLDER, required=True, help="Folder for logs, and to spill to.")
+@click.option("--host", help="Address on which to listen.  [default: that of the ECS task, else loopback]")
+@click.option("--port", type=click.IntRange(0, 65535), default=8786, show_default=True, help="Port on which to listen.")
+@click.option("--ports", metavar="FIRST-LAST", help="Ports of workers on loopback, two for each process.")
+@click.option("--processes", type=click.IntRange(1), help="Worker processes.  [default: one for four cores]")
+@click.option("--threads", type=click.IntRange(1), help="Threads of each process.  [default: all cores are used]")
+@click.option("--memory-limit", default="auto", show_default=True, help="Of each process, such as 8GiB.")
+@click.option(
+    "--idle-seconds", type=click.FloatRange(1), default=300.0, show_default=True, help="To end without a client."
+)
+def executor(certs: Path | None, ports: str | None, **asked: Any) -> None:
+    """Run a scheduler with workers of one Region in the foreground, for a sync.
+
+    It ends when no client was connected for some minutes.
+    """
+    from xdask_pipelines.operations.start_executor import ExecutorRequest, run_executor
+    from xdask_pipelines.operations.start_worker import read_ports
+
+    run_executor(ExecutorRequest(certificates=certs, ports=read_ports(ports) if ports else None, **asked), _log)

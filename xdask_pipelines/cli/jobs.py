@@ -42,7 +42,7 @@ def demo(experiment: str | None, preset: str | None, as_json: bool) -> None:
     refuse_other_projects(where)
     configs = configs_of(where, preset, experiment)
     with bars() as watch:
-        pools = pools_of(where, watch)
+        pools = pools_of(where, watch, say)
         ours = pools.here and not pools.status().up
         say("starting scheduler and pools (about 15 s)" if ours else "using the running pools")
         try:
@@ -127,7 +127,7 @@ def run_one(asset: str, partitions: tuple[str, str] | None, config: tuple[str, .
     from xdask_pipelines.operations.progress import bars
 
     with bars() as watch:
-        done = materialize(where, asset, partitions or (), values, watch)
+        done = materialize(where, asset, partitions or (), values, watch, tell(as_json))
     give(as_json, done, lambda: _print_run(done))
 
 

@@ -28,6 +28,7 @@ def _status_document(status: Any) -> dict[str, Any]:
         "dashboard": status.dashboard,
         "workers": status.workers,
         "instances": status.instances,
+        "notes": list(status.notes),
         "problems": list(status.problems),
     }
 
@@ -46,6 +47,8 @@ def _print_status(status: Any, name_of: Callable[[str], str]) -> None:
                 draining = ", draining" if one["draining"] else ""
                 memory = format_bytes(one["memory_bytes"])
                 echo(f"  {name}: {counted(one['threads'], 'thread')}, {memory}{ports}{draining}")
+    for note in status.notes:
+        echo(note)
     for problem in status.problems:
         echo(problem, fg="red")
 
@@ -88,7 +91,7 @@ def pools_down(as_json: bool) -> None:
 @click.argument("count", type=click.IntRange(0))
 def pools_scale(region: str, count: int) -> None:
     """Bring the pool of a Region to COUNT instances; those that end hand over what they hold."""
-    from xdask_pipelines.resources.pools.pool_backends import backend_of
+    from xdask_pipelines.resources.pools.backend_of_pools import backend_of
     from xdask_pipelines.resources.pools.pool_controller import scale
     from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
@@ -105,7 +108,7 @@ def pools_scale(region: str, count: int) -> None:
 @pools.command("autoscale")
 def pools_autoscale() -> None:
     """Size the pools by their backlog, between `min_workers` and `max_workers`, until Ctrl-C."""
-    from xdask_pipelines.resources.pools.pool_backends import backend_of
+    from xdask_pipelines.resources.pools.backend_of_pools import backend_of
     from xdask_pipelines.resources.pools.pool_controller import PoolController
     from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 

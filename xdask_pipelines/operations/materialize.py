@@ -13,6 +13,7 @@ from xdask_pipelines.operations.project import instance, run_assets
 from xdask_pipelines.operations.ui import PORT, running_ui
 from xdask_pipelines.placement.client.compute import Progress
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
+from xdask_pipelines.resources.pools.standing_pools import Tell
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.topology import Topology
 
@@ -26,6 +27,7 @@ def materialize(
     partitions: Sequence[str] = (),
     config: Mapping[str, Any] | None = None,
     watch: Progress | None = None,
+    note: Tell | None = None,
 ) -> dict[str, Any]:
     """Materialize one asset on running pools.
 
@@ -41,6 +43,8 @@ def materialize(
         Config values.
     watch
         Called with progress.
+    note
+        Called with a line for what delays the run.
 
     Returns
     -------
@@ -52,7 +56,7 @@ def materialize(
     XdaskError
         As in `run_assets`.
     """
-    pools = pools_of(topology, watch)
+    pools = pools_of(topology, watch, note)
     try:
         with instance(topology) as history:
             done = run_assets(

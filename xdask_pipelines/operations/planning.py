@@ -122,11 +122,10 @@ def _to_fetch(topology: Topology, lustre: LustreWith, entries: Iterable[Entry]) 
     """Iterate over warnings about inputs that are only in a bucket, and would be fetched file by file while tasks wait."""
     pools = pools_of(topology)
     file_systems = lustre(pools.compute)
-    if not file_systems.imports or not pools.status().up:
-        return
+    workers = pools.status().workers if file_systems.imports else {}  # a plan starts none
     keys: defaultdict[str, list[str]] = defaultdict(list)
     for entry in entries:
-        if entry.layout != LAYOUT:
+        if entry.layout != LAYOUT and workers.get(entry.region):
             keys[entry.region].append(entry.key)
     try:
         for region, wanted in sorted(keys.items()):

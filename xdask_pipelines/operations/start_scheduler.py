@@ -7,7 +7,6 @@ the command itself (scheduler_command).
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 from pathlib import Path
 
 from xdask_pipelines.errors import PlacementError
@@ -16,6 +15,7 @@ from xdask_pipelines.placement.launch.machine_checks import read_address, refuse
 from xdask_pipelines.placement.launch.process_command import ProcessCommand
 from xdask_pipelines.placement.launch.scheduler_command import SchedulerOptions, scheduler_command
 from xdask_pipelines.placement.local import tls
+from xdask_pipelines.resources.aws.own_task import own_task
 from xdask_pipelines.resources.pools.placement_settings import settings_of
 from xdask_pipelines.system.ports import LOOPBACK, is_loopback
 from xdask_pipelines.topology import Topology
@@ -41,7 +41,7 @@ def command_of(
     topology
         Of the project; its ``scheduler`` gives host and port where they are not given here.
     host, port
-        Address on which it listens.
+        Address on which it listens; on AWS that of its ECS task, by default.
     contact_address
         Address that others use, if it is another one.
     dashboard_address
@@ -59,7 +59,8 @@ def command_of(
     """
     named, named_port = host_and_port(topology.scheduler) if topology.scheduler else (LOOPBACK, _PORT)
     folder = certificates or (topology.certificates if tls.has_certificates(topology.certificates) else None)
-    listens = host or _own_address(named)
+    task = own_task() if topology.profile == "aws" else None
+    listens = host or (task.address if task else _own_address(named))
     if folder is None and not is_loopback(listens):
         raise PlacementError(
             f"A scheduler on {listens} without TLS would let everybody on the network run code as you. Create certificates "
@@ -77,7 +78,7 @@ def command_of(
     refuse_host(pages, [pages_port if starts else 0], 1, "`--dashboard`")
     return scheduler_command(
         SchedulerOptions(
-            replace(settings_of(topology), start_command="xdask worker --region REGION"),
+            settings_of(topology),
             host=listens,
             port=listens_at,
             contact_address=contact_address,

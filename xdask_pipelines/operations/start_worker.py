@@ -29,6 +29,7 @@ from xdask_pipelines.placement.launch.machine_defaults import address_towards, p
 from xdask_pipelines.placement.launch.process_command import ProcessCommand
 from xdask_pipelines.placement.launch.worker_command import WorkerOptions, worker_command
 from xdask_pipelines.placement.local import tls
+from xdask_pipelines.resources.aws.own_task import own_task
 from xdask_pipelines.resources.landmarks import about_region, refuse_other_folder
 from xdask_pipelines.system.ports import is_loopback
 from xdask_pipelines.topology import Topology, project_folder
@@ -55,7 +56,7 @@ class WorkerRequest:
     data, results
         Folders of the Region's data and results on this machine.
     name
-        Name of the instance; the machine's name and the process id by default.
+        Name of the instance; by default the id of the ECS task, elsewhere the machine's name and the process id.
     host, ports, contact_host
         Address and range of ports on which the workers listen, and the name by which others reach them.
     processes, threads, memory_limit, local_directory
@@ -158,7 +159,7 @@ def command_of(request: WorkerRequest, tell: Tell = lambda line: None, *, starts
         refuse_unknown_name(request.contact_host, "`--contact-address`")
     processes, threads = processes_and_threads(request.processes, request.threads)
     host = request.host or address_towards(target, port)
-    name = f"{request.region}-{request.name or f'{socket.gethostname()}-{os.getpid()}'}"
+    name = f"{request.region}-{request.name or _default_name()}"
     command = worker_command(
         WorkerOptions(
             region=request.region,
@@ -181,6 +182,12 @@ def command_of(request: WorkerRequest, tell: Tell = lambda line: None, *, starts
     refuse_host(host, range(first, last + 1), 2 * processes if last else 1)
     _check_with_scheduler(request, name if starts else "", tell)
     return command
+
+
+def _default_name() -> str:
+    """Return the name of an instance: on ECS the id of its task, by which the controller finds it."""
+    task = own_task()
+    return task.task_id if task else f"{socket.gethostname()}-{os.getpid()}"
 
 
 def _check_with_scheduler(request: WorkerRequest, name: str, tell: Tell) -> None:

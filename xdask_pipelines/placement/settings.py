@@ -14,6 +14,8 @@ from typing import Any
 SETTINGS_VARIABLE = "XDASK_PLACEMENT"
 #: Timeout of tasks for an empty pool. A nanny restarts a lost worker within seconds.
 EMPTY_POOL_SECONDS = 15.0
+#: How long an instance of a pool may take to start. One on AWS takes two to four minutes.
+SCALE_UP_SECONDS = 600.0
 #: Timeout of heartbeats; Dask's default is five minutes. It must be longer than a network pause of 10 s, or than a
 #: library that holds Python's global lock for half a minute.
 WORKER_TTL_SECONDS = 60.0
@@ -98,6 +100,8 @@ class Settings:
         Command that starts the pools.
     owner
         Id of a process: scheduler and pools end when it ends. None if they are independent.
+    idle_seconds
+        How long the scheduler waits for a client before it ends, and its workers with it. None if it waits for ever.
     worker_ttl_seconds
         How long a worker may be without a heartbeat before it is restarted.
     region_names
@@ -112,6 +116,7 @@ class Settings:
     empty_pool_seconds: float = EMPTY_POOL_SECONDS
     start_command: str = "xdask pools up"
     owner: int | None = None
+    idle_seconds: float | None = None
     scale_up_seconds: float | None = None
     worker_ttl_seconds: float = WORKER_TTL_SECONDS
     region_names: Mapping[str, str] = field(default_factory=dict)

@@ -54,6 +54,7 @@ class Site:
             topology=topology,
             compute=lambda *xs, tell=None: compute(cluster.client, *xs),
             dashboard="",
+            read_only=False,
             status=lambda: SimpleNamespace(workers={EAST: 1}),
             close=lambda: None,
         )

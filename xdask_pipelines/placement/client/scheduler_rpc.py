@@ -78,7 +78,15 @@ class SchedulerRPC:
         found: dict[str, dict[str, Any]] = ask(self._client, "instances")
         return found
 
+    def begin_drain(self, region: str, workers: Sequence[str]) -> dict[str, Any]:
+        """Begin to drain workers that stay connected until they are stopped; ``refused`` has the reason if it is not done.
+
+        Answered by `draining.Draining`; `instances` shows when they hold nothing and run no task.
+        """
+        answer: dict[str, Any] = ask(self._client, "begin_drain", region=region, workers=workers)
+        return answer
+
     def drain(self, region: str, workers: int | Sequence[str]) -> dict[str, Any]:
-        """Drain workers of a pool; answered by `draining.drain_on_scheduler`."""
+        """Drain workers of a pool; answered by `draining.Draining`."""
         answer: dict[str, Any] = ask(self._client, "drain", region=region, workers=workers)
         return answer

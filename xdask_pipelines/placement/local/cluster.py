@@ -50,6 +50,8 @@ class Pool:
         Words before the worker command, for example to enter a namespace.
     name
         Name of a further instance of the pool; empty for the first.
+    ports
+        First and last port on which its workers listen; None for any.
     """
 
     region: str
@@ -60,6 +62,7 @@ class Pool:
     memory_limit: str = "auto"
     prefix: Sequence[str] = ()
     name: str = ""
+    ports: tuple[int, int] | None = None
 
     @property
     def instance(self) -> str:
@@ -96,6 +99,8 @@ def start(
     settings: Settings | None = None,
     *,
     certificates: Path | None = None,
+    host: str = LOOPBACK,
+    port: int = 0,
     dashboard_port: int = 0,
     ui_hosts: Sequence[str] = (),
     tell: Callable[[str], None] = lambda line: None,
@@ -113,6 +118,8 @@ def start(
     certificates
         Folder that ``xdask certs`` filled: all connections are encrypted then, and only holders of such certificates may
         connect. None for plain TCP on loopback.
+    host, port
+        Address on which the scheduler listens; port 0 takes a free one. Workers listen on loopback.
     dashboard_port
         Port of Dask's dashboard on loopback if it is free; 0 for any.
     ui_hosts
@@ -134,7 +141,8 @@ def start(
         command = scheduler_command(
             SchedulerOptions(
                 settings or Settings(),
-                port=0,
+                host=host,
+                port=port,
                 dashboard_address=f"{LOOPBACK}:{dashboard_port}",
                 certificates=certificates,
                 scheduler_file=address_file,
@@ -223,6 +231,7 @@ def _spawn_pool(
             region=pool.region,
             scheduler=address_file,
             name=pool.instance,
+            ports=pool.ports,
             data=pool.data,
             results=pool.results,
             guarded=_folders(everywhere),

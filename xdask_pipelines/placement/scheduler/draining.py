@@ -6,13 +6,14 @@ client's request (drain), where results move meanwhile (pool_transfers), how man
 
 from __future__ import annotations
 
-from asyncio import sleep
+import asyncio
 from collections.abc import Sequence
 from heapq import heapify, heapreplace
 from typing import Any
 
 from distributed import Scheduler
 
+from xdask_pipelines.placement.dask_internals.scheduler_requests import answer
 from xdask_pipelines.placement.dask_internals.scheduling import assigned, close_gracefully, hand_over, reopen
 from xdask_pipelines.placement.dask_internals.task_states import TaskState, WorkerState
 from xdask_pipelines.placement.scheduler.backlog import pool_of
@@ -20,15 +21,41 @@ from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology.names import pool_name
 
 _LOOK_SECONDS = 0.05
+#: How long a client waits for a drain that it only begins: long enough to hear a refusal.
+_BEGIN_SECONDS = 0.3
 Workers = int | Sequence[str]
 
 
+class Draining:
+    """The drains of one scheduler."""
+
+    def __init__(self) -> None:
+        self._begun: set[asyncio.Task[dict[str, Any]]] = set()
+
+    def start(self, scheduler: Scheduler) -> None:
+        """Answer clients: ``drain`` when it is done, ``begin_drain`` at once."""
+
+        async def drain(region: str, workers: Workers, *, close: bool = True) -> dict[str, Any]:
+            return await drain_on_scheduler(scheduler, region, workers, close=close)
+
+        async def begin(region: str, workers: Workers) -> dict[str, Any]:
+            task = asyncio.create_task(drain_on_scheduler(scheduler, region, workers, close=False, remove=False))
+            self._begun.add(task)  # or it may be collected before its end
+            task.add_done_callback(self._begun.discard)
+            done, _ = await asyncio.wait({task}, timeout=_BEGIN_SECONDS)
+            return task.result() if done else {}
+
+        answer(scheduler, "drain", drain)
+        answer(scheduler, "begin_drain", begin)
+
+
 async def drain_on_scheduler(
-    scheduler: Scheduler, region: str, workers: Workers, *, close: bool = True
+    scheduler: Scheduler, region: str, workers: Workers, *, close: bool = True, remove: bool = True
 ) -> dict[str, Any]:
     """Drain workers of a pool, and return ``{"drained": addresses}`` or ``{"refused": reason}``.
 
-    Without ``close`` the workers are expected to end by themselves afterwards.
+    Without ``close`` the workers are expected to end by themselves afterwards. Without ``remove`` they stay connected, and
+    take no tasks, until they are stopped.
     """
     pool = {ws for ws in scheduler.running if pool_of(ws) == region}
     if isinstance(workers, int):
@@ -47,7 +74,7 @@ async def drain_on_scheduler(
     for ws in leaving:
         close_gracefully(scheduler, ws)
     handed = await _hand_over_tasks(scheduler, leaving, region)
-    drained = await scheduler.retire_workers(workers=before, close_workers=close) if handed else {}
+    drained = await scheduler.retire_workers(workers=before, close_workers=close, remove=remove) if handed else {}
     stayed = [ws for ws in leaving if ws.address not in drained and scheduler.workers.get(ws.address) is ws]
     for ws in stayed:
         reopen(scheduler, ws)
@@ -93,5 +120,5 @@ async def _hand_over_tasks(scheduler: Scheduler, leaving: set[WorkerState], regi
                 load, address, taker = loads[0]
                 hand_over(scheduler, ts, giver, taker)
                 heapreplace(loads, (load + 1, address, taker))
-        await sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_LOOK_SECONDS)
     return True

@@ -21,9 +21,9 @@ def instances(scheduler: Scheduler) -> dict[str, dict[str, Any]]:
 
     Returns
     -------
-    ``region``; ``workers``, their addresses; ``draining``, whether any of them is; ``held_bytes`` of results; ``threads``
-    and ``memory_bytes`` of all its workers; ``ports``, if they are fixed; ``silent_seconds``, since the last heartbeat of
-    any of them.
+    ``region``; ``workers``, their addresses; ``draining``, whether any of them is; ``held_bytes`` of results; ``tasks`` that
+    wait or run on them; ``threads`` and ``memory_bytes`` of all its workers; ``ports``, if they are fixed;
+    ``silent_seconds``, since the last heartbeat of any of them.
     """
     found: dict[str, dict[str, Any]] = {}
     for address, worker in scheduler.workers.items():
@@ -37,6 +37,7 @@ def instances(scheduler: Scheduler) -> dict[str, dict[str, Any]]:
                 "workers": [],
                 "draining": False,
                 "held_bytes": 0,
+                "tasks": 0,
                 "threads": 0,
                 "memory_bytes": 0,
                 "ports": about["ports"],
@@ -46,6 +47,7 @@ def instances(scheduler: Scheduler) -> dict[str, dict[str, Any]]:
         one["workers"].append(address)
         one["draining"] |= worker not in scheduler.running
         one["held_bytes"] += worker.nbytes
+        one["tasks"] += len(worker.processing)
         one["threads"] += worker.nthreads
         one["memory_bytes"] += worker.memory_limit
         one["silent_seconds"] = min(one["silent_seconds"], max(0.0, time() - worker.last_seen))

@@ -47,7 +47,7 @@ from xdask_pipelines.placement.protection.unsatisfiable import Unsatisfiable
 from xdask_pipelines.placement.scheduler import backlog
 from xdask_pipelines.placement.scheduler.computation import Computation
 from xdask_pipelines.placement.scheduler.crossings import Crossings
-from xdask_pipelines.placement.scheduler.draining import Workers, drain_on_scheduler
+from xdask_pipelines.placement.scheduler.draining import Draining
 from xdask_pipelines.placement.scheduler.fair_share import FairShare, take_turn
 from xdask_pipelines.placement.scheduler.instances import instances
 from xdask_pipelines.placement.scheduler.ledger import Ledger
@@ -97,6 +97,7 @@ class PlacementPlugin(SchedulerPlugin):
         )
         self.ledger = Ledger(settings, self._region, self._addresses, self._region_of)
         self._fair_share = FairShare()
+        self._draining = Draining()
         self._decided: dict[Key, Home] = {}
         self._restrictions = _OnePool()
         self._submitting: Key | None = None
@@ -110,7 +111,6 @@ class PlacementPlugin(SchedulerPlugin):
         self.scheduler = scheduler
         answer(scheduler, "version", self._answer_version)
         answer(scheduler, "backlog", lambda: backlog.count(scheduler, self._pool_of_wait))
-        answer(scheduler, "drain", self._answer_drain)
         answer(scheduler, "instances", lambda: instances(scheduler))
         watch = PeriodicCallback(self._look_at_waiting, 500)
         scheduler.periodic_callbacks["xdask-waiting"] = watch
@@ -132,15 +132,13 @@ class PlacementPlugin(SchedulerPlugin):
         name_blocked_fetches(scheduler, self.blocked_roads, self.client_region)
         self._crossings.start(scheduler)
         self.ledger.start(scheduler)
+        self._draining.start(scheduler)
         control_plugins(scheduler)
 
     # ---- requests of clients ----------------------------------------------------------------------------------
 
     def _answer_version(self) -> dict[str, Any]:
         return {"version": VERSION, "client_region": self.client_region, "pools": self._workers_by_region()}
-
-    async def _answer_drain(self, region: str, workers: Workers, *, close: bool = True) -> dict[str, Any]:
-        return await drain_on_scheduler(self.scheduler, region, workers, close=close)
 
     def _note_submitting_task(self, key: Key | None) -> None:
         """Remember which task submits a graph: Dask does not pass it to plugins."""

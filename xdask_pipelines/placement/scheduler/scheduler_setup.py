@@ -5,6 +5,8 @@ Belongs here: the order of these steps. Does not belong here: the steps themselv
 
 from __future__ import annotations
 
+from time import monotonic
+
 import psutil
 from distributed import Scheduler
 from tornado.ioloop import PeriodicCallback
@@ -42,6 +44,26 @@ async def set_up_scheduler(server: Scheduler) -> None:
     if settings.owner is not None:
         server.periodic_callbacks["owner"] = _end_with(settings.owner, server)
         server.start_periodic_callbacks()
+    if settings.idle_seconds is not None:
+        server.periodic_callbacks["idle"] = _end_without_clients(settings.idle_seconds, server)
+        server.start_periodic_callbacks()
+
+
+def _end_without_clients(seconds: float, server: Scheduler) -> PeriodicCallback:
+    """Return a callback that closes the scheduler, and so its workers, when it had no client for some time.
+
+    Dask's own idle timeout counts tasks: it would end a scheduler whose client works by itself for a while.
+    """
+    last = monotonic()
+
+    async def look() -> None:
+        nonlocal last
+        if set(server.clients) - {"fire-and-forget"}:
+            last = monotonic()
+        elif monotonic() - last > seconds:
+            await server.close(reason=f"no client was connected for {seconds:g} s")
+
+    return PeriodicCallback(look, _LOOK_MILLISECONDS)
 
 
 def _end_with(owner: int, server: Scheduler) -> PeriodicCallback:

@@ -35,14 +35,18 @@ class ConnectedPools(ABC):
         Names the Regions and their folders.
     watch
         Called about twice a second while something is computed, with tasks done and planned by Region.
+    note
+        Called with a line for what delays a computation.
     """
 
     #: Whether the folders of all Regions are on this machine.
     here: bool
+    #: Whether workers only read their data, so that a sync needs others.
+    read_only = False
 
-    def __init__(self, topology: Topology, watch: Progress | None = None) -> None:
+    def __init__(self, topology: Topology, watch: Progress | None = None, note: Tell | None = None) -> None:
         self.topology = topology
-        self._watch = watch
+        self._watch, self._note = watch, note
         self._client: Client | None = None
 
     # ---- what a kind knows ----------------------------------------------------------------------------------------
@@ -145,13 +149,17 @@ class ConnectedPools(ABC):
 
     def compute(self, *xs: Any, tell: Tell | None = None) -> tuple[tuple[Any, ...], Evidence]:
         """Compute as `placement.compute` does, and report the progress of each Region line by line."""
-        watchers = [w for w in (self._watch, _Lines(tell) if tell else None) if w]
+        watchers = self._watchers(tell)
 
         def progress(state: Mapping[str, tuple[int, int]]) -> None:
             for watch in watchers:
                 watch(state)
 
         return compute(self.client(), *xs, progress=progress if watchers else None)
+
+    def _watchers(self, tell: Tell | None) -> list[Progress]:
+        """Return what is called with the progress of a computation."""
+        return [watch for watch in (self._watch, _Lines(tell) if tell else None) if watch]
 
     def close(self) -> None:
         """Disconnect; unfinished tasks of this process are cancelled."""

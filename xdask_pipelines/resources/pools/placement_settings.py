@@ -5,7 +5,7 @@ Belongs here: converting a topology to `placement.settings`. Does not belong her
 
 from __future__ import annotations
 
-from xdask_pipelines.placement.settings import Link, Rates, Settings
+from xdask_pipelines.placement.settings import SCALE_UP_SECONDS, Link, Rates, Settings
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_facts import (
     KWH_PER_BUSY_VCPU_SECOND,
@@ -14,7 +14,10 @@ from xdask_pipelines.topology.aws_facts import (
 
 
 def settings_of(topology: Topology) -> Settings:
-    """Return the settings for a topology: links, prices, pools at their maximum size, factors of energy and CO2e."""
+    """Return the settings for a topology: links, prices, pools at their maximum size, factors of energy and CO2e.
+
+    On AWS the controller scales pools up from zero.
+    """
     pairs = [(a, b) for a in topology.regions for b in topology.regions if a != b]
     client = topology.client
     pools = {client.region: Rates(client.threads, co2e_kg_per_kwh=client.grid_factor)}
@@ -28,6 +31,7 @@ def settings_of(topology: Topology) -> Settings:
             kwh_per_thread_second=KWH_PER_BUSY_VCPU_SECOND,
             co2e_kg_per_kwh=worker.grid_factor,
         )
+    scaled_up = topology.profile == "aws"
     return Settings(
         client_region=topology.client.region,
         links={
@@ -43,4 +47,6 @@ def settings_of(topology: Topology) -> Settings:
         pools=pools,
         kwh_per_byte=KWH_PER_BYTE_BETWEEN_REGIONS,
         region_names=topology.region_names,
+        start_command="xdask pools scale REGION 1" if scaled_up else "xdask worker --region REGION",
+        scale_up_seconds=SCALE_UP_SECONDS if scaled_up else None,
     )

@@ -7,6 +7,7 @@ Belongs here: observing instances, starting, draining and stopping them. Does no
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from time import time
 from typing import Any
 
@@ -16,6 +17,7 @@ from xdask_pipelines.resources.pools.attached_pools import AttachedPools
 from xdask_pipelines.resources.pools.local_pools import LocalPools
 from xdask_pipelines.resources.pools.reconcile import Action, Drain, Instance, Protect, Start
 from xdask_pipelines.resources.pools.standing_pools import Pools, Tell
+from xdask_pipelines.system.units import format_bytes
 
 
 class PoolBackend(ABC):
@@ -23,7 +25,8 @@ class PoolBackend(ABC):
 
     def __init__(self, pools: Pools, tell: Tell) -> None:
         self._connected, self._tell = pools, tell
-        self._since: dict[tuple[str, str], float] = {}
+        #: When each instance was first seen in its state, by ``"name state"``: plain JSON, for a controller's memory.
+        self.since: dict[str, float] = {}
         self._asked_to_drain: set[str] = set()
 
     def _rpc(self) -> SchedulerRPC:
@@ -43,14 +46,22 @@ class PoolBackend(ABC):
         """Return all instances, with their state and its beginning as `time.time` gives it."""
         joined, started = self._rpc().instances(), self._started()
         found = []
-        for name in sorted({*joined, *started}):
+        for name in sorted(self._names(joined, started)):
             about = joined.get(name)
             region = about["region"] if about else started[name][0]
             state = self._state(name, about, started.get(name))
-            since = self._since.setdefault((name, state), time())
+            since = self.since.setdefault(f"{name} {state}", time())
             found.append(Instance(region, name, state, since, about["held_bytes"] if about else 0))
-        self._since = {key: since for key, since in self._since.items() if key in {(i.name, i.state) for i in found}}
+        seen = {f"{instance.name} {instance.state}" for instance in found}
+        self.since = {key: since for key, since in self.since.items() if key in seen}
         return found
+
+    def sizes(self) -> dict[str, int]:
+        """Return how many instances each pool should have, where a service keeps that number; others may change it."""
+        return {}
+
+    def _names(self, joined: Iterable[str], started: Iterable[str]) -> set[str]:
+        return {*joined, *started}
 
     def _state(self, name: str, about: dict[str, Any] | None, started: tuple[str, bool] | None) -> Any:
         if about:
@@ -66,13 +77,21 @@ class PoolBackend(ABC):
         elif isinstance(action, Drain):
             about = self._rpc().instances().get(action.name)
             if about:
-                self._tell(f"{action.name}: handing over {about['held_bytes']:,} bytes of results")
-                drain(self._connected.client(), action.region, about["workers"])
-                self._asked_to_drain.add(action.name)
-        elif not isinstance(action, Protect):  # nothing but this backend chooses among processes
+                self._tell(f"{action.name}: handing over {format_bytes(about['held_bytes'])} of results")
+                self._drain(action, about["workers"])
+        elif isinstance(action, Protect):
+            self._protect(action)
+        else:
             self._tell(f"{action.name}: stopped ({action.reason})")
             self._stop(action.name)
             self._asked_to_drain.discard(action.name)
+
+    def _drain(self, action: Drain, workers: list[str]) -> None:
+        drain(self._connected.client(), action.region, workers)
+        self._asked_to_drain.add(action.name)
+
+    def _protect(self, action: Protect) -> None:  # noqa: B027
+        """Do nothing where nothing but this backend chooses among instances."""
 
 
 class LocalBackend(PoolBackend):
@@ -111,11 +130,3 @@ class AttachedBackend(PoolBackend):
 
     def _stop(self, name: str) -> None:
         """Do nothing: its workers have ended, and with them the command that ran them."""
-
-
-def backend_of(pools: Pools, tell: Tell) -> PoolBackend:
-    """Return the backend of a topology's pools."""
-    if isinstance(pools, LocalPools):
-        return LocalBackend(pools, tell)
-    assert isinstance(pools, AttachedPools)
-    return AttachedBackend(pools, tell)

@@ -6,21 +6,21 @@ actions (reconcile), carrying them out (pool_backends).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
 from time import monotonic, sleep, time
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 from xdask_pipelines.placement.scaling import Backlog, Scaling, State
 from xdask_pipelines.placement.scheduler.backlog import EMPTY
+from xdask_pipelines.placement.settings import SCALE_UP_SECONDS
 from xdask_pipelines.resources.pools.pool_backends import PoolBackend
-from xdask_pipelines.resources.pools.reconcile import Action, reconcile
+from xdask_pipelines.resources.pools.reconcile import Action, Instance, reconcile
 from xdask_pipelines.resources.pools.standing_pools import Pools, Tell
 from xdask_pipelines.system.units import counted
 
-#: An instance on AWS takes two to four minutes.
-START_SECONDS = 600.0
 _LOOK_SECONDS = 10.0
 _PAUSE_SECONDS = 0.5
 _SCALE_SECONDS = 600.0
@@ -44,6 +44,7 @@ class PoolController:
     def __init__(self, pools: Pools, backend: PoolBackend, tell: Tell, clock: Callable[[], float] = monotonic) -> None:
         self._pools, self._backend, self._tell, self._clock = pools, backend, tell, clock
         self._states: dict[str, State] = {}
+        self._sizes: dict[str, int] = {}
 
     def _rules(self) -> dict[str, Scaling]:
         """Return the rule of each pool, for instances like those that are there."""
@@ -58,14 +59,20 @@ class PoolController:
             rules[worker.region] = Scaling(worker.pool.min_workers, worker.pool.max_workers, threads, memory)
         return rules
 
-    def desired(self) -> dict[str, int]:
+    def desired(self, observed: Iterable[Instance]) -> dict[str, int]:
         """Return how many instances each pool should have now."""
+        observed = list(observed)
         backlog = SchedulerRPC(self._pools.client()).backlog()
-        there: dict[str, int] = {}
-        for instance in self._backend.observe():
-            there[instance.region] = there.get(instance.region, 0) + (instance.state in ("starting", "running"))
+        sizes = self._backend.sizes()
         for region, rule in self._rules().items():
-            before = self._states.get(region) or State(max(rule.min_workers, there.get(region, 0)))
+            states = [instance.state for instance in observed if instance.region == region]
+            there = sum(state in ("starting", "running") for state in states)
+            before = self._states.get(region) or State(max(rule.min_workers, there))
+            if region in sizes and sizes[region] != self._sizes.get(region, sizes[region]):
+                # Somebody else changed it. Only who decides about the same number can take turns with others.
+                before = State(
+                    max(rule.min_workers, sizes[region] - states.count("draining") - states.count("drained"))
+                )
             after = rule.step(before, Backlog.of(backlog.get(region) or EMPTY), self._clock())
             if after.workers != before.workers:
                 self._tell(f"{region}: {counted(after.workers, 'instance')} instead of {before.workers}")
@@ -74,13 +81,26 @@ class PoolController:
 
     def step(self) -> list[Action]:
         """Look once, and begin what is needed; what cannot be done now is reported, and tried at the next look."""
-        actions = reconcile(self.desired(), self._backend.observe(), time(), START_SECONDS)
+        observed = self._backend.observe()
+        actions = reconcile(self.desired(observed), observed, time(), SCALE_UP_SECONDS)
         for action in actions:
             try:
                 self._backend.carry_out(action)
             except PlacementError as error:
                 self._tell(str(error))
+        self._sizes = self._backend.sizes()
         return actions
+
+    def memory(self) -> dict[str, Any]:
+        """Return what the next controller must know to continue, as plain JSON; times are those of the clock."""
+        states = {region: asdict(state) for region, state in self._states.items()}
+        return {"states": states, "sizes": self._sizes, "since": self._backend.since}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        """Continue where another controller stopped."""
+        self._states = {region: State(**state) for region, state in memory.get("states", {}).items()}
+        self._sizes = dict(memory.get("sizes", {}))
+        self._backend.since = dict(memory.get("since", {}))
 
     def run(self) -> NoReturn:
         """Look every ten seconds, until the process is interrupted."""
@@ -105,7 +125,7 @@ def scale(backend: PoolBackend, region: str, count: int, seconds: float = _SCALE
         mine = [instance for instance in backend.observe() if instance.region == region]
         if [instance.state for instance in mine] == ["running"] * count:
             return
-        for action in reconcile({region: count}, mine, time(), START_SECONDS):
+        for action in reconcile({region: count}, mine, time(), SCALE_UP_SECONDS):
             backend.carry_out(action)
         sleep(_PAUSE_SECONDS)
     raise PlacementError(

@@ -1,7 +1,7 @@
 """The pools of a topology.
 
 Belongs here: which kind a topology has. Does not belong here: what pools can do (standing_pools), any kind of them
-(local_pools, attached_pools).
+(local_pools, attached_pools, ecs_pools).
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 from xdask_pipelines.placement.client.compute import Progress
 from xdask_pipelines.resources.pools.attached_pools import AttachedPools
 from xdask_pipelines.resources.pools.local_pools import LocalPools
-from xdask_pipelines.resources.pools.standing_pools import Pools
+from xdask_pipelines.resources.pools.standing_pools import Pools, Tell
 from xdask_pipelines.topology import Topology
 
 
-def pools_of(topology: Topology, watch: Progress | None = None) -> Pools:
+def pools_of(topology: Topology, watch: Progress | None = None, note: Tell | None = None) -> Pools:
     """Return the pools of a topology.
 
     Parameters
@@ -22,6 +22,12 @@ def pools_of(topology: Topology, watch: Progress | None = None) -> Pools:
         The topology with the Regions and their folders.
     watch
         Called about twice a second during a computation, with tasks done and planned by Region.
+    note
+        Called with a line for what delays a computation.
     """
+    if topology.profile == "aws":
+        from xdask_pipelines.resources.pools.ecs_pools import EcsPools  # kept light: imports boto3 when it is used
+
+        return EcsPools(topology, watch, note)
     kind = LocalPools if topology.profile == "local" else AttachedPools
-    return kind(topology, watch)
+    return kind(topology, watch, note)

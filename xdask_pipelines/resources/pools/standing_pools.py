@@ -25,13 +25,14 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Status:
-    """State of the pools: the scheduler's address (empty if it is down), worker processes by Region, and problems."""
+    """State of the pools: the scheduler's address (empty if it is down), worker processes by Region, problems, and notes."""
 
     address: str
     dashboard: str
     workers: dict[str, int]
     problems: tuple[str, ...]
     instances: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def up(self) -> bool:
@@ -45,6 +46,8 @@ class Pools(Protocol):
     topology: Topology
     #: Whether the folders of all Regions are on this machine.
     here: bool
+    #: Whether workers only read their data, so that a sync needs temporary ones.
+    read_only: bool
 
     def roads(self) -> list[Road]:
         """Measure the roads between all pools, and to the scheduler; none where all Regions are on this machine."""
@@ -113,12 +116,14 @@ class Pools(Protocol):
 
 @contextmanager
 def borrowed_workers(pools: Pools, regions: Sequence[str], tell: Tell) -> Iterator[Compute]:
-    """Borrow workers in some Regions for as long as a block of code runs: the standing pools, else temporary workers.
+    """Borrow workers in some Regions that may change their data, for as long as a block of code runs.
+
+    These are the standing pools unless they only read, else temporary workers.
 
     Parameters
     ----------
     pools
-        Used if each of the Regions has a worker there.
+        Used if each of the Regions has a worker there that may write.
     regions
         Worker Regions.
     tell
@@ -129,7 +134,7 @@ def borrowed_workers(pools: Pools, regions: Sequence[str], tell: Tell) -> Iterat
     EmptyPool
         A Region has no worker, and none can be started for a moment.
     """
-    workers = pools.status().workers
+    workers = {} if pools.read_only else pools.status().workers
     if all(workers.get(region) for region in regions):
         yield pools.compute
         return

@@ -1,0 +1,152 @@
+"""Pools as ECS services: from zero with the work, back to zero without loss, by any controller that is there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from time import sleep, time
+
+import dask.array as da
+import numpy as np
+import pytest
+
+from tests.support.aws_project import AwsProject, aws_project
+from tests.support.places import EAST, WEST, eventually
+from xdask_pipelines.access.home_calls import call_at_home
+from xdask_pipelines.errors import EmptyPool, PlacementError
+from xdask_pipelines.placement import pin
+from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
+from xdask_pipelines.resources.aws import starting_pools
+from xdask_pipelines.resources.pools.ecs_backend import EcsBackend
+from xdask_pipelines.resources.pools.ecs_pools import EcsPools
+from xdask_pipelines.resources.pools.pool_controller import PoolController, scale
+from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
+from xdask_pipelines.topology.aws_names import pool_service, sync_family
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsProject]:
+    with aws_project(tmp_path_factory.mktemp("aws")) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def pools(project: AwsProject) -> Iterator[EcsPools]:
+    project.start_scheduler()
+    found = project.pools()
+    yield found
+    found.close()
+
+
+def test_a_sync_has_an_executor_of_its_own_while_nothing_else_runs(project: AwsProject) -> None:
+    """The first test: the scheduler is down, and all pools are at zero."""
+    lines: list[str] = []
+    with borrowed_workers(project.pools(), [EAST, WEST], lines.append) as compute:
+        written = project.topology.data_folder(WEST) / "imported"
+        (found,), evidence = compute(call_at_home("touch", WEST, written.write_text, "x"))
+        assert found == 1
+        assert written.read_text() == "x"
+        assert evidence.tasks_by_region == {WEST: 1}
+        (found,), _ = compute(call_at_home("sum", EAST, sum, [1, 2]))
+        assert found == 3
+        tasks = [task for task in project.twin.tasks.values() if task.family in (sync_family(EAST), sync_family(WEST))]
+        assert not any(task.ends for task in tasks)
+    assert eventually(lambda: all(task.status == "STOPPED" for task in tasks), 20), project.logs()
+    assert [line for line in lines if "us-west-2: the sync executor runs" in line]
+    assert project.number_of(EAST) == 0
+
+
+def test_status_at_zero_is_no_problem(pools: EcsPools) -> None:
+    status = pools.status()
+    assert status.up
+    assert status.notes == tuple(f"pool of {region}: at zero; it starts when it is needed" for region in (EAST, WEST))
+
+
+def slowly(block: np.ndarray) -> np.ndarray:
+    sleep(0.3 if block.size else 0)
+    return block
+
+
+def test_a_computation_waits_while_its_pool_starts_from_zero(project: AwsProject, pools: EcsPools) -> None:
+    lines: list[str] = []
+    work = pin(da.ones((8, 4), chunks=(1, 4)), EAST).map_blocks(slowly, dtype=float).sum()
+    controller = PoolController(pools, EcsBackend(pools, print), print)
+    with ThreadPoolExecutor() as threads:
+        waiting = threads.submit(project.pools().compute, work, tell=lines.append)
+        assert eventually(lambda: bool(controller.step()) or waiting.done(), 20)
+        (total,), evidence = waiting.result(60)
+    assert total == 32
+    assert evidence.misplaced_tasks == 0
+    assert any(line.startswith(f"{EAST}: ") and ", for " in line for line in lines), lines
+    assert project.number_of(EAST) == 1
+    assert project.number_of(WEST) == 0
+
+
+def test_a_pool_shrinks_by_the_instance_that_was_drained_and_loses_nothing(
+    project: AwsProject, pools: EcsPools
+) -> None:
+    backend = EcsBackend(pools, print)
+    scale(backend, EAST, 2)
+    held = pin(da.ones((20, 4), chunks=(1, 4)), EAST).map_blocks(slowly, dtype=float)
+    held = pools.client().persist(held)
+    assert eventually(lambda: sum(map(len, pools.client().has_what().values())) == 20, 30)
+    before = {task.id for task in project.twin.of_service(EAST, pool_service(EAST))}
+    scale(EcsBackend(pools, print), EAST, 1)
+    (left,) = project.twin.of_service(EAST, pool_service(EAST))
+    assert left.id in before
+    assert left.protected_until > time()
+    assert project.twin.services[EAST, pool_service(EAST)].desired == 1
+    (total,), _ = pools.compute(held.sum())
+    assert total == 80
+    assert len(project.twin.of_service(EAST, pool_service(EAST))) == 1
+
+
+def test_the_last_instance_is_kept_while_its_results_are_needed(project: AwsProject, pools: EcsPools) -> None:
+    held = pools.client().persist(pin(da.ones(4, chunks=2), EAST))
+    assert eventually(lambda: sum(map(len, pools.client().has_what().values())) == 2, 30)
+    with pytest.raises(PlacementError, match="cannot be drained"):
+        scale(EcsBackend(pools, print), EAST, 0)
+    assert project.number_of(EAST) == 1
+    del held
+
+
+def test_a_controller_continues_where_another_stopped_and_follows_a_person(
+    project: AwsProject, pools: EcsPools
+) -> None:
+    now = [1000.0]
+
+    def controller() -> PoolController:
+        return PoolController(pools, EcsBackend(pools, print), print, clock=lambda: now[0])
+
+    first = controller()
+    first.step()
+    now[0] += 290
+    second = controller()
+    second.remember(first.memory())
+    assert second.step() == []
+    project.twin.services[EAST, pool_service(EAST)].desired = 2  # by hand
+    assert eventually(lambda: len(instances(pools)) == 2, 30), project.logs()
+    now[0] += 100
+    assert second.step() == [], "a pool that a person scaled cools down like any other"
+    now[0] += 601
+    third = controller()
+    third.remember(second.memory())
+    assert eventually(lambda: not third.step() and project.number_of(EAST) == 0, 30)
+    assert project.twin.services[EAST, pool_service(EAST)].desired == 0
+
+
+def instances(pools: EcsPools) -> dict[str, object]:
+    return SchedulerRPC(pools.client()).instances()
+
+
+def test_a_pool_that_ecs_cannot_place_fails_with_its_reason(
+    project: AwsProject, pools: EcsPools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting_pools, "_LOOK_SECONDS", 0.2)
+    name = pool_service(WEST)
+    monkeypatch.setattr(project.twin, "cannot_place", {name})
+    monkeypatch.setattr(project.twin.services[WEST, name], "desired", 1)
+    lines: list[str] = []
+    with pytest.raises(EmptyPool, match=r'us-west-2 cannot start an instance.*"RESOURCE:ENI"'):
+        pools.compute(pin(da.ones(4, chunks=2), WEST).sum(), tell=lines.append)
+    assert any("1 instance wanted, none placed yet" in line for line in lines)
