@@ -6,6 +6,7 @@ Belongs here: launching what new data allow, and alerts of failed syncs. Does no
 
 import json
 from collections.abc import Iterable
+from time import time
 from typing import Any
 
 import dagster as dg
@@ -14,9 +15,13 @@ from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.assets.reuse import covered
 from xdask_pipelines.catalog import Catalog
-from xdask_pipelines.resources.alerts import send_alert
+from xdask_pipelines.resources.alerts import count_failed_syncs, send_alert
+from xdask_pipelines.resources.pools.pools_of_topology import is_controlled
 from xdask_pipelines.system.safe_text import markdown, without_secrets
 from xdask_pipelines.topology import Topology
+
+#: A pool that starts from zero waits this long before its first instance is asked for.
+_CONTROLLER_SECONDS = 15
 
 
 class NewMonths(dg.AutomationCondition[dg.AssetKey]):
@@ -65,6 +70,42 @@ def new_months(analyses: Iterable[Analysis]) -> dg.AutomationConditionSensorDefi
     )
 
 
+def pool_controller(topology: Topology) -> list[dg.SensorDefinition]:
+    """Return the sensor that sizes the pools; none where no service keeps them."""
+    if not is_controlled(topology):
+        return []
+    from xdask_pipelines.resources.pools.ecs_controller import EcsController  # imports boto3
+
+    lines: list[str] = []
+    controllers: dict[int, EcsController] = {}  # its clients and its connection serve all ticks of this process
+
+    @dg.sensor(
+        name="pool_controller",
+        minimum_interval_seconds=_CONTROLLER_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Sizes the pools by their backlog, keeps the scheduler's name true, and publishes figures.",
+    )
+    def control(context: dg.SensorEvaluationContext, pools: dg.ResourceParam[Any]) -> dg.SensorResult:
+        controller = controllers.get(id(pools)) or controllers.setdefault(id(pools), EcsController(pools, lines.append))
+        lines.clear()
+        memory = controller.look(json.loads(context.cursor or "{}"), lambda: _hours_since_sync(context, topology))
+        for line in lines:
+            context.log.info(line)
+        said = "; ".join(lines) or "nothing to change"
+        return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=json.dumps(memory))
+
+    return [control]
+
+
+def _hours_since_sync(context: dg.SensorEvaluationContext, topology: Topology) -> dict[str, float]:
+    """Return how old the oldest of the last syncs of each Region is; Regions without a sync are left out."""
+    hours: dict[str, float] = {}
+    for place in topology.places:
+        if event := context.instance.get_latest_materialization_event(catalog_key(*place)):
+            hours[place.region] = max(hours.get(place.region, 0.0), (time() - event.timestamp) / 3600)
+    return hours
+
+
 def failed_syncs(topology: Topology) -> dg.SensorDefinition:
     """Tells of syncs that failed, where the topology names somebody to tell."""
     steps = {
@@ -75,7 +116,8 @@ def failed_syncs(topology: Topology) -> dg.SensorDefinition:
     addressee = (
         markdown(without_secrets(topology.alerts)) if topology.alerts else "nobody (name `alerts` in regions.yaml)"
     )
-    running = dg.DefaultSensorStatus.RUNNING if topology.alerts else dg.DefaultSensorStatus.STOPPED
+    heard = topology.alerts or is_controlled(topology)
+    running = dg.DefaultSensorStatus.RUNNING if heard else dg.DefaultSensorStatus.STOPPED
 
     @dg.run_failure_sensor(
         name="failed_syncs",
@@ -88,6 +130,8 @@ def failed_syncs(topology: Topology) -> dg.SensorDefinition:
             for event in context.get_step_failure_events()
             if event.step_key in steps
         }
+        if failed:
+            count_failed_syncs(topology, len(failed))
         if not failed or not topology.alerts:
             return dg.SkipReason("no sync failed, or nobody is to be told")
         subject = f"xdask: sync failed: {', '.join(sorted(failed))}"

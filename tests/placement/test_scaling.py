@@ -26,6 +26,7 @@ class SimulatedPool:
 
     rule: Scaling
     task_seconds: float
+    estimate: float = 0.0
     state: State = field(init=False)
     now: float = 0.0
     waiting: int = 0
@@ -51,9 +52,9 @@ class SimulatedPool:
         self.waiting -= begun
         self.running += [self.now + self.task_seconds] * begun
         tasks = self.waiting + len(self.running)
-        self.state = self.rule.step(
-            self.state, Backlog(tasks, len(self.running), tasks * self.task_seconds, 0), self.now
-        )
+        cpu = len(self.running) / max(1, len(self.workers) * self.rule.threads)
+        backlog = Backlog(tasks, len(self.running), tasks * (self.estimate or self.task_seconds), 0, cpu)
+        self.state = self.rule.step(self.state, backlog, self.now)
         while len(self.workers) < self.state.workers:
             self.started += 1
             self.workers.append(self.now + (2 + self.started % 3) * MINUTE)
@@ -89,7 +90,7 @@ def test_a_steady_trickle_keeps_one_worker_without_a_change() -> None:
     assert pool.done >= 6 * HOUR / 30 - 20
 
 
-@pytest.mark.parametrize("period", [3 * MINUTE, 8 * MINUTE])
+@pytest.mark.parametrize("period", [2 * MINUTE, 4 * MINUTE])
 def test_a_sawtooth_shorter_than_the_cool_down_keeps_its_workers(period: float) -> None:
     pool = SimulatedPool(RULE, task_seconds=10.0)
     pool.run(8 * HOUR, lambda now: 1_500 if now % period < TICK else 0)
@@ -107,24 +108,24 @@ def test_a_sawtooth_longer_than_the_cool_down_follows_with_two_changes_a_tooth()
 def test_an_idle_pool_goes_to_its_minimum_after_the_cool_down_and_not_before() -> None:
     rule = Scaling(min_workers=2, max_workers=12, threads=16, memory_bytes=MEMORY)
     state = State(7)
-    for now in range(0, 600, 5):
+    for now in range(0, 300, 5):
         state = rule.step(state, Backlog(), float(now))
         assert state.workers == 7
-    assert rule.step(state, Backlog(), 600.0).workers == 2
+    assert rule.step(state, Backlog(), 300.0).workers == 2
 
 
 def test_a_look_that_finds_work_begins_the_cool_down_anew() -> None:
     state = RULE.step(State(7), Backlog(), 0.0)
-    state = RULE.step(state, Backlog(tasks=112, running=112, seconds=1_000), 599.0)
-    state = RULE.step(state, Backlog(), 601.0)
-    assert RULE.step(state, Backlog(), 1_200.0).workers == 7
-    assert RULE.step(state, Backlog(), 1_201.0).workers == 0
+    state = RULE.step(state, Backlog(tasks=112, running=112, seconds=1_000), 299.0)
+    state = RULE.step(state, Backlog(), 301.0)
+    assert RULE.step(state, Backlog(), 600.0).workers == 7
+    assert RULE.step(state, Backlog(), 601.0).workers == 0
 
 
 def test_a_pool_shrinks_to_the_most_that_it_needed_while_it_cooled_down() -> None:
     state = RULE.step(State(9), Backlog(), 0.0)
-    state = RULE.step(state, Backlog(tasks=64, running=64, seconds=640), 300.0)
-    assert RULE.step(state, Backlog(), 600.0).workers == 4
+    state = RULE.step(state, Backlog(tasks=64, running=64, seconds=640), 150.0)
+    assert RULE.step(state, Backlog(), 300.0).workers == 4
 
 
 def test_more_than_the_maximum_is_never_asked_for_and_the_backlog_still_ends() -> None:
@@ -161,6 +162,51 @@ def test_a_pool_never_shrinks_below_what_its_results_need() -> None:
 def test_a_backlog_is_read_from_what_the_scheduler_counted() -> None:
     counted = {**EMPTY, "no_worker": 3, "queued": 2, "processing": 10, "running": 4, "seconds": 7.5, "held_bytes": 9}
     assert Backlog.of(counted) == Backlog(tasks=15, running=4, seconds=7.5, held_bytes=9)
+    busy = Backlog.of({**counted, "threads": 8, "cpu_percent": 600.0})
+    assert busy.cpu == 0.75
+    assert busy.waiting == 11
+
+
+def test_tasks_that_take_longer_than_estimated_get_one_worker_more_each_time_the_target_is_missed() -> None:
+    pool = SimulatedPool(RULE, task_seconds=20 * MINUTE, estimate=0.5)
+    pool.tick(arrivals=40)
+    assert pool.state.workers == 1
+    pool.run(9 * MINUTE + TICK)
+    assert pool.state.workers == 2
+    pool.run(9 * MINUTE + TICK)
+    assert pool.state.workers == 3, "40 tasks keep three workers busy"
+    pool.run(2 * MINUTE)
+    assert pool.state.workers == 3, "a fourth would have nothing to do"
+
+
+@pytest.mark.parametrize(
+    ("backlog", "workers"),
+    [
+        (Backlog(tasks=28, running=16, seconds=10, cpu=0.2), 2),  # more than ten tasks wait
+        (Backlog(tasks=26, running=16, seconds=10, cpu=0.2), 1),
+        (Backlog(tasks=18, running=16, seconds=10, cpu=0.71), 2),  # processors are busy
+        (Backlog(tasks=16, running=16, seconds=10, cpu=0.99), 1),  # and no task could use another worker
+    ],
+)
+def test_pressure_that_lasts_longer_than_start_and_target_adds_a_worker(backlog: Backlog, workers: int) -> None:
+    state = RULE.step(State(1), backlog, 0.0)
+    assert RULE.step(state, backlog, 539.0).workers == 1
+    assert RULE.step(state, backlog, 540.0).workers == workers
+
+
+@pytest.mark.parametrize(
+    ("backlog", "workers"),
+    [
+        (Backlog(tasks=50, running=49, seconds=10, cpu=0.29), 4),  # calm: of four that were needed
+        (Backlog(tasks=50, running=48, seconds=10, cpu=0.29), 6),  # two tasks wait
+        (Backlog(tasks=50, running=49, seconds=10, cpu=0.31), 6),  # processors are busy
+        (Backlog(tasks=30, running=30, seconds=10, cpu=0.31), 2),  # of two, and four have nothing to do
+    ],
+)
+def test_a_pool_shrinks_when_it_has_been_calm_for_the_cool_down(backlog: Backlog, workers: int) -> None:
+    state = RULE.step(State(6), backlog, 0.0)
+    assert RULE.step(state, backlog, 299.0).workers == 6
+    assert RULE.step(state, backlog, 300.0).workers == workers
 
 
 backlogs = st.builds(

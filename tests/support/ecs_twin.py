@@ -1,5 +1,7 @@
 """A twin of ECS for tests: services and tasks with states, over HTTP as boto3 speaks it, with a real process for each task.
 
+It also takes figures for CloudWatch and records of Route 53.
+
 It refuses what AWS refuses: unknown clusters and services, more tasks in a call than allowed, protection of tasks without a
 service. A service starts what is missing and ends what is too much, but no protected task. The metadata of a task are
 served as in its container.
@@ -103,6 +105,7 @@ class EcsTwin:
     tasks: dict[str, TwinTask] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     refuse: dict[str, Refused] = field(default_factory=dict)
+    metrics: dict[tuple[str, str, str, str], float] = field(default_factory=dict)
     cannot_place: set[str] = field(default_factory=set)
     route53: Route53Twin = field(default_factory=Route53Twin)
     before: Callable[[str], None] = lambda operation: None
@@ -193,6 +196,16 @@ class EcsTwin:
         (container,) = asked["overrides"]["containerOverrides"]
         variables = {each["name"]: each["value"] for each in container["environment"]}
         return {"tasks": [self._new(region, asked["taskDefinition"], "", variables).document()], "failures": []}
+
+    # ---- other services ---------------------------------------------------------------------------------------------
+
+    def PutMetricData(self, region: str, asked: Document) -> Document:
+        if len(asked["MetricData"]) > 1000:
+            raise Refused("InvalidParameterValueException", "MetricData has more than 1000 members.")
+        for each in asked["MetricData"]:
+            (dimension,) = each["Dimensions"]
+            self.metrics[region, asked["Namespace"], each["MetricName"], dimension["Value"]] = each["Value"]
+        return {}
 
     # ---- a service's life -------------------------------------------------------------------------------------------
 

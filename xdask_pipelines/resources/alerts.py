@@ -17,7 +17,9 @@ from typing import Any
 
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.aws.clients import client
+from xdask_pipelines.resources.aws.pool_metrics import metric, publish
 from xdask_pipelines.system.safe_text import without_secrets
+from xdask_pipelines.topology import Topology
 
 _SECONDS = 20
 
@@ -59,6 +61,19 @@ def send_alert(address: str, subject: str, document: Mapping[str, Any], seconds:
             f"The alert {subject!r} could not be sent to {without_secrets(address)}: {problem[0]}. Correct `alerts` in "
             "regions.yaml, or check the service"
         )
+
+
+def count_failed_syncs(topology: Topology, number: int) -> None:
+    """Count failed syncs in CloudWatch, where an alarm watches them; do nothing outside of AWS.
+
+    Raises
+    ------
+    AwsError
+        The figure could not be published.
+    """
+    if topology.profile == "aws":
+        region = topology.client.region
+        publish(client("cloudwatch", region), [metric("FailedSyncs", number, region)])
 
 
 def _publish(topic: str, subject: str, document: Mapping[str, Any], seconds: float) -> None:

@@ -40,6 +40,11 @@ from xdask_pipelines.topology.topology_checks import (
 )
 
 
+#: Address of the catalog of projects whose file names none.
+CATALOG_VARIABLE = "XDASK_CATALOG"
+_CATALOG = r"sqlite:///|opensearch\+https?://"
+
+
 class Topology(Stanza):
     """The client Region, the worker Regions, and all names that are derived from them.
 
@@ -94,7 +99,7 @@ class Topology(Stanza):
                     "such as tls://dask.example.org:8786",
                 )
             )
-        if self.catalog is not None and not re.match(r"sqlite:///|opensearch\+https?://", self.catalog):
+        if self.catalog is not None and not re.match(_CATALOG, self.catalog):
             problems.append(
                 (
                     ("catalog",),
@@ -127,10 +132,20 @@ class Topology(Stanza):
 
     @property
     def catalog_url(self) -> str:
-        """Address of the catalog for ``catalog.open_catalog``: from the file, or by default a file in `var`."""
-        if self.catalog is None:
+        """Address of the catalog for ``catalog.open_catalog``.
+
+        It is that of the file, else that in the variable ``XDASK_CATALOG``, else a file in `var`: a project that names its
+        catalog uses the same one everywhere, and containers name the one that was deployed.
+        """
+        named = self.catalog or os.environ.get(CATALOG_VARIABLE)
+        if not named:
             return f"sqlite://{(self.var / 'catalog.sqlite').as_posix()}"
-        return absolute_address(self.catalog, self.root) if "?" in self.catalog else self.catalog
+        if not re.match(_CATALOG, named):
+            raise TopologyError(
+                f"{CATALOG_VARIABLE}={named!r} is not the address of a catalog. Write opensearch+https://host:443/xdask, or "
+                "unset it for a file in var/"
+            )
+        return absolute_address(named, self.root) if "?" in named else named
 
     @property
     def places(self) -> tuple[Place, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from time import sleep, time
 
+import dagster as dg
 import dask.array as da
 import numpy as np
 import pytest
@@ -21,7 +23,8 @@ from xdask_pipelines.resources.pools.ecs_backend import EcsBackend
 from xdask_pipelines.resources.pools.ecs_pools import EcsPools
 from xdask_pipelines.resources.pools.pool_controller import PoolController, scale
 from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
-from xdask_pipelines.topology.aws_names import pool_service, sync_family
+from xdask_pipelines.sensors import pool_controller
+from xdask_pipelines.topology.aws_names import SCHEDULER_SERVICE, pool_service, sync_family
 
 
 @pytest.fixture(scope="module")
@@ -137,6 +140,38 @@ def test_a_controller_continues_where_another_stopped_and_follows_a_person(
 
 def instances(pools: EcsPools) -> dict[str, object]:
     return SchedulerRPC(pools.client()).instances()
+
+
+def test_the_sensor_keeps_record_sizes_and_figures(project: AwsProject, pools: EcsPools) -> None:
+    project.twin.route53.zones["xdask.internal"] = "Z1"
+    definitions = dg.Definitions(sensors=pool_controller(project.topology), resources={"pools": pools})
+    sensor = definitions.resolve_sensor_def("pool_controller")
+
+    def look(cursor: str | None) -> dg.SensorResult:
+        context = dg.build_sensor_context(instance=history, cursor=cursor, resources={"pools": pools})
+        return sensor(context)
+
+    with dg.DagsterInstance.ephemeral() as history:
+        first = look(None)
+        (task,) = project.twin.of_service("eu-west-2", SCHEDULER_SERVICE)
+        assert project.twin.route53.records == {("Z1", "scheduler.xdask.internal"): (task.address, 10)}
+        work = pools.client().persist(pin(da.ones(4, chunks=2), EAST))
+        assert eventually(lambda: sum(n["no_worker"] for n in SchedulerRPC(pools.client()).backlog().values()) == 2, 10)
+        second = look(first.cursor)
+        assert "us-east-1: 1 instance instead of 0" in second.skip_reason.skip_message
+        assert json.loads(second.cursor)["controller"]["sizes"][EAST] == 1
+        assert eventually(lambda: len(instances(pools)) == 1, 30)
+        metrics = project.twin.metrics
+        assert metrics["eu-west-2", "Dask/Cluster", "SchedulerUp", "eu-west-2"] == 1
+        assert metrics["eu-west-2", "Dask/Cluster", "CertificateDays", "eu-west-2"] > 300
+        assert metrics["eu-west-2", "Dask/Cluster", "Instances", EAST] == 0
+        assert project.twin.route53.changes == 1
+        del work
+        later = json.loads(second.cursor) | {"figures_at": 0}
+        look(json.dumps(later))
+        assert metrics["eu-west-2", "Dask/Cluster", "Instances", EAST] == 1
+        assert 0 < metrics["eu-west-2", "Dask/Cluster", "MemoryPercent", EAST] < 100
+        assert 0 < metrics["eu-west-2", "Dask/Cluster", "DiskPercent", EAST] < 100
 
 
 def test_a_pool_that_ecs_cannot_place_fails_with_its_reason(

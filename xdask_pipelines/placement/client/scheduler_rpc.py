@@ -73,6 +73,11 @@ class SchedulerRPC:
         answer: dict[str, dict[str, Any]] = ask(self._client, "backlog")
         return answer
 
+    def across(self) -> dict[str, int]:
+        """Return the bytes between Regions since the scheduler started, by ``"src->dst"``; answered by `Ledger`."""
+        answer: dict[str, int] = ask(self._client, "across")
+        return answer
+
     def instances(self) -> dict[str, dict[str, Any]]:
         """Return the instances of all pools by name, as `scheduler.instances.instances` does."""
         found: dict[str, dict[str, Any]] = ask(self._client, "instances")

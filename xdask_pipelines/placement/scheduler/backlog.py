@@ -13,6 +13,7 @@ from distributed import Scheduler
 
 from xdask_pipelines.placement.dask_internals.scheduling import expected_seconds, without_worker
 from xdask_pipelines.placement.dask_internals.task_states import TaskState, WorkerState
+from xdask_pipelines.placement.worker.spill_disk import SPILL_METRIC
 from xdask_pipelines.topology.names import POOL_PREFIX
 
 #: The figures of a pool without workers and tasks.
@@ -26,6 +27,9 @@ EMPTY = {
     "seconds": 0.0,
     "held_bytes": 0,
     "memory_bytes": 0,
+    "used_bytes": 0,
+    "cpu_percent": 0.0,
+    "disk_percent": 0.0,
 }
 
 
@@ -59,7 +63,8 @@ def count(scheduler: Scheduler, region_of: Callable[[TaskState], str | None]) ->
     tasks that were sent to workers, and ``running`` those of them that have a thread (Dask sends all tasks of a pool at
     once, so that its own "queued" stays 0); ``workers``, ``threads`` and ``memory_bytes`` describe the pool;
     ``held_bytes`` is the size of the results on its workers; ``seconds`` is the work in all tasks, which Dask estimates
-    from earlier tasks.
+    from earlier tasks. ``cpu_percent`` (100 for each busy thread) and ``used_bytes`` of memory are sums of what its
+    processes reported last, ``disk_percent`` is the use of the fullest disk to which they spill.
     """
     pools: dict[str, dict[str, Any]] = {}
     for worker in scheduler.workers.values():
@@ -73,6 +78,9 @@ def count(scheduler: Scheduler, region_of: Callable[[TaskState], str | None]) ->
         pool["seconds"] += worker.occupancy
         pool["held_bytes"] += worker.nbytes
         pool["memory_bytes"] += worker.memory_limit
+        pool["cpu_percent"] += worker.metrics.get("cpu", 0.0)
+        pool["used_bytes"] += worker.metrics.get("memory", 0)
+        pool["disk_percent"] = max(pool["disk_percent"], worker.metrics.get(SPILL_METRIC, 0.0))
     for state, tasks in (("no_worker", without_worker(scheduler)), ("queued", scheduler.queued)):
         for ts in tasks:
             if (region := region_of(ts)) is not None:

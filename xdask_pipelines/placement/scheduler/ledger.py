@@ -60,6 +60,7 @@ class Ledger:
         answer(scheduler, "report", self._answer_report)
         answer(scheduler, "progress", self._answer_progress)
         answer(scheduler, "newest", self._answer_newest)
+        answer(scheduler, "across", lambda: dict(self.totals.across))
         hear(scheduler, "read", self._on_read)
         hear(scheduler, "received", self._on_received)
         hear(scheduler, "sent", self._on_sent)

@@ -17,6 +17,7 @@ from xdask_pipelines.placement.worker.contact import use_contact_host
 from xdask_pipelines.placement.worker.guard import guarded_roots, install
 from xdask_pipelines.placement.worker.introduction import introduce
 from xdask_pipelines.placement.worker.relays import relay
+from xdask_pipelines.placement.worker.spill_disk import report_spill_disk
 from xdask_pipelines.placement.worker.transfer_reports import report_transfers
 from xdask_pipelines.placement.worker.unreachable import report_unreachable
 
@@ -45,3 +46,4 @@ async def set_up_worker(server: Worker) -> None:
     install(server, guarded_roots())
     introduce(server)
     survive(server)
+    report_spill_disk(server)

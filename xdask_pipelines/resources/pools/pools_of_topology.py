@@ -13,6 +13,11 @@ from xdask_pipelines.resources.pools.standing_pools import Pools, Tell
 from xdask_pipelines.topology import Topology
 
 
+def is_controlled(topology: Topology) -> bool:
+    """Return whether a sensor sizes the pools of a topology; elsewhere `xdask pools autoscale` does, while it runs."""
+    return topology.profile == "aws"
+
+
 def pools_of(topology: Topology, watch: Progress | None = None, note: Tell | None = None) -> Pools:
     """Return the pools of a topology.
 
