@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 REPO = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 #: What is installed for users and for developers, and the extras that each lock has.
-LOCKS = {"requirements.lock": ("test", "build"), "requirements-dev.lock": ("grib", "test", "build", "dev")}
+LOCKS = {"requirements.lock": ("test", "build"), "requirements-dev.lock": ("grib", "test", "build", "infra", "dev")}
 #: Decode files of others, or answer a network.
 WITH_FLOOR = {"bokeh", "cryptography", "h5py", "netcdf4", "numcodecs", "orjson", "pyarrow", "starlette", "tornado"}
 

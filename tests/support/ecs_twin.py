@@ -1,6 +1,6 @@
 """A twin of ECS for tests: services and tasks with states, over HTTP as boto3 speaks it, with a real process for each task.
 
-It also takes figures for CloudWatch and records of Route 53.
+It also takes figures for CloudWatch and records of Route 53, and gives secrets.
 
 It refuses what AWS refuses: unknown clusters and services, more tasks in a call than allowed, protection of tasks without a
 service. A service starts what is missing and ends what is too much, but no protected task. The metadata of a task are
@@ -105,6 +105,7 @@ class EcsTwin:
     tasks: dict[str, TwinTask] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
     refuse: dict[str, Refused] = field(default_factory=dict)
+    secrets: dict[tuple[str, str], str] = field(default_factory=dict)
     metrics: dict[tuple[str, str, str, str], float] = field(default_factory=dict)
     cannot_place: set[str] = field(default_factory=set)
     route53: Route53Twin = field(default_factory=Route53Twin)
@@ -206,6 +207,11 @@ class EcsTwin:
             (dimension,) = each["Dimensions"]
             self.metrics[region, asked["Namespace"], each["MetricName"], dimension["Value"]] = each["Value"]
         return {}
+
+    def GetSecretValue(self, region: str, asked: Document) -> Document:
+        if (region, asked["SecretId"]) not in self.secrets:
+            raise Refused("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+        return {"Name": asked["SecretId"], "SecretString": self.secrets[region, asked["SecretId"]]}
 
     # ---- a service's life -------------------------------------------------------------------------------------------
 

@@ -10,7 +10,17 @@ from pathlib import Path
 
 import click
 
-from xdask_pipelines.cli import catalog_commands, exchange_commands, foreground, init, jobs, lustre, machine, show
+from xdask_pipelines.cli import (
+    aws_commands,
+    catalog_commands,
+    exchange_commands,
+    foreground,
+    init,
+    jobs,
+    lustre,
+    machine,
+    show,
+)
 from xdask_pipelines.cli.common import Group
 
 
@@ -35,6 +45,7 @@ for _command in (
     foreground.scheduler,
     foreground.worker,
     foreground.executor,
+    aws_commands.aws,
     machine.certs,
     machine.opensearch,
     machine.ui,

@@ -26,6 +26,7 @@ from xdask_pipelines.assets.config_values import typed_config
 from xdask_pipelines.build import assemble
 from xdask_pipelines.checks import NAMES
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.resources.aws.dagster_settings import prepared_home
 from xdask_pipelines.resources.pools.standing_pools import Pools
 from xdask_pipelines.resources.var import writable
 from xdask_pipelines.system.files import write_atomically
@@ -61,13 +62,15 @@ class Done:
 
 
 def dagster_home(topology: Topology) -> Path:
-    """Folder of Dagster's history, with this project's settings in it.
+    """Folder of Dagster's history, with this project's settings in it; in a container on AWS, that of the container.
 
     Raises
     ------
     XdaskError
         If ``var/`` cannot be written.
     """
+    if (prepared := prepared_home(topology)) is not None:
+        return prepared
     home = writable(topology, "dagster")
     own = topology.root / "dagster.yaml"
     settings = (own if own.exists() else _SETTINGS).read_bytes()

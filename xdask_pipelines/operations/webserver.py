@@ -9,6 +9,7 @@ Dagster has no login, and accepts mutations by GET from any page. ``python -m xd
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -92,12 +93,17 @@ def _with_headers(send: Send) -> Send:
     return sending
 
 
+def _hosts() -> list[str]:
+    more = os.environ.get("XDASK_UI_HOSTS", "")
+    return [*find_topology().ui_hosts, *(host for host in more.split(",") if host)]
+
+
 class GuardedWebserver(DagsterWebserver):  # type: ignore[type-arg]
     """Dagster's webserver with the guard before all other middleware."""
 
     def build_middleware(self) -> list[Middleware]:
         """Return the middleware, with the guard first."""
-        return [Middleware(Guard, hosts=find_topology().ui_hosts), *super().build_middleware()]
+        return [Middleware(Guard, hosts=_hosts()), *super().build_middleware()]
 
 
 def _guarded_start(parts: Sequence[str], **options: Any) -> Any:

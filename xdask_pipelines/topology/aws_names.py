@@ -31,6 +31,8 @@ SCHEDULER_ADDRESS = f"tls://{SCHEDULER_HOST}:{SCHEDULER_PORT}"
 SCHEDULER_SERVICE = f"{PREFIX}-scheduler"
 #: ECS service of Dagster at the full stage.
 DAGSTER_SERVICE = f"{PREFIX}-dagster"
+#: Task family of one run at the full stage. Its container's entry point is `xdask aws exec`: Dagster gives the command.
+RUN_FAMILY, RUN_CONTAINER = f"{PREFIX}-run", "run"
 #: Task family and EFS file system of notebooks.
 NOTEBOOK = f"{PREFIX}-notebook"
 SEARCH_DOMAIN = PREFIX
@@ -48,6 +50,10 @@ METRICS_NAMESPACE = "Dask/Cluster"
 WORKER_CONTAINER = "dask-worker"
 DATA_PATH, RESULTS_PATH, SPILL_PATH, CERTIFICATES_PATH = "/data", "/results", "/spill", "/run/xdask/tls"
 PROJECT_PATH = "/project"
+#: Memory file system for what must not be on a disk, and the folder of Dagster's settings in it.
+MEMORY_PATH, DAGSTER_PATH = "/run/xdask", "/run/xdask/dagster"
+#: Port of Dagster's code server, on loopback of its task.
+CODE_PORT = 4266
 
 # ---- in any Region ---------------------------------------------------------------------------------------------------
 

@@ -39,7 +39,6 @@ from xdask_pipelines.topology.topology_checks import (
     region_problems,
 )
 
-
 #: Address of the catalog of projects whose file names none.
 CATALOG_VARIABLE = "XDASK_CATALOG"
 _CATALOG = r"sqlite:///|opensearch\+https?://"
