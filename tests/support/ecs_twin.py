@@ -58,8 +58,9 @@ class TwinTask:
         return self.arn.split(":")[3]
 
     def document(self) -> Document:
-        value = {"name": "privateIPv4Address", "value": self.address}
-        attachment = {"id": self.id, "type": "ElasticNetworkInterface", "status": "ATTACHED", "details": [value]}
+        values = {"privateIPv4Address": self.address, "networkInterfaceId": f"eni-{self.id[-17:]}"}
+        details = [{"name": name, "value": value} for name, value in values.items()]
+        attachment = {"id": self.id, "type": "ElasticNetworkInterface", "status": "ATTACHED", "details": details}
         return {
             "taskArn": self.arn,
             "lastStatus": self.status,
@@ -186,7 +187,11 @@ class EcsTwin:
         self._cluster(region, asked)
         if asked["taskDefinition"] not in self.commands:
             raise Refused("ClientException", "TaskDefinition not found.")
-        if [each["capacityProvider"] for each in asked["capacityProviderStrategy"]] != [f"xdask-workers-{region}"]:
+        default = [{"capacityProvider": f"xdask-workers-{region}"}]  # strategy of the cluster
+        if any(
+            each["capacityProvider"] != f"xdask-workers-{region}"
+            for each in asked.get("capacityProviderStrategy", default)
+        ):
             raise Refused("InvalidParameterException", "The specified capacity provider was not found.")
         if not asked["networkConfiguration"]["awsvpcConfiguration"]["subnets"]:
             raise Refused("InvalidParameterException", "subnets can not be empty.")
@@ -268,7 +273,7 @@ class EcsTwin:
             task.status = "STOPPED"
 
     def _cluster(self, region: str, asked: Document) -> None:
-        if asked.get("cluster") != f"xdask-{region}":
+        if asked.get("cluster", "").rpartition("/")[2] != f"xdask-{region}":
             raise Refused("ClusterNotFoundException", "Cluster not found.")
 
     def _find(self, region: str, asked: Document, name: str) -> TwinService | None:

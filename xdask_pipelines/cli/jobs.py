@@ -93,6 +93,17 @@ def _settings(words: tuple[str, ...]) -> dict[str, str]:
     return config
 
 
+def _counts(words: tuple[str, ...]) -> dict[str, int]:
+    """Parse ``REGION=COUNT`` arguments."""
+    counts: dict[str, int] = {}
+    for word in words:
+        region, _, number = word.partition("=")
+        if not region or not number.isdecimal() or not 1 <= int(number) <= 100:
+            raise click.UsageError(f"write --extra REGION=COUNT, such as us-east-1=4; not {word!r}")
+        counts[region] = int(number)
+    return counts
+
+
 class Ranged(click.Command):
     """A command that takes ``--partition FIRST [LAST]``."""
 
@@ -119,15 +130,18 @@ _CONFIG = click.option("--config", "-c", multiple=True, metavar="NAME=VALUE", he
 @click.argument("asset")
 @_PARTITIONS
 @_CONFIG
+@click.option("--extra", multiple=True, metavar="REGION=COUNT", help="Further instances for this run, on AWS.")
 @JSON
-def run_one(asset: str, partitions: tuple[str, str] | None, config: tuple[str, ...], as_json: bool) -> None:
+def run_one(
+    asset: str, partitions: tuple[str, str] | None, config: tuple[str, ...], extra: tuple[str, ...], as_json: bool
+) -> None:
     """Materialize one asset and run its checks."""
-    where, values = topology_with_catalog(), _settings(config)
+    where, values, more = topology_with_catalog(), _settings(config), _counts(extra)
     from xdask_pipelines.operations.materialize import materialize
     from xdask_pipelines.operations.progress import bars
 
     with bars() as watch:
-        done = materialize(where, asset, partitions or (), values, watch, tell(as_json))
+        done = materialize(where, asset, partitions or (), values, watch, tell(as_json), more)
     give(as_json, done, lambda: _print_run(done))
 
 

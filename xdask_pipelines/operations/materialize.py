@@ -12,7 +12,7 @@ from urllib.parse import quote
 from xdask_pipelines.operations.project import instance, run_assets
 from xdask_pipelines.operations.ui import PORT, running_ui
 from xdask_pipelines.placement.client.compute import Progress
-from xdask_pipelines.resources.pools.pools_of_topology import pools_of
+from xdask_pipelines.resources.pools.pools_of_topology import extra_workers, pools_of
 from xdask_pipelines.resources.pools.standing_pools import Tell
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.topology import Topology
@@ -28,6 +28,7 @@ def materialize(
     config: Mapping[str, Any] | None = None,
     watch: Progress | None = None,
     note: Tell | None = None,
+    extra: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
     """Materialize one asset on running pools.
 
@@ -45,6 +46,8 @@ def materialize(
         Called with progress.
     note
         Called with a line for what delays the run.
+    extra
+        Further instances by Region, for this run alone.
 
     Returns
     -------
@@ -58,7 +61,7 @@ def materialize(
     """
     pools = pools_of(topology, watch, note)
     try:
-        with instance(topology) as history:
+        with instance(topology) as history, extra_workers(pools, extra or {}, note or (lambda line: None)):
             done = run_assets(
                 *(topology, pools, history, [asset]), configs={asset: config} if config else {}, partitions=partitions
             )

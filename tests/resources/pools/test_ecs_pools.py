@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from time import sleep, time
 
 import dagster as dg
 import dask.array as da
 import numpy as np
 import pytest
+from dask_cloudprovider.aws import ECSCluster
+from distributed import Client
 
 from tests.support.aws_project import AwsProject, aws_project
 from tests.support.places import EAST, WEST, eventually
@@ -18,7 +22,9 @@ from xdask_pipelines.access.home_calls import call_at_home
 from xdask_pipelines.errors import EmptyPool, PlacementError
 from xdask_pipelines.placement import pin
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
+from xdask_pipelines.placement.launch.process_command import dask_words
 from xdask_pipelines.resources.aws import starting_pools
+from xdask_pipelines.resources.pools import extra_workers, pools_of_topology
 from xdask_pipelines.resources.pools.ecs_backend import EcsBackend
 from xdask_pipelines.resources.pools.ecs_pools import EcsPools
 from xdask_pipelines.resources.pools.pool_controller import PoolController, scale
@@ -172,6 +178,60 @@ def test_the_sensor_keeps_record_sizes_and_figures(project: AwsProject, pools: E
         assert metrics["eu-west-2", "Dask/Cluster", "Instances", EAST] == 1
         assert 0 < metrics["eu-west-2", "Dask/Cluster", "MemoryPercent", EAST] < 100
         assert 0 < metrics["eu-west-2", "Dask/Cluster", "DiskPercent", EAST] < 100
+
+
+def test_extra_workers_of_a_run_join_its_pool_and_leave_the_scheduler_alone(
+    project: AwsProject, pools: EcsPools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extra_workers, "_POLL_SECONDS", 0.3)
+    service_tasks = project.number_of(WEST)
+
+    def fail() -> None:
+        with pools_of_topology.extra_workers(pools, {WEST: 1}, print):
+            assert eventually(lambda: any(name.startswith(WEST) for name in instances(pools)), 30), project.logs()
+            (total,), _ = pools.compute(pin(da.ones(4, chunks=2), WEST).sum())
+            assert total == 4
+            assert [i for i in EcsBackend(pools, print).observe() if i.region == WEST] == [], (
+                "they are not the service's"
+            )
+            raise ValueError("the run fails")
+
+    with pytest.raises(ValueError, match="the run fails"):
+        fail()
+    assert eventually(lambda: not any(name.startswith(WEST) for name in instances(pools)), 20)
+    assert project.number_of(WEST) == service_tasks
+    assert pools.status().up
+    asked = {operation for region, operation in project.twin.calls if region == WEST}
+    assert asked <= {"DescribeServices", "ListTasks", "DescribeTasks", "RunTask", "StopTask", "UpdateService"}
+
+
+def test_a_cluster_of_dask_cloudprovider_with_its_defaults_would_end_the_scheduler(
+    project: AwsProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    defaults = {"shutdown_scheduler": True, "security": None}
+    start = ECSCluster.__init__
+    monkeypatch.setattr(ECSCluster, "__init__", lambda self, **given: start(self, **{**given, **defaults}))
+    file, other = tmp_path / "scheduler.json", project.pools()
+    words = [
+        *dask_words("scheduler"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        "0",
+        "--no-dashboard",
+        "--scheduler-file",
+        str(file),
+    ]
+    with subprocess.Popen(words, stderr=subprocess.DEVNULL) as scheduler:
+        try:
+            assert eventually(file.exists, 20)
+            with Client(json.loads(file.read_text())["address"]) as other._client:
+                cluster = extra_workers.ExtraCluster(other, WEST, 0)
+            with pytest.raises(AttributeError, match="'SchedulerAddress' object has no attribute 'close'"):
+                cluster.close()
+            assert scheduler.wait(10) is not None
+        finally:
+            scheduler.kill()
 
 
 def test_a_pool_that_ecs_cannot_place_fails_with_its_reason(

@@ -6,6 +6,10 @@ Belongs here: which kind a topology has. Does not belong here: what pools can do
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.client.compute import Progress
 from xdask_pipelines.resources.pools.attached_pools import AttachedPools
 from xdask_pipelines.resources.pools.local_pools import LocalPools
@@ -36,3 +40,37 @@ def pools_of(topology: Topology, watch: Progress | None = None, note: Tell | Non
         return EcsPools(topology, watch, note)
     kind = LocalPools if topology.profile == "local" else AttachedPools
     return kind(topology, watch, note)
+
+
+@contextmanager
+def extra_workers(pools: Pools, counts: Mapping[str, int], tell: Tell) -> Iterator[None]:
+    """Add instances to some pools for the duration of a ``with`` block.
+
+    Parameters
+    ----------
+    pools
+        Running pools.
+    counts
+        Number of further instances by Region.
+    tell
+        Gets a line for each step.
+
+    Raises
+    ------
+    PlacementError
+        The pools are not on AWS; or an instance does not start.
+    """
+    if not counts:
+        yield
+        return
+    if not is_controlled(pools.topology):
+        raise PlacementError(
+            "Extra workers for one run are started on AWS alone. Add workers to the pool instead: `xdask pools scale REGION "
+            "COUNT`."
+        )
+    from xdask_pipelines.resources.pools.ecs_pools import EcsPools  # kept light: imports boto3 when it is used
+    from xdask_pipelines.resources.pools.extra_workers import extra_clusters
+
+    assert isinstance(pools, EcsPools)
+    with extra_clusters(pools, {pools.topology.worker(region).region: n for region, n in counts.items()}, tell):
+        yield
