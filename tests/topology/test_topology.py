@@ -101,6 +101,18 @@ def test_price_follows_the_sender_and_is_nothing_at_home(topology: Topology):
         topology.price("mars", "us-east-1")
 
 
+def test_the_file_names_the_catalog_before_the_environment(tmp_path, monkeypatch):
+    file = tmp_path / "regions.yaml"
+    file.write_text(GOOD)
+    monkeypatch.setenv("XDASK_CATALOG", "opensearch+https://domain.example:443/xdask?aws_region=eu-west-2")
+    assert Topology.load(file).catalog_url == "opensearch+https://domain.example:443/xdask?aws_region=eu-west-2"
+    named = Topology.load(file).model_copy(update={"catalog": "opensearch+https://other.example/xdask"})
+    assert named.catalog_url == "opensearch+https://other.example/xdask"
+    monkeypatch.setenv("XDASK_CATALOG", "search.example")
+    with pytest.raises(TopologyError, match=r"XDASK_CATALOG='search\.example' is not the address of a catalog"):
+        _ = Topology.load(file).catalog_url
+
+
 def test_links_have_defaults_and_hold_both_ways():
     links = "links:\n  - {between: [us-east-1, us-west-2], rtt_ms: 62}\n"
     topology = Topology.model_validate(yaml.safe_load(GOOD + links))

@@ -14,6 +14,7 @@ from tests.support.fsx_twin import Refused
 from tests.support.places import EAST, eventually
 from xdask_pipelines.errors import AwsError, PlacementError
 from xdask_pipelines.resources.pools.ecs_backend import EcsBackend
+from xdask_pipelines.resources.pools.placement_settings import settings_of
 from xdask_pipelines.resources.pools.reconcile import Protect, Start, Stop
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_names import pool_service
@@ -50,15 +51,27 @@ def desired(project: AwsProject) -> int:
     return project.twin.services[EAST, NAME].desired
 
 
-def test_a_start_that_is_repeated_starts_once(project: AwsProject) -> None:
-    backend(project).carry_out(Start(EAST, 2))
+def test_two_controllers_that_saw_the_same_start_what_is_missing_once(project: AwsProject) -> None:
+    running(project, 1)
+    both = backend(project), backend(project)
+    for each in both:
+        each._started()
+    for each in both:
+        each.carry_out(Start(EAST, 2))
+        assert desired(project) == 3
+        assert eventually(lambda: project.number_of(EAST) == 3, 5)
+
+
+def test_a_task_that_is_lost_is_replaced_by_one(project: AwsProject) -> None:
+    first, second = running(project, 2)
+    controller = backend(project)
+    controller._started()
+    for action in (stop(first), Start(EAST, 1)):
+        controller.carry_out(action)
     assert desired(project) == 2
-    backend(project).carry_out(Start(EAST, 2))
-    assert desired(project) in (2, 4)  # 4 if ECS has shown the first two tasks: then an observation would have too
-    project.twin.services[EAST, NAME].desired = 3
-    assert eventually(lambda: project.number_of(EAST) >= 3, 5)
-    backend(project).carry_out(Start(EAST, 0))
-    assert desired(project) == 3
+    assert first.ends
+    assert eventually(lambda: project.number_of(EAST) == 2, 5)
+    assert not second.ends
 
 
 def test_one_task_ends_and_no_other_can_be_chosen_meanwhile(project: AwsProject) -> None:
@@ -140,6 +153,20 @@ def test_a_pool_is_not_made_smaller_while_ecs_protects_nothing(project: AwsProje
         backend(project).carry_out(stop(first))
     assert not first.ends
     assert desired(project) == 2
+
+
+def test_settings_have_prices_of_the_region_and_wait_for_pools_that_start(project: AwsProject) -> None:
+    file = project.folder / "regions.yaml"
+    file.write_text(
+        file.read_text().replace("us-west-2", "sa-east-1").replace("max_workers: 2", "usd_per_vcpu_hour: 1")
+    )
+    settings = settings_of(Topology.load(file))
+    assert settings.rates(EAST).usd_per_thread_second == pytest.approx(0.0565 / 3600)
+    assert settings.rates("sa-east-1").usd_per_thread_second == pytest.approx(1 / 3600)
+    file.write_text(file.read_text().replace("usd_per_vcpu_hour: 1", "spot: true"))
+    settings = settings_of(Topology.load(file))
+    assert settings.rates("sa-east-1").usd_per_thread_second == pytest.approx(1.6 * 0.0565 / 3600)
+    assert (settings.scale_up_seconds, settings.start_command) == (600, "xdask pools scale REGION 1")
 
 
 def test_down_ends_protected_tasks_too(project: AwsProject) -> None:

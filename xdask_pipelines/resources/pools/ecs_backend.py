@@ -29,6 +29,8 @@ class EcsBackend(PoolBackend):
         super().__init__(pools, tell)
         self._pools = pools
         self._sizes: dict[str, int] = {}
+        #: Tasks of each Region that were observed last, without those that were stopped since.
+        self._observed: dict[str, set[str]] = {}
 
     def sizes(self) -> dict[str, int]:
         """Return the desired count of each service, as it was last read or set."""
@@ -41,7 +43,8 @@ class EcsBackend(PoolBackend):
         for region in self._pools.topology.worker_regions:
             service = self._pools.service(region)
             self._sizes[region] = service.state().desired
-            found |= {_name(region, task.task_id): (region, True) for task in service.tasks()}
+            self._observed[region] = {task.task_id for task in service.tasks()}
+            found |= {_name(region, task): (region, True) for task in self._observed[region]}
         return found
 
     def _names(self, joined: Iterable[str], started: Iterable[str]) -> set[str]:
@@ -60,8 +63,8 @@ class EcsBackend(PoolBackend):
 
     def _start(self, region: str, count: int) -> None:
         service = self._pools.service(region)
-        wanted, desired = len(service.tasks()) + count, service.state().desired
-        if wanted > desired:  # otherwise ECS is about to start them
+        wanted = len(self._observed.get(region, ())) + count  # not what there is now: another controller may be as far
+        if wanted > service.state().desired:  # otherwise ECS is about to start them
             self._set(service, wanted)
 
     def _protect(self, action: Protect) -> None:
@@ -79,6 +82,7 @@ class EcsBackend(PoolBackend):
     def _stop(self, name: str) -> None:
         region = next(r for r in self._pools.topology.worker_regions if name.startswith(f"{r}-"))
         service, leaving = self._pools.service(region), _task(region, name)
+        self._observed.get(region, set()).discard(leaving)
         tasks = service.tasks()
         there = {task.task_id for task in tasks}
         if leaving not in there:

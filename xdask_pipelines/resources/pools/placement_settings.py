@@ -11,6 +11,17 @@ from xdask_pipelines.topology.aws_facts import (
     KWH_PER_BUSY_VCPU_SECOND,
     KWH_PER_BYTE_BETWEEN_REGIONS,
 )
+from xdask_pipelines.topology.aws_prices import price_level
+from xdask_pipelines.topology.stanzas import Worker
+
+
+def _thread_price(topology: Topology, worker: Worker) -> float:
+    """Return the price of one busy thread for one second: on AWS at the level of its Region.
+
+    Spot instances count as on demand, which is the most that they cost: their price changes by the hour.
+    """
+    pool, given = worker.pool, worker.pool.usd_per_vcpu_hour is not None
+    return pool.usd_per_vcpu_second * (1.0 if given or topology.profile != "aws" else price_level(worker.region))
 
 
 def settings_of(topology: Topology) -> Settings:
@@ -27,7 +38,7 @@ def settings_of(topology: Topology) -> Settings:
             threads=processes * pool.threads,
             memory_bytes=processes * pool.memory_limit_bytes,
             process_memory_bytes=pool.memory_limit_bytes,
-            usd_per_thread_second=pool.usd_per_vcpu_second,
+            usd_per_thread_second=_thread_price(topology, worker),
             kwh_per_thread_second=KWH_PER_BUSY_VCPU_SECOND,
             co2e_kg_per_kwh=worker.grid_factor,
         )
