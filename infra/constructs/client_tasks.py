@@ -89,6 +89,7 @@ def scheduler_container(config: ClientConfig, reserved_mib: int) -> Any:
         memory_folders_mib=_MEMORY,
         stop_seconds=30,
         health=True,
+        init=False,  # the command forgets where the credentials of the task are, and an init process would not
     )
 
 

@@ -41,6 +41,7 @@ def container(
     stop_seconds: int = 30,
     health: bool = False,
     ports: Sequence[int] = (),
+    init: bool = True,
     essential: bool = True,
 ) -> ecs.CfnTaskDefinition.ContainerDefinitionProperty:
     """Return the definition of a container of the one image.
@@ -65,6 +66,8 @@ def container(
         Whether the image's health check says something of this command.
     ports
         Ports to which a load balancer connects.
+    init
+        Whether an init process is the parent of the command. It keeps the environment with which the container started.
     essential
         Whether the task ends with it.
     """
@@ -87,7 +90,7 @@ def container(
             for volume, path in (mounts or {}).items()
         ],
         linux_parameters=_Task.LinuxParametersProperty(
-            init_process_enabled=True,
+            init_process_enabled=init,
             capabilities=_Task.KernelCapabilitiesProperty(drop=["ALL"]),
             tmpfs=[
                 _Task.TmpfsProperty(container_path=path, size=size, mount_options=["nodev", "nosuid"])

@@ -24,8 +24,8 @@ from pathlib import Path
 from time import sleep, time
 from typing import Any
 
+from infra.rehearsal.fsx_twin import Refused
 from tests.support.commands import XDASK
-from tests.support.fsx_twin import Refused
 from tests.support.route53_twin import Route53Twin
 
 Document = dict[str, Any]
@@ -354,7 +354,7 @@ def ecs_twin(logs: Path) -> Iterator[EcsTwin]:
             twin.look()
             sleep(_LOOK_SECONDS)
 
-    threads = [threading.Thread(target=target, daemon=True) for target in (server.serve_forever, live)]
+    threads = [threading.Thread(target=target, daemon=True) for target in (lambda: server.serve_forever(0.05), live)]
     for thread in threads:
         thread.start()
     try:

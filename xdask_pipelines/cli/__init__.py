@@ -46,6 +46,7 @@ for _command in (
     foreground.worker,
     foreground.executor,
     aws_commands.aws,
+    aws_commands.notebook,
     machine.certs,
     machine.opensearch,
     machine.ui,

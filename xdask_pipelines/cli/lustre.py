@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from xdask_pipelines.cli.catalog_commands import Facets, filters, query_of
-from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology_with_catalog
+from xdask_pipelines.cli.common import JSON, Group, echo, give, tell, topology, topology_with_catalog
 from xdask_pipelines.system.units import counted, format_bytes
 
 
@@ -58,3 +58,21 @@ def _show(residency: Mapping[str, Any], warm: bool) -> None:
             f"{region:12} {counted(each.resident_files, 'file')}, {format_bytes(each.resident_bytes)} on the mount; "
             f"{counted(each.released_files, 'file')}, {format_bytes(each.released_bytes)} {word}"
         )
+
+
+@lustre.command("up")
+@click.argument("region")
+def lustre_up(region: str) -> None:
+    """Create the file system of a Region on AWS (stage full)."""
+    from xdask_pipelines.operations.aws.file_systems import up
+
+    up(topology(), region, echo)
+
+
+@lustre.command("down")
+@click.argument("region")
+def lustre_down(region: str) -> None:
+    """Delete the file system of a Region on AWS; its data are in their buckets."""
+    from xdask_pipelines.operations.aws.file_systems import down
+
+    down(topology(), region, echo)

@@ -154,9 +154,16 @@ def opensearch_down(as_json: bool) -> None:
 
 @click.command()
 @click.option("--host", "hosts", multiple=True, help="Name or address of another machine; may be repeated.")
+@click.option("--aws", "on_aws", is_flag=True, help="Store them in Secrets Manager, for the services on AWS.")
 @JSON
-def certs(hosts: tuple[str, ...], as_json: bool) -> None:
+def certs(hosts: tuple[str, ...], on_aws: bool, as_json: bool) -> None:
     """Create or renew the TLS certificates of pools and clients."""
+    if on_aws:
+        from xdask_pipelines.operations.aws.stored_certificates import store_certificates
+
+        changed = store_certificates(topology(), tell(as_json))
+        give(as_json, {"stored": changed}, lambda: None)
+        return
     from xdask_pipelines.placement.local.certificates import make_certificates
     from xdask_pipelines.resources.pools.pools_of_topology import pools_of
     from xdask_pipelines.resources.var import writable
@@ -198,8 +205,11 @@ def ui(port: int) -> None:
 
 
 @click.command()
+@click.option(
+    "--aws", "on_aws", is_flag=True, help="Check the deployment on AWS from inside: mounts, disks, names, roads."
+)
 @JSON
-def doctor(as_json: bool) -> None:
+def doctor(on_aws: bool, as_json: bool) -> None:
     """Report problems on this machine, and how to fix them.
 
     The exit code is 1 if a problem blocks work.
@@ -208,7 +218,16 @@ def doctor(as_json: bool) -> None:
 
     from xdask_pipelines.operations.health.doctor import examine
 
-    findings = examine()
+    if on_aws:
+        from xdask_pipelines.operations.aws.inside import run_inside, runs_inside
+        from xdask_pipelines.operations.health.aws_checks import examine_deployment
+
+        where = topology()
+        if not runs_inside():
+            sys.exit(run_inside(where, ["xdask", "doctor", "--aws", *(["--json"] if as_json else [])]))
+        findings = [*examine(), *examine_deployment(where, tell(as_json))]
+    else:
+        findings = examine()
     problems = [f for f in findings if f.state == "problem"]
 
     def show() -> None:

@@ -16,6 +16,7 @@ import pytest
 from dask_cloudprovider.aws import ECSCluster
 from distributed import Client
 
+from infra.rehearsal.fsx_twin import Refused
 from tests.support.aws_project import AwsProject, aws_project
 from tests.support.places import EAST, WEST, eventually
 from xdask_pipelines.access.home_calls import call_at_home
@@ -30,7 +31,7 @@ from xdask_pipelines.resources.pools.ecs_pools import EcsPools
 from xdask_pipelines.resources.pools.pool_controller import PoolController, scale
 from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
 from xdask_pipelines.sensors import pool_controller
-from xdask_pipelines.topology.aws_names import SCHEDULER_SERVICE, pool_service, sync_family
+from xdask_pipelines.topology.aws_names import SCHEDULER_HOST, SCHEDULER_SERVICE, pool_service, sync_family
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,11 @@ def test_a_sync_has_an_executor_of_its_own_while_nothing_else_runs(project: AwsP
         assert found == 3
         tasks = [task for task in project.twin.tasks.values() if task.family in (sync_family(EAST), sync_family(WEST))]
         assert not any(task.ends for task in tasks)
+        project.twin.refuse["StopTask"] = Refused("AccessDeniedException", "as if this process was killed")
+    assert {(EAST, "StopTask"), (WEST, "StopTask")} <= set(project.twin.calls)
+    del project.twin.refuse["StopTask"]
     assert eventually(lambda: all(task.status == "STOPPED" for task in tasks), 20), project.logs()
+    assert {task.reason for task in tasks} == {"Essential container in task exited (0)"}, "without a client they end"
     assert [line for line in lines if "us-west-2: the sync executor runs" in line]
     assert project.number_of(EAST) == 0
 
@@ -76,19 +81,40 @@ def slowly(block: np.ndarray) -> np.ndarray:
     return block
 
 
-def test_a_computation_waits_while_its_pool_starts_from_zero(project: AwsProject, pools: EcsPools) -> None:
-    lines: list[str] = []
+def test_a_computation_waits_while_the_sensor_starts_its_pool_from_zero(project: AwsProject, pools: EcsPools) -> None:
+    project.twin.route53.zones["xdask.internal"] = "Z1"
+    metrics, lines, cursor = project.twin.metrics, list[str](), "{}"
+    definitions = dg.Definitions(sensors=pool_controller(project.topology), resources={"pools": pools})
+    sensor = definitions.resolve_sensor_def("pool_controller")
+
+    def look() -> str:
+        nonlocal cursor
+        context = dg.build_sensor_context(instance=history, cursor=cursor, resources={"pools": pools})
+        result = sensor(context)
+        cursor = result.cursor
+        return str(result.skip_reason.skip_message)
+
     work = pin(da.ones((8, 4), chunks=(1, 4)), EAST).map_blocks(slowly, dtype=float).sum()
-    controller = PoolController(pools, EcsBackend(pools, print), print)
-    with ThreadPoolExecutor() as threads:
+    with dg.DagsterInstance.ephemeral() as history, ThreadPoolExecutor() as threads:
+        (task,) = project.twin.of_service("eu-west-2", SCHEDULER_SERVICE)
+        assert f"the scheduler's name leads to {task.address} now" in look()
+        assert project.twin.route53.records == {("Z1", SCHEDULER_HOST): (task.address, 10)}
+        assert metrics["eu-west-2", "Dask/Cluster", "SchedulerUp", "eu-west-2"] == 1
+        assert metrics["eu-west-2", "Dask/Cluster", "CertificateDays", "eu-west-2"] > 300
+        assert metrics["eu-west-2", "Dask/Cluster", "Instances", EAST] == 0
         waiting = threads.submit(project.pools().compute, work, tell=lines.append)
-        assert eventually(lambda: bool(controller.step()) or waiting.done(), 20)
+        assert eventually(lambda: "us-east-1: 1 instance instead of 0" in look(), 20)
         (total,), evidence = waiting.result(60)
+        assert json.loads(cursor)["controller"]["sizes"] == {EAST: 1, WEST: 0}
+        cursor = json.dumps(json.loads(cursor) | {"figures_at": 0})
+        assert look() == "nothing to change"
     assert total == 32
     assert evidence.misplaced_tasks == 0
     assert any(line.startswith(f"{EAST}: ") and ", for " in line for line in lines), lines
-    assert project.number_of(EAST) == 1
-    assert project.number_of(WEST) == 0
+    assert project.twin.route53.changes == 1
+    assert metrics["eu-west-2", "Dask/Cluster", "Instances", EAST] == 1
+    assert 0 < metrics["eu-west-2", "Dask/Cluster", "MemoryPercent", EAST] < 100
+    assert 0 < metrics["eu-west-2", "Dask/Cluster", "DiskPercent", EAST] < 100
 
 
 def test_a_pool_shrinks_by_the_instance_that_was_drained_and_loses_nothing(
@@ -146,38 +172,6 @@ def test_a_controller_continues_where_another_stopped_and_follows_a_person(
 
 def instances(pools: EcsPools) -> dict[str, object]:
     return SchedulerRPC(pools.client()).instances()
-
-
-def test_the_sensor_keeps_record_sizes_and_figures(project: AwsProject, pools: EcsPools) -> None:
-    project.twin.route53.zones["xdask.internal"] = "Z1"
-    definitions = dg.Definitions(sensors=pool_controller(project.topology), resources={"pools": pools})
-    sensor = definitions.resolve_sensor_def("pool_controller")
-
-    def look(cursor: str | None) -> dg.SensorResult:
-        context = dg.build_sensor_context(instance=history, cursor=cursor, resources={"pools": pools})
-        return sensor(context)
-
-    with dg.DagsterInstance.ephemeral() as history:
-        first = look(None)
-        (task,) = project.twin.of_service("eu-west-2", SCHEDULER_SERVICE)
-        assert project.twin.route53.records == {("Z1", "scheduler.xdask.internal"): (task.address, 10)}
-        work = pools.client().persist(pin(da.ones(4, chunks=2), EAST))
-        assert eventually(lambda: sum(n["no_worker"] for n in SchedulerRPC(pools.client()).backlog().values()) == 2, 10)
-        second = look(first.cursor)
-        assert "us-east-1: 1 instance instead of 0" in second.skip_reason.skip_message
-        assert json.loads(second.cursor)["controller"]["sizes"][EAST] == 1
-        assert eventually(lambda: len(instances(pools)) == 1, 30)
-        metrics = project.twin.metrics
-        assert metrics["eu-west-2", "Dask/Cluster", "SchedulerUp", "eu-west-2"] == 1
-        assert metrics["eu-west-2", "Dask/Cluster", "CertificateDays", "eu-west-2"] > 300
-        assert metrics["eu-west-2", "Dask/Cluster", "Instances", EAST] == 0
-        assert project.twin.route53.changes == 1
-        del work
-        later = json.loads(second.cursor) | {"figures_at": 0}
-        look(json.dumps(later))
-        assert metrics["eu-west-2", "Dask/Cluster", "Instances", EAST] == 1
-        assert 0 < metrics["eu-west-2", "Dask/Cluster", "MemoryPercent", EAST] < 100
-        assert 0 < metrics["eu-west-2", "Dask/Cluster", "DiskPercent", EAST] < 100
 
 
 def test_extra_workers_of_a_run_join_its_pool_and_leave_the_scheduler_alone(

@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from xdask_pipelines.errors import TopologyError, XdaskError
@@ -20,7 +21,7 @@ from xdask_pipelines.resources.aws.own_task import own_task
 from xdask_pipelines.resources.aws.secrets_in_memory import write_certificates
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.topology import Topology
-from xdask_pipelines.topology.aws_names import CERTIFICATES_PATH, CODE_PORT, DAGSTER_PATH, UI_PORT
+from xdask_pipelines.topology.aws_names import CERTIFICATES_PATH, CODE_PORT, DAGSTER_PATH, NOTEBOOK_PORT, UI_PORT
 
 _MODULE = "xdask_pipelines.definitions"
 _GUARDED = "xdask_pipelines.operations.webserver"
@@ -28,11 +29,20 @@ _GUARDED = "xdask_pipelines.operations.webserver"
 HOSTS_VARIABLE = "XDASK_UI_HOSTS"
 
 
+#: Where a process finds the credentials of its task. At the stage small the task of the scheduler is Dagster's too, and
+#: clients of the scheduler run code in it.
+_CREDENTIALS = (
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+)
+
+
 def scheduler(topology: Topology) -> ProcessCommand:
-    """Return the command of the scheduler's container; its role reads nothing but the TLS keys."""
+    """Return the command of the scheduler's container, which reads the TLS keys and then has no credentials any more."""
     certificates = _certificates()
     write_certificates(topology.client.region, certificates)
-    return start_scheduler.command_of(topology, certificates=certificates)
+    return replace(start_scheduler.command_of(topology, certificates=certificates), withheld=_CREDENTIALS)
 
 
 def code(topology: Topology) -> ProcessCommand:
@@ -71,8 +81,26 @@ def reader(topology: Topology) -> ProcessCommand:
     return _webserver(topology, task.address, {HOSTS_VARIABLE: hosts}, "--read-only")
 
 
+def notebook(topology: Topology) -> ProcessCommand:
+    """Return the command of a notebook: JupyterLab on loopback, in the home of its user.
+
+    Port forwarding by SSM is the log-in, so that JupyterLab asks for no token.
+    """
+    write_certificates(topology.client.region, _certificates())
+    home = Path(os.environ.get("HOME") or "/tmp") / (os.environ.get("XDASK_USER") or "shared")
+    home.mkdir(parents=True, exist_ok=True)
+    options = {
+        "ip": LOOPBACK,
+        "port": str(NOTEBOOK_PORT),
+        "open_browser": "False",
+        "root_dir": str(home),
+    }
+    words = [sys.executable, "-m", "jupyterlab", *(f"--ServerApp.{name}={value}" for name, value in options.items())]
+    return ProcessCommand([*words, "--IdentityProvider.token="], {"HOME": str(home)})
+
+
 PARTS: Mapping[str, Callable[[Topology], ProcessCommand]] = {
-    each.__name__: each for each in (scheduler, code, daemon, webserver, reader)
+    each.__name__: each for each in (scheduler, code, daemon, webserver, reader, notebook)
 }
 
 

@@ -28,10 +28,13 @@ class ProcessCommand:
         The program and its arguments.
     environment
         Variables in addition to those of the process that starts it.
+    withheld
+        Variables of the process that starts it that the command must not have.
     """
 
     words: Sequence[str]
     environment: Mapping[str, str]
+    withheld: Sequence[str] = ()
 
     def __str__(self) -> str:
         """Return the command as a line of a shell."""
@@ -40,7 +43,8 @@ class ProcessCommand:
 
     def become(self) -> NoReturn:
         """Replace this process by the command: signals and exit codes are its own from then on."""
-        os.execve(self.words[0], list(self.words), {**os.environ, **self.environment})
+        kept = {name: value for name, value in os.environ.items() if name not in self.withheld}
+        os.execve(self.words[0], list(self.words), {**kept, **self.environment})
 
 
 def dask_words(role: str) -> list[str]:

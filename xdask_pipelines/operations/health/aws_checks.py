@@ -1,0 +1,174 @@
+"""Checks of a deployment on AWS, from inside: what templates cannot prove.
+
+Belongs here: which findings are problems, and what to do about them. Does not belong here: looking at a machine
+(region_probes), checks of any project (doctor).
+
+It starts one sync executor and one pool instance in each Region, which end by themselves.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from xdask_pipelines.access.home_calls import Compute, call_at_home
+from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.operations.health.finding import Finding
+from xdask_pipelines.operations.health.process_checks import check_roads
+from xdask_pipelines.operations.health.region_probes import RegionProbe, file_system_of, probe_region, probe_source
+from xdask_pipelines.resources.pools.pools_of_topology import pools_of
+from xdask_pipelines.system.units import format_bytes
+from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology.aws_names import CERTIFICATES_PATH, SCHEDULER_HOST, SPILL_PATH
+
+Tell = Callable[[str], None]
+#: A pool spills to the instance's own NVMe, whose smallest size is 50 GB.
+_LEAST_SPILL_BYTES = 30_000_000_000
+_NVME = ("/dev/nvme", "/dev/md")
+_MOUNTPOINT, _LUSTRE = {"fuse", "fuse.mountpoint-s3"}, {"lustre"}
+
+
+def examine_deployment(topology: Topology, tell: Tell) -> Iterator[Finding]:
+    """Check a deployment from a container of its client Region.
+
+    Parameters
+    ----------
+    topology
+        With profile aws.
+    tell
+        Called with lines of progress: instances take minutes to start.
+    """
+    yield from _name()
+    yield from _keys()
+    with closing(pools_of(topology)) as pools:
+        for region in topology.worker_regions:
+            tell(f"{region}: starting a sync executor")
+            yield from _careful(f"sync {region}", partial(_executor, topology, pools, region, tell))
+        for region in topology.worker_regions:
+            tell(f"{region}: waiting for an instance of its pool")
+            yield from _careful(f"pool {region}", partial(_pool, topology, pools.compute, region))
+    yield from _careful("roads", partial(check_roads, topology))
+
+
+def _careful(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """Run the checks of one Region; an error in them must not hide the others."""
+    try:
+        yield from look()
+    except XdaskError as error:
+        yield Finding(about, "problem", str(error))
+    except Exception as error:
+        yield Finding(about, "problem", f"{type(error).__name__}: {error}", "Fix what the message names.")
+
+
+def _name() -> Iterator[Finding]:
+    try:
+        yield Finding("scheduler", "ok", f"{SCHEDULER_HOST} is {socket.gethostbyname(SCHEDULER_HOST)}")
+    except OSError as error:
+        remedy = "Look at the sensor of the controller in Dagster: it writes the record. It needs its service to run."
+        yield Finding("scheduler", "problem", f"{SCHEDULER_HOST} has no address here: {error}", remedy)
+
+
+def _keys() -> Iterator[Finding]:
+    folder = Path(os.environ.get("XDASK_CERTS") or CERTIFICATES_PATH)
+    _, kind = file_system_of(folder)
+    if kind == "tmpfs":
+        yield Finding("keys", "ok", f"the TLS keys are in memory ({folder})")
+    else:
+        yield Finding("keys", "problem", f"the TLS keys are in {folder}, on {kind}, and not in memory", "Deploy again.")
+
+
+def _executor(topology: Topology, pools: Any, region: str, tell: Tell) -> Iterator[Finding]:
+    """Check what a sync needs: its mounts, and one byte of each source."""
+    with pools.temporary([region], tell) as compute:
+        probe = _probe(topology, compute, region)
+        yield from _disks(f"sync {region}", probe)
+        if _full(topology):
+            yield from _lustre(f"sync {region}", probe)
+        mounts = [
+            m for d in topology.dataset_names if region in topology.regions_of(d) for m in topology.mounts(d, region)
+        ]
+        sources = [mount for mount in mounts if mount.source]
+        calls = [call_at_home("probe", region, probe_source, mount) for mount in sources]
+        answers, _ = compute(*calls) if calls else ((), None)
+        for mount, problem in zip(sources, answers, strict=True):
+            if problem:
+                remedy = (
+                    "Check the name of the bucket and its Region; without `anonymous: true`, its owner has to admit the "
+                    f"role xdask-sync-{region}. The S3 endpoint admits the buckets of the last deployment: deploy again."
+                )
+                yield Finding(f"sync {region}", "problem", f"{mount.source} cannot be read: {problem}", remedy)
+            else:
+                yield Finding(f"sync {region}", "ok", f"one byte of {mount.source} was read")
+
+
+def _pool(topology: Topology, compute: Compute, region: str) -> Iterator[Finding]:
+    """Check what an analysis needs: data that are there and cannot be changed, results that can be written."""
+    about = f"pool {region}"
+    probe = _probe(topology, compute, region)
+    if probe.address:
+        yield Finding(about, "ok", f"{SCHEDULER_HOST} is {probe.address} there")
+    else:
+        yield Finding(
+            about, "problem", f"{SCHEDULER_HOST} has no address in {region}", "Deploy the stack xdask-dns- again."
+        )
+    for mount in probe.mounts:
+        if mount.error or not mount.filled:
+            remedy = f"Read the set-up log of the host (/xdask/host in {region}), and check `source` and `mount`."
+            said = f"the mount {mount.path} has no file{f' ({mount.error})' if mount.error else ''}"
+            yield Finding(about, "problem", said, remedy)
+        elif mount.writable:
+            yield Finding(
+                about, "problem", f"the mount {mount.path} can be changed by analyses", "Deploy the worker stack again."
+            )
+        else:
+            yield Finding(about, "ok", f"the mount {mount.path} has files and is read-only ({mount.kind})")
+    yield from _disks(about, probe)
+
+
+def _disks(about: str, probe: RegionProbe) -> Iterator[Finding]:
+    if probe.results_error:
+        remedy = "Check the S3 Files file system and its access point, and the role of the host."
+        yield Finding(about, "problem", f"results cannot be written: {probe.results_error}", remedy)
+    else:
+        yield Finding(about, "ok", "a file was written, renamed and removed in the folder of results")
+    free = format_bytes(probe.spill_free_bytes)
+    where = f"workers spill to {probe.spill_device or probe.spill_kind}, {free} free"
+    if not probe.spill_device.startswith(_NVME):
+        yield Finding(about, "note", f"{where}, which is not NVMe", "Choose an instance type with NVMe, such as m5d.")
+    elif probe.spill_free_bytes < _LEAST_SPILL_BYTES:
+        yield Finding(about, "note", where, "Choose a larger instance type: computations that spill will fail.")
+    else:
+        yield Finding(about, "ok", where)
+
+
+def _lustre(about: str, probe: RegionProbe) -> Iterator[Finding]:
+    kinds = {mount.kind for mount in probe.mounts}
+    if kinds & _MOUNTPOINT:
+        yield Finding(
+            about, "note", "the buckets are mounted, as there was no Lustre", f"`xdask lustre up {about[5:]}`."
+        )
+    elif kinds <= _LUSTRE and not probe.lfs:
+        remedy = "Which files are on the mount stays unknown: `xdask lustre status` and `warm` fail."
+        yield Finding(about, "problem", "the command lfs is not in the image", remedy)
+    elif kinds <= _LUSTRE:
+        yield Finding(about, "ok", "Lustre is mounted, and lfs is there")
+    else:
+        yield Finding(
+            about, "problem", f"the data are on {', '.join(sorted(kinds))}", "Read the set-up log of the host."
+        )
+
+
+def _probe(topology: Topology, compute: Compute, region: str) -> RegionProbe:
+    keys = [dataset.mount for dataset in topology.worker(region).datasets]
+    ((probe,), _) = compute(call_at_home("probe", region, probe_region, keys, SPILL_PATH, SCHEDULER_HOST))
+    found: RegionProbe = probe
+    return found
+
+
+def _full(topology: Topology) -> bool:
+    return topology.aws is not None and topology.aws.stage == "full"
