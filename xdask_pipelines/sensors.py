@@ -113,11 +113,9 @@ def failed_syncs(topology: Topology) -> dg.SensorDefinition:
         for name, region in topology.places
         for key in (lustre_key, catalog_key)
     }
-    addressee = (
-        markdown(without_secrets(topology.alerts)) if topology.alerts else "nobody (name `alerts` in regions.yaml)"
-    )
-    heard = topology.alerts or is_controlled(topology)
-    running = dg.DefaultSensorStatus.RUNNING if heard else dg.DefaultSensorStatus.STOPPED
+    address = topology.alert_address
+    addressee = markdown(without_secrets(address)) if address else "nobody (name `alerts` in regions.yaml)"
+    running = dg.DefaultSensorStatus.RUNNING if address else dg.DefaultSensorStatus.STOPPED
 
     @dg.run_failure_sensor(
         name="failed_syncs",
@@ -132,10 +130,10 @@ def failed_syncs(topology: Topology) -> dg.SensorDefinition:
         }
         if failed:
             count_failed_syncs(topology, len(failed))
-        if not failed or not topology.alerts:
+        if not failed or not address:
             return dg.SkipReason("no sync failed, or nobody is to be told")
         subject = f"xdask: sync failed: {', '.join(sorted(failed))}"
-        send_alert(topology.alerts, subject, {"run_id": context.dagster_run.run_id, "failed": failed})
+        send_alert(address, subject, {"run_id": context.dagster_run.run_id, "failed": failed})
         return None
 
     return tell

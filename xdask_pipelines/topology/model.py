@@ -15,6 +15,8 @@ from urllib.parse import quote, unquote_plus
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from xdask_pipelines.errors import TopologyError
+from xdask_pipelines.topology.aws_facts import region_partitions
+from xdask_pipelines.topology.aws_names import ALARM_TOPIC
 from xdask_pipelines.topology.aws_stanza import Aws
 from xdask_pipelines.topology.mount import Mount
 from xdask_pipelines.topology.names import pool_name
@@ -27,7 +29,7 @@ from xdask_pipelines.topology.stanzas import (
     Preset,
     PresetName,
     Worker,
-    alert_address,
+    alert_url,
     host_name,
     scheduler_address,
 )
@@ -64,7 +66,7 @@ class Topology(Stanza):
     profile: Literal["local", "attached", "aws"] = "local"
     aws: Aws | None = None
     scheduler: Annotated[str, AfterValidator(scheduler_address)] | None = None
-    alerts: Annotated[str, AfterValidator(alert_address)] | None = None
+    alerts: Annotated[str, AfterValidator(alert_url)] | None = None
     ui_hosts: Annotated[tuple[Annotated[str, AfterValidator(host_name)], ...], Field(strict=False)] = ()
     presets: dict[PresetName, Preset] = Field(default_factory=dict)
     _root: Path | None = PrivateAttr(default=None)
@@ -145,6 +147,14 @@ class Topology(Stanza):
                 "unset it for a file in var/"
             )
         return absolute_address(named, self.root) if "?" in named else named
+
+    @property
+    def alert_address(self) -> str | None:
+        """Address for messages about failed syncs: that of the file, or on AWS the topic of alarms; None without one."""
+        if self.alerts is None and self.profile == "aws" and self.aws is not None:
+            partition, region = region_partitions()[self.client.region], self.client.region
+            return f"arn:{partition}:sns:{region}:{self.aws.account}:{ALARM_TOPIC}"
+        return self.alerts
 
     @property
     def places(self) -> tuple[Place, ...]:

@@ -86,7 +86,7 @@ def _s3_url(url: str) -> str:
     return url
 
 
-def alert_address(address: str) -> str:
+def alert_url(address: str) -> str:
     """Check where alerts go: a topic of SNS, or a URL that takes a JSON document by POST."""
     if not re.fullmatch(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+|https?://[^\s]+", address):
         raise ValueError(f"{without_secrets(address)!r} is neither arn:aws:sns:REGION:ACCOUNT:TOPIC nor https://…")
