@@ -6,7 +6,9 @@ Belongs here: which stacks there are, and their order. Does not belong here: any
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
+from time import monotonic
 
 from infra.node import use_pinned_node
 
@@ -109,14 +111,26 @@ def _joined(app: cdk.App, topology: Topology, networks: dict[str, NetworkStack])
 
 
 def main() -> None:
-    """Synthesize the templates of the topology of this clone; run by the CDK's command line."""
-    topology = find_topology()
-    if topology.root != _REPOSITORY:
-        raise TopologyError(
-            f"The topology is in {topology.root}, but the image would contain that of {_REPOSITORY}. Put regions.yaml and "
-            "analyses/ into the clone from which you deploy."
-        )
-    build(topology, os.environ.get("CDK_OUTDIR", str(Path(__file__).parent / "cdk.out")), checked=True).synth()
+    """Synthesize the templates of the topology of this clone, and say how many there are."""
+    try:
+        topology = find_topology()
+        if topology.root != _REPOSITORY:
+            raise TopologyError(
+                f"The topology is in {topology.root}, but the image would contain that of {_REPOSITORY}. Put regions.yaml "
+                "and analyses/ into the clone from which you deploy."
+            )
+        if topology.profile != "aws":
+            raise TopologyError(
+                f"{topology.root / 'regions.yaml'} has profile {topology.profile}, so there is nothing to provision. Begin "
+                "with deploy/aws/regions.yaml; docs/deploy/aws.md describes its keys."
+            )
+        began = monotonic()
+        folder = os.environ.get("CDK_OUTDIR", str(Path(__file__).parent / "cdk.out"))
+        stacks = build(topology, folder, checked=True).synth().stacks
+    except TopologyError as error:
+        sys.exit(f"Error: {error}")
+    resources = sum(len(stack.template.get("Resources", {})) for stack in stacks)
+    print(f"{len(stacks)} stacks with {resources} resources in {folder}, after {monotonic() - began:.0f} s")
 
 
 if __name__ == "__main__":

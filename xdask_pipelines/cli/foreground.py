@@ -123,7 +123,7 @@ def worker(
     _run(command_of(request, _log, starts=not print_command), print_command)
 
 
-@click.command()
+@click.command(hidden=True)
 @click.option("--region", required=True, envvar="XDASK_REGION", help="Region of the data.")
 @CERTS
 @click.option("--data", type=FOLDER, required=True, help="Folder of the Region's data, which a sync may change.")
