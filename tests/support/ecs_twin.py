@@ -24,13 +24,20 @@ from pathlib import Path
 from time import sleep, time
 from typing import Any
 
-from infra.rehearsal.fsx_twin import Refused
 from tests.support.commands import XDASK
 from tests.support.route53_twin import Route53Twin
 
 Document = dict[str, Any]
 _ACCOUNT, _PAGE = "123456789012", 2
 _LOOK_SECONDS = 0.05
+
+
+class Refused(Exception):
+    """What the API answers instead."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass

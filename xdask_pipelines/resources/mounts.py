@@ -18,6 +18,9 @@ from xdask_pipelines.topology import Topology
 #: Function that returns a Lustre file system, given the function that computes on its files.
 LustreWith = Callable[[Compute], LustreFileSystem]
 
+#: FSx allows few calls a second to its associations.
+_FSX_ATTEMPTS = 8
+
 
 def lustre_of(topology: Topology) -> LustreWith:
     """Return the file systems of a topology: on AWS FSx at the stage full and mounted buckets at the stage small."""
@@ -27,4 +30,6 @@ def lustre_of(topology: Topology) -> LustreWith:
         return lambda compute: MountedBucket(MountAtHome(compute))
     from xdask_pipelines.lustre.fsx import FsxLustre  # imports botocore
 
-    return lambda compute: FsxLustre(partial(client, "fsx"), MountAtHome(compute, on_lustre=True))
+    return lambda compute: FsxLustre(
+        partial(client, "fsx", attempts=_FSX_ATTEMPTS), MountAtHome(compute, on_lustre=True)
+    )

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.rehearsal.fsx_twin import Refused
-from tests.support.ecs_twin import EcsTwin, ecs_twin
+from tests.support.ecs_twin import EcsTwin, Refused, ecs_twin
 from xdask_pipelines.errors import AwsError
 from xdask_pipelines.resources.aws.clients import call, client, pages
 from xdask_pipelines.resources.aws.ecs_service import EcsService

@@ -8,9 +8,8 @@ from time import time
 
 import pytest
 
-from infra.rehearsal.fsx_twin import Refused
 from tests.support.aws_project import AwsProject, aws_project
-from tests.support.ecs_twin import TwinTask
+from tests.support.ecs_twin import Refused, TwinTask
 from tests.support.places import EAST, eventually
 from xdask_pipelines.errors import AwsError, PlacementError
 from xdask_pipelines.resources.pools.ecs_backend import EcsBackend

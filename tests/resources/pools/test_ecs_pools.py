@@ -16,9 +16,8 @@ import pytest
 from dask_cloudprovider.aws import ECSCluster
 from distributed import Client
 
-from infra.rehearsal.fsx_twin import Refused
 from tests.support.aws_project import AwsProject, aws_project
-from tests.support.fsx_twin import Refused
+from tests.support.ecs_twin import Refused
 from tests.support.places import EAST, WEST, eventually
 from xdask_pipelines.access.home_calls import call_at_home
 from xdask_pipelines.errors import EmptyPool, PlacementError

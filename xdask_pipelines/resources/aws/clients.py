@@ -14,15 +14,16 @@ from typing import Any
 from xdask_pipelines.errors import AwsError
 from xdask_pipelines.topology.aws_names import PREFIX
 
-_ATTEMPTS = 8
-_CONNECT_SECONDS, _READ_SECONDS = 10.0, 60.0
+#: A sensor has a minute. Without any answer, two calls take 50 s, and at eight attempts took 80 s.
+_ATTEMPTS = 4
+_CONNECT_SECONDS, _READ_SECONDS = 5.0, 60.0
 _DENIED = ("AccessDenied", "UnauthorizedOperation", "NotAuthorized")
 _CREDENTIALS = ("ExpiredToken", "InvalidClientTokenId", "UnrecognizedClient", "InvalidAccessKeyId", "SignatureDoesNot")
 _ABSENT = ("ClusterNotFound", "ServiceNotFound", "ServiceNotActive", "NoSuchHostedZone", "ResourceNotFound")
 _THROTTLED = ("Throttl", "TooManyRequests", "RequestLimitExceeded", "PriorRequestNotComplete", "SlowDown")
 
 
-def client(service: str, region: str, *, seconds: float | None = None) -> Any:
+def client(service: str, region: str, *, seconds: float | None = None, attempts: int = _ATTEMPTS) -> Any:
     """Return a client of a service of AWS in a Region, with standard retries.
 
     Parameters
@@ -32,7 +33,9 @@ def client(service: str, region: str, *, seconds: float | None = None) -> Any:
     region
         Region of the endpoint.
     seconds
-        Timeout of one attempt, with a single retry, for what is given up soon; several retries by default.
+        Timeout of one attempt, with a single retry, for what is given up soon.
+    attempts
+        Number of attempts otherwise.
     """
     import boto3.session  # takes a while, and sessions cannot be shared between threads
     from botocore.config import Config
@@ -40,7 +43,7 @@ def client(service: str, region: str, *, seconds: float | None = None) -> Any:
     limits = Config(
         connect_timeout=seconds or _CONNECT_SECONDS,
         read_timeout=seconds or _READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": 2 if seconds else _ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": 2 if seconds else attempts},
     )
     return boto3.session.Session().client(service, region_name=region, config=limits)
 
@@ -100,7 +103,7 @@ def _refused(client: Any, operation: str, error: dict[str, Any]) -> AwsError:
         why = "It does not exist there"
         remedy = f"Deploy the stacks whose names begin with {PREFIX}- (`make infra-deploy`), or correct regions.yaml"
     elif is_one_of(_THROTTLED):
-        why = f"Too many calls, after {_ATTEMPTS} attempts"
+        why = "Too many calls, after several attempts"
         remedy = "Wait a minute, then try again"
     else:
         why, remedy = "", "Read AWS's own message; if it names a service quota, ask for a higher one"
