@@ -42,7 +42,9 @@ def scheduler(topology: Topology) -> ProcessCommand:
     """Return the command of the scheduler's container, which reads the TLS keys and then has no credentials any more."""
     certificates = _certificates()
     write_certificates(topology.client.region, certificates)
-    return replace(start_scheduler.command_of(topology, certificates=certificates), withheld=_CREDENTIALS)
+    # A task has a network of its own, in which nobody else takes these ports.
+    command = start_scheduler.command_of(topology, certificates=certificates, starts=False)
+    return replace(command, withheld=_CREDENTIALS)
 
 
 def code(topology: Topology) -> ProcessCommand:
