@@ -395,9 +395,16 @@ def _dagster(arns: _Arns, topology: Topology) -> Iterator[Allow]:
         yield Allow(
             "Runs",
             ("ecs:RunTask", "ecs:StopTask"),
-            (arns.family(client, aws_names.DAGSTER_SERVICE), arns.tasks(client)),
+            (arns.family(client, aws_names.RUN_FAMILY), arns.tasks(client)),
             "Each run is a task of its own",
             {"ArnEquals": {"ecs:cluster": arns.cluster(client)}},
+        )
+        yield Allow(
+            "TagRun",
+            ("ecs:TagResource",),
+            (arns.tasks(client),),
+            "The task of a run carries its id",
+            {"StringEquals": {"ecs:CreateAction": ["RunTask"]}},
         )
         yield Allow(
             "PassRun",

@@ -17,7 +17,7 @@ from constructs import Construct
 from infra.constructs.containers import container
 from xdask_pipelines.topology import aws_names
 
-_RUN_FOLDER, _VAR = "/run/xdask", f"{aws_names.PROJECT_PATH}/var"
+_RUN_FOLDER, _VAR = aws_names.MEMORY_PATH, f"{aws_names.PROJECT_PATH}/var"
 #: Memory file systems of a container of the project: keys and Dagster's settings; files that may be lost.
 _MEMORY = {_RUN_FOLDER: 16, _VAR: 256}
 
@@ -62,7 +62,7 @@ class ClientConfig:
     @property
     def dagster_environment(self) -> dict[str, str]:
         """Environment of Dagster's containers."""
-        home = {"DAGSTER_HOME": f"{_RUN_FOLDER}/dagster", "XDASK_DATABASE_HOST": self.database_host}
+        home = {"DAGSTER_HOME": aws_names.DAGSTER_PATH, "XDASK_DATABASE_HOST": self.database_host}
         return {**self.environment, **home}
 
     @property
@@ -118,6 +118,24 @@ def dagster_containers(config: ClientConfig, reserved_mib: Mapping[str, int], *,
         )
         for part in parts
     ]
+
+
+def run_container(config: ClientConfig, reserved_mib: int) -> Any:
+    """Return the container of one run (stage full); Dagster's run launcher gives its command."""
+    return container(
+        aws_names.RUN_CONTAINER,
+        config.image,
+        [],
+        config.region,
+        "dagster",
+        env=config.dagster_environment,
+        reserved_mib=reserved_mib,
+        mounts={"results": aws_names.RESULTS_PATH},
+        writable=["results"],
+        memory_folders_mib=_MEMORY,
+        stop_seconds=60,
+        entry_point=["xdask", "aws", "exec"],
+    )
 
 
 def fargate_task(

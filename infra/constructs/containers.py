@@ -42,6 +42,7 @@ def container(
     health: bool = False,
     ports: Sequence[int] = (),
     init: bool = True,
+    entry_point: Sequence[str] = (),
     essential: bool = True,
 ) -> ecs.CfnTaskDefinition.ContainerDefinitionProperty:
     """Return the definition of a container of the one image.
@@ -68,6 +69,8 @@ def container(
         Ports to which a load balancer connects.
     init
         Whether an init process is the parent of the command. It keeps the environment with which the container started.
+    entry_point
+        In place of the image's own, ``xdask``.
     essential
         Whether the task ends with it.
     """
@@ -75,7 +78,8 @@ def container(
     return Container(
         name=name,
         image=image,
-        command=list(command),
+        entry_point=list(entry_point) or None,
+        command=list(command) or None,
         essential=essential,
         cpu=cpu,
         memory=memory_mib,

@@ -13,6 +13,7 @@ from infra.constructs.client_tasks import (
     dagster_containers,
     fargate_service,
     fargate_task,
+    run_container,
     scheduler_container,
 )
 from infra.constructs.containers import insights
@@ -100,6 +101,8 @@ class ClientStack(RegionStack):
         name = aws_names.DAGSTER_SERVICE
         volumes = [self.config.results_volume]
         definition = fargate_task(self, "Dagster", name, self.config, "dagster", _CPU, _MEMORY_MIB, containers, volumes)
+        run = [run_container(self.config, _MEMORY_MIB // 2)]
+        fargate_task(self, "Run", aws_names.RUN_FAMILY, self.config, "dagster", _CPU, _MEMORY_MIB, run, volumes)
         balancer = Balancer(
             self,
             "Balancer",

@@ -28,6 +28,8 @@ from xdask_pipelines.catalog.sync import SyncPlan
 from xdask_pipelines.errors import CatalogError, StaleWriter, SuspiciousPlan, XdaskError
 from xdask_pipelines.lustre import ImportReport
 from xdask_pipelines.lustre.fsx import FsxLustre
+from xdask_pipelines.lustre.fsx_or_buckets import FsxOrBuckets
+from xdask_pipelines.lustre.mounted_bucket import MountedBucket
 from xdask_pipelines.placement import compute
 from xdask_pipelines.synthetic import write_era5_month
 from xdask_pipelines.topology import Topology
@@ -394,3 +396,21 @@ def test_a_sync_at_work_is_not_taken_over_however_long_it_takes(aws: Aws, monkey
             with pytest.raises(StaleWriter, match=f"is being synced by {lease.owner}"):
                 aws.sync()
     aws.sync()
+
+
+def test_a_region_whose_file_system_is_down_has_its_buckets_as_mounts(aws: Aws, months: dict[str, Path]) -> None:
+    key, path = next(iter(months.items()))
+    aws.put(key, path)
+    mount = aws.topology.mounts("era5", EAST)[0]
+
+    def current() -> FsxOrBuckets:
+        return FsxOrBuckets(aws.lustre, MountedBucket(aws.lustre.files))
+
+    assert current().import_changes(mount, aws.said.append).files == 1
+    links, aws.twin.associations[:] = list(aws.twin.associations), []
+    created = aws.twin.created
+    assert current().import_changes(mount, aws.said.append).detail == "mounted from its bucket"
+    assert current().forget(EAST, [f"{mount.path}/{key}"]) == 0
+    assert aws.twin.created == created
+    aws.twin.associations[:] = links
+    assert current().import_changes(mount, aws.said.append).files == 1

@@ -49,6 +49,22 @@ class FsxLustre:
     poll_seconds: float = 15.0
     wait: Callable[[float], None] = sleep
 
+    def is_linked(self, region: str) -> bool:
+        """Return whether a Region has a file system that is linked to a bucket.
+
+        Raises
+        ------
+        XdaskError
+            FSx does not answer the question.
+        """
+        try:
+            return next(self._associations(self.client_of(region)), None) is not None
+        except (BotoCoreError, ClientError) as error:
+            raise XdaskError(
+                f"FSx in {region} does not say whether there is a file system: {error}. Check that this role has "
+                "fsx:DescribeDataRepositoryAssociations there, then try again"
+            ) from error
+
     def import_changes(self, mount: Mount, tell: Tell) -> ImportReport:
         """Run an import task to its end, or wait for a running one of the same bucket."""
         region, source = mount.region, mount.source

@@ -29,7 +29,9 @@ def lustre_of(topology: Topology) -> LustreWith:
     if topology.aws is not None and topology.aws.stage == "small":
         return lambda compute: MountedBucket(MountAtHome(compute))
     from xdask_pipelines.lustre.fsx import FsxLustre  # imports botocore
+    from xdask_pipelines.lustre.fsx_or_buckets import FsxOrBuckets
 
-    return lambda compute: FsxLustre(
-        partial(client, "fsx", attempts=_FSX_ATTEMPTS), MountAtHome(compute, on_lustre=True)
+    fsx = partial(client, "fsx", attempts=_FSX_ATTEMPTS)
+    return lambda compute: FsxOrBuckets(
+        FsxLustre(fsx, MountAtHome(compute, on_lustre=True)), MountedBucket(MountAtHome(compute))
     )
