@@ -28,7 +28,8 @@ def test_each_command_is_listed_with_a_whole_sentence(words: tuple[str, ...]):
     shown = CliRunner().invoke(main, [*words, "--help"]).output
     assert "..." not in shown.replace("[ARGS]...", "")
     text = " ".join(shown.split())
-    for name, command in dict(groups(main))[words].commands.items():
+    shown = {name: each for name, each in dict(groups(main))[words].commands.items() if not each.hidden}
+    for name, command in shown.items():
         first, _, _ = (command.help or "").partition("\n\n")
         assert f"{name} {' '.join(first.split()).removesuffix('.')}" in text
 

@@ -30,7 +30,11 @@ class Group(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands, each with its first sentence, which click would truncate."""
-        rows = [(name, self.commands[name].get_short_help_str(limit=10_000)) for name in self.list_commands(ctx)]
+        rows = [
+            (name, self.commands[name].get_short_help_str(limit=10_000))
+            for name in self.list_commands(ctx)
+            if not self.commands[name].hidden
+        ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
