@@ -181,8 +181,8 @@ def _results(arns: _Arns, region: str) -> Iterator[Allow]:
         "MountResults",
         ("s3files:ClientMount", "s3files:ClientWrite"),
         (arns.of("s3files", region, "file-system/*"),),
-        "The results bucket is mounted; its file system has no name, so it is found by its tag",
-        {"StringEquals": {"aws:ResourceTag/Name": aws_names.PREFIX}},
+        "The results bucket is mounted through an access point; the id of its file system is not known before it is created",
+        {"ArnLike": {"s3files:AccessPointArn": arns.of("s3files", region, "file-system/*/access-point/*")}},
     )
     yield Allow(
         "ReadResults",
@@ -310,18 +310,12 @@ def _dagster(arns: _Arns, topology: Topology) -> Iterator[Allow]:
         "The controller sizes the pools; `xdask pools up` starts the scheduler",
     )
     yield Allow(
-        "Protect",
-        ("ecs:UpdateTaskProtection", "ecs:GetTaskProtection"),
+        "ShrinkAndStop",
+        ("ecs:UpdateTaskProtection", "ecs:StopTask"),
         tuple(arns.tasks(region) for region in workers),
-        "What stays is protected before a pool shrinks",
+        "What stays is protected before a pool shrinks; sync executors and extra workers end",
     )
     clusters = {"ArnEquals": {"ecs:cluster": [arns.cluster(region) for region in workers]}}
-    yield Allow(
-        "Stop",
-        ("ecs:StopTask",),
-        tuple(arns.tasks(region) for region in workers),
-        "Sync executors and extra workers end",
-    )
     yield Allow(
         "Run",
         ("ecs:RunTask",),
@@ -423,10 +417,9 @@ def _dagster(arns: _Arns, topology: Topology) -> Iterator[Allow]:
             "Import",
             ("fsx:DescribeDataRepositoryAssociations", "fsx:DescribeDataRepositoryTasks", "fsx:CreateDataRepositoryTask",
              "fsx:DescribeFileSystems"),
-            tuple(
-                arns.of("fsx", region, f"{kind}/*") for region in workers for kind in ("association", "task", "file-system")
-            ),
+            tuple(arns.of("fsx", "*", f"{kind}/*") for kind in ("association", "task", "file-system")),
             "A sync imports what changed in a bucket; ids are not known before they are created",
+            {"StringEquals": {"aws:RequestedRegion": list(workers)}},
         )  # fmt: skip
     yield _EXEC
 
@@ -453,7 +446,7 @@ def _notebook(arns: _Arns, topology: Topology) -> Iterator[Allow]:
         "Home",
         ("elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"),
         (arns.of("elasticfilesystem", client, f"file-system/{home.file_system if home else '*'}"),),
-        "The home is mounted; a file system of ours has no name, so it is found by its tag",
-        {} if home else {"StringEquals": {"aws:ResourceTag/Name": aws_names.NOTEBOOK}},
+        "The home is mounted through an access point; the id of a file system of ours is not known before it is created",
+        {"ArnLike": {"elasticfilesystem:AccessPointArn": arns.of("elasticfilesystem", client, "access-point/*")}},
     )
     yield _EXEC

@@ -216,7 +216,7 @@ class Alarms(Construct):
 
 def _policy(topic: str) -> dict[str, object]:
     own = {"StringEquals": {"aws:SourceAccount": cdk.Aws.ACCOUNT_ID}}
-    services = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com", "autoscaling.amazonaws.com"]
+    services = ["cloudwatch.amazonaws.com", "budgets.amazonaws.com"]  # Auto Scaling publishes as a role of the account
     return {
         "Version": "2012-10-17",
         "Statement": [

@@ -48,11 +48,20 @@ class KeyStack(RegionStack):
                 principals=[
                     iam.ServicePrincipal("cloudwatch.amazonaws.com"),
                     iam.ServicePrincipal("budgets.amazonaws.com"),
-                    iam.ServicePrincipal("autoscaling.amazonaws.com"),
                 ],
                 actions=["kms:Decrypt", "kms:GenerateDataKey*"],
                 resources=["*"],
                 conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+            )
+        )
+        # Auto Scaling publishes to the encrypted topic as its service-linked role, which a deployment creates first.
+        scaling = "aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                sid="Scaling",
+                principals=[iam.ArnPrincipal(f"arn:{self.partition}:iam::{self.account}:role/{scaling}")],
+                actions=["kms:Decrypt", "kms:GenerateDataKey*"],
+                resources=["*"],
             )
         )
         self.key_arn = key.key_arn

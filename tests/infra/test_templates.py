@@ -17,8 +17,10 @@ from infra.app import build
 from infra.checks import exposure
 from infra.policies import roles_of
 from tests.infra.conftest import Synthesize, Synthesized
+from tests.support.topologies import aws_topology
 from xdask_pipelines.errors import TopologyError
-from xdask_pipelines.topology import Topology
+from xdask_pipelines.topology import Topology, aws_names
+from xdask_pipelines.topology.aws_facts import region_partitions
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 UPDATE = "XDASK_UPDATE_SNAPSHOTS"
@@ -59,6 +61,24 @@ def test_no_resource_of_a_role_is_a_wildcard_without_a_reason(small: Synthesized
         assert all(re.search(r"supports? no resource|is limited by its", reason) for reason in reasons.values()), (
             reasons
         )
+
+
+def test_policies_and_names_have_sizes_that_aws_accepts(tmp_path: Path) -> None:
+    for stage in ("small", "full"):
+        for role in roles_of(aws_topology(tmp_path, 6, stage)):
+            statements = [allow.document() for allow in role.statements]
+            text = json.dumps({"Version": "2012-10-17", "Statement": statements}, separators=(",", ":"))
+            assert len(text) <= 10_240, f"{role.name}: {len(text)} characters of an inline policy"
+            assert len(role.name) <= 64
+            sids = [allow.sid for allow in role.statements]
+            assert len(sids) == len(set(sids))
+            assert all(sid.isalnum() for sid in sids)
+    for region in region_partitions():
+        account = "123456789012"
+        assert len(aws_names.results_bucket(account, region)) <= 63
+        assert len(aws_names.log_bucket(account, region)) <= 63
+        for part in ("execution", "scheduler", "notebook"):
+            assert len(aws_names.role_name(part, region)) <= 64
 
 
 def test_workers_may_read_their_sources_and_nothing_else(full: Synthesized) -> None:
