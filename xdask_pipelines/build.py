@@ -25,7 +25,7 @@ from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 from xdask_pipelines.resources.results import Results
 from xdask_pipelines.schedules import nightly_sync
-from xdask_pipelines.sensors import NewMonths, failed_syncs, new_months, pool_controller
+from xdask_pipelines.sensors import NewMonths, failed_syncs, first_sync, new_months, pool_controller
 from xdask_pipelines.system.safe_text import markdown
 from xdask_pipelines.topology import Topology
 
@@ -164,7 +164,12 @@ def _definitions(
         resources=resources,
         jobs=[] if lacking(topology) else _jobs(topology),
         schedules=[nightly_sync(datasets.GROUP)],
-        sensors=[new_months(analyses.values()), failed_syncs(topology), *pool_controller(topology)],
+        sensors=[
+            new_months(analyses.values()),
+            failed_syncs(topology),
+            *pool_controller(topology),
+            *first_sync(topology),
+        ],
         executor=dg.in_process_executor,
         metadata={"broken_analyses": dg.MetadataValue.md(broken)} if broken else None,
     )

@@ -15,13 +15,16 @@ from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.datasets import catalog_key, lustre_key
 from xdask_pipelines.assets.reuse import covered
 from xdask_pipelines.catalog import Catalog
+from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.alerts import count_failed_syncs, send_alert
 from xdask_pipelines.resources.pools.pools_of_topology import is_controlled
+from xdask_pipelines.schedules import SYNC_JOB
 from xdask_pipelines.system.safe_text import markdown, without_secrets
 from xdask_pipelines.topology import Topology
 
 #: A pool that starts from zero waits this long before its first instance is asked for.
 _CONTROLLER_SECONDS = 15
+_FIRST_SYNC_SECONDS = 30
 
 
 class NewMonths(dg.AutomationCondition[dg.AssetKey]):
@@ -95,6 +98,36 @@ def pool_controller(topology: Topology) -> list[dg.SensorDefinition]:
         return dg.SensorResult(skip_reason=dg.SkipReason(said), cursor=json.dumps(memory))
 
     return [control]
+
+
+def first_sync(topology: Topology) -> list[dg.SensorDefinition]:
+    """Return the sensor that launches the first sync of a deployment; none where no service keeps the pools.
+
+    It launches one run for each set of places that were never synced: a sync that fails is a person's to launch again.
+    """
+    if not is_controlled(topology):
+        return []
+
+    @dg.sensor(
+        name="first_sync",
+        job_name=SYNC_JOB,
+        minimum_interval_seconds=_FIRST_SYNC_SECONDS,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Launches a sync, once, when a dataset was never synced.",
+    )
+    def launch(context: dg.SensorEvaluationContext, pools: dg.ResourceParam[Any]) -> dg.RunRequest | dg.SkipReason:
+        latest = context.instance.get_latest_materialization_event
+        never = [place for place in topology.places if latest(catalog_key(*place)) is None]
+        if not never:
+            return dg.SkipReason("every dataset was synced")
+        try:
+            for region in sorted({place.region for place in never}):
+                pools.service(region).state()
+        except XdaskError as error:  # the stacks of worker Regions are deployed after this process started
+            return dg.SkipReason(f"a pool is not deployed yet: {error}")
+        return dg.RunRequest(run_key=" ".join(sorted(f"{name}@{region}" for name, region in never)))
+
+    return [launch]
 
 
 def _hours_since_sync(context: dg.SensorEvaluationContext, topology: Topology) -> dict[str, float]:

@@ -25,10 +25,10 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
-def listening(port: int = 0) -> socket.socket:
-    """Return a socket that listens on 127.0.0.1."""
+def listening(port: int = 0, address: str = "127.0.0.1") -> socket.socket:
+    """Return a socket that listens on an address of loopback."""
     one = socket.socket()
     one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    one.bind(("127.0.0.1", port))
+    one.bind((address, port))
     one.listen(128)
     return one

@@ -19,8 +19,9 @@ import click
 from infra.deployment.cdk_stacks import of_kinds
 from infra.rehearsal.iam_contract import Finding, deployed_contract
 from infra.rehearsal.leftovers import Leftover, leftovers, remove_retained, retained
-from infra.rehearsal.program import AwsProgram, Program
-from infra.rehearsal.stage import StoryFailed, sample_data, stage
+from infra.rehearsal.program import Program
+from infra.rehearsal.rehearsed_project import topology_to_rehearse, write_project
+from infra.rehearsal.stage import StoryFailed, stage
 from xdask_pipelines.topology import Topology, find_topology
 from xdask_pipelines.topology.aws_names import SCHEDULER_SERVICE, WORKER_CONTAINER, cluster_name, pool_service
 
@@ -103,7 +104,7 @@ class Story:
             names = [stack.name for stack in self.stage.stacks]
             services = of_kinds(names, _SERVICES)
             self.stage.deploy([name for name in names if name not in services])
-            self.stage.put_certificates()
+            self.stage.command("certs", "--aws")
             self.stage.deploy(services)
         with self._step("the scheduler's name leads to its task"):
             self.program.name_scheduler()
@@ -121,7 +122,7 @@ class Story:
         return self.outcome
 
     def _sync_and_start(self) -> None:
-        with self._step(self.program.sync_step):
+        with self._step("sync with every pool at zero"):
             self._say(self.program.sync())
         with self._step("pools can start"):
             self.program.start_pools()
@@ -218,21 +219,23 @@ def synthesize(topology_file: Path, folder: Path) -> Path:
 def main(keep: bool, loopback: bool) -> None:
     """Rehearse the deployment of the topology of this clone."""
     topology = find_topology()
-    if topology.aws is None:
-        raise click.ClickException("The topology has no stanza aws. docs/deploy/aws.md describes its keys.")
+    file = topology_to_rehearse(topology)
+    click.echo(f"rehearsing {file}, with the sample data in place of its datasets")
     folder = topology.root / "var" / f"rehearsal-{strftime('%Y%m%d-%H%M%S')}"
-    assembly = synthesize(topology.root / "regions.yaml", folder.with_suffix(".cdk"))
+    project = folder.with_suffix(".project")
+    data = write_project(file, project)
+    assembly = synthesize(project / "regions.yaml", folder.with_suffix(".cdk"))
     try:
         with stage(
-            topology.root / "regions.yaml",
+            project / "regions.yaml",
             assembly,
             folder,
-            data=sample_data(),
+            data=data,
             analyses=ANALYSES,
             wide_area=not loopback,
             say=click.echo,
         ) as parts:
-            outcome = Story(AwsProgram(parts), click.echo).tell()
+            outcome = Story(Program(parts), click.echo).tell()
     except StoryFailed as error:
         raise click.ClickException(f"{error}\nLogs are in {folder / 'logs'}.") from error
     for finding in outcome.findings:
@@ -242,8 +245,8 @@ def main(keep: bool, loopback: bool) -> None:
     if outcome.findings or outcome.left:
         raise click.ClickException(f"The rehearsal found problems, see above. Its files are in {folder}.")
     if not keep:
-        shutil.rmtree(folder)
-        shutil.rmtree(assembly)
+        for each in (folder, assembly, project):
+            shutil.rmtree(each)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Everything that a rehearsal needs, started together: emulator, S3, proxy, network, agent, project and deployment.
+"""Everything that a rehearsal needs, started together: emulator, S3, servers, proxy, network, agent, project, deployment.
 
 Belongs here: bringing the parts up and down, and what a story asks of them. Does not belong here: the story (rehearse).
 """
@@ -6,31 +6,38 @@ Belongs here: bringing the parts up and down, and what a story asks of them. Doe
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
 
 from infra.rehearsal.agent import Agent, AgentSettings, agent
-from infra.rehearsal.clients import EmulatedClients
-from infra.rehearsal.containers import REPOSITORY
+from infra.rehearsal.clients import OPERATOR, EmulatedClients, credentials
 from infra.rehearsal.deploy import Deployment
 from infra.rehearsal.emulator import emulator
+from infra.rehearsal.forward import forward
 from infra.rehearsal.fsx_twin import FsxTwin
 from infra.rehearsal.loopback import listening
+from infra.rehearsal.postgres_server import PostgresServer, postgres_server
 from infra.rehearsal.proxy import Proxy, proxy
 from infra.rehearsal.running_task import RunningTask
 from infra.rehearsal.s3_server import S3Server, s3_server
-from infra.rehearsal.task_networks import LoopbackNetwork, TaskNetwork, task_network
+from infra.rehearsal.search_server import SearchServer, search_server
+from infra.rehearsal.task_networks import LoopbackNetwork, TaskNetwork, listening_in, task_network
 from infra.rehearsal.templates import Stack, read_assembly, stand_in_ids
 from xdask_pipelines.topology import Topology
-from xdask_pipelines.topology.aws_names import SCHEDULER_HOST, TLS_SECRET
+from xdask_pipelines.topology.aws_names import DATABASE_SECRET, PROJECT_PATH
 
-_KEYS = ("ca.pem", "node.pem", "node-key.pem")
+#: Ports of servers in the client Region, as tasks see them.
+_DATABASE_PORT, _SEARCH_PORT = 5432, 9200
+#: Where the database is for tasks without a network namespace: its port is taken on 127.0.0.1 where Postgres runs.
+_DATABASE_ON_LOOPBACK = "127.15.0.1"
 #: Network interfaces at one time: of the client Region, and of each worker Region.
 _CLIENT_INTERFACES, _WORKER_INTERFACES = 4, 5
 Say = Callable[[str], None]
@@ -59,6 +66,7 @@ class Stage:
     network: TaskNetwork
     agent: Agent
     s3: S3Server
+    postgres: PostgresServer
     clients: EmulatedClients
     deployment: Deployment
 
@@ -74,6 +82,10 @@ class Stage:
                 if (name := properties.get("BucketName")) and name not in there:
                     s3.create_bucket(Bucket=name)
             self._file_systems(stack)
+            for properties in stack.of_type("AWS::RDS::DBInstance").values():
+                secrets = self.clients.of("secretsmanager", stack.region)
+                login = json.loads(secrets.get_secret_value(SecretId=DATABASE_SECRET)["SecretString"])
+                self.postgres.create(properties["DBName"], login["username"], login["password"])
 
     def fill_sources(self) -> None:
         """Put the data of each Region into the buckets from which they are imported."""
@@ -110,15 +122,30 @@ class Stage:
                     properties["DataRepositoryPath"], properties["FileSystemPath"], system, AssociationId=association
                 )
 
-    def put_certificates(self) -> None:
-        """Create TLS keys and put them into the secret, and into the replicas in worker Regions."""
-        scratch = self.folder / "certificates"
-        shutil.copytree(self.folder / "project", scratch, dirs_exist_ok=True)
+    def command(self, *words: str, region: str = "") -> str:
+        """Run a command of the program as an operator on a laptop with the project; what it printed.
+
+        Raises
+        ------
+        StoryFailed
+            The command failed.
+        """
+        laptop = self.folder / "laptop"
+        if not laptop.is_dir():
+            shutil.copytree(self.folder / "project", laptop)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "XDASK_"))},
+            **credentials(OPERATOR),
+            "AWS_ENDPOINT_URL": self.clients.url,
+            "AWS_DEFAULT_REGION": region or self.topology.client.region,
+        }
         xdask = str(Path(sys.executable).with_name("xdask"))
-        subprocess.run([xdask, "certs", "--host", SCHEDULER_HOST], cwd=scratch, check=True, capture_output=True)
-        keys = json.dumps({name: (scratch / "var" / "certs" / name).read_text() for name in _KEYS})
-        secrets = self.clients.of("secretsmanager", self.topology.client.region)
-        secrets.put_secret_value(SecretId=TLS_SECRET, SecretString=keys)
+        done = subprocess.run(
+            [xdask, *words], cwd=laptop, env=environment, capture_output=True, text=True, timeout=600, check=False
+        )
+        if done.returncode:
+            raise StoryFailed(f"`xdask {' '.join(words)}` failed with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+        return done.stdout + done.stderr
 
     def task(self, region: str, family: str, seconds: float = 60) -> RunningTask:
         """Wait for a running task of a family, and return the task.
@@ -177,7 +204,7 @@ def stage(
     assembly: Path,
     folder: Path,
     *,
-    data: Mapping[str, Path],
+    data: Mapping[str, Sequence[Path]],
     analyses: Path | None = None,
     settings: AgentSettings | None = None,
     wide_area: bool = True,
@@ -194,7 +221,7 @@ def stage(
     folder
         New folder for the files of the rehearsal.
     data
-        Data of each Region, of which a copy is used: the sync may write.
+        Folders with the data of each Region, of which a copy is used: the sync may write.
     analyses
         Folder of analyses in addition to those of the project.
     settings
@@ -215,14 +242,17 @@ def stage(
     topology, stacks = Topology.load(project / "regions.yaml"), read_assembly(assembly)
     for region in topology.worker_regions:
         target = folder / "data" / region
-        if region in data:
-            shutil.copytree(data[region], target)
         target.mkdir(parents=True, exist_ok=True)
+        for source in data.get(region, ()):
+            shutil.copytree(source, target, dirs_exist_ok=True)
     with ExitStack() as exits:
         emulated = exits.enter_context(emulator(stacks[0].account, folder / "emulator"))
-        sources = [dataset.source for region in topology.worker_regions for dataset in topology.worker(region).datasets]
-        public = sorted({source_of(source)[0] for source in sources if source})
+        datasets = [dataset for region in topology.worker_regions for dataset in topology.worker(region).datasets]
+        public = sorted({source_of(each.source)[0] for each in datasets if each.source and each.anonymous})
         s3 = exits.enter_context(s3_server(folder / "s3", public))
+        postgres = exits.enter_context(postgres_server())
+        search = exits.enter_context(search_server(folder / "opensearch"))
+        search.give_certificates(project)
         front = exits.enter_context(proxy(emulated, folder, s3=s3))
         clients = EmulatedClients(url=front.listen(listening()))
         wanted = {topology.client.region: _CLIENT_INTERFACES}
@@ -230,13 +260,34 @@ def stage(
         network: TaskNetwork = LoopbackNetwork(topology.regions)
         if wide_area:
             network = exits.enter_context(task_network(wanted))
+        servers = _reach_servers(network, topology.client.region, postgres, search, exits)
+        settings = settings or AgentSettings()
+        given = settings.environment
+        settings = replace(settings, environment=lambda region: {
+            **(servers if region == topology.client.region else {}), **given(region)
+        })  # fmt: skip
         deployment = Deployment(clients, stacks, say)
         runs = exits.enter_context(agent(front, network, topology, stacks, folder, settings, say))
-        found = Stage(topology, stacks, folder, front, network, runs, s3, clients, deployment)
+        found = Stage(topology, stacks, folder, front, network, runs, s3, postgres, clients, deployment)
         found.fill_sources()
         yield found
 
 
-def sample_data() -> dict[str, Path]:
-    """Return the data of the repository by Region."""
-    return {each.name: each for each in (REPOSITORY / "data").iterdir() if each.is_dir()}
+def _reach_servers(
+    network: TaskNetwork, region: str, postgres: PostgresServer, search: SearchServer, exits: ExitStack
+) -> dict[str, str]:
+    """Let tasks of the client Region reach the database and the catalog; the environment that names both."""
+
+    def lead(listener: socket.socket, port: int) -> None:
+        forward(exits.enter_context(closing(listener)), port)
+
+    if isinstance(network, LoopbackNetwork):
+        lead(listening(_DATABASE_PORT, _DATABASE_ON_LOOPBACK), postgres.port)
+        database, catalog = _DATABASE_ON_LOOPBACK, search.address("127.0.0.1", search.port, PROJECT_PATH)
+    else:
+        database, catalog = "127.0.0.1", search.address("127.0.0.1", _SEARCH_PORT, PROJECT_PATH)
+        for interface in network.interfaces():
+            if interface.region == region:
+                lead(listening_in(interface, _DATABASE_PORT), postgres.port)
+                lead(listening_in(interface, _SEARCH_PORT), search.port)
+    return {"XDASK_DATABASE_HOST": database, "XDASK_CATALOG": catalog}

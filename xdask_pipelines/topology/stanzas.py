@@ -21,6 +21,8 @@ from xdask_pipelines.topology.region_facts import country_code, grid_factor, reg
 from xdask_pipelines.topology.strict_yaml import Stanza, close_names
 
 _THREADS_PER_PROCESS = 4
+#: How long a pool must have needed fewer workers before it shrinks; longer than an instance takes to start.
+_COOL_DOWN_SECONDS = 300.0
 _MEMORY_SHARE = 0.75  # of a process's share of the instance; the rest is for the system, Lustre's client and spilling
 
 
@@ -146,13 +148,15 @@ class Client(RegionStanza):
 class PoolStanza(Stanza):
     """The Dask workers of one Region; one *worker* here is one instance of several nannied processes.
 
-    With ``spot`` they are spot instances on AWS, which cost less and may be taken away after two minutes' notice.
+    With ``spot`` they are spot instances on AWS, which cost less and may be taken away after two minutes' notice. A pool
+    shrinks after it has needed fewer workers for ``cool_down_seconds``.
     """
 
     instance_type: Annotated[str, AfterValidator(_known_instance_type)] = "m5d.4xlarge"
     min_workers: Annotated[int, Field(ge=0)] = 0
     max_workers: Annotated[int, Field(ge=1)] = 12
     spot: bool = False
+    cool_down_seconds: Annotated[float, Field(ge=10)] = _COOL_DOWN_SECONDS
     usd_per_vcpu_hour: Annotated[float, Field(ge=0)] | None = None
 
     @property

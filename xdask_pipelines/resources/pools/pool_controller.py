@@ -56,7 +56,13 @@ class PoolController:
             memory = max(
                 (one["memory_bytes"] for one in like), default=worker.pool.processes * worker.pool.memory_limit_bytes
             )
-            rules[worker.region] = Scaling(worker.pool.min_workers, worker.pool.max_workers, threads, memory)
+            rules[worker.region] = Scaling(
+                worker.pool.min_workers,
+                worker.pool.max_workers,
+                threads,
+                memory,
+                cool_down_seconds=worker.pool.cool_down_seconds,
+            )
         return rules
 
     def desired(self, observed: Iterable[Instance]) -> dict[str, int]:
