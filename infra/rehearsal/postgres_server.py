@@ -41,6 +41,10 @@ class PostgresServer:
     port: int
     password: str
 
+    def url(self, name: str) -> str:
+        """Return the address of a database for its administrator, as SQLAlchemy takes it."""
+        return f"postgresql+psycopg2://{_USER}:{self.password}@127.0.0.1:{self.port}/{name}?sslmode=require"
+
     def create(self, name: str, user: str, password: str) -> None:
         """Create a database and the user who owns it; nothing is done if both are there."""
         connection = psycopg2.connect(

@@ -6,14 +6,16 @@ steps (rehearse), tasks and processes (stage).
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
-from time import monotonic
 
-from infra.rehearsal.stage import Stage
+from infra.rehearsal.stage import Stage, StoryFailed
+from xdask_pipelines.schedules import SYNC_JOB
 from xdask_pipelines.topology.aws_names import (
     DAGSTER_SERVICE,
+    NOTEBOOK,
     SCHEDULER_HOST,
     SCHEDULER_SERVICE,
     ZONE,
@@ -22,7 +24,16 @@ from xdask_pipelines.topology.aws_names import (
 #: Container of the client Region in which people's commands run.
 _CONTAINER = "code"
 #: How long the program may take to see a new address of the scheduler, and to start pools.
-_RECORD_SECONDS, _POOL_SECONDS, _ZERO_SECONDS = 90.0, 180.0, 900.0
+_RECORD_SECONDS, _SYNC_SECONDS, _POOL_SECONDS, _ZERO_SECONDS = 180.0, 300.0, 300.0, 300.0
+#: What a person does in a notebook.
+_NOTEBOOK_CELL = """
+from xdask_pipelines import open_project
+project = open_project()
+tas = project.open(dataset="cmip6", variable="tas", experiment_id="E1")
+warmest = float(project.compute(tas.max()))
+print(f"warmest {warmest:.1f} K, tasks in {dict(project.evidence.tasks_by_region)}")
+project.close()
+"""
 
 
 class Program:
@@ -56,15 +67,46 @@ class Program:
             f"{SCHEDULER_HOST} leads to its task",
         )
 
-    def sync(self) -> str:
-        """Sync while every pool is at zero: by the sync executor of each Region."""
-        return self.run("xdask", "sync")
+    def first_sync(self) -> float:
+        """Wait for the sync that a sensor launches when nothing was synced yet: by the sync executor of each Region."""
+        from dagster import DagsterRunStatus, RunsFilter
+        from dagster_postgres import PostgresRunStorage
 
-    def start_pools(self) -> float:
+        assert self.stage.postgres is not None
+        history = PostgresRunStorage(self.stage.postgres.url("dagster"), should_autocreate_tables=False)
+
+        def done() -> bool:
+            runs = history.get_runs(RunsFilter(job_name=SYNC_JOB))
+            if any(run.status in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED) for run in runs):
+                log = self.stage.task(self.client, self.family).log(_CONTAINER)
+                raise StoryFailed(f"The first sync failed; see {log} and {log.with_name('run.log')}.")
+            return any(run.status is DagsterRunStatus.SUCCESS for run in runs)
+
+        return self.stage.wait(done, _SYNC_SECONDS, "the first sync has ended")
+
+    def start_scheduler(self) -> str:
         """Ask for the scheduler; the controller starts a pool from zero when a run needs it."""
-        began = monotonic()
-        self.run("xdask", "pools", "up")
-        return monotonic() - began
+        return self.run("xdask", "pools", "up")
+
+    def doctor(self) -> list[dict[str, str]]:
+        """Examine the deployment from inside; what was found."""
+        done = self.stage.task(self.client, self.family).run(_CONTAINER, ["xdask", "doctor", "--aws", "--json"], 600)
+        try:
+            found: list[dict[str, str]] = json.loads(done.stdout)["findings"]
+        except (ValueError, KeyError):
+            raise StoryFailed(f"`xdask doctor --aws` failed:\n{done.stdout}\n{done.stderr}") from None
+        return found
+
+    def compute_in_notebook(self) -> str:
+        """Start the notebook of a person, compute in it, stop it; what was printed."""
+        self.stage.command("notebook", "start")
+        notebook = self.stage.task(self.client, NOTEBOOK)
+        done = notebook.run("notebook", ["python", "-W", "ignore", "-c", _NOTEBOOK_CELL], _POOL_SECONDS)
+        if done.returncode:
+            raise StoryFailed(f"The notebook's computation failed:\n{done.stdout}\n{done.stderr}")
+        self.stage.command("notebook", "stop")
+        self.stage.wait(lambda: not self.stage.agent.running(self.client, NOTEBOOK), 60, "the notebook has ended")
+        return done.stdout.strip()
 
     def run(self, *words: str) -> str:
         """Run a command in the container of Dagster's code."""

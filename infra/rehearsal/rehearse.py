@@ -108,8 +108,12 @@ class Story:
             self.stage.deploy(services)
         with self._step("the scheduler's name leads to its task"):
             self.program.name_scheduler()
-        self._sync_and_start()
+        with self._step("the first sync, with every pool at zero"):
+            self.program.first_sync()
         self._main_job()
+        self._examine()
+        with self._step("a notebook computes"):
+            self._say(self.program.compute_in_notebook())
         self._replace_scheduler()
         self._lose_instance()
         with self._step("every pool goes to zero"):
@@ -121,11 +125,15 @@ class Story:
         self._destroy()
         return self.outcome
 
-    def _sync_and_start(self) -> None:
-        with self._step("sync with every pool at zero"):
-            self._say(self.program.sync())
-        with self._step("pools can start"):
-            self.program.start_pools()
+    def _examine(self) -> None:
+        with self._step("the doctor examines the deployment"):
+            found = self.program.doctor()
+        for each in found:
+            if each["state"] != "ok":
+                self._say(f"{each['state']}: {each['about']}: {each['said']}")
+        self._say(f"the doctor found {len(found)} facts")
+        if problems := [each["said"] for each in found if each["state"] == "problem"]:
+            raise StoryFailed("The doctor found problems: " + "; ".join(problems))
 
     def _main_job(self) -> None:
         before = self.stage.network.bytes_across()
@@ -156,7 +164,7 @@ class Story:
             if new == old.interface.address:
                 raise StoryFailed(f"The new scheduler has the address of the old one, {new}.")
             self.program.name_scheduler()
-            self.program.start_pools()
+            self.program.start_scheduler()
 
     def _lose_instance(self) -> None:
         """Lose an instance in mid-run: the service starts another one, and the run ends well."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -36,7 +35,7 @@ from xdask_pipelines.topology.aws_names import DATABASE_SECRET, PROJECT_PATH
 
 #: Ports of servers in the client Region, as tasks see them.
 _DATABASE_PORT, _SEARCH_PORT = 5432, 9200
-#: Where the database is for tasks without a network namespace: its port is taken on 127.0.0.1 where Postgres runs.
+#: Where the database is for tasks without a network namespace.
 _DATABASE_ON_LOOPBACK = "127.15.0.1"
 #: Network interfaces at one time: of the client Region, and of each worker Region.
 _CLIENT_INTERFACES, _WORKER_INTERFACES = 4, 5
@@ -66,7 +65,7 @@ class Stage:
     network: TaskNetwork
     agent: Agent
     s3: S3Server
-    postgres: PostgresServer
+    postgres: PostgresServer | None
     clients: EmulatedClients
     deployment: Deployment
 
@@ -85,6 +84,7 @@ class Stage:
             for properties in stack.of_type("AWS::RDS::DBInstance").values():
                 secrets = self.clients.of("secretsmanager", stack.region)
                 login = json.loads(secrets.get_secret_value(SecretId=DATABASE_SECRET)["SecretString"])
+                assert self.postgres is not None
                 self.postgres.create(properties["DBName"], login["username"], login["password"])
 
     def fill_sources(self) -> None:
@@ -250,9 +250,12 @@ def stage(
         datasets = [dataset for region in topology.worker_regions for dataset in topology.worker(region).datasets]
         public = sorted({source_of(each.source)[0] for each in datasets if each.source and each.anonymous})
         s3 = exits.enter_context(s3_server(folder / "s3", public))
-        postgres = exits.enter_context(postgres_server())
-        search = exits.enter_context(search_server(folder / "opensearch"))
-        search.give_certificates(project)
+        has = {resource["Type"] for each in stacks for resource in each.template["Resources"].values()}
+        postgres = exits.enter_context(postgres_server()) if "AWS::RDS::DBInstance" in has else None
+        search = None
+        if "AWS::OpenSearchService::Domain" in has:
+            search = exits.enter_context(search_server(folder / "opensearch"))
+            search.give_certificates(project)
         front = exits.enter_context(proxy(emulated, folder, s3=s3))
         clients = EmulatedClients(url=front.listen(listening()))
         wanted = {topology.client.region: _CLIENT_INTERFACES}
@@ -274,20 +277,19 @@ def stage(
 
 
 def _reach_servers(
-    network: TaskNetwork, region: str, postgres: PostgresServer, search: SearchServer, exits: ExitStack
+    network: TaskNetwork, region: str, postgres: PostgresServer | None, search: SearchServer | None, exits: ExitStack
 ) -> dict[str, str]:
     """Let tasks of the client Region reach the database and the catalog; the environment that names both."""
-
-    def lead(listener: socket.socket, port: int) -> None:
-        forward(exits.enter_context(closing(listener)), port)
-
-    if isinstance(network, LoopbackNetwork):
-        lead(listening(_DATABASE_PORT, _DATABASE_ON_LOOPBACK), postgres.port)
-        database, catalog = _DATABASE_ON_LOOPBACK, search.address("127.0.0.1", search.port, PROJECT_PATH)
-    else:
-        database, catalog = "127.0.0.1", search.address("127.0.0.1", _SEARCH_PORT, PROJECT_PATH)
-        for interface in network.interfaces():
-            if interface.region == region:
-                lead(listening_in(interface, _DATABASE_PORT), postgres.port)
-                lead(listening_in(interface, _SEARCH_PORT), search.port)
-    return {"XDASK_DATABASE_HOST": database, "XDASK_CATALOG": catalog}
+    mine = [each for each in network.interfaces() if each.region == region]
+    found = {}
+    if postgres:
+        # On loopback without namespaces, 127.0.0.1 is where Postgres itself may run with this port.
+        found["XDASK_DATABASE_HOST"] = "127.0.0.1" if mine else _DATABASE_ON_LOOPBACK
+        listeners = [listening_in(interface, _DATABASE_PORT) for interface in mine]
+        for listener in listeners or [listening(_DATABASE_PORT, _DATABASE_ON_LOOPBACK)]:
+            forward(exits.enter_context(closing(listener)), postgres.port)
+    if search:
+        found["XDASK_CATALOG"] = search.address("127.0.0.1", _SEARCH_PORT if mine else search.port, PROJECT_PATH)
+        for interface in mine:
+            forward(exits.enter_context(closing(listening_in(interface, _SEARCH_PORT))), search.port)
+    return found

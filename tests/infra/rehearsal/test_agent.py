@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from infra.rehearsal.agent import AgentSettings
+from infra.rehearsal.containers import REPOSITORY
 from infra.rehearsal.running_task import RunningTask
-from infra.rehearsal.stage import Stage, sample_data, stage
+from infra.rehearsal.stage import Stage, stage
 from tests.infra.rehearsal.written_assembly import CLIENT, EAST, WEST, topology_file, written_assembly
 from xdask_pipelines.topology.aws_names import (
     DAGSTER_SERVICE,
@@ -41,12 +42,12 @@ def parts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         topology_file(top / "own"),
         assembly,
         top / "rehearsal",
-        data=sample_data(),
+        data={region: [REPOSITORY / "data" / region] for region in (EAST, WEST)},
         settings=AgentSettings(boot_seconds=0.5, fargate_seconds=0.1, idle_seconds=0.5),
         wide_area=request.param == "namespaces",
     ) as found:
         found.deploy()
-        found.put_certificates()
+        found.command("certs", "--aws")
         yield found
 
 

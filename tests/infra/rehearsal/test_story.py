@@ -6,18 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from infra.rehearsal.program import HandsProgram
-from infra.rehearsal.rehearse import ANALYSES, Story
-from infra.rehearsal.stage import sample_data, stage
-from tests.infra.rehearsal.written_assembly import CLIENT, EAST, WEST, topology_file, written_assembly
+from infra.rehearsal.program import Program
+from infra.rehearsal.rehearse import ANALYSES, Story, synthesize
+from infra.rehearsal.rehearsed_project import EXAMPLE, write_project
+from infra.rehearsal.stage import stage
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(900)]
+CLIENT, EAST, WEST = "eu-west-2", "us-east-1", "us-west-2"
 
 
 def test_a_deployment_from_nothing_to_nothing(tmp_path: Path) -> None:
-    topology, assembly = topology_file(tmp_path / "own"), written_assembly(tmp_path / "cdk.out")
-    with stage(topology, assembly, tmp_path / "rehearsal", data=sample_data(), analyses=ANALYSES, say=print) as parts:
-        outcome = Story(HandsProgram(parts), print).tell()
+    data = write_project(EXAMPLE, tmp_path / "own")
+    topology = tmp_path / "own" / "regions.yaml"
+    assembly = synthesize(topology, tmp_path / "cdk.out")
+    with stage(topology, assembly, tmp_path / "rehearsal", data=data, analyses=ANALYSES, say=print) as parts:
+        outcome = Story(Program(parts), print).tell()
     print("\n".join(outcome.lines()))
     assert outcome.figure_kelvin == pytest.approx(3.3986, abs=2e-4)
     assert outcome.tasks.keys() == {EAST, WEST}

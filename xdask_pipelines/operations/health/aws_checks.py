@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -46,13 +48,19 @@ def examine_deployment(topology: Topology, tell: Tell) -> Iterator[Finding]:
     yield from _name()
     yield from _keys()
     with closing(pools_of(topology)) as pools:
-        for region in topology.worker_regions:
-            tell(f"{region}: starting a sync executor")
-            yield from _careful(f"sync {region}", partial(_executor, topology, pools, region, tell))
-        for region in topology.worker_regions:
-            tell(f"{region}: waiting for an instance of its pool")
-            yield from _careful(f"pool {region}", partial(_pool, topology, pools.compute, region))
+        regions = topology.worker_regions
+        tell(f"starting a sync executor in {', '.join(regions)}")
+        yield from _of_regions(regions, "sync", lambda region: _executor(topology, pools, region, tell))
+        tell(f"waiting for an instance of the pool in {', '.join(regions)}")
+        yield from _of_regions(regions, "pool", lambda region: _pool(topology, pools.compute, region))
     yield from _careful("roads", partial(check_roads, topology))
+
+
+def _of_regions(regions: Sequence[str], what: str, look: Callable[[str], Iterator[Finding]]) -> Iterator[Finding]:
+    """Run the checks of all Regions at once: instances take minutes to start."""
+    with ThreadPoolExecutor(len(regions)) as threads:
+        found = threads.map(lambda region: list(_careful(f"{what} {region}", partial(look, region))), regions)
+        yield from chain.from_iterable(found)
 
 
 def _careful(about: str, look: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
