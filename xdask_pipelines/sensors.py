@@ -25,6 +25,8 @@ from xdask_pipelines.topology import Topology
 #: A pool that starts from zero waits this long before its first instance is asked for.
 _CONTROLLER_SECONDS = 15
 _FIRST_SYNC_SECONDS = 30
+_ENDS = (dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
+_UNFINISHED = [status for status in dg.DagsterRunStatus if status not in _ENDS]
 
 
 class NewMonths(dg.AutomationCondition[dg.AssetKey]):
@@ -120,6 +122,9 @@ def first_sync(topology: Topology) -> list[dg.SensorDefinition]:
         never = [place for place in topology.places if latest(catalog_key(*place)) is None]
         if not never:
             return dg.SkipReason("every dataset was synced")
+        unfinished = dg.RunsFilter(job_name=SYNC_JOB, statuses=_UNFINISHED)
+        if context.instance.get_runs(unfinished, limit=1):
+            return dg.SkipReason("a sync has not ended yet")
         try:
             for region in sorted({place.region for place in never}):
                 pools.service(region).state()

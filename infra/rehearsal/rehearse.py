@@ -138,7 +138,7 @@ class Story:
     def _main_job(self) -> None:
         before = self.stage.network.bytes_across()
         with self._step("the main job"):
-            printed = self.program.run("xdask", "demo")
+            printed = self.program.run("xdask", "demo", "--no-sync")
         self._say(printed)
         hit = _FIGURE.search(printed)
         if hit is None:

@@ -29,8 +29,9 @@ from xdask_pipelines.system.units import counted
 @click.command()
 @click.option("--experiment", help="Scenario of the projection (experiment_id); A1B of the sample by default.")
 @click.option("--preset", metavar="NAME", help="Values of regions.yaml, in place of those of the sample.")
+@click.option("--no-sync", is_flag=True, help="Use the catalog as it is, without a sync before.")
 @JSON
-def demo(experiment: str | None, preset: str | None, as_json: bool) -> None:
+def demo(experiment: str | None, preset: str | None, no_sync: bool, as_json: bool) -> None:
     """Compute the temperature difference of ERA5 and CMIP6."""
     if experiment and preset:
         raise click.UsageError("a preset names its scenario itself; leave out --experiment or --preset")
@@ -47,7 +48,7 @@ def demo(experiment: str | None, preset: str | None, as_json: bool) -> None:
         say("starting scheduler and pools (about 15 s)" if ours else "using the running pools")
         try:
             pools.up(say)
-            report = run_demo(where, pools, configs, say)
+            report = run_demo(where, pools, configs, say, sync=not no_sync)
         finally:
             pools.close()
             if ours:

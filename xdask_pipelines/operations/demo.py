@@ -64,7 +64,12 @@ def configs_of(topology: Topology, preset: str | None, experiment: str | None) -
 
 
 def run_demo(
-    topology: Topology, pools: Pools, configs: Mapping[str, Mapping[str, Any]], tell: Tell = lambda line: None
+    topology: Topology,
+    pools: Pools,
+    configs: Mapping[str, Mapping[str, Any]],
+    tell: Tell = lambda line: None,
+    *,
+    sync: bool = True,
 ) -> dict[str, Any]:
     """Update the catalog, and compute the assets of the main job that are not up to date.
 
@@ -76,6 +81,8 @@ def run_demo(
         Config values by asset (`configs_of`).
     tell
         Called with a line for each step.
+    sync
+        Whether the catalog is updated first.
 
     Returns
     -------
@@ -85,13 +92,8 @@ def run_demo(
     started = perf_counter()
     warnings: list[str] = []
     with instance(topology) as history:
-        upkeep = [make(*place).to_user_string() for place in topology.places for make in (lustre_key, catalog_key)]
-        synced = run_assets(topology, pools, history, upkeep, job_name=SYNC_JOB)
-        for name, region in topology.places:
-            counts = synced.metadata[catalog_key(name, region).to_user_string()]
-            tell(f"catalog: {name} in {region}: " + ", ".join(f"{counts[k]} {k}" for k in _SAID))
-            for bad in counts["quarantine"].records:
-                warnings.append(f"not catalogued, of {name}: {bad.data['key']}: {bad.data['reason']}")
+        if sync:
+            warnings += _sync(topology, pools, history, tell)
         definitions = build_definitions(topology, {"pools": pools})
         results = definitions.resources["results"].results  # type: ignore[index]
         analyses = in_order(definitions, (MAIN, "model_bias", "climate_signal"))
@@ -122,6 +124,19 @@ def run_demo(
     folder = topology.var / "demo"
     write_atomically(folder / "report.json", json.dumps(report, indent=2, ensure_ascii=False) + "\n")
     return report
+
+
+def _sync(topology: Topology, pools: Pools, history: dg.DagsterInstance, tell: Tell) -> list[str]:
+    """Update the catalog, and return warnings of files that it does not have."""
+    warnings: list[str] = []
+    upkeep = [make(*place).to_user_string() for place in topology.places for make in (lustre_key, catalog_key)]
+    synced = run_assets(topology, pools, history, upkeep, job_name=SYNC_JOB)
+    for name, region in topology.places:
+        counts = synced.metadata[catalog_key(name, region).to_user_string()]
+        tell(f"catalog: {name} in {region}: " + ", ".join(f"{counts[k]} {k}" for k in _SAID))
+        for bad in counts["quarantine"].records:
+            warnings.append(f"not catalogued, of {name}: {bad.data['key']}: {bad.data['reason']}")
+    return warnings
 
 
 def _refuse_unknown(configs: Mapping[str, Mapping[str, Any]], analyses: Sequence[Analysis]) -> None:

@@ -71,6 +71,33 @@ def test_where_pools_are_scaled_up_work_waits_for_a_late_one_and_says_so_if_it_n
         running.stop()
 
 
+def test_work_waits_for_another_instance_while_all_that_are_there_leave(tmp_path: Path) -> None:
+    settings = Settings(owner=os.getpid(), empty_pool_seconds=1.0, scale_up_seconds=60.0)
+    first, second = Pool(EAST), Pool(EAST, name="second")
+    running = start([first], tmp_path / "run", settings)
+    try:
+        with Client(running.address) as client:
+            client.run_on_scheduler(_refuse_soon, 1.0)
+            SchedulerRPC(client).drain(EAST, 1)  # on AWS it is stopped at the next look of the controller
+            answers: list[Any] = []
+            work = pin(da.ones(4), EAST).sum()
+            run = Thread(target=lambda: answers.append(compute(client, work)), daemon=True)
+            run.start()
+            assert eventually(lambda: SchedulerRPC(client).backlog().get(EAST, {}).get("no_worker", 0) > 0)
+            sleep(2.5)  # longer than a task whose restrictions no worker meets
+            assert not answers
+            assert run.is_alive()
+            join(running, [second], tmp_path / "run", beside=[first])
+            run.join(timeout=60)
+            assert answers[0][0] == (4.0,)
+    finally:
+        running.stop()
+
+
+def _refuse_soon(seconds: float, dask_scheduler: Any = None) -> None:
+    dask_scheduler.plugins["xdask-placement"].unsatisfiable.seconds = seconds
+
+
 def _patience(dask_scheduler: Any = None) -> float:
     return float(dask_scheduler.plugins["xdask-placement"].empty_pools.seconds)
 

@@ -10,12 +10,19 @@ from collections.abc import Callable, Collection
 from time import monotonic
 
 from distributed import Scheduler
+from distributed.core import Status
 
 from xdask_pipelines.errors import EmptyPool
 from xdask_pipelines.placement.dask_internals.scheduling import fail, without_worker
 from xdask_pipelines.placement.dask_internals.task_states import TaskState
 from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology.names import pool_name
+
+
+def staffed(scheduler: Scheduler) -> set[str]:
+    """Return the pools with a worker that takes tasks, now or when it has memory again; a retired one never does."""
+    workers = scheduler.workers.values()
+    return {pool for worker in workers if worker.status != Status.closing_gracefully for pool in worker.resources}
 
 
 class EmptyPools:
@@ -56,8 +63,8 @@ class EmptyPools:
         for ts in without_worker(scheduler):
             if region := pool_of_wait(ts):
                 waiting[region].append(ts)
-        alive = {pool for worker in scheduler.workers.values() for pool in worker.resources}
-        self._since = {r: self._since.get(r, monotonic()) for r in waiting if pool_name(r) not in alive}
+        there = staffed(scheduler)
+        self._since = {r: self._since.get(r, monotonic()) for r in waiting if pool_name(r) not in there}
         for region, since in self._since.items():
             if monotonic() - since < self.seconds:
                 continue

@@ -15,6 +15,7 @@ from distributed import Scheduler
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.dask_internals.scheduling import fail, resume, without_worker
 from xdask_pipelines.placement.dask_internals.task_states import TaskState, annotate, free_hosts, require, restrict
+from xdask_pipelines.placement.protection.empty_pools import staffed
 from xdask_pipelines.placement.scheduler.backlog import pool_of
 from xdask_pipelines.topology.names import POOL_PREFIX, pool_name
 
@@ -61,11 +62,11 @@ class Unsatisfiable:
         """
         resume(scheduler, self._freed)
         self._freed.clear()
-        alive = {pool for worker in scheduler.workers.values() for pool in worker.resources}
+        there = staffed(scheduler)
         self._since = {
             ts: self._since.get(ts, monotonic())
             for ts in without_worker(scheduler)
-            if _restricted(ts) and ((region := pool_of_wait(ts)) is None or pool_name(region) in alive)
+            if _restricted(ts) and ((region := pool_of_wait(ts)) is None or pool_name(region) in there)
         }
         for ts, since in list(self._since.items()):
             if monotonic() - since >= self.seconds and not scheduler.valid_workers(ts):
