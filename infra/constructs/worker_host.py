@@ -64,13 +64,13 @@ class HostConfig:
 
 
 def mount_lines(datasets: Sequence[Dataset]) -> str:
-    """Return one line for each mount from a bucket: folder, bucket, prefix and options, separated by tabs."""
+    """Return one line for each mount from a bucket: folder, bucket, prefix and options, separated by bars."""
     lines = []
     for dataset in datasets:
         if dataset.source:
             bucket, _, prefix = dataset.source.removeprefix("s3://").partition("/")
             prefix = prefix and prefix.rstrip("/") + "/"
-            lines.append("\t".join((dataset.mount, bucket, prefix, "--no-sign-request" if dataset.anonymous else "")))
+            lines.append("|".join((dataset.mount, bucket, prefix, "--no-sign-request" if dataset.anonymous else "")))
     return "\n".join(lines)
 
 

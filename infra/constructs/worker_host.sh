@@ -25,7 +25,11 @@ dnf install --assumeyes --quiet mdadm mount-s3 amazon-efs-utils jq
 
 # The instance's own NVMe, as one file system: Dask spills to it, and Mountpoint caches on it.
 mapfile -t disks < <(find /dev/disk/by-id -name 'nvme-Amazon_EC2_NVMe_Instance_Storage_*' -exec readlink -f {} + | sort -u)
-device=${disks[0]:?no instance store: choose an instance type with NVMe}
+if [ ${#disks[@]} -eq 0 ]; then
+    echo "no instance store: choose an instance type with NVMe"
+    false
+fi
+device=${disks[0]}
 if [ ${#disks[@]} -gt 1 ]; then
     device=/dev/md0
     mdadm --create "$device" --level=0 --raid-devices=${#disks[@]} --run "${disks[@]}"
@@ -57,8 +61,8 @@ if [ -n "$lustre" ] && [ "$lustre" != null ]; then
     address=$(jq --raw-output '"\(.DNSName)@tcp:/\(.LustreConfiguration.MountName)"' <<<"$lustre")
     mount -t lustre -o noatime,flock,nodev,nosuid "$address" /mnt/data
 else
-    # One line a mount: its folder, bucket, prefix, and options.
-    while IFS=$'\t' read -r folder bucket prefix options; do
+    # One line a mount: its folder, bucket, prefix, and options. Fields may be empty, so that no blank separates them.
+    while IFS='|' read -r folder bucket prefix options; do
         [ -n "$folder" ] || continue
         mkdir -p "/mnt/data/$folder" "/mnt/nvme/cache/$folder"  # a cache belongs to one mount
         # shellcheck disable=SC2086  # options are words
