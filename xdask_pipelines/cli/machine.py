@@ -225,7 +225,7 @@ def doctor(on_aws: bool, as_json: bool) -> None:
         where = topology()
         if not runs_inside():
             sys.exit(run_inside(where, ["xdask", "doctor", "--aws", *(["--json"] if as_json else [])]))
-        findings = [*examine(), *examine_deployment(where, tell(as_json))]
+        findings = [*examine(in_container=True), *examine_deployment(where, tell(as_json))]
     else:
         findings = examine()
     problems = [f for f in findings if f.state == "problem"]

@@ -37,8 +37,11 @@ _SHOWN = ("dask", "distributed", "dagster", "xarray", "zarr")
 _FREE_BYTES = 1_000_000_000
 
 
-def examine() -> list[Finding]:
-    """Check versions, topology, folders, catalog, code, Dagster's home, certificates and processes."""
+def examine(*, in_container: bool = False) -> list[Finding]:
+    """Check versions, topology, folders, catalog, code, Dagster's home, certificates and processes.
+
+    In a container on AWS, folders, Dagster's home and keys are those of its task, which `aws_checks` examines.
+    """
     findings = list(_versions())
     try:
         topology = find_topology()
@@ -54,7 +57,8 @@ def examine() -> list[Finding]:
         Finding("topology", "ok", f"{topology.root / 'regions.yaml'}: {topology.client.region} (client), {where}")
     )
     processes = (check_certificates, check_pools, check_roads, check_port)
-    for look in (_folders, _catalog, _search_node, _code, _dagster, *processes):
+    of_machine = (_folders, _catalog, _search_node, _code, _dagster, *processes)
+    for look in (_catalog, _code, check_pools) if in_container else of_machine:
         findings += _careful(look, topology)
     return findings
 
