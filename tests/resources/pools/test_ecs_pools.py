@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from time import sleep, time
+from uuid import uuid4
 
 import dagster as dg
 import dask.array as da
 import numpy as np
 import pytest
+import yaml
 from dask_cloudprovider.aws import ECSCluster
 from distributed import Client
 
@@ -20,6 +22,7 @@ from tests.support.aws_project import AwsProject, aws_project
 from tests.support.ecs_twin import Refused
 from tests.support.places import EAST, WEST, eventually
 from xdask_pipelines.access.home_calls import call_at_home
+from xdask_pipelines.assets.datasets import catalog_key
 from xdask_pipelines.errors import EmptyPool, PlacementError
 from xdask_pipelines.placement import pin
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
@@ -30,7 +33,9 @@ from xdask_pipelines.resources.pools.ecs_backend import EcsBackend
 from xdask_pipelines.resources.pools.ecs_pools import EcsPools
 from xdask_pipelines.resources.pools.pool_controller import PoolController, scale
 from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
-from xdask_pipelines.sensors import pool_controller
+from xdask_pipelines.schedules import SYNC_JOB
+from xdask_pipelines.sensors import first_sync, pool_controller
+from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_names import SCHEDULER_HOST, SCHEDULER_SERVICE, pool_service, sync_family
 
 
@@ -74,6 +79,45 @@ def test_status_at_zero_is_no_problem(pools: EcsPools) -> None:
     status = pools.status()
     assert status.up
     assert status.notes == tuple(f"pool of {region}: at zero; it starts when it is needed" for region in (EAST, WEST))
+
+
+def test_the_first_sync_is_launched_once_and_only_when_all_pools_are_deployed(
+    project: AwsProject, pools: EcsPools, tmp_path: Path
+) -> None:
+    stanzas = yaml.safe_load((project.topology.root / "regions.yaml").read_text())
+    stanzas["workers"][0]["datasets"] = [{"name": "era5", "layout": "era5-pds", "mount": "era5-pds"}]
+    (tmp_path / "regions.yaml").write_text(yaml.safe_dump(stanzas))
+    topology = Topology.load(tmp_path / "regions.yaml")
+    places = topology.places
+    job = dg.define_asset_job(SYNC_JOB, "*")
+    definitions = dg.Definitions(
+        assets=[dg.AssetSpec(catalog_key(*place)) for place in places],
+        sensors=first_sync(topology),
+        jobs=[job],
+        resources={"pools": pools},
+    )
+    sensor = definitions.resolve_sensor_def("first_sync")
+    with dg.DagsterInstance.ephemeral() as history:
+
+        def look() -> dg.RunRequest | dg.SkipReason:
+            found = sensor(dg.build_sensor_context(instance=history, resources={"pools": pools}))
+            assert isinstance(found, dg.RunRequest | dg.SkipReason)
+            return found
+
+        project.twin.refuse["DescribeServices"] = Refused("ClusterNotFoundException", "not deployed")
+        waits = look()
+        assert isinstance(waits, dg.SkipReason)
+        assert "a pool is not deployed yet" in str(waits.skip_message)
+        del project.twin.refuse["DescribeServices"]
+        first, again = look(), look()
+        assert isinstance(first, dg.RunRequest)
+        assert isinstance(again, dg.RunRequest)
+        assert first.run_key == again.run_key  # Dagster launches each key once
+        history.add_run(dg.DagsterRun(job_name=SYNC_JOB, run_id=str(uuid4()), status=dg.DagsterRunStatus.STARTED))
+        assert isinstance(look(), dg.SkipReason)
+        for place in places:
+            history.report_runless_asset_event(dg.AssetMaterialization(catalog_key(*place)))
+        assert str(getattr(look(), "skip_message", "")) == "every dataset was synced"
 
 
 def slowly(block: np.ndarray) -> np.ndarray:
