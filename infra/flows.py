@@ -73,7 +73,7 @@ _OF_CLIENT = (
 _OF_BALANCER = (
     Flow(INTERNET, "balancer", _HTTPS, _HTTPS, "Members, who log in by OIDC"),
     Flow("balancer", INTERNET, _HTTPS, _HTTPS, "The identity provider"),
-    Flow("balancer", "dagster", UI_PORT, UI_PORT, "Dagster's pages, to read"),
+    Flow("balancer", "dagster", UI_PORT, UI_PORT, "Pages of Dagster, to read"),
 )
 #: From a part of the client Region to workers of each worker Region, or back.
 _CLIENT_TO_WORKERS = (

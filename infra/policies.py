@@ -272,7 +272,7 @@ def _host(arns: _Arns, region: str, *, full: bool) -> Iterator[Allow]:
 def _observe(arns: _Arns, topology: Topology) -> Iterator[Allow]:
     """Reading the state of services and tasks of all Regions."""
     regions = topology.regions
-    in_clusters = {"ArnEquals": {"ecs:cluster": [arns.cluster(region) for region in regions]}}
+    in_clusters = {"ArnLike": {"ecs:cluster": arns.of("ecs", "*", f"cluster/{aws_names.cluster_name('*')}")}}
     services = [arns.service(region, aws_names.pool_service(region)) for region in topology.worker_regions]
     services += [
         arns.service(topology.client.region, name) for name in (aws_names.SCHEDULER_SERVICE, aws_names.DAGSTER_SERVICE)
@@ -310,12 +310,11 @@ def _dagster(arns: _Arns, topology: Topology) -> Iterator[Allow]:
         "The controller sizes the pools; `xdask pools up` starts the scheduler",
     )
     yield Allow(
-        "ShrinkAndStop",
+        "ProtectAndStop",
         ("ecs:UpdateTaskProtection", "ecs:StopTask"),
         tuple(arns.tasks(region) for region in workers),
         "What stays is protected before a pool shrinks; sync executors and extra workers end",
     )
-    clusters = {"ArnEquals": {"ecs:cluster": [arns.cluster(region) for region in workers]}}
     yield Allow(
         "Run",
         ("ecs:RunTask",),
@@ -325,13 +324,13 @@ def _dagster(arns: _Arns, topology: Topology) -> Iterator[Allow]:
             for family in (aws_names.pool_service(region), aws_names.sync_family(region))
         ),
         "Sync executors, and extra workers of one run",
-        clusters,
+        {"ArnLike": {"ecs:cluster": arns.of("ecs", "*", f"cluster/{aws_names.cluster_name('*')}")}},
     )
     yield Allow(
         "Tag",
         ("ecs:TagResource",),
-        tuple(arns.tasks(region) for region in workers),
-        "Tasks carry the tags of their cost",
+        tuple(arns.tasks(region) for region in (*workers, *((client,) if full else ()))),
+        "Tasks carry the tags of their cost; those of runs their id",
         {"StringEquals": {"ecs:CreateAction": ["RunTask"]}},
     )
     yield Allow(
@@ -392,13 +391,6 @@ def _dagster(arns: _Arns, topology: Topology) -> Iterator[Allow]:
             (arns.family(client, aws_names.RUN_FAMILY), arns.tasks(client)),
             "Each run is a task of its own",
             {"ArnEquals": {"ecs:cluster": arns.cluster(client)}},
-        )
-        yield Allow(
-            "TagRun",
-            ("ecs:TagResource",),
-            (arns.tasks(client),),
-            "The task of a run carries its id",
-            {"StringEquals": {"ecs:CreateAction": ["RunTask"]}},
         )
         yield Allow(
             "PassRun",

@@ -89,6 +89,7 @@ def scheduler_container(config: ClientConfig, reserved_mib: int) -> Any:
         memory_folders_mib=_MEMORY,
         stop_seconds=30,
         health=True,
+        sessions=True,
         init=False,  # the command forgets where the credentials of the task are, and an init process would not
     )
 
@@ -114,6 +115,7 @@ def dagster_containers(config: ClientConfig, reserved_mib: Mapping[str, int], *,
             memory_folders_mib=_MEMORY,
             stop_seconds=60 if part == "code" else 30,
             health=part == "webserver",
+            sessions=part in ("webserver", "code"),
             ports=[aws_names.UI_PORT] if part == "reader" else [],
         )
         for part in parts

@@ -16,6 +16,8 @@ Container = ecs.CfnTaskDefinition.ContainerDefinitionProperty
 _Task = ecs.CfnTaskDefinition
 #: Checks the process that the container runs (docker/healthcheck.py).
 _HEALTH = ["CMD", "python", "/opt/xdask/healthcheck.py"]
+#: The agent of SSM in a container writes there, and ends at once where the root is read-only (aws/containers-roadmap#1359).
+_OF_SSM_AGENT = {"/var/lib/amazon": 16, "/var/log/amazon": 16}
 
 
 def environment(region: str, more: Mapping[str, str]) -> list[ecs.CfnTaskDefinition.KeyValuePairProperty]:
@@ -40,6 +42,7 @@ def container(
     memory_folders_mib: Mapping[str, int] | None = None,
     stop_seconds: int = 30,
     health: bool = False,
+    sessions: bool = False,
     ports: Sequence[int] = (),
     init: bool = True,
     entry_point: Sequence[str] = (),
@@ -65,6 +68,8 @@ def container(
         Time between SIGTERM and SIGKILL.
     health
         Whether the image's health check says something of this command.
+    sessions
+        Whether people open sessions by SSM in this container: for its pages, or a shell.
     ports
         Ports to which a load balancer connects.
     init
@@ -74,7 +79,7 @@ def container(
     essential
         Whether the task ends with it.
     """
-    folders = {"/tmp": 256, **(memory_folders_mib or {})}
+    folders = {"/tmp": 256, **(memory_folders_mib or {}), **(_OF_SSM_AGENT if sessions else {})}
     return Container(
         name=name,
         image=image,

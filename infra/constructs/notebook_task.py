@@ -51,6 +51,7 @@ def notebook_task(scope: Construct, config: ClientConfig, home: str, access_poin
         writable=["results", "home"],
         memory_folders_mib=_MEMORY,
         stop_seconds=30,
+        sessions=True,
     )
     volumes = [config.results_volume, home_volume]
     return fargate_task(scope, "Task", aws_names.NOTEBOOK, config, "notebook", _CPU, _MEMORY_MIB, [only], volumes)

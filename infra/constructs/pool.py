@@ -123,11 +123,13 @@ class Pool(Construct):
             *("--processes", str(stanza.processes), "--threads", str(stanza.threads)),
             *("--memory-limit", str(stanza.memory_limit_bytes), "--drain-seconds", str(_DRAIN_SECONDS)),
         ]
-        memory = int(stanza.instance.memory_gib * 1024 * _TASK_MEMORY)
         cpu = stanza.instance.vcpus * 1024
         return self._definition(
-            "Pool", aws_names.pool_service(config.region), "pool", command, cpu, memory, ("results", "spill")
+            "Pool", aws_names.pool_service(config.region), "pool", command, cpu, self._most_mib(), ("results", "spill")
         )
+
+    def _most_mib(self) -> int:
+        return int(self._config.stanza.instance.memory_gib * 1024 * _TASK_MEMORY)
 
     def _sync_definition(self) -> ecs.CfnTaskDefinition:
         config = self._config
@@ -142,7 +144,7 @@ class Pool(Construct):
             "sync",
             command,
             _SYNC_CPU,
-            _SYNC_MEMORY_MIB,
+            min(_SYNC_MEMORY_MIB, self._most_mib()),
             ("data", "results", "spill"),
         )
 

@@ -3,14 +3,17 @@
 # Runs once, before the agent of ECS starts. An instance on which a step fails ends: nothing runs on half a host.
 set -euo pipefail
 
+line=0
 fail() {
-    echo "set-up of this host failed at line $1; the instance ends"
-    aws logs create-log-stream --region "$REGION" --log-group-name "$LOG_GROUP" --log-stream-name "$(hostname)" || true
-    aws logs put-log-events --region "$REGION" --log-group-name "$LOG_GROUP" --log-stream-name "$(hostname)" --log-events \
-        "timestamp=$(date +%s000),message=\"line $1: $(tail -c 2000 /var/log/cloud-init-output.log | tr -d '\\"' | tr '\n' ' ')\"" || true
+    [ "$1" != 0 ] || return 0
+    echo "set-up of this host failed at line $line; the instance ends"
+    aws logs create-log-stream --region "$REGION" --log-group-name "$LOG_GROUP" --log-stream-name "$HOSTNAME" || true
+    aws logs put-log-events --region "$REGION" --log-group-name "$LOG_GROUP" --log-stream-name "$HOSTNAME" --log-events \
+        "timestamp=$(date +%s000),message=\"line $line: $(tail -c 2000 /var/log/cloud-init-output.log | tr -d '\\"' | tr '\n' ' ')\"" || true
     shutdown -h now  # which terminates it
 }
-trap 'fail $LINENO' ERR
+trap 'line=$LINENO' ERR
+trap 'fail $?' EXIT  # a variable that is not set ends the script without ERR
 
 cat >>/etc/ecs/ecs.config <<CONFIG
 ECS_CLUSTER=$CLUSTER
@@ -21,7 +24,9 @@ ECS_IMAGE_PULL_BEHAVIOR=prefer-cached
 ECS_DISABLE_PRIVILEGED=true
 CONFIG
 
-dnf install --assumeyes --quiet mdadm mount-s3 amazon-efs-utils jq
+# The image is made from the minimal one, without the AWS CLI. Its efs-utils may be older than 3, which S3 Files need.
+dnf install --assumeyes --quiet awscli-2 mdadm mount-s3 amazon-efs-utils jq
+dnf upgrade --assumeyes --quiet --releasever=latest amazon-efs-utils
 
 # The instance's own NVMe, as one file system: Dask spills to it, and Mountpoint caches on it.
 mapfile -t disks < <(find /dev/disk/by-id -name 'nvme-Amazon_EC2_NVMe_Instance_Storage_*' -exec readlink -f {} + | sort -u)
@@ -73,4 +78,4 @@ fi
 
 # Results: the bucket of this Region, through its access point: all files belong to the image's user.
 mkdir -p /mnt/results
-mount -t s3files -o "tls,iam,accesspoint=$RESULTS_ACCESS_POINT,nodev,nosuid" "$RESULTS_FILE_SYSTEM:/" /mnt/results
+mount -t s3files -o "accesspoint=$RESULTS_ACCESS_POINT,nodev,nosuid" "$RESULTS_FILE_SYSTEM:/" /mnt/results

@@ -42,10 +42,15 @@ class CdkStacks:
         Every stack is deployed, also if its own template did not change: references to other stacks are read only then.
         """
         if names:
-            asks = "any-change" if self.ask else "never"
+            # the CDK asks for each stack, and only if it deploys one after the other
+            approval = (
+                "--require-approval",
+                "any-change" if self.ask else "never",
+                "--concurrency",
+                "1" if self.ask else "4",
+            )
             # buckets of results outlive their stack, and are taken over by the next one
-            options = ("--exclusively", "--force", "--import-existing-resources", "--concurrency", "4")
-            self._run("deploy", *names, *options, "--require-approval", asks)
+            self._run("deploy", *names, "--exclusively", "--force", "--import-existing-resources", *approval)
 
     def destroy(self, names: Sequence[str]) -> None:
         """Destroy stacks, the last deployed first."""

@@ -11,6 +11,8 @@ from infra.stacks.region_stack import RegionStack
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_names import PREFIX, log_group
 
+_OF_AUTO_SCALING = "aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
+
 
 class KeyStack(RegionStack):
     """One key, rotated every year; it can be recovered for seven days after its stack is destroyed.
@@ -54,12 +56,10 @@ class KeyStack(RegionStack):
                 conditions={"StringEquals": {"aws:SourceAccount": self.account}},
             )
         )
-        # Auto Scaling publishes to the encrypted topic as its service-linked role, which a deployment creates first.
-        scaling = "aws-service-role/autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling"
         key.add_to_resource_policy(
             iam.PolicyStatement(
-                sid="Scaling",
-                principals=[iam.ArnPrincipal(f"arn:{self.partition}:iam::{self.account}:role/{scaling}")],
+                sid="FailedLaunches",  # Auto Scaling publishes with its role, which a deployment creates first
+                principals=[iam.ArnPrincipal(f"arn:{self.partition}:iam::{self.account}:role/{_OF_AUTO_SCALING}")],
                 actions=["kms:Decrypt", "kms:GenerateDataKey*"],
                 resources=["*"],
             )

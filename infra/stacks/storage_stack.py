@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import aws_cdk as cdk
 from aws_cdk import Tags
+from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_efs as efs
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_secretsmanager as secrets
@@ -17,6 +18,7 @@ from infra.stacks.region_stack import RegionStack
 from xdask_pipelines.topology import Topology, aws_names
 
 _DATABASE_CLASS = {"small": "db.t4g.micro", "full": "db.t4g.small"}
+_NFS_PORT = 2049
 _SEARCH_TYPE = {"small": "t3.small.search", "full": "m7g.medium.search"}
 
 
@@ -95,11 +97,17 @@ class ClientStorageStack(StorageStack):
             )
 
     def _tls_secret(self) -> None:
-        """Create an empty secret, which `xdask certs --aws` fills; a replica in each worker Region follows it."""
+        """Create a secret, which `xdask certs --aws` fills; a replica in each worker Region follows it.
+
+        It begins with a random value: nothing says that a secret without any version can be replicated.
+        """
         secret = secrets.CfnSecret(
             self,
             "Tls",
             name=aws_names.TLS_SECRET,
+            generate_secret_string=secrets.CfnSecret.GenerateSecretStringProperty(
+                secret_string_template="{}", generate_string_key="replaced"
+            ),
             replica_regions=[
                 secrets.CfnSecret.ReplicaRegionProperty(region=region) for region in self.topology.worker_regions
             ],
@@ -110,6 +118,26 @@ class ClientStorageStack(StorageStack):
         existing = self.aws.home
         if existing:
             self.home_id = existing.file_system
+            ec2.CfnSecurityGroupIngress(
+                self,
+                "HomeRule",
+                group_id=existing.security_group,
+                source_security_group_id=self.groups["notebook"],
+                ip_protocol="tcp",
+                from_port=_NFS_PORT,
+                to_port=_NFS_PORT,
+                description="Homes of notebooks",
+            )
+            ec2.CfnSecurityGroupEgress(
+                self,
+                "HomeWay",
+                group_id=self.groups["notebook"],
+                destination_security_group_id=existing.security_group,
+                ip_protocol="tcp",
+                from_port=_NFS_PORT,
+                to_port=_NFS_PORT,
+                description="Homes of notebooks",
+            )
         else:
             home = efs.CfnFileSystem(
                 self,
