@@ -113,7 +113,7 @@ def roles_of(topology: Topology) -> list[RoleSpec]:
         read = tuple(_sources(arns, topology, region))
         roles += [
             RoleSpec("execution", region, _TASKS, tuple(_execution(arns, region, ("pool", "sync")))),
-            RoleSpec("pool", region, _TASKS, read),
+            RoleSpec("pool", region, _TASKS, ()),  # its host mounts data and results; its tasks ask AWS for nothing
             RoleSpec("sync", region, _TASKS, read),
             RoleSpec("host", region, _INSTANCES, (*_host(arns, region, full=full), *read)),
         ]
@@ -218,6 +218,8 @@ def _files(arns: _Arns, region: str) -> Iterator[Allow]:
 def _sources(arns: _Arns, topology: Topology, region: str) -> Iterator[Allow]:
     resources: list[str] = []
     for dataset in topology.worker(region).datasets:
+        if dataset.anonymous:  # asked without credentials, so that no role matters
+            continue
         for url in filter(None, (dataset.source, dataset.inventory)):
             name, _, prefix = url.removeprefix("s3://").partition("/")
             bucket, _ = arns.bucket(name)

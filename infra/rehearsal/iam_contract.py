@@ -40,6 +40,7 @@ REASONS: Mapping[str, str] = {
     "Events": "S3 Files itself, with its own role.",
     "host/ReadSources": "Mountpoint on a host reads for its tasks; the rehearsal mounts a folder.",
     "network/Write": "VPC flow logs write; no packet passes that could be logged.",
+    "Alerts": "Syncs that fail are reported; none fails in the rehearsal.",
     "Home": "The client of EFS on a host; the rehearsal mounts a folder.",
 }
 

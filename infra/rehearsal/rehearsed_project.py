@@ -24,8 +24,8 @@ _SAMPLES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("us-west-2", {"name": "cmip6", "layout": "cmip6-pds", "source": "s3://cmip6-pds", "mount": "cmip6",
                    "anonymous": True}),
 )  # fmt: skip
-#: A pool must have been idle this long before it shrinks: a rehearsal has no five minutes for it.
-_COOL_DOWN_SECONDS = 20
+#: A pool must have been idle this long before it shrinks: longer than an instance takes to start here, and no five minutes.
+_COOL_DOWN_SECONDS = 45
 
 
 def topology_to_rehearse(found: Topology) -> Path:

@@ -81,15 +81,29 @@ def test_policies_and_names_have_sizes_that_aws_accepts(tmp_path: Path) -> None:
             assert len(aws_names.role_name(part, region)) <= 64
 
 
-def test_workers_may_read_their_sources_and_nothing_else(full: Synthesized) -> None:
+def test_syncs_read_their_sources_and_nothing_else_and_workers_ask_aws_for_nothing(full: Synthesized) -> None:
+    def actions_and_resources(topology: Topology, part: str) -> tuple[set[str], set[str]]:
+        (role,) = [role for role in roles_of(topology) if role.name == f"xdask-{part}-us-west-2"]
+        statements = role.statements
+        return {a for each in statements for a in each.actions}, {r for each in statements for r in each.resources}
+
+    signed = full.topology
+    public = tuple(
+        worker.model_copy(update={"datasets": tuple(d.model_copy(update={"anonymous": True}) for d in worker.datasets)})
+        for worker in signed.workers
+    )
+    asked_openly = signed.model_copy(update={"workers": public})
+    assert actions_and_resources(signed, "sync") == (
+        {"s3:GetObject", "s3:ListBucket"},
+        {
+            "arn:aws:s3:::cmip6-pds",
+            "arn:aws:s3:::cmip6-pds/CMIP6/CMIP/MOHC/*",
+            "arn:aws:s3:::cmip6-pds/CMIP6/ScenarioMIP/MOHC/*",
+        },
+    )
+    assert actions_and_resources(asked_openly, "sync") == (set(), set())
+    assert actions_and_resources(signed, "pool") == (set(), set())
     roles = {role.name: role for role in roles_of(full.topology)}
-    pool = roles["xdask-pool-us-west-2"]
-    assert {action for allow in pool.statements for action in allow.actions} == {"s3:GetObject", "s3:ListBucket"}
-    assert {resource for allow in pool.statements for resource in allow.resources} == {
-        "arn:aws:s3:::cmip6-pds",
-        "arn:aws:s3:::cmip6-pds/CMIP6/CMIP/MOHC/*",
-        "arn:aws:s3:::cmip6-pds/CMIP6/ScenarioMIP/MOHC/*",
-    }
     assert [allow.sid for allow in roles["xdask-scheduler-eu-west-2"].statements] == ["TlsKeys", "Exec"]
 
 
