@@ -31,6 +31,7 @@ STAYS = (
     ("KMS keys, deleted after 7 days", "nothing while they wait"),
     ("images in the repository of the CDK's bootstrap", "0.10 USD for one GB and month"),
     ("service-linked roles, and the CDK's bootstrap", "nothing"),
+    ("log groups that RDS and Container Insights created: /aws/rds/…, /aws/ecs/…", "0.03 USD for one GB and month"),
 )
 
 
@@ -91,14 +92,18 @@ class Emptying:
         XdaskError
             Tasks or instances did not end within a quarter of an hour.
         """
-        resources = [(stack.region, each) for stack in stacks for each in self._resources(stack)]
+        # The client's first: its controller would start pools again that have just been stopped.
+        ordered = sorted(stacks, key=lambda stack: not stack.name.startswith(f"{aws_names.PREFIX}-client-"))
+        resources = [(stack.region, each) for stack in ordered for each in self._resources(stack)]
 
         def ids(kind: str) -> list[tuple[str, str]]:
             return [(region, each["PhysicalResourceId"]) for region, each in resources if each["ResourceType"] == kind]
 
-        for region, arn in ids("AWS::ECS::Service"):
-            self._service(region, arn)
+        services = ids("AWS::ECS::Service")
         for region, cluster in ids("AWS::ECS::Cluster"):
+            for place, arn in services:
+                if place == region and arn.split("/")[-2] == cluster:
+                    self._service(region, arn)
             self._tasks(region, cluster)
         for region, group in ids("AWS::AutoScaling::AutoScalingGroup"):
             self._instances(region, group)

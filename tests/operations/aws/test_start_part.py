@@ -15,6 +15,7 @@ from dagster._core.instance.config import dagster_instance_config
 from sqlalchemy.engine import make_url
 
 from tests.support.aws_project import CLIENT, AwsProject, aws_project
+from xdask_pipelines.catalog.opensearch.opensearch_node import Node
 from xdask_pipelines.cli.aws_commands import PARTS as OFFERED
 from xdask_pipelines.errors import AwsError, XdaskError
 from xdask_pipelines.operations.aws.start_part import PARTS, prepared_command
@@ -50,6 +51,26 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsProj
         monkeypatch.setenv("DAGSTER_HOME", str(tmp_path / "memory" / "dagster"))
         monkeypatch.setenv("XDASK_DATABASE_HOST", "db.example.org")
         yield found
+
+
+def test_notebooks_are_admitted_to_the_catalog_of_the_stage_full(
+    project: AwsProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.twin.service(CLIENT, DAGSTER_SERVICE)
+    sent: list[tuple[str, str, object]] = []
+
+    class Transport:
+        def perform_request(self, method: str, path: str, body: object) -> None:
+            sent.append((method, path, body))
+
+    class Client:
+        transport = Transport()
+
+    monkeypatch.setattr(Node, "ask", lambda self, request: request(Client()))
+    monkeypatch.setenv("XDASK_CATALOG", "opensearch+https://d.example.org:443/xdask?aws_region=eu-west-2")
+    PARTS["code"](full(project))
+    assert [path.rpartition("api/")[2] for _, path, _ in sent] == ["roles/xdask", "rolesmapping/xdask"]
+    assert sent[1][2] == {"backend_roles": ["arn:aws:iam::123456789012:role/xdask-notebook-eu-west-2"]}
 
 
 def full(project: AwsProject) -> Topology:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from xdask_pipelines.errors import TopologyError, XdaskError
+from xdask_pipelines.catalog.opensearch.domain_roles import admit
+from xdask_pipelines.errors import CatalogError, TopologyError, XdaskError
 from xdask_pipelines.operations import start_scheduler
 from xdask_pipelines.placement.launch.process_command import ProcessCommand
 from xdask_pipelines.resources.aws.dagster_settings import write_settings
@@ -21,7 +22,15 @@ from xdask_pipelines.resources.aws.own_task import own_task
 from xdask_pipelines.resources.aws.secrets_in_memory import write_certificates
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.topology import Topology
-from xdask_pipelines.topology.aws_names import CERTIFICATES_PATH, CODE_PORT, DAGSTER_PATH, NOTEBOOK_PORT, UI_PORT
+from xdask_pipelines.topology.aws_facts import region_partitions
+from xdask_pipelines.topology.aws_names import (
+    CERTIFICATES_PATH,
+    CODE_PORT,
+    DAGSTER_PATH,
+    NOTEBOOK_PORT,
+    UI_PORT,
+    role_name,
+)
 
 _MODULE = "xdask_pipelines.definitions"
 _GUARDED = "xdask_pipelines.operations.webserver"
@@ -48,7 +57,13 @@ def scheduler(topology: Topology) -> ProcessCommand:
 
 
 def code(topology: Topology) -> ProcessCommand:
-    """Return the command of the code server, for daemon and webservers of the same task."""
+    """Return the command of the code server, for daemon and webservers of the same task.
+
+    At the stage full the catalog has fine-grained access control, which Dagster's role administers: notebooks are admitted
+    here, because nothing else reaches the domain with that role.
+    """
+    if topology.aws and topology.aws.stage == "full":
+        _admit_notebooks(topology)
     words = [sys.executable, "-m", "dagster", "code-server", "start", "--host", LOOPBACK, "--port", str(CODE_PORT)]
     return ProcessCommand([*words, "--module-name", _MODULE], _prepared(topology))
 
@@ -118,6 +133,16 @@ def prepared_command(topology: Topology, words: Sequence[str]) -> ProcessCommand
     if program is None:
         raise XdaskError(f"There is no program {words[0]} in this container. Name one that is in its PATH.")
     return ProcessCommand([program, *words[1:]], _prepared(topology))
+
+
+def _admit_notebooks(topology: Topology) -> None:
+    assert topology.aws is not None
+    region = topology.client.region
+    role = f"role/{role_name('notebook', region)}"
+    try:
+        admit(topology.catalog_url, [f"arn:{region_partitions()[region]}:iam::{topology.aws.account}:{role}"])
+    except CatalogError as error:  # Dagster itself does not need it
+        print(f"warning: notebooks cannot use the catalog. {error}", file=sys.stderr)
 
 
 def _webserver(topology: Topology, host: str, more: Mapping[str, str], *options: str) -> ProcessCommand:
