@@ -41,6 +41,9 @@ REASONS: Mapping[str, str] = {
     "host/ReadSources": "Mountpoint on a host reads for its tasks; the rehearsal mounts a folder.",
     "network/Write": "VPC flow logs write; no packet passes that could be logged.",
     "Alerts": "Syncs that fail are reported; none fails in the rehearsal.",
+    "notebook/ObserveServices": "A notebook waits for a pool at zero; the pools run when that of the rehearsal computes.",
+    "notebook/ObserveTasks": "A notebook waits for a pool at zero; the pools run when that of the rehearsal computes.",
+    "notebook/ListTasks": "A notebook waits for a pool at zero; the pools run when that of the rehearsal computes.",
     "Home": "The client of EFS on a host; the rehearsal mounts a folder.",
 }
 

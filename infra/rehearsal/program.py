@@ -24,7 +24,7 @@ from xdask_pipelines.topology.aws_names import (
 #: Container of the client Region in which people's commands run.
 _CONTAINER = "code"
 #: How long the program may take to see a new address of the scheduler, and to start pools.
-_RECORD_SECONDS, _SYNC_SECONDS, _POOL_SECONDS, _ZERO_SECONDS = 180.0, 300.0, 300.0, 300.0
+_RECORD_SECONDS, _SYNC_SECONDS, _POOL_SECONDS, _ZERO_SECONDS = 300.0, 600.0, 600.0, 600.0
 #: What a person does in a notebook.
 _NOTEBOOK_CELL = """
 from xdask_pipelines import open_project

@@ -32,7 +32,7 @@ _FIGURE = re.compile(r"temperature difference, \S+ minus ERA5\s+([+-][\d.]+) K")
 #: What a block of the slow analysis prints, and how many of them there are before the instance is lost.
 _BLOCK, _BLOCKS = "slow_field: one block", 5
 #: What a pool may take to start from zero.
-_POOL_SECONDS = 300.0
+_POOL_SECONDS = 600.0
 Say = Callable[[str], None]
 
 

@@ -11,7 +11,7 @@ from infra.rehearsal.rehearse import ANALYSES, Story, synthesize
 from infra.rehearsal.rehearsed_project import EXAMPLE, write_project
 from infra.rehearsal.stage import stage
 
-pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(1800)]
 CLIENT, EAST, WEST = "eu-west-2", "us-east-1", "us-west-2"
 
 
