@@ -180,7 +180,7 @@ class Story:
             if run.poll() is not None:
                 raise StoryFailed(f"The run ended before its instance was lost:\n{log.read_text()}")
             self.stage.agent.interrupt(victim)
-            self.stage.wait(lambda: run.poll() is not None, 300, "the run ends")
+            self.stage.wait(lambda: run.poll() is not None, 600, "the run ends")
             if run.returncode or "misplaced 0" not in log.read_text():
                 raise StoryFailed(f"The run whose instance was lost failed with {run.returncode}:\n{log.read_text()}")
             replaced = self.stage.agent.running(region, pool_service(region))
@@ -191,7 +191,7 @@ class Story:
         topology = self.stage.topology
         with self._step("destroy all stacks"):
             self.stage.deployment.destroy()
-            self.stage.wait(self.stage.agent.idle, 60, "all tasks have ended")
+            self.stage.wait(self.stage.agent.idle, 180, "all tasks have ended")
         kept = {name for names in retained(self.stage.stacks).values() for name in names}
         self.outcome.stayed = leftovers(self.stage.clients, topology.regions)
         for each in self.outcome.stayed:
