@@ -10,7 +10,6 @@ from collections.abc import Callable, Collection
 from time import monotonic
 
 from distributed import Scheduler
-from distributed.core import Status
 
 from xdask_pipelines.errors import EmptyPool
 from xdask_pipelines.placement.dask_internals.scheduling import fail, without_worker
@@ -22,7 +21,7 @@ from xdask_pipelines.topology.names import pool_name
 def staffed(scheduler: Scheduler) -> set[str]:
     """Return the pools with a worker that takes tasks, now or when it has memory again; a retired one never does."""
     workers = scheduler.workers.values()
-    return {pool for worker in workers if worker.status != Status.closing_gracefully for pool in worker.resources}
+    return {pool for worker in workers if worker.status.name != "closing_gracefully" for pool in worker.resources}
 
 
 class EmptyPools:
