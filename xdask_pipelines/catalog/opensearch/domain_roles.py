@@ -1,6 +1,6 @@
 """Admitting roles of AWS to the indices of a catalog, on a domain with fine-grained access control.
 
-Belongs here: one role of the domain, and who has it. Does not belong here: policies of AWS, which admit requests to the
+Belongs here: one role of the domain, and who may have it. Does not belong here: policies of AWS, which admit requests to the
 domain at all (infra.policies).
 """
 
