@@ -10,28 +10,24 @@ import sys
 from pathlib import Path
 from time import monotonic
 
-from infra.node import use_pinned_node
+import aws_cdk as cdk
 
-use_pinned_node()
-
-import aws_cdk as cdk  # noqa: E402
-
-from infra.acknowledgements import check  # noqa: E402
-from infra.stacks.alarms_stack import AlarmsStack  # noqa: E402
-from infra.stacks.client_stack import ClientStack  # noqa: E402
-from infra.stacks.dns_stack import DnsStack  # noqa: E402
-from infra.stacks.key_stack import KeyStack  # noqa: E402
-from infra.stacks.lustre_stack import LustreStack  # noqa: E402
-from infra.stacks.network_stack import NetworkStack  # noqa: E402
-from infra.stacks.notebook_stack import NotebookStack  # noqa: E402
-from infra.stacks.peering_stack import PeeringStack  # noqa: E402
-from infra.stacks.region_stack import RegionStack  # noqa: E402
-from infra.stacks.roles_stack import RolesStack  # noqa: E402
-from infra.stacks.storage_stack import ClientStorageStack, StorageStack  # noqa: E402
-from infra.stacks.transit_stack import TransitRoutesStack, TransitStack  # noqa: E402
-from infra.stacks.worker_stack import WorkerStack  # noqa: E402
-from xdask_pipelines.errors import TopologyError  # noqa: E402
-from xdask_pipelines.topology import Topology, find_topology  # noqa: E402
+from infra.acknowledgements import check
+from infra.stacks.alarms_stack import AlarmsStack
+from infra.stacks.client_stack import ClientStack
+from infra.stacks.dns_stack import DnsStack
+from infra.stacks.key_stack import KeyStack
+from infra.stacks.lustre_stack import LustreStack
+from infra.stacks.network_stack import NetworkStack
+from infra.stacks.notebook_stack import NotebookStack
+from infra.stacks.peering_stack import PeeringStack
+from infra.stacks.region_stack import RegionStack
+from infra.stacks.roles_stack import RolesStack
+from infra.stacks.storage_stack import ClientStorageStack, StorageStack
+from infra.stacks.transit_stack import TransitRoutesStack, TransitStack
+from infra.stacks.worker_stack import WorkerStack
+from xdask_pipelines.errors import TopologyError
+from xdask_pipelines.topology import Topology, find_topology
 
 _REPOSITORY = Path(__file__).parents[1]
 #: References between stacks are read when a stack is deployed, also across Regions, and need no custom resource.

@@ -58,7 +58,6 @@ class SagemakerNotebook(Construct):
             "REGION": config.region,
             "BUCKET": config.bucket,
             "TLS_SECRET": TLS_SECRET,
-            "INSTANCE": NOTEBOOK,
         }
         start = sagemaker.CfnNotebookInstanceLifecycleConfig.NotebookInstanceLifecycleHookProperty(
             content=cdk.Fn.base64(with_settings(_SCRIPT, settings))

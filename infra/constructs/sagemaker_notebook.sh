@@ -23,8 +23,3 @@ for name in ca.pem node.pem node-key.pem; do
 done
 unset keys
 sudo -u ec2-user "$folder/bin/python" -m ipykernel install --user --name xdask --display-name "xdask"
-
-# An instance on which no kernel was busy for an hour stops.
-cat >/etc/cron.d/xdask-idle <<CRON
-*/5 * * * * root $folder/bin/xdask notebook stop-if-idle --minutes 60 --name $INSTANCE --region $REGION
-CRON
