@@ -13,6 +13,7 @@ from time import monotonic
 import aws_cdk as cdk
 
 from infra.acknowledgements import check
+from infra.repository import REPOSITORY
 from infra.stacks.alarms_stack import AlarmsStack
 from infra.stacks.client_stack import ClientStack
 from infra.stacks.dns_stack import DnsStack
@@ -29,7 +30,6 @@ from infra.stacks.worker_stack import WorkerStack
 from xdask_pipelines.errors import TopologyError
 from xdask_pipelines.topology import Topology, find_topology
 
-_REPOSITORY = Path(__file__).parents[1]
 #: References between stacks are read when a stack is deployed, also across Regions, and need no custom resource.
 _CONTEXT = {
     "@aws-cdk/core:defaultCrossStackReferences": "weak",
@@ -110,9 +110,9 @@ def main() -> None:
     """Synthesize the templates of the topology of this clone, and say how many there are."""
     try:
         topology = find_topology()
-        if topology.root != _REPOSITORY:
+        if topology.root != REPOSITORY:
             raise TopologyError(
-                f"The topology is in {topology.root}, but the image would contain that of {_REPOSITORY}. Put regions.yaml "
+                f"The topology is in {topology.root}, but the image would contain that of {REPOSITORY}. Put regions.yaml "
                 "and analyses/ into the clone from which you deploy."
             )
         if topology.profile != "aws":

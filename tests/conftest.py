@@ -16,7 +16,7 @@ import pytest
 from distributed import Client, Scheduler
 from xdist.remote import Producer
 
-from infra.rehearsal.s3_server import S3Server, s3_server
+from infra.rehearsal.servers.s3_server import S3Server, s3_server
 from tests.support.catalog_helpers import cmip6, era5
 from tests.support.hostile_process import HostileProcess
 from tests.support.node_requests import ask, named

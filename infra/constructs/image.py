@@ -5,12 +5,10 @@ Belongs here: the build of `docker/Dockerfile` with the project in it. Does not 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from aws_cdk import aws_ecr_assets as assets
 from constructs import Construct
 
-_REPOSITORY = Path(__file__).parents[2]
+from infra.repository import REPOSITORY
 
 
 def image_of(scope: Construct) -> str:
@@ -18,7 +16,7 @@ def image_of(scope: Construct) -> str:
     asset = assets.DockerImageAsset(
         scope,
         "Image",
-        directory=str(_REPOSITORY),
+        directory=str(REPOSITORY),
         file="docker/Dockerfile",
         target="with-project",
         platform=assets.Platform.LINUX_AMD64,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from infra.rehearsal.recorded_calls import Call
+from infra.rehearsal.account.recorded_calls import Call
 
 _ECS_TASKS = "ecs-tasks.amazonaws.com"
 

@@ -12,10 +12,10 @@ from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
-from infra.rehearsal.clients import OPERATOR, EmulatedClients
-from infra.rehearsal.emulator import ask_emulator
+from infra.rehearsal.account.clients import OPERATOR, EmulatedClients
+from infra.rehearsal.account.emulator import ask_emulator
+from infra.rehearsal.account.recorded_calls import Call
 from infra.rehearsal.iam_checks import Check, World, checks_of
-from infra.rehearsal.recorded_calls import Call
 from xdask_pipelines.topology.aws_names import PREFIX
 
 Statement = Mapping[str, Any]

@@ -17,8 +17,8 @@ from time import monotonic, strftime
 import click
 
 from infra.deployment.cdk_stacks import of_kinds
+from infra.rehearsal.account.leftovers import Leftover, leftovers, remove_retained, retained
 from infra.rehearsal.iam_contract import Finding, deployed_contract
-from infra.rehearsal.leftovers import Leftover, leftovers, remove_retained, retained
 from infra.rehearsal.program import Program
 from infra.rehearsal.rehearsed_project import topology_to_rehearse, write_project
 from infra.rehearsal.stage import StoryFailed, stage

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from infra.rehearsal.containers import REPOSITORY
+from infra.repository import REPOSITORY
 from xdask_pipelines.topology import Topology
 
 #: Rehearsed where the topology of a clone has another profile.

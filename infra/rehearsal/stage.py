@@ -16,20 +16,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic, sleep
 
-from infra.rehearsal.agent import Agent, AgentSettings, agent
-from infra.rehearsal.clients import OPERATOR, EmulatedClients, credentials
-from infra.rehearsal.deploy import Deployment
-from infra.rehearsal.emulator import emulator
-from infra.rehearsal.forward import forward
-from infra.rehearsal.fsx_twin import FsxTwin
-from infra.rehearsal.loopback import listening
-from infra.rehearsal.postgres_server import PostgresServer, postgres_server
-from infra.rehearsal.proxy import Proxy, proxy
-from infra.rehearsal.running_task import RunningTask
-from infra.rehearsal.s3_server import S3Server, s3_server
-from infra.rehearsal.search_server import SearchServer, search_server
-from infra.rehearsal.task_networks import LoopbackNetwork, TaskNetwork, listening_in, task_network
-from infra.rehearsal.templates import Stack, read_assembly, stand_in_ids
+from infra.rehearsal.account.clients import OPERATOR, EmulatedClients, credentials
+from infra.rehearsal.account.deploy import Deployment
+from infra.rehearsal.account.emulator import emulator
+from infra.rehearsal.account.fsx_twin import FsxTwin
+from infra.rehearsal.account.proxy import Proxy, proxy
+from infra.rehearsal.account.templates import Stack, read_assembly, stand_in_ids
+from infra.rehearsal.servers.forward import forward
+from infra.rehearsal.servers.loopback import listening
+from infra.rehearsal.servers.postgres_server import PostgresServer, postgres_server
+from infra.rehearsal.servers.s3_server import S3Server, s3_server
+from infra.rehearsal.servers.search_server import SearchServer, search_server
+from infra.rehearsal.tasks.agent import Agent, AgentSettings, agent
+from infra.rehearsal.tasks.running_task import RunningTask
+from infra.rehearsal.tasks.task_networks import LoopbackNetwork, TaskNetwork, listening_in, task_network
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_names import DATABASE_SECRET, PROJECT_PATH
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from infra.rehearsal.loopback import free_port
+from infra.rehearsal.servers.loopback import free_port
 from tests.browser.live_ui import XDASK, Ui, environment, until
 
 #: A page of Dagster's took more than its 5 s to say what it had loaded, on two cores with other work.

@@ -15,8 +15,8 @@ import boto3
 import pytest
 from botocore.client import Config
 
-from infra.rehearsal.fsx_twin import FsxTwin, fsx_twin
-from infra.rehearsal.s3_server import S3Server
+from infra.rehearsal.account.fsx_twin import FsxTwin, fsx_twin
+from infra.rehearsal.servers.s3_server import S3Server
 from tests.support.killed_sync import STEPS
 from tests.support.places import EAST, Cluster
 from tests.support.proxy import proxied

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.rehearsal.loopback import free_port
+from infra.rehearsal.servers.loopback import free_port
 from tests.support.commands import XDASK, Commands
 
 REPO = Path(__file__).parents[2]

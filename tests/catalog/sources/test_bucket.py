@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from botocore.retries.standard import ExponentialBackoff
 
-from infra.rehearsal.s3_server import S3Server
+from infra.rehearsal.servers.s3_server import S3Server
 from tests.support.proxy import proxied
 from xdask_pipelines.catalog.manifest.listing import StoredObject
 from xdask_pipelines.catalog.manifest.packed_objects import PackedObjects

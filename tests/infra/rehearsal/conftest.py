@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from infra.rehearsal.clients import EmulatedClients
-from infra.rehearsal.deploy import Deployment
-from infra.rehearsal.emulator import Emulator, emulator
-from infra.rehearsal.loopback import listening
-from infra.rehearsal.proxy import Proxy, proxy
-from infra.rehearsal.s3_server import S3Server
-from infra.rehearsal.templates import Stack, read_assembly
+from infra.rehearsal.account.clients import EmulatedClients
+from infra.rehearsal.account.deploy import Deployment
+from infra.rehearsal.account.emulator import Emulator, emulator
+from infra.rehearsal.account.proxy import Proxy, proxy
+from infra.rehearsal.account.templates import Stack, read_assembly
+from infra.rehearsal.servers.loopback import listening
+from infra.rehearsal.servers.s3_server import S3Server
 from tests.infra.rehearsal.written_assembly import ACCOUNT, written_assembly
 
 DAGSTER = "xdask-dagster-eu-west-2"

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from infra.rehearsal.agent import AgentSettings
-from infra.rehearsal.containers import REPOSITORY
-from infra.rehearsal.running_task import RunningTask
 from infra.rehearsal.stage import Stage, stage
+from infra.rehearsal.tasks.agent import AgentSettings
+from infra.rehearsal.tasks.containers import REPOSITORY
+from infra.rehearsal.tasks.running_task import RunningTask
 from tests.infra.rehearsal.written_assembly import CLIENT, EAST, WEST, topology_file, written_assembly
 from xdask_pipelines.topology.aws_names import (
     DAGSTER_SERVICE,

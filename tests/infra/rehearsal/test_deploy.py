@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from infra.rehearsal.clients import EmulatedClients
-from infra.rehearsal.deploy import Deployment, DeploymentFailed
-from infra.rehearsal.emulator import Emulator
-from infra.rehearsal.leftovers import leftovers
-from infra.rehearsal.templates import Stack
+from infra.rehearsal.account.clients import EmulatedClients
+from infra.rehearsal.account.deploy import Deployment, DeploymentFailed
+from infra.rehearsal.account.emulator import Emulator
+from infra.rehearsal.account.leftovers import leftovers
+from infra.rehearsal.account.templates import Stack
 from tests.infra.rehearsal.written_assembly import CLIENT, EAST, WEST
 
 REGIONS = (CLIENT, EAST, WEST)

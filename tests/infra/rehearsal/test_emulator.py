@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.rehearsal.clients import EmulatedClients
-from infra.rehearsal.emulator import ENVIRONMENT_VARIABLE, Emulator, emulator_python
+from infra.rehearsal.account.clients import EmulatedClients
+from infra.rehearsal.account.emulator import ENVIRONMENT_VARIABLE, Emulator, emulator_python
 from tests.infra.rehearsal.written_assembly import ACCOUNT, CLIENT
 
 

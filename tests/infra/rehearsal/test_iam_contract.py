@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from infra.rehearsal.account.recorded_calls import Call
 from infra.rehearsal.iam_checks import World
 from infra.rehearsal.iam_contract import Contract, deployed_contract
-from infra.rehearsal.recorded_calls import Call
 from tests.infra.rehearsal.conftest import DAGSTER, Deployed
 from tests.infra.rehearsal.written_assembly import ACCOUNT, CLIENT, EAST, WEST
 from xdask_pipelines.topology.aws_names import METRICS_NAMESPACE, cluster_name, pool_service

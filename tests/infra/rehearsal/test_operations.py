@@ -13,10 +13,10 @@ import pytest
 from infra.app import build
 from infra.deployment.account import create_service_roles, refuse_other_account, unprepared_regions
 from infra.deployment.removal import enabled_regions, our_stacks, stray_stacks
-from infra.rehearsal.clients import EmulatedClients, credentials
-from infra.rehearsal.deploy import Deployment
-from infra.rehearsal.emulator import emulator
-from infra.rehearsal.templates import read_assembly
+from infra.rehearsal.account.clients import EmulatedClients, credentials
+from infra.rehearsal.account.deploy import Deployment
+from infra.rehearsal.account.emulator import emulator
+from infra.rehearsal.account.templates import read_assembly
 from tests.support.topologies import ACCOUNT, aws_topology
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.aws import notebooks, port_forwarding

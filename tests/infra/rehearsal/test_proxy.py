@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.rehearsal.clients import EmulatedClients
-from infra.rehearsal.ecs_answers import Refusal
-from infra.rehearsal.fsx_twin import FsxTwin
-from infra.rehearsal.loopback import listening
-from infra.rehearsal.s3_server import S3Server
+from infra.rehearsal.account.clients import EmulatedClients
+from infra.rehearsal.account.ecs_answers import Refusal
+from infra.rehearsal.account.fsx_twin import FsxTwin
+from infra.rehearsal.servers.loopback import listening
+from infra.rehearsal.servers.s3_server import S3Server
 from tests.infra.rehearsal.conftest import DAGSTER, Deployed
 from tests.infra.rehearsal.written_assembly import CLIENT, EAST
 from xdask_pipelines.topology.aws_names import METRICS_NAMESPACE, cluster_name, pool_service

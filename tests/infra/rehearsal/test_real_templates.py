@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from infra.rehearsal.clients import EmulatedClients
-from infra.rehearsal.deploy import Deployment
-from infra.rehearsal.emulator import Emulator
+from infra.rehearsal.account.clients import EmulatedClients
+from infra.rehearsal.account.deploy import Deployment
+from infra.rehearsal.account.emulator import Emulator
+from infra.rehearsal.account.leftovers import RETAINED_KINDS, leftovers, remove_retained, retained
+from infra.rehearsal.account.templates import read_assembly
 from infra.rehearsal.iam_contract import deployed_contract
-from infra.rehearsal.leftovers import RETAINED_KINDS, leftovers, remove_retained, retained
 from infra.rehearsal.rehearse import synthesize
-from infra.rehearsal.templates import read_assembly
 from xdask_pipelines.topology import Topology
 
 pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(300)]

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from infra.rehearsal.clients import access_key
-from infra.rehearsal.instances import Instances
-from infra.rehearsal.loopback import listening
-from infra.rehearsal.task_definitions import HostFolders, containers_of, definitions_of
-from infra.rehearsal.task_metadata import CREDENTIALS, METADATA, TaskMetadata
-from infra.rehearsal.task_networks import LoopbackNetwork
-from infra.rehearsal.task_states import TaskStates
-from infra.rehearsal.templates import Stack
+from infra.rehearsal.account.clients import access_key
+from infra.rehearsal.account.task_states import TaskStates
+from infra.rehearsal.account.templates import Stack
+from infra.rehearsal.servers.loopback import listening
+from infra.rehearsal.tasks.instances import Instances
+from infra.rehearsal.tasks.task_definitions import HostFolders, containers_of, definitions_of
+from infra.rehearsal.tasks.task_metadata import CREDENTIALS, METADATA, TaskMetadata
+from infra.rehearsal.tasks.task_networks import LoopbackNetwork
 from tests.infra.rehearsal.conftest import DAGSTER, Deployed
 from tests.infra.rehearsal.written_assembly import CLIENT, EAST
 from xdask_pipelines.topology.aws_names import SCHEDULER_SERVICE, WORKER_CONTAINER, pool_service

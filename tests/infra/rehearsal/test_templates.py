@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from infra.rehearsal.stand_ins import STAND_INS, problems
-from infra.rehearsal.templates import Stack, deployable, read_assembly, stand_in_ids
+from infra.rehearsal.account.stand_ins import STAND_INS, problems
+from infra.rehearsal.account.templates import Stack, deployable, read_assembly, stand_in_ids
 from tests.infra.rehearsal.written_assembly import CLIENT, EAST, written_assembly
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from infra.rehearsal.s3_server import S3Server
+from infra.rehearsal.servers.s3_server import S3Server
 from xdask_pipelines.errors import AwsError
 from xdask_pipelines.operations.health import aws_checks
 from xdask_pipelines.operations.health.aws_checks import examine_deployment

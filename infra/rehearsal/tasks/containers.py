@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-REPOSITORY = Path(__file__).parents[2]
+from infra.repository import REPOSITORY
+
 #: What an image brings in other ways: the program and its Python.
 _PROGRAM = tuple(dict.fromkeys((REPOSITORY, Path(sys.prefix), Path(sys.prefix).resolve(), Path(sys.base_prefix))))
 

@@ -11,8 +11,8 @@ from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from infra.rehearsal.recorded_calls import Request
-from infra.rehearsal.s3_server import ACCESS, SECRET
+from infra.rehearsal.account.recorded_calls import Request
+from infra.rehearsal.servers.s3_server import ACCESS, SECRET
 
 _OURS = ("host", "connection", "content-length", "transfer-encoding", "expect", "authorization", "accept-encoding")
 _OF_CHUNKS = ("x-amz-trailer", "x-amz-decoded-content-length", "content-encoding")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from time import time
 from typing import Any
 
-from infra.rehearsal.clients import EmulatedClients
-from infra.rehearsal.recorded_calls import Call
-from infra.rehearsal.task_states import TaskStates
+from infra.rehearsal.account.clients import EmulatedClients
+from infra.rehearsal.account.recorded_calls import Call
+from infra.rehearsal.account.task_states import TaskStates
 
 Document = dict[str, Any]
 

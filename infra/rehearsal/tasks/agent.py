@@ -20,17 +20,17 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.rehearsal.clients import EmulatedClients
-from infra.rehearsal.containers import Container
-from infra.rehearsal.ecs_answers import EcsAnswers
-from infra.rehearsal.instances import Instances
-from infra.rehearsal.loopback import listening
-from infra.rehearsal.proxy import Proxy
-from infra.rehearsal.running_task import RunningTask
-from infra.rehearsal.task_definitions import HostFolders, containers_of, definitions_of
-from infra.rehearsal.task_metadata import CREDENTIALS, METADATA, TaskMetadata
-from infra.rehearsal.task_networks import Interface, LoopbackNetwork, TaskNetwork, listening_in
-from infra.rehearsal.templates import Stack
+from infra.rehearsal.account.clients import EmulatedClients
+from infra.rehearsal.account.ecs_answers import EcsAnswers
+from infra.rehearsal.account.proxy import Proxy
+from infra.rehearsal.account.templates import Stack
+from infra.rehearsal.servers.loopback import listening
+from infra.rehearsal.tasks.containers import Container
+from infra.rehearsal.tasks.instances import Instances
+from infra.rehearsal.tasks.running_task import RunningTask
+from infra.rehearsal.tasks.task_definitions import HostFolders, containers_of, definitions_of
+from infra.rehearsal.tasks.task_metadata import CREDENTIALS, METADATA, TaskMetadata
+from infra.rehearsal.tasks.task_networks import Interface, LoopbackNetwork, TaskNetwork, listening_in
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_names import TLS_SECRET, ZONE, role_name
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import cast
 
-from infra.rehearsal.emulator import ask_emulator
+from infra.rehearsal.account.emulator import ask_emulator
 
 
 @dataclass(frozen=True)

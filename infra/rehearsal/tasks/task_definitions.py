@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.rehearsal.containers import Container, Mount, base_environment
-from infra.rehearsal.templates import Stack
+from infra.rehearsal.account.templates import Stack
+from infra.rehearsal.tasks.containers import Container, Mount, base_environment
 from xdask_pipelines.topology.aws_names import PROJECT_PATH
 
 #: Of the image (docker/Dockerfile).

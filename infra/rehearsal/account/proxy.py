@@ -19,14 +19,14 @@ from typing import Any
 
 import urllib3
 
-from infra.rehearsal.clients import OPERATOR, EmulatedClients, access_key
-from infra.rehearsal.ecs_answers import EcsAnswers, Refusal
-from infra.rehearsal.emulator import Emulator
-from infra.rehearsal.fsx_twin import FsxTwin, Refused
-from infra.rehearsal.recorded_calls import Call, Request, read_call
-from infra.rehearsal.s3_forward import signed_again
-from infra.rehearsal.s3_server import S3Server
-from infra.rehearsal.task_states import TaskStates
+from infra.rehearsal.account.clients import OPERATOR, EmulatedClients, access_key
+from infra.rehearsal.account.ecs_answers import EcsAnswers, Refusal
+from infra.rehearsal.account.emulator import Emulator
+from infra.rehearsal.account.fsx_twin import FsxTwin, Refused
+from infra.rehearsal.account.recorded_calls import Call, Request, read_call
+from infra.rehearsal.account.s3_forward import signed_again
+from infra.rehearsal.account.task_states import TaskStates
+from infra.rehearsal.servers.s3_server import S3Server
 
 _JSON = "application/x-amz-json-1.1"
 _HOP_BY_HOP = ("connection", "transfer-encoding", "content-length", "keep-alive", "server", "date")

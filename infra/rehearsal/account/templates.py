@@ -14,7 +14,7 @@ from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
-from infra.rehearsal.stand_ins import STAND_INS, fill
+from infra.rehearsal.account.stand_ins import STAND_INS, fill
 
 #: Takes the place of a resource: it has no property and costs nothing.
 _EMPTY = {"Type": "AWS::CloudFormation::WaitConditionHandle"}

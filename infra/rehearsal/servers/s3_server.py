@@ -21,7 +21,7 @@ import boto3
 from botocore.client import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from infra.rehearsal.loopback import free_ports
+from infra.rehearsal.servers.loopback import free_ports
 
 ACCESS, SECRET = "tester", "tester-secret"  # of a server that listens on loopback alone
 _PATIENCE_SECONDS = 60

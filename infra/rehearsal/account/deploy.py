@@ -16,9 +16,9 @@ from uuid import uuid4
 from botocore.exceptions import ClientError
 
 from infra.deployment.removal import Emptying, FoundStack
-from infra.rehearsal.clients import EmulatedClients
-from infra.rehearsal.stand_ins import problems, supported_types
-from infra.rehearsal.templates import Stack, deployable
+from infra.rehearsal.account.clients import EmulatedClients
+from infra.rehearsal.account.stand_ins import problems, supported_types
+from infra.rehearsal.account.templates import Stack, deployable
 
 _PATIENCE_SECONDS = 180
 _PAUSE_SECONDS = 0.05

@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-from infra.rehearsal.clients import access_key
+from infra.rehearsal.account.clients import access_key
 
 Document = dict[str, Any]
 #: Paths of the metadata of a container, and of the credentials of a task.

@@ -21,7 +21,7 @@ from time import monotonic, sleep
 
 import psutil
 
-from infra.rehearsal.loopback import free_port
+from infra.rehearsal.servers.loopback import free_port
 
 #: Virtual environment of the emulator, which needs another botocore than ours; `make rehearse` creates it.
 ENVIRONMENT_VARIABLE = "XDASK_EMULATOR"

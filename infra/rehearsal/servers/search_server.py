@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from infra.rehearsal.containers import REPOSITORY
+from infra.repository import REPOSITORY
 from xdask_pipelines.resources.opensearch.search_node import SearchNode
 from xdask_pipelines.resources.opensearch.search_node_jars import jars
 

@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from infra.rehearsal.clients import EmulatedClients
-from infra.rehearsal.templates import Stack
+from infra.rehearsal.account.clients import EmulatedClients
+from infra.rehearsal.account.templates import Stack
 
 #: Kinds that may stay when all stacks are gone: what people would miss.
 RETAINED_KINDS = frozenset({"bucket", "EFS file system", "database snapshot"})

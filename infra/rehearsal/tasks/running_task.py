@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from infra.rehearsal.containers import Container, command
-from infra.rehearsal.task_networks import Interface
+from infra.rehearsal.tasks.containers import Container, command
+from infra.rehearsal.tasks.task_networks import Interface
 
 
 @dataclass

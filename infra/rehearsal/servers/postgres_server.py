@@ -17,7 +17,7 @@ from time import monotonic, sleep
 
 import psycopg2
 
-from infra.rehearsal.loopback import free_port
+from infra.rehearsal.servers.loopback import free_port
 from xdask_pipelines.placement.local.certificates import make_certificates
 from xdask_pipelines.placement.local.tls import NODE, NODE_KEY
 
