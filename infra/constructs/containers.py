@@ -47,6 +47,7 @@ def container(
     init: bool = True,
     entry_point: Sequence[str] = (),
     essential: bool = True,
+    capabilities: Sequence[str] = (),
 ) -> ecs.CfnTaskDefinition.ContainerDefinitionProperty:
     """Return the definition of a container of the one image.
 
@@ -78,6 +79,8 @@ def container(
         In place of the image's own, ``xdask``.
     essential
         Whether the task ends with it.
+    capabilities
+        Of Linux. A container with any runs as root, which has these alone; others run as the image's user, without any.
     """
     folders = {"/tmp": 256, **(memory_folders_mib or {}), **(_OF_SSM_AGENT if sessions else {})}
     return Container(
@@ -90,7 +93,7 @@ def container(
         memory=memory_mib,
         memory_reservation=reserved_mib,
         environment=environment(region, env),
-        user="10001:10001",
+        user="0:0" if capabilities else "10001:10001",
         readonly_root_filesystem=True,
         stop_timeout=stop_seconds,
         port_mappings=[_Task.PortMappingProperty(container_port=port) for port in ports] or None,
@@ -100,7 +103,7 @@ def container(
         ],
         linux_parameters=_Task.LinuxParametersProperty(
             init_process_enabled=init,
-            capabilities=_Task.KernelCapabilitiesProperty(drop=["ALL"]),
+            capabilities=_Task.KernelCapabilitiesProperty(drop=["ALL"], add=list(capabilities) or None),
             tmpfs=[
                 _Task.TmpfsProperty(container_path=path, size=size, mount_options=["nodev", "nosuid"])
                 for path, size in folders.items()

@@ -47,6 +47,8 @@ class PoolConfig:
         Of the roles.
     insights
         Whether CloudWatch has figures of every task, each of which costs.
+    lustre
+        Whether the Region may have a file system.
     """
 
     region: str
@@ -57,6 +59,7 @@ class PoolConfig:
     account: str
     partition: str
     insights: bool
+    lustre: bool
 
 
 class Pool(Construct):
@@ -146,6 +149,8 @@ class Pool(Construct):
             _SYNC_CPU,
             min(_SYNC_MEMORY_MIB, self._most_mib()),
             ("data", "results", "spill"),
+            # FSx gives imported files to root. A sync removes those whose objects are gone; keys and spill are not root's.
+            capabilities=["DAC_OVERRIDE"] if config.lustre else [],
         )
 
     def _folders(self) -> list[str]:
@@ -163,7 +168,15 @@ class Pool(Construct):
         ]
 
     def _definition(
-        self, id_: str, family: str, part: str, command: list[str], cpu: int, memory: int, writable: Sequence[str]
+        self,
+        id_: str,
+        family: str,
+        part: str,
+        command: list[str],
+        cpu: int,
+        memory: int,
+        writable: Sequence[str],
+        capabilities: Sequence[str] = (),
     ) -> ecs.CfnTaskDefinition:
         config = self._config
 
@@ -198,6 +211,7 @@ class Pool(Construct):
                     writable=writable,
                     stop_seconds=_DRAIN_SECONDS + 10,
                     health=True,
+                    capabilities=capabilities,
                 )
             ],
         )

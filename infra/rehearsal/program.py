@@ -7,9 +7,8 @@ steps (rehearse), tasks and processes (stage).
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Sequence
-from pathlib import Path
+from typing import Any
 
 from infra.rehearsal.stage import Stage, StoryFailed
 from xdask_pipelines.schedules import SYNC_JOB
@@ -33,6 +32,21 @@ tas = project.open(dataset="cmip6", variable="tas", experiment_id="E1")
 warmest = float(project.compute(tas.max()))
 print(f"warmest {warmest:.1f} K, tasks in {dict(project.evidence.tasks_by_region)}")
 project.close()
+"""
+#: What a person does on Dagster's pages: launch a run.
+_LAUNCH = """
+import sys
+from dagster_graphql import DagsterGraphQLClient
+run = DagsterGraphQLClient("127.0.0.1", port_number=3000).submit_job_execution("__ASSET_JOB", asset_selection=[sys.argv[1]])
+print(run)
+"""
+#: What its page shows afterwards.
+_EVIDENCE = """
+import json, sys
+from dagster import AssetKey, DagsterInstance
+with DagsterInstance.get() as instance:
+    event = instance.get_latest_materialization_event(AssetKey(sys.argv[1]))
+    print(json.dumps({"run": event.run_id, **event.asset_materialization.metadata["evidence"].value}))
 """
 
 
@@ -69,20 +83,39 @@ class Program:
 
     def first_sync(self) -> float:
         """Wait for the sync that a sensor launches when nothing was synced yet: by the sync executor of each Region."""
+        return self.stage.wait(lambda: self._succeeded(job_name=SYNC_JOB), _SYNC_SECONDS, "the first sync has ended")
+
+    def launch(self, asset: str) -> str:
+        """Launch a run that makes an asset, by Dagster's webserver; the id of the run."""
+        return self.run("python", "-W", "ignore", "-c", _LAUNCH, asset).split()[-1]
+
+    def succeeded(self, run: str) -> bool:
+        """Return whether a run has ended well.
+
+        Raises
+        ------
+        StoryFailed
+            It failed, or was cancelled.
+        """
+        return self._succeeded(run_ids=[run])
+
+    def evidence(self, asset: str) -> dict[str, Any]:
+        """Return the evidence of the last materialization of an asset, and the id of its run."""
+        found: dict[str, Any] = json.loads(self.run("python", "-W", "ignore", "-c", _EVIDENCE, asset).splitlines()[-1])
+        return found
+
+    def _succeeded(self, **which: Any) -> bool:
         from dagster import DagsterRunStatus, RunsFilter
         from dagster_postgres import PostgresRunStorage
 
         assert self.stage.postgres is not None
         history = PostgresRunStorage(self.stage.postgres.url("dagster"), should_autocreate_tables=False)
-
-        def done() -> bool:
-            runs = history.get_runs(RunsFilter(job_name=SYNC_JOB))
-            if any(run.status in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED) for run in runs):
-                log = self.stage.task(self.client, self.family).log(_CONTAINER)
-                raise StoryFailed(f"The first sync failed; see {log} and {log.with_name('run.log')}.")
-            return any(run.status is DagsterRunStatus.SUCCESS for run in runs)
-
-        return self.stage.wait(done, _SYNC_SECONDS, "the first sync has ended")
+        runs = history.get_runs(RunsFilter(**which))
+        if failed := [run for run in runs if run.status in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)]:
+            raise StoryFailed(
+                f"The run {failed[0].run_id} of {failed[0].job_name} failed; see {self.stage.agent.logs}."
+            )
+        return any(run.status is DagsterRunStatus.SUCCESS for run in runs)
 
     def start_scheduler(self) -> str:
         """Ask for the scheduler; the controller starts a pool from zero when a run needs it."""
@@ -111,10 +144,6 @@ class Program:
     def run(self, *words: str) -> str:
         """Run a command in the container of Dagster's code."""
         return self.stage.run(self.client, self.family, _CONTAINER, *words)
-
-    def begin(self, log: Path, *words: str) -> subprocess.Popen[bytes]:
-        """Begin a command in the container of Dagster's code."""
-        return self.stage.task(self.client, self.family).begin(_CONTAINER, words, log)
 
     def stop_pools(self) -> float:
         """Wait until the controller has brought all idle pools to zero, and their instances have ended."""

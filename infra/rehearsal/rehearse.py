@@ -29,6 +29,8 @@ ANALYSES = Path(__file__).with_name("analyses")
 #: Kinds of stacks that are deployed after the certificates are in their secret.
 _SERVICES = ("lustre", "client", "worker", "notebook")
 _FIGURE = re.compile(r"temperature difference, \S+ minus ERA5\s+([+-][\d.]+) K")
+#: An analysis that takes long, and of which Dagster's pages launch a run: of its own task at stage full.
+_SLOW = "slow_field"
 #: What a block of the slow analysis prints, and how many of them there are before the instance is lost.
 _BLOCK, _BLOCKS = "slow_field: one block", 5
 #: What a pool may take to start from zero.
@@ -110,6 +112,8 @@ class Story:
             self.program.name_scheduler()
         with self._step("the first sync, with every pool at zero"):
             self.program.first_sync()
+            if started := self._started_pools():
+                raise StoryFailed(f"A sync needs no pool, and yet these were started: {', '.join(sorted(started))}.")
         self._main_job()
         self._examine()
         with self._step("a notebook computes"):
@@ -125,6 +129,12 @@ class Story:
         self._destroy()
         return self.outcome
 
+    def _started_pools(self) -> set[str]:
+        """Return the pools that were asked for any instance until now."""
+        pools = {pool_service(region) for region in self.stage.topology.worker_regions}
+        scaled = [call.parameters for call in self.stage.proxy.calls if call.operation == "UpdateService"]
+        return {asked["service"] for asked in scaled if asked["service"] in pools and asked.get("desiredCount")}
+
     def _examine(self) -> None:
         with self._step("the doctor examines the deployment"):
             found = self.program.doctor()
@@ -132,7 +142,7 @@ class Story:
             if each["state"] != "ok":
                 self._say(f"{each['state']}: {each['about']}: {each['said']}")
         self._say(f"the doctor found {len(found)} facts")
-        if problems := [each["said"] for each in found if each["state"] == "problem"]:
+        if problems := [each["said"] for each in found if each["state"] == "problem" and not _no_lustre(each["said"])]:
             raise StoryFailed("The doctor found problems: " + "; ".join(problems))
 
     def _main_job(self) -> None:
@@ -170,19 +180,17 @@ class Story:
         """Lose an instance in mid-run: the service starts another one, and the run ends well."""
         region = self.stage.topology.worker_regions[-1]
         with self._step(f"an instance of {region} is lost in mid-run"):
-            log = self.stage.folder / "logs" / "run.log"
-            run = self.program.begin(log, "xdask", "run", "slow_field")
+            run = self.program.launch(_SLOW)
             victim = self.stage.task(region, pool_service(region), _POOL_SECONDS)
             worked = victim.log(WORKER_CONTAINER)
-            self.stage.wait(
-                lambda: run.poll() is not None or worked.read_text().count(_BLOCK) >= _BLOCKS, 180, "the run computes"
-            )
-            if run.poll() is not None:
-                raise StoryFailed(f"The run ended before its instance was lost:\n{log.read_text()}")
+            self.stage.wait(lambda: worked.read_text().count(_BLOCK) >= _BLOCKS, 180, "the run computes")
+            if self.program.succeeded(run):
+                raise StoryFailed("The run ended before its instance was lost.")
             self.stage.agent.interrupt(victim)
-            self.stage.wait(lambda: run.poll() is not None, 600, "the run ends")
-            if run.returncode or "misplaced 0" not in log.read_text():
-                raise StoryFailed(f"The run whose instance was lost failed with {run.returncode}:\n{log.read_text()}")
+            self.stage.wait(lambda: self.program.succeeded(run), 600, "the run ends")
+            evidence = self.program.evidence(_SLOW)
+            if evidence["run"] != run or evidence["misplaced_tasks"]:
+                raise StoryFailed(f"The run {run}, whose instance was lost, is not what made the result: {evidence}")
             replaced = self.stage.agent.running(region, pool_service(region))
             if any(task.arn == victim.arn for task in replaced):
                 raise StoryFailed(f"The lost task {victim.arn} still runs.")
@@ -209,6 +217,11 @@ class Story:
         self.outcome.seconds[name] = monotonic() - began
 
 
+def _no_lustre(said: str) -> bool:
+    """Return whether a problem is that of every rehearsal of the stage full: a folder stands for the file system."""
+    return said.startswith("the data are on ")
+
+
 def _line(text: str, start: str) -> str:
     return next((line for line in text.splitlines() if line.startswith(start)), "")
 
@@ -224,14 +237,15 @@ def synthesize(topology_file: Path, folder: Path) -> Path:
 @click.command()
 @click.option("--keep", is_flag=True, help="Keep the folder with logs and recorded calls.")
 @click.option("--loopback", is_flag=True, help="Do not use network namespaces.")
-def main(keep: bool, loopback: bool) -> None:
+@click.option("--stage", "of_stage", type=click.Choice(["small", "full"]), help="In place of that of the topology.")
+def main(keep: bool, loopback: bool, of_stage: str | None) -> None:
     """Rehearse the deployment of the topology of this clone."""
     topology = find_topology()
     file = topology_to_rehearse(topology)
     click.echo(f"rehearsing {file}, with the sample data in place of its datasets")
     folder = topology.root / "var" / f"rehearsal-{strftime('%Y%m%d-%H%M%S')}"
     project = folder.with_suffix(".project")
-    data = write_project(file, project)
+    data = write_project(file, project, of_stage or "")
     assembly = synthesize(project / "regions.yaml", folder.with_suffix(".cdk"))
     try:
         with stage(

@@ -33,7 +33,7 @@ def topology_to_rehearse(found: Topology) -> Path:
     return found.root / "regions.yaml" if found.profile == "aws" else EXAMPLE
 
 
-def write_project(topology_file: Path, folder: Path) -> dict[str, list[Path]]:
+def write_project(topology_file: Path, folder: Path, stage: str = "") -> dict[str, list[Path]]:
     """Write the rehearsed project into a new folder, and return the data of each worker Region.
 
     Parameters
@@ -42,8 +42,16 @@ def write_project(topology_file: Path, folder: Path) -> dict[str, list[Path]]:
         Of the operator, with profile aws and at least one worker Region.
     folder
         Gets ``regions.yaml`` and the operator's analyses.
+    stage
+        ``small`` or ``full``, in place of that of the topology.
     """
     stanzas = yaml.safe_load(topology_file.read_text("utf-8"))
+    aws = stanzas["aws"]
+    aws["stage"] = stage or aws.get("stage", "small")
+    if aws["stage"] == "full":
+        aws.setdefault("access", _access(aws["account"], stanzas["client"]["region"]))
+    else:
+        aws.pop("access", None)
     for key in ("catalog", "alerts", "scheduler"):  # are elsewhere, and must not hear of a rehearsal
         stanzas.pop(key, None)
     workers = stanzas["workers"]
@@ -60,3 +68,20 @@ def write_project(topology_file: Path, folder: Path) -> dict[str, list[Path]]:
     if (analyses := topology_file.parent / "analyses").is_dir():
         shutil.copytree(analyses, folder / "analyses")
     return data
+
+
+def _access(account: str, region: str) -> dict[str, Any]:
+    """Return an address of the UI and an identity provider that nobody asks."""
+    provider = "https://id.example.org"
+    return {
+        "host": "dagster.example.org",
+        "certificate": f"arn:aws:acm:{region}:{account}:certificate/00000000-0000-0000-0000-000000000000",
+        "oidc": {
+            "issuer": provider,
+            "authorization_endpoint": f"{provider}/authorize",
+            "token_endpoint": f"{provider}/token",
+            "user_info_endpoint": f"{provider}/userinfo",
+            "client_id": "xdask",
+            "client_secret": f"arn:aws:secretsmanager:{region}:{account}:secret:oidc-AbCdEf",
+        },
+    }

@@ -19,9 +19,9 @@ from time import monotonic, sleep
 from infra.rehearsal.account.clients import OPERATOR, EmulatedClients, credentials
 from infra.rehearsal.account.deploy import Deployment
 from infra.rehearsal.account.emulator import emulator
-from infra.rehearsal.account.fsx_twin import FsxTwin
+from infra.rehearsal.account.file_systems import FileSystems
 from infra.rehearsal.account.proxy import Proxy, proxy
-from infra.rehearsal.account.templates import Stack, read_assembly, stand_in_ids
+from infra.rehearsal.account.templates import Stack, read_assembly
 from infra.rehearsal.servers.forward import forward
 from infra.rehearsal.servers.loopback import listening
 from infra.rehearsal.servers.postgres_server import PostgresServer, postgres_server
@@ -38,7 +38,7 @@ _DATABASE_PORT, _SEARCH_PORT = 5432, 9200
 #: Where the database is for tasks without a network namespace.
 _DATABASE_ON_LOOPBACK = "127.15.0.1"
 #: Network interfaces at one time: of the client Region, and of each worker Region.
-_CLIENT_INTERFACES, _WORKER_INTERFACES = 4, 5
+_CLIENT_INTERFACES, _WORKER_INTERFACES = 6, 5
 Say = Callable[[str], None]
 
 
@@ -80,7 +80,6 @@ class Stage:
             for properties in stack.of_type("AWS::S3::Bucket").values():
                 if (name := properties.get("BucketName")) and name not in there:
                     s3.create_bucket(Bucket=name)
-            self._file_systems(stack)
             for properties in stack.of_type("AWS::RDS::DBInstance").values():
                 secrets = self.clients.of("secretsmanager", stack.region)
                 login = json.loads(secrets.get_secret_value(SecretId=DATABASE_SECRET)["SecretString"])
@@ -103,24 +102,6 @@ class Stage:
                 for file in sorted(top.rglob("*")):
                     if file.is_file():
                         s3.upload_file(str(file), bucket, prefix + file.relative_to(top).as_posix())
-
-    def _file_systems(self, stack: Stack) -> None:
-        ids = stand_in_ids(stack)
-        for logical_id, properties in stack.of_type("AWS::FSx::FileSystem").items():
-            twin = self.proxy.fsx.setdefault(
-                stack.region, FsxTwin(s3=self.s3.client(), root=self.folder / "data" / stack.region)
-            )
-            system = ids[logical_id, ""]
-            if all(each["FileSystemId"] != system for each in twin.file_systems):
-                tags = properties.get("Tags", [])
-                twin.file_system(system, DNSName=ids[logical_id, "DNSName"], Tags=tags)
-        for logical_id, properties in stack.of_type("AWS::FSx::DataRepositoryAssociation").items():
-            twin, association = self.proxy.fsx[stack.region], ids[logical_id, ""]
-            if all(each["AssociationId"] != association for each in twin.associations):
-                system = next(iter(twin.file_systems))["FileSystemId"]
-                twin.link(
-                    properties["DataRepositoryPath"], properties["FileSystemPath"], system, AssociationId=association
-                )
 
     def command(self, *words: str, region: str = "") -> str:
         """Run a command of the program as an operator on a laptop with the project; what it printed.
@@ -270,7 +251,9 @@ def stage(
             **(servers if region == topology.client.region else {}), **given(region)
         })  # fmt: skip
         deployment = Deployment(clients, stacks, say)
-        runs = exits.enter_context(agent(front, network, topology, stacks, folder, settings, say))
+        file_systems = FileSystems(EmulatedClients(url=emulated.url), stacks, s3.client(), folder / "lustre")
+        front.fsx = file_systems.twin
+        runs = exits.enter_context(agent(front, network, topology, stacks, folder, settings, say, file_systems.mounted))
         found = Stage(topology, stacks, folder, front, network, runs, s3, postgres, clients, deployment)
         found.fill_sources()
         yield found

@@ -65,6 +65,7 @@ class WorkerStack(RegionStack):
                 account=self.aws.account,
                 partition=self.partition,
                 insights=full,
+                lustre=full,
             ),
             hosts.provider,
         )

@@ -107,13 +107,18 @@ def test_syncs_read_their_sources_and_nothing_else_and_workers_ask_aws_for_nothi
     assert [allow.sid for allow in roles["xdask-scheduler-eu-west-2"].statements] == ["TlsKeys", "Exec"]
 
 
-def test_workers_see_data_read_only_and_the_sync_alone_writes_them(small: Synthesized) -> None:
-    for definition in small.assembly.of_type("AWS::ECS::TaskDefinition"):
+@pytest.mark.parametrize("stage", ["small", "full"])
+def test_workers_see_data_read_only_and_the_sync_alone_writes_them(synthesize: Synthesize, stage: str) -> None:
+    for definition in synthesize(2, stage).assembly.of_type("AWS::ECS::TaskDefinition"):
         family = definition.properties["Family"]
         for container in definition.properties["ContainerDefinitions"]:
             assert container["ReadonlyRootFilesystem"] is True
-            assert container["User"] == "10001:10001"
-            assert container["LinuxParameters"]["Capabilities"]["Drop"] == ["ALL"]
+            capabilities = container["LinuxParameters"]["Capabilities"]
+            if stage == "full" and family.startswith("xdask-sync-"):  # files of FSx are root's
+                assert (container["User"], capabilities["Add"]) == ("0:0", ["DAC_OVERRIDE"])
+            else:
+                assert (container["User"], capabilities.get("Add")) == ("10001:10001", None)
+            assert capabilities["Drop"] == ["ALL"]
             read_only = {point["SourceVolume"]: point["ReadOnly"] for point in container.get("MountPoints", ())}
             assert read_only.get("tls", True) is True
             if "data" in read_only:

@@ -9,9 +9,11 @@ import dagster as dg
 
 from xdask_pipelines.access import call_at_home
 from xdask_pipelines.access.garbage import Collected, collect, collect_at_home
+from xdask_pipelines.access.home_calls import Compute
 from xdask_pipelines.assets.datasets import GROUP, OPERATORS, region_tag
 from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX
 from xdask_pipelines.resources.failures import explained
+from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
 from xdask_pipelines.resources.results import LAYOUT, Results
 from xdask_pipelines.topology import Topology
 
@@ -19,13 +21,15 @@ from xdask_pipelines.topology import Topology
 GRACE_SECONDS = 24 * 3600.0
 
 
-def collect_results(results: Results, grace_seconds: float = GRACE_SECONDS) -> dict[str, Collected]:
+def collect_results(results: Results, compute: Compute, grace_seconds: float = GRACE_SECONDS) -> dict[str, Collected]:
     """Remove stores that failed runs left behind, in every Region.
 
     Parameters
     ----------
     results
         Whose stores.
+    compute
+        Runs the calls in all worker Regions.
     grace_seconds
         Stores in which something was written since are left alone.
 
@@ -39,7 +43,7 @@ def collect_results(results: Results, grace_seconds: float = GRACE_SECONDS) -> d
     calls = [
         call_at_home("collect", r, collect_at_home, frozenset(named[r]), grace_seconds) for r in topology.worker_regions
     ]
-    found, _ = results.pools.compute(*calls)
+    found, _ = compute(*calls)
     own = topology.client.region
     here = collect(topology.results_folder(own) / RESULTS_PREFIX, named[own], grace_seconds)
     return {**dict(zip(topology.worker_regions, found, strict=True)), own: here}
@@ -58,8 +62,10 @@ def results_asset(topology: Topology) -> dg.AssetsDefinition:
     )
     def results_stores(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         """Named and removed stores by Region."""
-        with explained():
-            found = collect_results(context.resources.results.results)
+        results = context.resources.results.results
+        # Pools whose workers only read may be at zero, and stay there.
+        with explained(), borrowed_workers(results.pools, topology.worker_regions, context.log.info) as compute:
+            found = collect_results(results, compute)
         for region, seen in found.items():
             for key in seen.removed:
                 context.log.info(f"removed {region}:{key}")

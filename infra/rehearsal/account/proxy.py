@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,7 +31,6 @@ from infra.rehearsal.servers.s3_server import S3Server
 _JSON = "application/x-amz-json-1.1"
 _HOP_BY_HOP = ("connection", "transfer-encoding", "content-length", "keep-alive", "server", "date")
 _INTERFACE = re.compile(r"eni-[0-9a-f]{17}")
-#: Calls of S3 that say what buckets there are; they go to the emulator, which has the templates' buckets.
 _NETWORK_INTERFACES = """<DescribeNetworkInterfacesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
 <networkInterfaceSet>{items}</networkInterfaceSet></DescribeNetworkInterfacesResponse>"""
 _NETWORK_INTERFACE = """<item><networkInterfaceId>{id}</networkInterfaceId><privateIpAddress>{address}</privateIpAddress>
@@ -65,7 +64,8 @@ class Proxy:
 
     def __init__(self, emulator: Emulator, states: TaskStates, record: Path, s3: S3Server | None = None) -> None:
         self.emulator, self.states, self.s3 = emulator, states, s3
-        self.fsx: dict[str, FsxTwin] = {}
+        #: FSx of a Region, if anything has file systems there.
+        self.fsx: Callable[[str], FsxTwin | None] = lambda region: None
         self.calls: list[Call] = []
         #: Refusals to answer with, by service and operation, for as many calls as are listed: faults for tests.
         self.faults: dict[tuple[str, str], list[Refusal]] = {}
@@ -126,8 +126,8 @@ class Proxy:
         try:
             if call.service == "ecs":
                 return self._ask_ecs(call, request)
-            if call.service == "fsx" and call.region in self.fsx:
-                return _json(self.fsx[call.region].answer(call.operation, dict(call.parameters)))
+            if call.service == "fsx" and (twin := self.fsx(call.region)):
+                return _json(twin.answer(call.operation, dict(call.parameters)))
         except (Refusal, Refused) as error:
             return _refusal(error)
         if call.service == "ec2" and call.operation == "DescribeNetworkInterfaces":

@@ -6,10 +6,6 @@ network (task_networks), capacity (instances).
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,20 +20,16 @@ from infra.rehearsal.account.clients import EmulatedClients
 from infra.rehearsal.account.ecs_answers import EcsAnswers
 from infra.rehearsal.account.proxy import Proxy
 from infra.rehearsal.account.templates import Stack
-from infra.rehearsal.servers.loopback import listening
 from infra.rehearsal.tasks.containers import Container
 from infra.rehearsal.tasks.instances import Instances
 from infra.rehearsal.tasks.running_task import RunningTask
-from infra.rehearsal.tasks.task_definitions import HostFolders, containers_of, definitions_of
-from infra.rehearsal.tasks.task_metadata import CREDENTIALS, METADATA, TaskMetadata
-from infra.rehearsal.tasks.task_networks import Interface, LoopbackNetwork, TaskNetwork, listening_in
+from infra.rehearsal.tasks.surroundings import Surroundings
+from infra.rehearsal.tasks.task_definitions import containers_of, definitions_of
+from infra.rehearsal.tasks.task_metadata import TaskMetadata
+from infra.rehearsal.tasks.task_networks import TaskNetwork
 from xdask_pipelines.topology import Topology
-from xdask_pipelines.topology.aws_names import TLS_SECRET, ZONE, role_name
 
 _PAUSE_SECONDS = 0.2
-_PROXY_PORT, _METADATA_PORT = 4566, 51678
-#: What worker tasks can reach of AWS: their subnets have a gateway endpoint of S3, and no other way.
-_OF_WORKERS = frozenset({"s3"})
 Say = Callable[[str], None]
 Document = dict[str, Any]
 
@@ -79,6 +71,8 @@ class Agent:
         How tasks run.
     say
         Gets a line when a task starts or ends.
+    file_system
+        Returns the folder of a Region's file system, or None where buckets are mounted.
     """
 
     def __init__(
@@ -90,8 +84,9 @@ class Agent:
         folder: Path,
         settings: AgentSettings | None = None,
         say: Say = lambda line: None,
+        file_system: Callable[[str], Path | None] = lambda region: None,
     ) -> None:
-        self._proxy, self._network, self._topology, self._folder, self._say = proxy, network, topology, folder, say
+        self._proxy, self._network, self._topology, self._say = proxy, network, topology, say
         self._settings, self._states = settings or AgentSettings(), proxy.states
         self._clients = EmulatedClients(url=proxy.emulator.url)
         self._ecs_answers = EcsAnswers(self._clients, self._states)
@@ -102,94 +97,17 @@ class Agent:
         self._fargate_since: dict[str, float] = {}
         self.instances = {region: self._instances(stacks, region) for region in topology.worker_regions}
         self.failures: list[str] = []
-        self._keys = Path(tempfile.mkdtemp(prefix="xdask-rehearsal-", dir=_memory()))
-        self.hosts, self._root, self.logs = folder / "hosts", folder / "root", folder / "logs"
+        self._root, self.logs = folder / "root", folder / "logs"
         for each in (self._root, self.logs):
             each.mkdir(exist_ok=True, parents=True)
-        self.hosts.write_text("127.0.0.1 localhost\n")
         self.metadata = TaskMetadata(self._metadata, self._role)
-        self._listen()
-
-    # ---- the world around tasks -------------------------------------------------------------------------------------
+        self._around = Surroundings(proxy, network, topology, folder, self.metadata, file_system)
 
     def _instances(self, stacks: Sequence[Stack], region: str) -> Instances:
         groups = [g for stack in stacks if stack.region == region
                   for g in stack.of_type("AWS::AutoScaling::AutoScalingGroup").values()]  # fmt: skip
         most = max((int(group["MaxSize"]) for group in groups), default=0)
         return Instances(most, self._settings.boot_seconds, self._settings.idle_seconds)
-
-    def _listen(self) -> None:
-        """Let the proxy and the metadata answer wherever tasks run."""
-        self._addresses: dict[bool, tuple[str, str]] = {}
-        client = self._topology.client.region
-        if isinstance(self._network, LoopbackNetwork):
-            metadata = self.metadata.listen(listening())
-            self._addresses[True] = self._proxy.listen(listening()), metadata
-            self._addresses[False] = self._proxy.listen(listening(), _OF_WORKERS), metadata
-            return
-        for interface in self._network.interfaces():
-            is_client = interface.region == client
-            services = None if is_client else _OF_WORKERS
-            self._addresses[is_client] = (
-                self._proxy.listen(listening_in(interface, _PROXY_PORT), services),
-                self.metadata.listen(listening_in(interface, _METADATA_PORT)),
-            )
-
-    def _host_folders(self, region: str, task_id: str) -> HostFolders:
-        results = self._own(self._folder / "results" / region)
-        spill = self._own(self._folder / "spill" / task_id)
-        of_host = {
-            "/mnt/data": self._folder / "data" / region,
-            "/mnt/results": results,
-            "/mnt/nvme/spill": spill,
-            "/run/xdask/tls": self._keys / region,
-        }
-        return HostFolders(of_host, results, self._own(self._folder / "homes"), self._folder / "project")
-
-    def _own(self, folder: Path) -> Path:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.geteuid() == 0:
-            shutil.chown(folder, 10001, 10001)
-        return folder
-
-    def _fetch_keys(self, region: str) -> bool:
-        """Read the TLS keys into memory, as a host does when it starts; whether there are any."""
-        folder = self._keys / region
-        if (folder / "ca.pem").exists():
-            return True
-        role = role_name("host", region)
-        self._proxy.know(role)
-        try:
-            client = EmulatedClients(url=self._host_proxy(), role=role).of("secretsmanager", region)
-            files = json.loads(client.get_secret_value(SecretId=TLS_SECRET)["SecretString"])
-        except (ClientError, BotoCoreError, ValueError):
-            return False
-        self._own(folder)
-        for name, text in files.items():
-            path = folder / name
-            path.write_text(text)
-            path.chmod(0o600)
-            if os.geteuid() == 0:
-                shutil.chown(path, 10001, 10001)
-        return "ca.pem" in files
-
-    def _host_proxy(self) -> str:
-        if not hasattr(self, "_proxy_of_hosts"):
-            self._proxy_of_hosts = self._proxy.listen(listening())
-        return self._proxy_of_hosts
-
-    def _write_hosts(self) -> None:
-        route53 = self._clients.of("route53", self._topology.client.region)
-        lines = ["127.0.0.1 localhost"]
-        for zone in route53.list_hosted_zones_by_name(DNSName=ZONE)["HostedZones"]:
-            for record in route53.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]:
-                if record["Type"] == "A":
-                    lines += [f"{each['Value']} {record['Name'].rstrip('.')}" for each in record["ResourceRecords"]]
-        text = "\n".join(lines) + "\n"
-        if self.hosts.read_text() != text:
-            with self.hosts.open("r+") as file:  # the same file: containers have it mounted
-                file.write(text)
-                file.truncate()
 
     # ---- the loop -----------------------------------------------------------------------------------------------------
 
@@ -204,7 +122,7 @@ class Agent:
     def step(self) -> None:
         """Look after all Regions once."""
         with self._lock:
-            self._write_hosts()
+            self._around.write_names()
             wanted: set[str] = set()
             for region in self._topology.regions:
                 ecs = self._clients.of("ecs", region)
@@ -241,7 +159,7 @@ class Agent:
             began = self._fargate_since.setdefault(arn, monotonic())
             if monotonic() - began < self._settings.fargate_seconds:
                 return
-        elif not self.instances[region].place(arn) or not self._fetch_keys(region):
+        elif not self.instances[region].place(arn) or not self._around.fetch_keys(region):
             return
         interface = self._network.take(region)
         if interface is None:
@@ -255,12 +173,12 @@ class Agent:
             described,
             self._definitions.get(described["family"], {}),
             task.get("overrides", {}),
-            self._host_folders(region, state.task_id),
-            self._environment(region, state.task_id, interface),
+            self._around.folders(region, state.task_id),
+            {**self._settings.environment(region), **self._around.environment(region, state.task_id)},
         )
         containers = [_with_metadata(each) for each in containers]
         running = RunningTask(arn, interface, containers, self.logs)
-        running.start(self._root, self.hosts, [self._folder / name for name in ("data", "results", "spill", "homes")])
+        running.start(self._root, self._around.names, self._around.hidden)
         self._tasks[arn] = running
 
     def _runs(self, task: Document) -> None:
@@ -268,16 +186,6 @@ class Agent:
         state.status = "RUNNING"
         family = task["taskDefinitionArn"].rpartition("/")[2].partition(":")[0]
         self._say(f"{state.region}: {family} {state.task_id[:8]} runs at {state.address}")
-
-    def _environment(self, region: str, task_id: str, interface: Interface) -> dict[str, str]:
-        proxy, metadata = self._addresses[region == self._topology.client.region]
-        return {
-            **self._settings.environment(region),
-            "AWS_ENDPOINT_URL": proxy,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{metadata}{CREDENTIALS}{task_id}",
-            "ECS_CONTAINER_METADATA_URI_V4": f"{metadata}{METADATA}{task_id}",
-        }
 
     def _ended(self, running: RunningTask, ecs: Any, cluster: str) -> None:
         state, codes = self._states.of(running.arn), running.exit_codes()
@@ -387,12 +295,7 @@ class Agent:
                 task.kill()
             self._tasks.clear()
         self.metadata.close()
-        shutil.rmtree(self._keys, ignore_errors=True)
-
-
-def _memory() -> Path | None:
-    memory = Path("/dev/shm")
-    return memory if memory.is_dir() else None
+        self._around.close()
 
 
 def _with_metadata(container: Container) -> Container:

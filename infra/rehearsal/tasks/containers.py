@@ -47,6 +47,8 @@ class Container:
         Whether its task ends with it, and the time between SIGTERM and SIGKILL.
     folder
         Working folder.
+    capabilities
+        Capabilities of Linux that it keeps as root; other users have none.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Container:
     essential: bool = True
     stop_seconds: int = 30
     folder: str = "/"
+    capabilities: Sequence[str] = ()
 
 
 def base_environment() -> dict[str, str]:
@@ -96,6 +99,7 @@ def command(container: Container, root: Path, hosts: Path, hidden: Sequence[Path
             f"--reuid={user}",
             f"--regid={group or user}",
             "--clear-groups",
+            f"--bounding-set={','.join(['-all', *(f'+{each.lower()}' for each in container.capabilities)])}",
             "--pdeathsig",
             "KILL",
             *words,

@@ -95,12 +95,6 @@ class RunningTask:
             [*enter, *words], env=environment, capture_output=True, text=True, timeout=timeout, check=False
         )
 
-    def begin(self, container: str, words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
-        """Begin a command inside of a container; its output goes to a file."""
-        enter, environment = self._enter(container)
-        with log.open("ab") as out:
-            return subprocess.Popen([*enter, *words], env=environment, stdout=out, stderr=out)
-
     def _enter(self, container: str) -> tuple[list[str], dict[str, str]]:
         process, of = self.processes[container], next(each for each in self.containers if each.name == container)
         enter = ["nsenter", "--target", str(process.pid), "--mount", "--net", "--root", "--"]

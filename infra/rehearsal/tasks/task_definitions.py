@@ -86,17 +86,18 @@ def _container(
         Mount(volumes[point["SourceVolume"]], point["ContainerPath"], bool(point.get("ReadOnly")))
         for point in template.get("MountPoints", ())
     ]
-    tmpfs = template.get("LinuxParameters", {}).get("Tmpfs", ())
+    linux = template.get("LinuxParameters", {})
     return Container(
         name=described["name"],
         words=[*(described.get("entryPoint") or _ENTRY_POINT), *words],
         environment={**base_environment(), **named, **environment},
         user=described.get("user", ""),
         mounts=[Mount(folders.project, PROJECT_PATH, True), *mounts],
-        memory_folders_mib={each["ContainerPath"]: int(each["Size"]) for each in tmpfs},
+        memory_folders_mib={each["ContainerPath"]: int(each["Size"]) for each in linux.get("Tmpfs", ())},
         essential=described.get("essential", True) and template.get("Essential", True),
         stop_seconds=int(described.get("stopTimeout") or 30),
         folder=PROJECT_PATH,
+        capabilities=linux.get("Capabilities", {}).get("Add", ()),
     )
 
 

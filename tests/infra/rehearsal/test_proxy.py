@@ -180,8 +180,11 @@ def test_worker_tasks_reach_nothing_but_s3(deployed: Deployed, s3: S3Server) -> 
     assert last_call(deployed, "ListClusters").status == 403
 
 
-def test_file_systems_of_lustre_are_answered_by_their_twin(deployed: Deployed, s3: S3Server, tmp_path: Path) -> None:
-    twin = deployed.proxy.fsx[EAST] = FsxTwin(s3=s3.client(), root=tmp_path)
+def test_file_systems_of_lustre_are_answered_by_their_twin(
+    deployed: Deployed, s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    twin = FsxTwin(s3=s3.client(), root=tmp_path)
+    monkeypatch.setattr(deployed.proxy, "fsx", {EAST: twin}.get)
     twin.file_system("fs-0123456789abcdef0")
     twin.link("s3://era5-pds", "/era5-pds")
     fsx = deployed.dagster.of("fsx", EAST)
@@ -190,4 +193,3 @@ def test_file_systems_of_lustre_are_answered_by_their_twin(deployed: Deployed, s
     assert associations[0]["DataRepositoryPath"] == "s3://era5-pds"
     with pytest.raises(ClientError, match="FileSystemNotFound"):
         fsx.describe_file_systems(FileSystemIds=["fs-1123456789abcdef0"])
-    del deployed.proxy.fsx[EAST]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -13,6 +15,7 @@ from infra.rehearsal.account.clients import access_key
 from infra.rehearsal.account.task_states import TaskStates
 from infra.rehearsal.account.templates import Stack
 from infra.rehearsal.servers.loopback import listening
+from infra.rehearsal.tasks.containers import Container, Mount, base_environment, command
 from infra.rehearsal.tasks.instances import Instances
 from infra.rehearsal.tasks.task_definitions import HostFolders, containers_of, definitions_of
 from infra.rehearsal.tasks.task_metadata import CREDENTIALS, METADATA, TaskMetadata
@@ -61,6 +64,33 @@ def test_overrides_of_a_task_replace_words_and_add_to_the_environment(
     assert container.words[-1] == "other"
     assert container.environment["X"] == "y"
     assert container.environment["AWS_DEFAULT_REGION"] == CLIENT
+
+
+@pytest.mark.rehearsal  # as root, who alone can give files to others
+def test_the_sync_alone_removes_what_fsx_gave_to_root(tmp_path: Path) -> None:
+    data, keys, root = tmp_path / "data", tmp_path / "keys", tmp_path / "root"
+    for folder in (data, keys, root):
+        folder.mkdir(mode=0o755)
+    for name in ("a.nc", "b.nc"):
+        (data / name).write_text("")
+    (keys / "node-key.pem").write_text("key")
+    (keys / "node-key.pem").chmod(0o400)
+    os.chown(keys / "node-key.pem", 10001, 10001)
+    names = tmp_path / "hosts"
+    names.write_text("127.0.0.1 localhost\n")
+
+    def ends_with(user: str, capabilities: tuple[str, ...], *words: str) -> int:
+        mounts = [Mount(data, "/data", False), Mount(keys, "/keys", True)]
+        container = Container("one", words, base_environment(), user, mounts, capabilities=capabilities)
+        done = subprocess.run(command(container, root, names, []), env=dict(container.environment), check=False)
+        return done.returncode
+
+    assert ends_with("10001:10001", (), "rm", "/data/a.nc") != 0
+    assert ends_with("0:0", ("DAC_OVERRIDE",), "rm", "/data/a.nc") == 0
+    assert ends_with("0:0", ("DAC_OVERRIDE",), "cat", "/keys/node-key.pem") == 0
+    assert ends_with("0:0", (), "cat", "/keys/node-key.pem") != 0
+    assert ends_with("0:0", ("DAC_OVERRIDE",), "chown", "10001", "/data/b.nc") != 0
+    assert [path.name for path in data.iterdir()] == ["b.nc"]
 
 
 def test_a_volume_of_an_unknown_folder_of_the_host_is_an_error(tmp_path: Path) -> None:
