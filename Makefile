@@ -98,8 +98,8 @@ infra-deploy: infra-synth  ## Deploy every stack, in order; YES=--yes asks nothi
 infra-destroy: $(INFRA)  ## Empty and delete all stacks; lists what stays
 	$(BIN)/python -m infra.deployment destroy
 
-rehearse: $(INFRA) $(DEV)  ## Deploy regions.yaml into an emulator and use it, from nothing to nothing (Debian: maven, postgresql)
-	$(BIN)/python -m infra.rehearsal.rehearse
+rehearse: $(INFRA) $(DEV)  ## Deploy regions.yaml into an emulator and use it, from nothing to nothing; STAGE=full (Debian: maven, postgresql)
+	$(BIN)/python -m infra.rehearsal.rehearse $(if $(STAGE),--stage $(STAGE))
 
 rehearse-test: $(INFRA) $(DEV)  ## Tests of the rehearsal that run whole deployments with real processes
 	$(BIN)/python -m $(PYTEST_RUN) -m rehearsal tests/infra

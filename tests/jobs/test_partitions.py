@@ -183,10 +183,10 @@ def test_stores_that_no_entry_names_are_removed_when_they_are_old(project: Proje
         (folder / "abandoned" / "x.zarr" / "t").mkdir(parents=True)
         (folder / "abandoned" / ".x.zarr.token").write_text("of a run that failed")
         (folder / "abandoned" / "x.zarr" / "t" / "c").write_bytes(bytes(1000))
-    young = collect_results(results, results.pools.compute)
+    young = collect_results(results)
     assert all(not seen.removed for seen in young.values())
     assert young["us-east-1"].young >= 1
-    old = collect_results(results, results.pools.compute, grace_seconds=0)
+    old = collect_results(results, grace_seconds=0)
     assert "results/abandoned/x.zarr" in old["us-east-1"].removed
     assert old["us-east-1"].removed_bytes >= 1000
     assert not list((stores["us-east-1"] / "abandoned").iterdir())

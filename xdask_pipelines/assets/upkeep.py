@@ -9,11 +9,10 @@ import dagster as dg
 
 from xdask_pipelines.access import call_at_home
 from xdask_pipelines.access.garbage import Collected, collect, collect_at_home
-from xdask_pipelines.access.home_calls import Compute
 from xdask_pipelines.assets.datasets import GROUP, OPERATORS, region_tag
 from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX
 from xdask_pipelines.resources.failures import explained
-from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
+from xdask_pipelines.resources.pools.standing_pools import Tell, borrowed_workers
 from xdask_pipelines.resources.results import LAYOUT, Results
 from xdask_pipelines.topology import Topology
 
@@ -21,15 +20,17 @@ from xdask_pipelines.topology import Topology
 GRACE_SECONDS = 24 * 3600.0
 
 
-def collect_results(results: Results, compute: Compute, grace_seconds: float = GRACE_SECONDS) -> dict[str, Collected]:
+def collect_results(
+    results: Results, tell: Tell = lambda line: None, grace_seconds: float = GRACE_SECONDS
+) -> dict[str, Collected]:
     """Remove stores that failed runs left behind, in every Region.
 
     Parameters
     ----------
     results
         Whose stores.
-    compute
-        Runs the calls in all worker Regions.
+    tell
+        Is told if workers are started for it: pools that are at zero stay there.
     grace_seconds
         Stores in which something was written since are left alone.
 
@@ -40,13 +41,13 @@ def collect_results(results: Results, compute: Compute, grace_seconds: float = G
     topology, named = results.topology, {r: set[str]() for r in results.topology.regions}
     for entry in results.catalog.search(layout=LAYOUT, superseded=True):
         named[entry.region].add(entry.key)
-    calls = [
-        call_at_home("collect", r, collect_at_home, frozenset(named[r]), grace_seconds) for r in topology.worker_regions
-    ]
-    found, _ = compute(*calls)
+    found = {}
+    for region in topology.worker_regions:
+        call = call_at_home("collect", region, collect_at_home, frozenset(named[region]), grace_seconds)
+        with borrowed_workers(results.pools, [region], tell) as compute:
+            ((found[region],), _) = compute(call)
     own = topology.client.region
-    here = collect(topology.results_folder(own) / RESULTS_PREFIX, named[own], grace_seconds)
-    return {**dict(zip(topology.worker_regions, found, strict=True)), own: here}
+    return {**found, own: collect(topology.results_folder(own) / RESULTS_PREFIX, named[own], grace_seconds)}
 
 
 def results_asset(topology: Topology) -> dg.AssetsDefinition:
@@ -62,10 +63,8 @@ def results_asset(topology: Topology) -> dg.AssetsDefinition:
     )
     def results_stores(context: dg.AssetExecutionContext) -> dg.MaterializeResult[Any]:
         """Named and removed stores by Region."""
-        results = context.resources.results.results
-        # Pools whose workers only read may be at zero, and stay there.
-        with explained(), borrowed_workers(results.pools, topology.worker_regions, context.log.info) as compute:
-            found = collect_results(results, compute)
+        with explained():
+            found = collect_results(context.resources.results.results, context.log.info)
         for region, seen in found.items():
             for key in seen.removed:
                 context.log.info(f"removed {region}:{key}")
