@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from infra.rehearsal.account.recorded_calls import Call
+from xdask_pipelines.topology.aws_names import SEARCH_DOMAIN
 
 _ECS_TASKS = "ecs-tasks.amazonaws.com"
 
@@ -143,6 +144,12 @@ def _bucket(action: str) -> Checks:
     return checks
 
 
+def _domain(call: Call, world: World) -> Iterator[Check]:
+    yield Check(
+        f"es:{call.operation}", world.arn("es", call.region, f"domain/{SEARCH_DOMAIN}{call.parameters['path']}")
+    )
+
+
 def _nothing(call: Call, world: World) -> Iterator[Check]:
     return iter(())
 
@@ -184,6 +191,7 @@ CHECKS: Mapping[tuple[str, str], Checks] = {
     ("fsx", "DescribeDataRepositoryAssociations"): _fsx,
     ("fsx", "DescribeDataRepositoryTasks"): _fsx,
     ("fsx", "CreateDataRepositoryTask"): _imports,
+    **{("es", f"ESHttp{method}"): _domain for method in ("Get", "Head", "Post", "Put", "Delete", "Patch")},
     ("sts", "GetCallerIdentity"): _nothing,  # needs no permission
     **{("s3", operation): _object(action) for action, operations in _OBJECTS.items() for operation in operations},
     **{("s3", operation): _bucket(action) for action, operations in _BUCKETS.items() for operation in operations},

@@ -21,12 +21,13 @@ from infra.rehearsal.account.deploy import Deployment
 from infra.rehearsal.account.emulator import emulator
 from infra.rehearsal.account.file_systems import FileSystems
 from infra.rehearsal.account.proxy import Proxy, proxy
+from infra.rehearsal.account.search_domain import SearchDomain, master_of, search_domain
 from infra.rehearsal.account.templates import Stack, read_assembly
 from infra.rehearsal.servers.forward import forward
 from infra.rehearsal.servers.loopback import listening
 from infra.rehearsal.servers.postgres_server import PostgresServer, postgres_server
 from infra.rehearsal.servers.s3_server import S3Server, s3_server
-from infra.rehearsal.servers.search_server import SearchServer, search_server
+from infra.rehearsal.servers.search_server import search_server
 from infra.rehearsal.tasks.agent import Agent, AgentSettings, agent
 from infra.rehearsal.tasks.running_task import RunningTask
 from infra.rehearsal.tasks.task_networks import LoopbackNetwork, TaskNetwork, listening_in, task_network
@@ -34,7 +35,7 @@ from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_names import DATABASE_SECRET, PROJECT_PATH
 
 #: Ports of servers in the client Region, as tasks see them.
-_DATABASE_PORT, _SEARCH_PORT = 5432, 9200
+_DATABASE_PORT, _DOMAIN_PORT = 5432, 443
 #: Where the database is for tasks without a network namespace.
 _DATABASE_ON_LOOPBACK = "127.15.0.1"
 #: Network interfaces at one time: of the client Region, and of each worker Region.
@@ -236,7 +237,6 @@ def stage(
         search = None
         if "AWS::OpenSearchService::Domain" in has:
             search = exits.enter_context(search_server(folder / "opensearch"))
-            search.give_certificates(project)
         front = exits.enter_context(proxy(emulated, folder, s3=s3))
         clients = EmulatedClients(url=front.listen(listening()))
         wanted = {topology.client.region: _CLIENT_INTERFACES}
@@ -244,11 +244,17 @@ def stage(
         network: TaskNetwork = LoopbackNetwork(topology.regions)
         if wide_area:
             network = exits.enter_context(task_network(wanted))
-        servers = _reach_servers(network, topology.client.region, postgres, search, exits)
+        client = topology.client.region
+        servers = _reach_database(network, client, postgres, exits) if postgres else {}
         settings = settings or AgentSettings()
+        names, domain = settings.names, None
+        if search:
+            domain = exits.enter_context(search_domain(front, search, client, folder / "domain", master_of(stacks)))
+            servers |= _reach_domain(network, client, domain, project)
+            names = domain.names
         given = settings.environment
-        settings = replace(settings, environment=lambda region: {
-            **(servers if region == topology.client.region else {}), **given(region)
+        settings = replace(settings, names=names, environment=lambda region: {
+            **(servers if region == client else {}), **given(region)
         })  # fmt: skip
         deployment = Deployment(clients, stacks, say)
         file_systems = FileSystems(EmulatedClients(url=emulated.url), stacks, s3.client(), folder / "lustre")
@@ -259,20 +265,23 @@ def stage(
         yield found
 
 
-def _reach_servers(
-    network: TaskNetwork, region: str, postgres: PostgresServer | None, search: SearchServer | None, exits: ExitStack
-) -> dict[str, str]:
-    """Let tasks of the client Region reach the database and the catalog; the environment that names both."""
+def _reach_database(network: TaskNetwork, region: str, postgres: PostgresServer, exits: ExitStack) -> dict[str, str]:
+    """Let tasks of the client Region reach the database; the environment that names it."""
+    # On loopback without namespaces, 127.0.0.1 is where Postgres itself may run with this port.
     mine = [each for each in network.interfaces() if each.region == region]
-    found = {}
-    if postgres:
-        # On loopback without namespaces, 127.0.0.1 is where Postgres itself may run with this port.
-        found["XDASK_DATABASE_HOST"] = "127.0.0.1" if mine else _DATABASE_ON_LOOPBACK
-        listeners = [listening_in(interface, _DATABASE_PORT) for interface in mine]
-        for listener in listeners or [listening(_DATABASE_PORT, _DATABASE_ON_LOOPBACK)]:
-            forward(exits.enter_context(closing(listener)), postgres.port)
-    if search:
-        found["XDASK_CATALOG"] = search.address("127.0.0.1", _SEARCH_PORT if mine else search.port, PROJECT_PATH)
-        for interface in mine:
-            forward(exits.enter_context(closing(listening_in(interface, _SEARCH_PORT))), search.port)
+    listeners = [listening_in(interface, _DATABASE_PORT) for interface in mine]
+    for listener in listeners or [listening(_DATABASE_PORT, _DATABASE_ON_LOOPBACK)]:
+        forward(exits.enter_context(closing(listener)), postgres.port)
+    return {"XDASK_DATABASE_HOST": "127.0.0.1" if mine else _DATABASE_ON_LOOPBACK}
+
+
+def _reach_domain(network: TaskNetwork, region: str, domain: SearchDomain, project: Path) -> dict[str, str]:
+    """Let tasks of the client Region reach the domain by its own name; the environment in which they trust it."""
+    shutil.copy(domain.authority, project / domain.authority.name)
+    for interface in network.interfaces():
+        if interface.region == region:
+            domain.listen(listening_in(interface, _DOMAIN_PORT))
+    found = {"SSL_CERT_FILE": f"{PROJECT_PATH}/{domain.authority.name}"}
+    if not network.interfaces():  # without namespaces the port is not free, or not allowed
+        found["XDASK_CATALOG"] = domain.listen_on_loopback(listening())
     return found

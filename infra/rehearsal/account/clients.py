@@ -1,6 +1,6 @@
 """Clients of the emulator, or of the proxy in front of it.
 
-Belongs here: clients, and access keys by which the proxy knows the role of a caller. Does not belong here: what is asked.
+Belongs here: clients, and credentials by which the proxy knows the role of a caller. Does not belong here: what is asked.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
@@ -17,6 +18,7 @@ from infra.deployment.aws_clients import Clients
 
 #: Role of people who deploy.
 OPERATOR = "operator"
+_TIME = "%Y%m%dT%H%M%SZ"
 
 
 def access_key(role: str) -> str:
@@ -24,9 +26,29 @@ def access_key(role: str) -> str:
     return "ASIA" + base64.b32encode(hashlib.sha256(role.encode()).digest()).decode()[:16]
 
 
+def secret_key(role: str) -> str:
+    """Return the secret access key of a role."""
+    return base64.b64encode(hashlib.sha256(f"secret of {role}".encode()).digest()).decode()[:40]
+
+
+def session_token(role: str, until: datetime) -> str:
+    """Return the token of a session of a role, which ends at a time."""
+    end = until.astimezone(UTC).strftime(_TIME)
+    return f"{end}.{hashlib.sha256(f'session of {role} until {end}'.encode()).hexdigest()}"
+
+
+def end_of_session(role: str, token: str) -> datetime | None:
+    """Return when a session ends, or None if the token is not one of the role."""
+    try:
+        until = datetime.strptime(token.partition(".")[0], _TIME).replace(tzinfo=UTC)
+    except ValueError:
+        return None
+    return until if session_token(role, until) == token else None
+
+
 def credentials(role: str) -> dict[str, str]:
     """Return the environment by which a process acts as a role."""
-    return {"AWS_ACCESS_KEY_ID": access_key(role), "AWS_SECRET_ACCESS_KEY": "of-the-rehearsal-alone"}
+    return {"AWS_ACCESS_KEY_ID": access_key(role), "AWS_SECRET_ACCESS_KEY": secret_key(role)}
 
 
 @dataclass

@@ -11,10 +11,10 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
 import urllib3
@@ -23,6 +23,7 @@ from infra.rehearsal.account.clients import OPERATOR, EmulatedClients, access_ke
 from infra.rehearsal.account.ecs_answers import EcsAnswers, Refusal
 from infra.rehearsal.account.emulator import Emulator
 from infra.rehearsal.account.fsx_twin import FsxTwin, Refused
+from infra.rehearsal.account.http_listener import Answer, HttpListener
 from infra.rehearsal.account.recorded_calls import Call, Request, read_call
 from infra.rehearsal.account.s3_forward import signed_again
 from infra.rehearsal.account.task_states import TaskStates
@@ -36,15 +37,6 @@ _NETWORK_INTERFACES = """<DescribeNetworkInterfacesResponse xmlns="http://ec2.am
 _NETWORK_INTERFACE = """<item><networkInterfaceId>{id}</networkInterfaceId><privateIpAddress>{address}</privateIpAddress>
 <privateIpAddressesSet><item><privateIpAddress>{address}</privateIpAddress><primary>true</primary></item>
 </privateIpAddressesSet><status>in-use</status></item>"""
-
-
-@dataclass
-class Answer:
-    """One HTTP answer."""
-
-    status: int
-    body: bytes
-    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class Proxy:
@@ -70,14 +62,15 @@ class Proxy:
         #: Refusals to answer with, by service and operation, for as many calls as are listed: faults for tests.
         self.faults: dict[tuple[str, str], list[Refusal]] = {}
         self._ecs = EcsAnswers(EmulatedClients(url=emulator.url), states)
-        self._roles = {access_key(OPERATOR): OPERATOR}
+        #: Roles by the access key id of their sessions.
+        self.roles = {access_key(OPERATOR): OPERATOR}
         self._http = urllib3.PoolManager(maxsize=64, retries=False, timeout=60)
         self._record, self._lock = record.open("a", encoding="utf-8"), Lock()
-        self._servers: list[ThreadingHTTPServer] = []
+        self._listeners: list[HttpListener] = []
 
     def know(self, role: str) -> None:
         """Let calls with the access key of a role be recorded with its name."""
-        self._roles[access_key(role)] = role
+        self.roles[access_key(role)] = role
 
     # ---- listening --------------------------------------------------------------------------------------------------
 
@@ -91,20 +84,14 @@ class Proxy:
         services
             Services that can be reached there; all by default. Worker tasks reach nothing but S3.
         """
-        handler = type("Handler", (_Handler,), {"proxy": self, "services": services})
-        host, port = listener.getsockname()[:2]
-        server = ThreadingHTTPServer((host, port), handler, bind_and_activate=False)
-        server.socket.close()
-        server.socket, server.daemon_threads = listener, True
-        self._servers.append(server)
-        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
-        return f"http://{host}:{port}"
+        found = HttpListener(partial(self.handle, services=services), listener)
+        self._listeners.append(found)
+        return found.url
 
     def close(self) -> None:
         """Stop listening."""
-        for server in self._servers:
-            server.shutdown()
-            server.server_close()
+        for each in self._listeners:
+            each.close()
         self._record.close()
 
     # ---- one request ------------------------------------------------------------------------------------------------
@@ -112,12 +99,12 @@ class Proxy:
     def handle(self, request: Request, services: frozenset[str] | None = None) -> Answer:
         """Record a request as a call, and answer it."""
         call = read_call(request)
-        call = replace(call, role=self._roles.get(call.key, "anonymous" if not call.key else "unknown"))
+        call = replace(call, role=self.roles.get(call.key, "anonymous" if not call.key else "unknown"))
         if services is not None and call.service not in services:
             answer = _refusal(Refusal("EndpointConnectionError", f"{call.service} cannot be reached from here"), 403)
         else:
             answer = self._answer(call, request)
-        self._write(replace(call, status=answer.status))
+        self.record(call, answer.status)
         return answer
 
     def _answer(self, call: Call, request: Request) -> Answer:
@@ -169,7 +156,9 @@ class Proxy:
             kept["Content-Length"] = found.headers["Content-Length"]
         return Answer(found.status, found.data, kept)
 
-    def _write(self, call: Call) -> None:
+    def record(self, call: Call, status: int) -> None:
+        """Add a call to the record, with the status of its answer."""
+        call = replace(call, status=status)
         with self._lock:
             self.calls.append(call)
             self._record.write(json.dumps(asdict(call), default=str) + "\n")
@@ -183,45 +172,6 @@ def _json(document: Mapping[str, Any]) -> Answer:
 def _refusal(error: Refusal | Refused, status: int = 400) -> Answer:
     document = {"__type": error.kind, "message": str(error), "Message": str(error)}
     return Answer(status, json.dumps(document).encode(), {"Content-Type": _JSON})
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    wbufsize, disable_nagle_algorithm = -1, True  # else each answer waits 40 ms for an acknowledgement
-    proxy: Proxy
-    services: frozenset[str] | None
-
-    def _any(self) -> None:
-        headers = {name.lower(): value for name, value in self.headers.items()}
-        request = Request(self.command, self.path, headers, self._body())
-        try:
-            answer = self.proxy.handle(request, self.services)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
-            answer = Answer(503, str(error).encode(), {"Content-Type": "text/plain"})
-        self.send_response(answer.status)
-        for name, value in answer.headers.items():
-            self.send_header(name, value)
-        if "Content-Length" not in answer.headers:
-            self.send_header("Content-Length", str(len(answer.body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(answer.body)
-
-    do_GET = do_POST = do_PUT = do_DELETE = do_HEAD = do_PATCH = _any  # noqa: N815
-
-    def _body(self) -> bytes:
-        if "chunked" not in self.headers.get("Transfer-Encoding", ""):
-            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        content = b""
-        while size := int(self.rfile.readline().partition(b";")[0], 16):
-            content += self.rfile.read(size)
-            self.rfile.readline()
-        while self.rfile.readline().strip():
-            pass
-        return content
-
-    def log_message(self, *args: object) -> None:
-        return
 
 
 @contextmanager

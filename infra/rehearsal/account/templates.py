@@ -154,6 +154,8 @@ def deployable(stack: Stack, outputs: Outputs) -> dict[str, Any]:
         if "Fn::GetAtt" in value:
             words = value["Fn::GetAtt"]
             logical_id, _, attribute = ".".join([words] if isinstance(words, str) else words).partition(".")
+            if attribute == "DomainEndpoint":  # that of a real domain has no port
+                return {"Fn::Select": [0, {"Fn::Split": [":", value]}]}
             return value_of(logical_id, attribute) if logical_id in gone else value
         if "Fn::GetStackOutput" in value:
             asked = value["Fn::GetStackOutput"]

@@ -46,12 +46,15 @@ class AgentSettings:
         How long an instance stays that has no task.
     environment
         Environment of containers of a Region, in place of that of the template.
+    names
+        Addresses by name that containers resolve, in addition to those of the hosted zone.
     """
 
     boot_seconds: float = 2.0
     fargate_seconds: float = 1.0
     idle_seconds: float = 5.0
     environment: Callable[[str], Mapping[str, str]] = lambda region: {}
+    names: Callable[[], Mapping[str, str]] = dict
 
 
 class Agent:
@@ -101,7 +104,7 @@ class Agent:
         for each in (self._root, self.logs):
             each.mkdir(exist_ok=True, parents=True)
         self.metadata = TaskMetadata(self._metadata, self._role)
-        self._around = Surroundings(proxy, network, topology, folder, self.metadata, file_system)
+        self._around = Surroundings(proxy, network, topology, folder, self.metadata, file_system, self._settings.names)
 
     def _instances(self, stacks: Sequence[Stack], region: str) -> Instances:
         groups = [g for stack in stacks if stack.region == region

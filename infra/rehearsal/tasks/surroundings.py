@@ -9,7 +9,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -47,6 +47,8 @@ class Surroundings:
         Answers for the agent of ECS.
     file_system
         Returns the folder of a Region's file system, or None where buckets are mounted.
+    more_names
+        Returns addresses by name, of servers that are in no zone.
     """
 
     #: Folders of the rehearsal that no container sees but by its mounts.
@@ -60,9 +62,10 @@ class Surroundings:
         folder: Path,
         metadata: TaskMetadata,
         file_system: Callable[[str], Path | None],
+        more_names: Callable[[], Mapping[str, str]],
     ) -> None:
         self._proxy, self._network, self._folder, self._file_system = proxy, network, folder, file_system
-        self._client = topology.client.region
+        self._client, self._more_names = topology.client.region, more_names
         self._emulator = EmulatedClients(url=proxy.emulator.url)
         self._keys = Path(tempfile.mkdtemp(prefix="xdask-rehearsal-", dir=_memory()))
         self._of_hosts = ""
@@ -137,6 +140,7 @@ class Surroundings:
             for record in route53.list_resource_record_sets(HostedZoneId=zone["Id"])["ResourceRecordSets"]:
                 if record["Type"] == "A":
                     lines += [f"{each['Value']} {record['Name'].rstrip('.')}" for each in record["ResourceRecords"]]
+        lines += [f"{address} {name}" for name, address in self._more_names().items()]
         text = "\n".join(lines) + "\n"
         if self.names.read_text() != text:
             with self.names.open("r+") as file:  # the same file: containers have it mounted

@@ -8,24 +8,27 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
 
-from infra.rehearsal.account.clients import access_key
+from infra.rehearsal.account.clients import access_key, secret_key, session_token
 
 Document = dict[str, Any]
 #: Paths of the metadata of a container, and of the credentials of a task.
 METADATA, CREDENTIALS = "/v4/", "/v2/credentials/"
+_SESSION = timedelta(hours=6)
 
 
 def credentials_document(role_arn: str) -> Document:
-    """Return credentials of a role, as a container gets them."""
+    """Return credentials of a role, as a container gets them: those of a session that ends."""
+    role, until = role_arn.rpartition("/")[2], datetime.now(UTC) + _SESSION
     return {
-        "AccessKeyId": access_key(role_arn.rpartition("/")[2]),
-        "SecretAccessKey": "of-the-rehearsal-alone",
-        "Token": "of-the-rehearsal-alone",
-        "Expiration": "2099-01-01T00:00:00Z",
+        "AccessKeyId": access_key(role),
+        "SecretAccessKey": secret_key(role),
+        "Token": session_token(role, until),
+        "Expiration": until.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "RoleArn": role_arn,
     }
 
