@@ -22,6 +22,7 @@ from infra.rehearsal.iam_contract import Finding, deployed_contract
 from infra.rehearsal.program import Program
 from infra.rehearsal.rehearsed_project import topology_to_rehearse, write_project
 from infra.rehearsal.stage import StoryFailed, stage
+from infra.rehearsal.tasks.running_task import RunningTask
 from xdask_pipelines.topology import Topology, find_topology
 from xdask_pipelines.topology.aws_names import SCHEDULER_SERVICE, WORKER_CONTAINER, cluster_name, pool_service
 
@@ -181,9 +182,8 @@ class Story:
         region = self.stage.topology.worker_regions[-1]
         with self._step(f"an instance of {region} is lost in mid-run"):
             run = self.program.launch(_SLOW)
-            victim = self.stage.task(region, pool_service(region), _POOL_SECONDS)
-            worked = victim.log(WORKER_CONTAINER)
-            self.stage.wait(lambda: worked.read_text().count(_BLOCK) >= _BLOCKS, 180, "the run computes")
+            self.stage.wait(lambda: bool(self._computing(region)), _POOL_SECONDS, "the run computes")
+            victim = self._computing(region)[0]
             if self.program.succeeded(run):
                 raise StoryFailed("The run ended before its instance was lost.")
             self.stage.agent.interrupt(victim)
@@ -194,6 +194,13 @@ class Story:
             replaced = self.stage.agent.running(region, pool_service(region))
             if any(task.arn == victim.arn for task in replaced):
                 raise StoryFailed(f"The lost task {victim.arn} still runs.")
+
+    def _computing(self, region: str) -> list[RunningTask]:
+        """Return the tasks of a pool that computed some blocks of the slow analysis."""
+        return [
+            task for task in self.stage.agent.running(region, pool_service(region))
+            if task.log(WORKER_CONTAINER).read_text().count(_BLOCK) >= _BLOCKS
+        ]  # fmt: skip
 
     def _destroy(self) -> None:
         topology = self.stage.topology

@@ -11,12 +11,12 @@ from xdask_pipelines.assets import Source, analysis
 def _wait(block: np.ndarray) -> np.ndarray:
     if block.size:
         print("slow_field: one block", flush=True)  # in the log of its worker
-        time.sleep(0.4)
+        time.sleep(1.0)
     return block
 
 
 @analysis(sources={"tas": Source("cmip6", {"variable": "tas", "experiment_id": "A1B"})}, units="K")
 def slow_field(tas: xr.DataArray) -> xr.DataArray:
-    """The field, a few rows at a time."""
-    rows = tas.chunk({"lat": 3})
+    """The field, a row at a time."""
+    rows = tas.chunk({"lat": 1})
     return xr.apply_ufunc(_wait, rows, dask="parallelized", output_dtypes=[tas.dtype], keep_attrs=True)
