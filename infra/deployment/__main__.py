@@ -16,7 +16,8 @@ from infra.deployment.account import create_service_roles, quota_problems, refus
 from infra.deployment.aws_clients import Clients
 from infra.deployment.cdk_stacks import OUT, CdkStacks, of_kinds
 from infra.deployment.gateways import accept_peerings
-from infra.deployment.removal import STAYS, Emptying, FoundStack, enabled_regions, our_stacks, stray_stacks
+from infra.deployment.progress import settled_stacks
+from infra.deployment.removal import STAYS, Emptying, FoundStack, enabled_regions, stray_stacks
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.topology import Topology, find_topology
 
@@ -36,11 +37,13 @@ def deploy(topology: Topology, clients: Clients, stacks: CdkStacks) -> None:
         assert topology.aws is not None
         click.echo(f"preparing {', '.join(missing)} for the CDK")
         stacks.bootstrap(topology.aws.account, missing)
+    settled_stacks(clients, topology.regions, click.echo)
     create_service_roles(clients, topology, click.echo)
     for problem in quota_problems(clients, topology):
         click.secho(f"warning: {problem}", fg="yellow")
     stacks.deploy(of_kinds(names, _FOUNDATION))
-    accept_peerings(clients, topology, click.echo)
+    if topology.aws and topology.aws.network == "transit-gateway":
+        accept_peerings(clients, topology, click.echo)
     stacks.deploy(of_kinds(names, _JOINING))
     _certificates()
     stacks.deploy(of_kinds(names, _SERVICES))
@@ -70,7 +73,7 @@ def _strays(clients: Clients, topology: Topology, names: list[str], stacks: CdkS
 def destroy(topology: Topology, clients: Clients) -> None:
     """Empty and delete all stacks of the account that are ours, also of Regions that left the topology."""
     refuse_other_account(clients, topology)
-    found = our_stacks(clients, enabled_regions(clients, topology.client.region))
+    found = settled_stacks(clients, enabled_regions(clients, topology.client.region), click.echo)
     if not found:
         click.echo("nothing is deployed")
         return
@@ -91,7 +94,7 @@ def _remove(clients: Clients, found: list[FoundStack]) -> None:
             clients.of("cloudformation", stack.region).delete_stack(StackName=stack.name)
         for stack in chosen:
             waiter = clients.of("cloudformation", stack.region).get_waiter("stack_delete_complete")
-            waiter.wait(StackName=stack.name)
+            waiter.wait(StackName=stack.name, WaiterConfig={"Delay": 5, "MaxAttempts": 720})
             click.echo(f"{stack.name}: deleted")
 
 

@@ -37,10 +37,11 @@ STAYS = (
 
 @dataclass(frozen=True)
 class FoundStack:
-    """A stack of a deployment: Region and name."""
+    """A stack of a deployment: Region, name, and the state in which CloudFormation has it."""
 
     region: str
     name: str
+    status: str = ""
 
 
 def our_stacks(clients: Clients, regions: Iterable[str]) -> list[FoundStack]:
@@ -52,7 +53,7 @@ def our_stacks(clients: Clients, regions: Iterable[str]) -> list[FoundStack]:
             for stack in page["Stacks"]:
                 tags = {tag["Key"] for tag in stack.get("Tags", ())}
                 if stack["StackStatus"] != "DELETE_COMPLETE" and aws_names.PREFIX in tags:
-                    found.append(FoundStack(region, stack["StackName"]))
+                    found.append(FoundStack(region, stack["StackName"], stack["StackStatus"]))
     return found
 
 

@@ -10,6 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+from infra.deployment.cdk_stacks import of_kinds
 from infra.rehearsal.stage import Stage, StoryFailed
 from xdask_pipelines.schedules import SYNC_JOB
 from xdask_pipelines.topology.aws_names import (
@@ -20,6 +21,8 @@ from xdask_pipelines.topology.aws_names import (
     ZONE,
 )
 
+#: Kinds of stacks that are deployed after the certificates are in their secret.
+_SERVICES = ("lustre", "client", "worker", "notebook")
 #: Container of the client Region in which people's commands run.
 _CONTAINER = "code"
 #: How long the program may take to see a new address of the scheduler, and to start pools.
@@ -121,9 +124,18 @@ class Program:
         """Ask for the scheduler; the controller starts a pool from zero when a run needs it."""
         return self.run("xdask", "pools", "up")
 
-    def doctor(self) -> list[dict[str, str]]:
-        """Examine the deployment from inside; what was found."""
-        done = self.stage.task(self.client, self.family).run(_CONTAINER, ["xdask", "doctor", "--aws", "--json"], 600)
+    def deploy(self) -> None:
+        """Deploy all stacks as a person does: certificates are stored before the services that read them."""
+        names = [stack.name for stack in self.stage.stacks]
+        services = of_kinds(names, _SERVICES)
+        self.stage.deploy([name for name in names if name not in services])
+        self.stage.command("certs", "--aws")
+        self.stage.deploy(services)
+
+    def doctor(self, *only: str) -> list[dict[str, str]]:
+        """Examine the deployment from inside, some parts alone if they are named; what was found."""
+        words = ["xdask", "doctor", "--aws", "--json", *(word for part in only for word in ("--only", part))]
+        done = self.stage.task(self.client, self.family).run(_CONTAINER, words, 600)
         try:
             found: list[dict[str, str]] = json.loads(done.stdout)["findings"]
         except (ValueError, KeyError):

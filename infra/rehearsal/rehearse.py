@@ -16,7 +16,6 @@ from time import monotonic, strftime
 
 import click
 
-from infra.deployment.cdk_stacks import of_kinds
 from infra.rehearsal.account.leftovers import Leftover, leftovers, remove_retained, retained
 from infra.rehearsal.iam_contract import Finding, deployed_contract
 from infra.rehearsal.program import Program
@@ -27,8 +26,6 @@ from xdask_pipelines.topology import Topology, find_topology
 from xdask_pipelines.topology.aws_names import SCHEDULER_SERVICE, WORKER_CONTAINER, cluster_name, pool_service
 
 ANALYSES = Path(__file__).with_name("analyses")
-#: Kinds of stacks that are deployed after the certificates are in their secret.
-_SERVICES = ("lustre", "client", "worker", "notebook")
 _FIGURE = re.compile(r"temperature difference, \S+ minus ERA5\s+([+-][\d.]+) K")
 #: An analysis that takes long, and of which Dagster's pages launch a run: of its own task at stage full.
 _SLOW = "slow_field"
@@ -104,11 +101,7 @@ class Story:
             A step did not happen.
         """
         with self._step("deploy all stacks"):
-            names = [stack.name for stack in self.stage.stacks]
-            services = of_kinds(names, _SERVICES)
-            self.stage.deploy([name for name in names if name not in services])
-            self.stage.command("certs", "--aws")
-            self.stage.deploy(services)
+            self.program.deploy()
         with self._step("the scheduler's name leads to its task"):
             self.program.name_scheduler()
         with self._step("the first sync, with every pool at zero"):

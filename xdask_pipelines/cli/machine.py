@@ -208,8 +208,14 @@ def ui(port: int) -> None:
 @click.option(
     "--aws", "on_aws", is_flag=True, help="Check the deployment on AWS from inside: mounts, disks, names, roads."
 )
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(("client", "sync", "pool", "roads")),
+    help="With --aws, check this part alone, such as after a fix; may be given more than once.",
+)
 @JSON
-def doctor(on_aws: bool, as_json: bool) -> None:
+def doctor(on_aws: bool, only: tuple[str, ...], as_json: bool) -> None:
     """Report problems on this machine, and how to fix them.
 
     The exit code is 1 if a problem blocks work.
@@ -218,14 +224,18 @@ def doctor(on_aws: bool, as_json: bool) -> None:
 
     from xdask_pipelines.operations.health.doctor import examine
 
+    if only and not on_aws:
+        raise click.UsageError("--only chooses parts of a deployment: write --aws too.")
     if on_aws:
         from xdask_pipelines.operations.aws.inside import run_inside, runs_inside
         from xdask_pipelines.operations.health.aws_checks import examine_deployment
 
         where = topology()
         if not runs_inside():
-            sys.exit(run_inside(where, ["xdask", "doctor", "--aws", *(["--json"] if as_json else [])]))
-        findings = [*examine(in_container=True), *examine_deployment(where, tell(as_json))]
+            chosen = [word for part in only for word in ("--only", part)]
+            sys.exit(run_inside(where, ["xdask", "doctor", "--aws", *chosen, *(["--json"] if as_json else [])]))
+        general = [] if only else examine(in_container=True)
+        findings = [*general, *examine_deployment(where, tell(as_json), only)]
     else:
         findings = examine()
     problems = [f for f in findings if f.state == "problem"]

@@ -30,6 +30,8 @@ from infra.rehearsal.account.task_states import TaskStates
 from infra.rehearsal.servers.s3_server import S3Server
 
 _JSON = "application/x-amz-json-1.1"
+#: Services whose errors are XML.
+_XML = frozenset({"s3", "route53"})
 _HOP_BY_HOP = ("connection", "transfer-encoding", "content-length", "keep-alive", "server", "date")
 _INTERFACE = re.compile(r"eni-[0-9a-f]{17}")
 _NETWORK_INTERFACES = """<DescribeNetworkInterfacesResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/">
@@ -109,7 +111,7 @@ class Proxy:
 
     def _answer(self, call: Call, request: Request) -> Answer:
         if pending := self.faults.get((call.service, call.operation)):
-            return _refusal(pending.pop(0))
+            return _xml_refusal(pending.pop(0)) if call.service in _XML else _refusal(pending.pop(0))
         try:
             if call.service == "ecs":
                 return self._ask_ecs(call, request)
@@ -167,6 +169,11 @@ class Proxy:
 
 def _json(document: Mapping[str, Any]) -> Answer:
     return Answer(200, json.dumps(document, default=str).encode(), {"Content-Type": _JSON})
+
+
+def _xml_refusal(error: Refusal) -> Answer:
+    inside = f"<Error><Code>{error.kind}</Code><Message>{error}</Message></Error>"
+    return Answer(403, inside.encode(), {"Content-Type": "text/xml"})
 
 
 def _refusal(error: Refusal | Refused, status: int = 400) -> Answer:

@@ -26,6 +26,7 @@ _BY_SIGNING_NAME = {
     "es": "opensearch",
     "elasticfilesystem": "efs",
     "elasticloadbalancing": "elbv2",
+    "servicequotas": "service-quotas",
 }
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d+/([^/]+)/([^/]+)/aws4_request")
 

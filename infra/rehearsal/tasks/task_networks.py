@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
+import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -126,6 +127,35 @@ class NamespaceNetwork:
     def interfaces(self) -> Sequence[Interface]:
         """All namespaces."""
         return self._all
+
+    @contextmanager
+    def road_closed(self, source: str, target: str) -> Iterator[None]:
+        """Drop all packets from a Region to another one, as without a route."""
+        pairs = [(a.name, b.name) for a in self._all for b in self._all if (a.region, b.region) == (source, target)]
+        try:
+            for pair in pairs:
+                self._network.tell(f"shut {' '.join(pair)}")
+            yield
+        finally:
+            for pair in pairs:
+                self._network.tell(f"open {' '.join(pair)}")
+
+    @contextmanager
+    def port_closed(self, interface: Interface, port: int, source: str) -> Iterator[None]:
+        """Drop what a port of an interface answers to a Region, as without a rule of its security group."""
+        rules = [f"from all to {each.address} ipproto tcp sport {port} blackhole priority {100 + i}"
+                 for i, each in enumerate(self._all) if each.region == source]  # fmt: skip
+
+        def change(what: str, rule: str) -> None:
+            subprocess.run([*interface.words, "ip", "rule", what, *rule.split()], check=True)
+
+        for rule in rules:
+            change("add", rule)
+        try:
+            yield
+        finally:
+            for rule in rules:
+                change("del", rule)
 
     def bytes_across(self) -> dict[str, int]:
         """Sum the relay's counts by pair of Regions; within a Region they are left out."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
@@ -20,22 +20,24 @@ from typing import Any
 
 from xdask_pipelines.access.home_calls import Compute, call_at_home
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.operations.health.domain_checks import check_signatures
 from xdask_pipelines.operations.health.finding import Finding
 from xdask_pipelines.operations.health.process_checks import check_roads
 from xdask_pipelines.operations.health.region_probes import RegionProbe, file_system_of, probe_region, probe_source
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 from xdask_pipelines.system.units import format_bytes
 from xdask_pipelines.topology import Topology
-from xdask_pipelines.topology.aws_names import CERTIFICATES_PATH, SCHEDULER_HOST, SPILL_PATH
+from xdask_pipelines.topology.aws_names import CERTIFICATES_PATH, SCHEDULER_HOST, SCHEDULER_PORT, SPILL_PATH
 
 Tell = Callable[[str], None]
 #: A pool spills to the instance's own NVMe, whose smallest size is 50 GB.
 _LEAST_SPILL_BYTES = 30_000_000_000
+_DEPLOY_AGAIN = "`make infra-deploy` restores what the templates say"
 _NVME = ("/dev/nvme", "/dev/md")
 _MOUNTPOINT, _LUSTRE = {"fuse", "fuse.mountpoint-s3"}, {"lustre"}
 
 
-def examine_deployment(topology: Topology, tell: Tell) -> Iterator[Finding]:
+def examine_deployment(topology: Topology, tell: Tell, only: Collection[str] = ()) -> Iterator[Finding]:
     """Check a deployment from a container of its client Region.
 
     Parameters
@@ -44,16 +46,29 @@ def examine_deployment(topology: Topology, tell: Tell) -> Iterator[Finding]:
         With profile aws.
     tell
         Called with lines of progress: instances take minutes to start.
+    only
+        Parts to check: ``client``, ``sync``, ``pool``, ``roads``; all of them by default.
     """
-    yield from _name()
-    yield from _keys()
+    parts = only or ("client", "sync", "pool", "roads")
+    if "client" in parts:
+        yield from _name()
+        yield from _keys()
+        yield from _careful("catalog", partial(check_signatures, topology))
     with closing(pools_of(topology)) as pools:
         regions = topology.worker_regions
-        tell(f"starting a sync executor in {', '.join(regions)}")
-        yield from _of_regions(regions, "sync", lambda region: _executor(topology, pools, region, tell))
-        tell(f"waiting for an instance of the pool in {', '.join(regions)}")
-        yield from _of_regions(regions, "pool", lambda region: _pool(topology, pools.compute, region))
-    yield from _careful("roads", partial(check_roads, topology))
+        cut_off: set[str] = set()
+        if "sync" in parts:
+            tell(f"starting a sync executor in {', '.join(regions)}")
+            yield from _of_regions(regions, "sync", lambda region: _executor(topology, pools, region, cut_off, tell))
+        if "pool" in parts:
+            if reached := [region for region in regions if region not in cut_off]:
+                tell(f"waiting for an instance of the pool in {', '.join(reached)}")
+                yield from _of_regions(reached, "pool", lambda region: _pool(topology, pools.compute, region))
+            for region in sorted(cut_off):
+                said = "not checked: its workers cannot reach the scheduler"
+                yield Finding(f"pool {region}", "note", said, f"Fix what is said of `sync {region}` first.")
+    if "roads" in parts:
+        yield from _careful("roads", partial(check_roads, topology))
 
 
 def _of_regions(regions: Sequence[str], what: str, look: Callable[[str], Iterator[Finding]]) -> Iterator[Finding]:
@@ -90,10 +105,13 @@ def _keys() -> Iterator[Finding]:
         yield Finding("keys", "problem", f"the TLS keys are in {folder}, on {kind}, and not in memory", "Deploy again.")
 
 
-def _executor(topology: Topology, pools: Any, region: str, tell: Tell) -> Iterator[Finding]:
-    """Check what a sync needs: its mounts, and one byte of each source."""
+def _executor(topology: Topology, pools: Any, region: str, cut_off: set[str], tell: Tell) -> Iterator[Finding]:
+    """Check what a sync needs: its mounts, and one byte of each source; add the Region if it cannot reach the scheduler."""
     with pools.temporary([region], tell) as compute:
         probe = _probe(topology, compute, region)
+        yield from _scheduler_from(f"sync {region}", probe)
+        if probe.port_error:
+            cut_off.add(region)
         yield from _disks(f"sync {region}", probe)
         if _full(topology):
             yield from _lustre(f"sync {region}", probe)
@@ -118,12 +136,7 @@ def _pool(topology: Topology, compute: Compute, region: str) -> Iterator[Finding
     """Check what an analysis needs: data that are there and cannot be changed, results that can be written."""
     about = f"pool {region}"
     probe = _probe(topology, compute, region)
-    if probe.address:
-        yield Finding(about, "ok", f"{SCHEDULER_HOST} is {probe.address} there")
-    else:
-        yield Finding(
-            about, "problem", f"{SCHEDULER_HOST} has no address in {region}", "Deploy the stack xdask-dns- again."
-        )
+    yield from _scheduler_from(about, probe)
     for mount in probe.mounts:
         if mount.error or not mount.filled:
             remedy = f"Read the set-up log of the host (/xdask/host in {region}), and check `source` and `mount`."
@@ -136,6 +149,22 @@ def _pool(topology: Topology, compute: Compute, region: str) -> Iterator[Finding
         else:
             yield Finding(about, "ok", f"the mount {mount.path} has files and is read-only ({mount.kind})")
     yield from _disks(about, probe)
+
+
+def _scheduler_from(about: str, probe: RegionProbe) -> Iterator[Finding]:
+    """Report whether workers of a Region find the scheduler, and reach its port."""
+    if not probe.address:
+        remedy = f"Look at the sensor of the controller in Dagster, which writes the record; {_DEPLOY_AGAIN} (dns)."
+        yield Finding(about, "problem", f"{SCHEDULER_HOST} has no address there", remedy)
+    elif probe.port_error:
+        said = f"{SCHEDULER_HOST} ({probe.address}) cannot be reached there, port {SCHEDULER_PORT} ({probe.port_error})"
+        remedy = (
+            f"Check that the scheduler runs. Then check routes, peering and security groups of this Region and of the "
+            f"client's: {_DEPLOY_AGAIN} (network, peering)."
+        )
+        yield Finding(about, "problem", said, remedy)
+    else:
+        yield Finding(about, "ok", f"{SCHEDULER_HOST} is {probe.address} there, and port {SCHEDULER_PORT} answers")
 
 
 def _disks(about: str, probe: RegionProbe) -> Iterator[Finding]:
@@ -173,7 +202,9 @@ def _lustre(about: str, probe: RegionProbe) -> Iterator[Finding]:
 
 def _probe(topology: Topology, compute: Compute, region: str) -> RegionProbe:
     keys = [dataset.mount for dataset in topology.worker(region).datasets]
-    ((probe,), _) = compute(call_at_home("probe", region, probe_region, keys, SPILL_PATH, SCHEDULER_HOST))
+    ((probe,), _) = compute(
+        call_at_home("probe", region, probe_region, keys, SPILL_PATH, SCHEDULER_HOST, SCHEDULER_PORT)
+    )
     found: RegionProbe = probe
     return found
 

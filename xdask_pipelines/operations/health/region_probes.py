@@ -19,6 +19,8 @@ from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX, region_path
 from xdask_pipelines.topology.mount import Mount
 
 _SOME = b"xdask"
+#: Three SYN packets to another continent; a security group drops them without an answer.
+_CONNECT_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class RegionProbe:
         File system, device and free space of the worker's own folder.
     lfs
         Whether the command ``lfs`` is there.
-    address
-        Address that the scheduler's name has there; empty if it has none.
+    address, port_error
+        Address that the scheduler's name has there, empty if it has none; why its port cannot be connected to, empty if it
+        can.
     """
 
     mounts: tuple[MountProbe, ...]
@@ -57,9 +60,10 @@ class RegionProbe:
     spill_free_bytes: int
     lfs: bool
     address: str
+    port_error: str = ""
 
 
-def probe_region(mounts: Sequence[str], spill: str, host: str) -> RegionProbe:
+def probe_region(mounts: Sequence[str], spill: str, host: str, port: int) -> RegionProbe:
     """Look at the machine of a worker.
 
     Parameters
@@ -68,8 +72,8 @@ def probe_region(mounts: Sequence[str], spill: str, host: str) -> RegionProbe:
         Keys of mounts, below the Region's data folder.
     spill
         Folder to which the worker spills.
-    host
-        Name of the scheduler.
+    host, port
+        Of the scheduler.
     """
     device, kind = file_system_of(Path(spill))
     try:
@@ -88,7 +92,19 @@ def probe_region(mounts: Sequence[str], spill: str, host: str) -> RegionProbe:
         free,
         shutil.which("lfs") is not None,
         address,
+        _try_port(address, port),
     )
+
+
+def _try_port(address: str, port: int) -> str:
+    """Connect to a port; return why that fails, or nothing."""
+    if not address:
+        return "its name has no address"
+    try:
+        socket.create_connection((address, port), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
 
 
 def _probe_mount(key: str) -> MountProbe:
@@ -141,6 +157,7 @@ def file_system_of(path: Path) -> tuple[str, str]:
     mounts = [line.split(" ")[:3] for line in lines]
     real = os.path.realpath(path)
     fitting = [(m, device, kind) for device, m, kind in mounts if f"{real}/".startswith(f"{m.rstrip('/')}/")]
+    fitting.reverse()  # of two file systems at one path the later one is seen
     _, device, kind = max(fitting, key=lambda each: len(each[0]), default=("", "", "unknown"))
     return device, kind
 

@@ -35,6 +35,8 @@ from xdask_pipelines.system.processes import is_alive, spawn, stop_processes
 
 Tell = Callable[[str], None]
 _PORTS = range(9201, 9300)
+#: A port that was free may have another node some seconds later.
+_PORT_TRIES = 5
 #: Timeout of the start. It takes 6 to 10 s on an idle laptop, and took more than 120 s with ten processes on two cores.
 _START_SECONDS = 240.0
 #: Timeout of answers, long enough that a busy node is not restarted.
@@ -125,12 +127,23 @@ class SearchNode:
     def _start(self, tell: Tell) -> str:
         refuse_newer(self._base)
         java, classes = _java(), jars(self.folder, tell)
-        last = self._read_state().get("port")
-        port = next(_free_ports(last))
-        if last and port != last:
-            tell(f"port {last} is taken: catalogs of this node are on another one now; correct their addresses")
         log = self.folder / "node.log"
-        tell(f"starting OpenSearch on port {port} of loopback; its log is {log}")
+        for _ in range(_PORT_TRIES):
+            last = self._read_state().get("port")
+            port = next(_free_ports(last))
+            if last and port != last:
+                tell(f"port {last} is taken: catalogs of this node are on another one now; correct their addresses")
+            tell(f"starting OpenSearch on port {port} of loopback; its log is {log}")
+            address = self._address(port)
+            if self._answers_after_start(self._spawn(java, classes, port, log), address):
+                return address
+            self._stop()
+            if port_problem(port) is None:
+                break  # another node that started at the same time would have the port
+        end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise XdaskError(f"OpenSearch did not start; the end of {log}:\n{end}")
+
+    def _spawn(self, java: Path, classes: Path, port: int, log: Path) -> int:
         self._configure()
         command = [str(java), "-Xms512m", "-Xmx1g", "-cp", f"{classes}/*"]
         command += ["org.codelibs.opensearch.runner.OpenSearchRunner"]
@@ -139,14 +152,15 @@ class SearchNode:
         log.unlink(missing_ok=True)
         pid = spawn(command, log, {})
         self._state.write_text(json.dumps({"pid": pid, "port": port}))
-        address, deadline = self._address(port), monotonic() + _START_SECONDS
+        return pid
+
+    def _answers_after_start(self, pid: int, address: str) -> bool:
+        deadline = monotonic() + _START_SECONDS
         while monotonic() < deadline and is_alive(pid):
             if _answers(address):
-                return address
+                return True
             sleep(0.2)
-        self._stop()
-        end = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-        raise XdaskError(f"OpenSearch did not start; the end of {log}:\n{end}")
+        return False
 
     def _stop(self) -> bool:
         state = self._read_state()
