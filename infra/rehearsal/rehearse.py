@@ -5,6 +5,7 @@ Belongs here: the story, its lines and its table. Does not belong here: parts (s
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from collections import Counter
@@ -18,10 +19,12 @@ import click
 
 from infra.rehearsal.account.leftovers import Leftover, leftovers, remove_retained, retained
 from infra.rehearsal.iam_contract import Finding, deployed_contract
+from infra.rehearsal.machine import obstacles, without_wide_area
 from infra.rehearsal.program import Program
 from infra.rehearsal.rehearsed_project import topology_to_rehearse, write_project
 from infra.rehearsal.stage import StoryFailed, stage
 from infra.rehearsal.tasks.running_task import RunningTask
+from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.topology import Topology, find_topology
 from xdask_pipelines.topology.aws_names import SCHEDULER_SERVICE, WORKER_CONTAINER, cluster_name, pool_service
 
@@ -240,10 +243,14 @@ def synthesize(topology_file: Path, folder: Path) -> Path:
 @click.option("--stage", "of_stage", type=click.Choice(["small", "full"]), help="In place of that of the topology.")
 def main(keep: bool, loopback: bool, of_stage: str | None) -> None:
     """Rehearse the deployment of the topology of this clone."""
+    if problems := list(obstacles()):
+        raise click.ClickException("The rehearsal cannot run on this machine.\n" + "\n".join(problems))
+    if not loopback and (why := without_wide_area()):
+        click.echo(why)
     topology = find_topology()
     file = topology_to_rehearse(topology)
     click.echo(f"rehearsing {file}, with the sample data in place of its datasets")
-    folder = topology.root / "var" / f"rehearsal-{strftime('%Y%m%d-%H%M%S')}"
+    folder = topology.root / "var" / f"rehearsal-{strftime('%Y%m%d-%H%M%S')}-{os.getpid()}"
     project = folder.with_suffix(".project")
     data = write_project(file, project, of_stage or "")
     assembly = synthesize(project / "regions.yaml", folder.with_suffix(".cdk"))
@@ -258,7 +265,7 @@ def main(keep: bool, loopback: bool, of_stage: str | None) -> None:
             say=click.echo,
         ) as parts:
             outcome = Story(Program(parts), click.echo).tell()
-    except StoryFailed as error:
+    except (StoryFailed, XdaskError, RuntimeError) as error:
         raise click.ClickException(f"{error}\nLogs are in {folder / 'logs'}.") from error
     for finding in outcome.findings:
         click.secho(finding.problem, fg="yellow")

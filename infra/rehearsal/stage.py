@@ -31,13 +31,12 @@ from infra.rehearsal.servers.search_server import search_server
 from infra.rehearsal.tasks.agent import Agent, AgentSettings, agent
 from infra.rehearsal.tasks.running_task import RunningTask
 from infra.rehearsal.tasks.task_networks import LoopbackNetwork, TaskNetwork, listening_in, task_network
+from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_names import DATABASE_SECRET, PROJECT_PATH
 
 #: Ports of servers in the client Region, as tasks see them.
 _DATABASE_PORT, _DOMAIN_PORT = 5432, 443
-#: Where the database is for tasks without a network namespace.
-_DATABASE_ON_LOOPBACK = "127.15.0.1"
 #: Network interfaces at one time: of the client Region, and of each worker Region.
 _CLIENT_INTERFACES, _WORKER_INTERFACES = 6, 5
 Say = Callable[[str], None]
@@ -241,9 +240,8 @@ def stage(
         clients = EmulatedClients(url=front.listen(listening()))
         wanted = {topology.client.region: _CLIENT_INTERFACES}
         wanted |= dict.fromkeys(topology.worker_regions, _WORKER_INTERFACES)
-        network: TaskNetwork = LoopbackNetwork(topology.regions)
-        if wide_area:
-            network = exits.enter_context(task_network(wanted))
+        on_loopback = closing(LoopbackNetwork(topology.regions)) if not wide_area else None
+        network: TaskNetwork = exits.enter_context(on_loopback or task_network(wanted))
         client = topology.client.region
         servers = _reach_database(network, client, postgres, exits) if postgres else {}
         settings = settings or AgentSettings()
@@ -270,9 +268,10 @@ def _reach_database(network: TaskNetwork, region: str, postgres: PostgresServer,
     # On loopback without namespaces, 127.0.0.1 is where Postgres itself may run with this port.
     mine = [each for each in network.interfaces() if each.region == region]
     listeners = [listening_in(interface, _DATABASE_PORT) for interface in mine]
-    for listener in listeners or [listening(_DATABASE_PORT, _DATABASE_ON_LOOPBACK)]:
+    host = network.database if isinstance(network, LoopbackNetwork) else LOOPBACK
+    for listener in listeners or [listening(_DATABASE_PORT, host)]:
         forward(exits.enter_context(closing(listener)), postgres.port)
-    return {"XDASK_DATABASE_HOST": "127.0.0.1" if mine else _DATABASE_ON_LOOPBACK}
+    return {"XDASK_DATABASE_HOST": host}
 
 
 def _reach_domain(network: TaskNetwork, region: str, domain: SearchDomain, project: Path) -> dict[str, str]:

@@ -19,9 +19,10 @@ from xml.sax.saxutils import escape
 
 from infra.rehearsal.account.clients import EmulatedClients
 from infra.rehearsal.account.deploy import Deployment
+from infra.rehearsal.account.ecs_answers import Refusal
 from infra.rehearsal.account.emulator import Emulator
 from infra.rehearsal.account.http_listener import Answer
-from infra.rehearsal.account.proxy import Proxy
+from infra.rehearsal.account.proxy import Proxy, refusal
 from infra.rehearsal.account.recorded_calls import Call, Request
 from infra.rehearsal.account.stand_ins import problems, supported_types
 from infra.rehearsal.account.task_states import TaskStates
@@ -31,6 +32,9 @@ _TEMPLATE = """<GetTemplateResponse xmlns="http://cloudformation.amazonaws.com/d
 <TemplateBody>{body}</TemplateBody></GetTemplateResult></GetTemplateResponse>"""
 #: More virtual CPUs than any pool of a test needs.
 _QUOTA = {"Quota": {"ServiceCode": "ec2", "Value": 100_000.0}}
+
+#: The emulator answers an empty list, by which the command line would take the image for published.
+_NO_IMAGE = Refusal("ImageNotFoundException", "The image requested does not exist in the specified repository")
 
 
 class CdkFront(Proxy):
@@ -50,6 +54,9 @@ class CdkFront(Proxy):
     def _answer(self, call: Call, request: Request) -> Answer:
         if (call.service, call.operation) == ("service-quotas", "GetServiceQuota"):
             return Answer(200, json.dumps(_QUOTA).encode(), {"Content-Type": "application/x-amz-json-1.1"})
+        if (call.service, call.operation) == ("ecr", "DescribeImages"):
+            answer = super()._answer(call, request)
+            return answer if json.loads(answer.body).get("imageDetails") else refusal(_NO_IMAGE)
         if (call.service, call.operation) == ("cloudformation", "DescribeStacks"):
             return self._described(call, super()._answer(call, request))
         if call.service != "cloudformation" or "StackName" not in call.parameters:
@@ -126,9 +133,12 @@ def cdk_front(emulator: Emulator, folder: Path) -> Iterator[CdkFront]:
 def docker_stand_in(folder: Path) -> Path:
     """Write a program that takes the commands of Docker and builds nothing; `CDK_DOCKER` names it to the command line.
 
+    It has no image, so that each is built and pushed.
+
     Each command is a line of ``docker.log`` in the folder.
     """
     program = folder / "docker"
-    program.write_text(f'#!/bin/sh\necho "$*" >>{shlex.quote(str(folder / "docker.log"))}\n')
+    log = shlex.quote(str(folder / "docker.log"))
+    program.write_text(f'#!/bin/sh\necho "$*" >>{log}\ntest "$1" != inspect\n')
     program.chmod(0o755)
     return program

@@ -103,7 +103,7 @@ class Proxy:
         call = read_call(request)
         call = replace(call, role=self.roles.get(call.key, "anonymous" if not call.key else "unknown"))
         if services is not None and call.service not in services:
-            answer = _refusal(Refusal("EndpointConnectionError", f"{call.service} cannot be reached from here"), 403)
+            answer = refusal(Refusal("EndpointConnectionError", f"{call.service} cannot be reached from here"), 403)
         else:
             answer = self._answer(call, request)
         self.record(call, answer.status)
@@ -111,14 +111,14 @@ class Proxy:
 
     def _answer(self, call: Call, request: Request) -> Answer:
         if pending := self.faults.get((call.service, call.operation)):
-            return _xml_refusal(pending.pop(0)) if call.service in _XML else _refusal(pending.pop(0))
+            return _xml_refusal(pending.pop(0)) if call.service in _XML else refusal(pending.pop(0))
         try:
             if call.service == "ecs":
                 return self._ask_ecs(call, request)
             if call.service == "fsx" and (twin := self.fsx(call.region)):
                 return _json(twin.answer(call.operation, dict(call.parameters)))
         except (Refusal, Refused) as error:
-            return _refusal(error)
+            return refusal(error)
         if call.service == "ec2" and call.operation == "DescribeNetworkInterfaces":
             found = _INTERFACE.findall(json.dumps(call.parameters))
             tasks = [task for task in map(self.states.at_interface, found) if task]
@@ -176,7 +176,8 @@ def _xml_refusal(error: Refusal) -> Answer:
     return Answer(403, inside.encode(), {"Content-Type": "text/xml"})
 
 
-def _refusal(error: Refusal | Refused, status: int = 400) -> Answer:
+def refusal(error: Refusal | Refused, status: int = 400) -> Answer:
+    """Return an error as services answer it whose protocol is JSON."""
     document = {"__type": error.kind, "message": str(error), "Message": str(error)}
     return Answer(status, json.dumps(document).encode(), {"Content-Type": _JSON})
 

@@ -6,6 +6,7 @@ Belongs here: starting one for a rehearsal, and its login. Does not belong here:
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     RuntimeError
         Postgres is not installed, or did not start.
     """
-    programs = _programs()
+    found = programs()
     folder = Path(mkdtemp(prefix="xdask-postgres-"))  # that user cannot enter every project
     try:
         port, password = free_port(), os.urandom(16).hex()
@@ -79,14 +80,14 @@ def postgres_server() -> Iterator[PostgresServer]:
         (folder / "password").write_text(password)
         as_user = _given_to_user(folder)
         log = folder / "postgres.log"
-        initdb = [*as_user, str(programs / "initdb"), "--pgdata", str(folder / "data"), "--username", _USER]
+        initdb = [*as_user, str(found / "initdb"), "--pgdata", str(folder / "data"), "--username", _USER]
         initdb += ["--auth", "scram-sha-256", "--pwfile", str(folder / "password"), "--no-sync", "--encoding", "UTF8"]
         subprocess.run(initdb, check=True, capture_output=True, cwd=folder)
         files = {"ssl_cert_file": str(folder / "certs" / NODE), "ssl_key_file": str(folder / "certs" / NODE_KEY)}
         words = [f"--{name}={value}" for name, value in {**_SETTINGS, **files, "port": str(port)}.items()]
         with log.open("wb") as out:
             process = subprocess.Popen(
-                [*as_user, str(programs / "postgres"), "-D", str(folder / "data"), *words],
+                [*as_user, str(found / "postgres"), "-D", str(folder / "data"), *words],
                 stdout=out, stderr=out, cwd=folder,
             )  # fmt: skip
         try:
@@ -103,12 +104,26 @@ def postgres_server() -> Iterator[PostgresServer]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """Return the folder of the newest Postgres of this machine.
+
+    Raises
+    ------
+    RuntimeError
+        Postgres is not installed, or root has no user who may run it.
+    """
     found = sorted(_PROGRAMS.glob("*/bin"), key=lambda each: int(each.parent.name))
     if not found:
         raise RuntimeError(
             "Postgres is not installed, which has Dagster's history. On Debian: apt-get install postgresql."
         )
+    if not os.geteuid():
+        try:
+            pwd.getpwnam(_USER)
+        except KeyError:
+            raise RuntimeError(
+                f"Postgres does not run as root, and there is no user {_USER}. On Debian, the package postgresql creates it."
+            ) from None
     return found[-1]
 
 

@@ -6,6 +6,7 @@ Belongs here: a node for one rehearsal. Does not belong here: the node (resource
 
 from __future__ import annotations
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +35,7 @@ def search_server(folder: Path) -> Iterator[SearchServer]:
         Java or Maven is missing, or the node does not start.
     """
     folder.mkdir(parents=True)
-    (folder / "jars").symlink_to(jars(_shared(), print), target_is_directory=True)
+    (folder / "jars").symlink_to(_shared_jars(), target_is_directory=True)
     node = SearchNode(folder)
     try:
         node.up()
@@ -44,7 +45,9 @@ def search_server(folder: Path) -> Iterator[SearchServer]:
         node.down()
 
 
-def _shared() -> Path:
+def _shared_jars() -> Path:
     shared = REPOSITORY / "var" / "opensearch"
     shared.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return shared
+    with (shared / "lock").open("a") as lock:  # a rehearsal that starts at the same time waits for the jars of this one
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return jars(shared, print)

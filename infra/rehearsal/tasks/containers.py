@@ -74,6 +74,11 @@ def base_environment() -> dict[str, str]:
     }
 
 
+def unshare_flags() -> str:
+    """Return the flags of `unshare` for a mount namespace: users other than root need a user namespace for it."""
+    return "-Urm" if os.geteuid() else "-m"
+
+
 def command(container: Container, root: Path, hosts: Path, hidden: Sequence[Path]) -> list[str]:
     """Return the command that runs a container.
 
@@ -105,13 +110,12 @@ def command(container: Container, root: Path, hosts: Path, hidden: Sequence[Path
             *words,
         ]
     lines.append(f"exec chroot {shlex.quote(str(root))} {shlex.join(words)}")
-    flags = "-m" if is_root else "-Urm"
     return [
         "setpriv",
         "--pdeathsig",
         "KILL",
         "unshare",
-        flags,
+        unshare_flags(),
         "--propagation",
         "private",
         "sh",

@@ -97,7 +97,10 @@ class RunningTask:
 
     def _enter(self, container: str) -> tuple[list[str], dict[str, str]]:
         process, of = self.processes[container], next(each for each in self.containers if each.name == container)
-        enter = ["nsenter", "--target", str(process.pid), "--mount", "--net", "--root", "--"]
+        enter = ["nsenter", "--target", str(process.pid), "--mount", "--root"]
+        enter += ["--net"] if self.interface.pid else []
+        enter += ["--user", "--preserve-credentials"] if os.geteuid() else []
+        enter.append("--")
         return [*enter, "setpriv", "--pdeathsig", "KILL", "env", "-C", of.folder], dict(of.environment)
 
     def _signal(self, number: signal.Signals, names: set[str] | None = None) -> None:

@@ -12,8 +12,8 @@ import socket
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from itertools import count
 from threading import Lock, Thread
 from typing import Protocol
@@ -66,19 +66,36 @@ class TaskNetwork(Protocol):
         """Return bytes by pair of Regions, as ``"src->dst"``, packet headers included; empty on loopback."""
 
 
-@dataclass
 class LoopbackNetwork:
-    """Each task has an address of 127.0.0.0/8: all on one machine, without delay."""
+    """Each task has an address of 127.0.0.0/8: all on one machine, without delay.
 
-    regions: Sequence[str]
-    _numbers: dict[str, Iterator[int]] = field(default_factory=dict)
+    Rehearsals that run at the same time have blocks of addresses of their own.
+
+    Parameters
+    ----------
+    regions
+        Of the deployment.
+
+    Raises
+    ------
+    RuntimeError
+        All blocks are taken.
+    """
+
+    def __init__(self, regions: Sequence[str]) -> None:
+        self._regions, self._numbers = list(regions), dict[str, Iterator[int]]()
+        self._taken, self._first = _take_block()
+
+    @property
+    def database(self) -> str:
+        """An address that no task gets."""
+        return f"127.{self._first + _BLOCK - 1}.0.1"
 
     def take(self, region: str) -> Interface | None:
         """Return an interface with an address that no task had before."""
         number = next(self._numbers.setdefault(region, count(1)))
-        return Interface(
-            f"{region}#{number}", f"127.{16 + self.regions.index(region)}.{number // 250}.{number % 250 + 1}"
-        )
+        second = self._first + self._regions.index(region)
+        return Interface(f"{region}#{number}", f"127.{second}.{number // 250}.{number % 250 + 1}")
 
     def give_back(self, interface: Interface) -> None:
         """Nothing is left of an interface."""
@@ -90,6 +107,33 @@ class LoopbackNetwork:
     def bytes_across(self) -> dict[str, int]:
         """Nobody counts on loopback."""
         return {}
+
+    def close(self) -> None:
+        """Let another rehearsal have the addresses."""
+        self._taken.close()
+
+
+#: Second digits of addresses: a client and six worker Regions, and one for servers.
+_BLOCK, _BLOCKS = 8, range(16, 248, 8)
+
+
+def _take_block() -> tuple[socket.socket, int]:
+    """Return the first digits of a block that no other rehearsal of this machine has, and what holds the block.
+
+    A name of the kernel holds it: it is free again when its process has ended, however that ended.
+    """
+    for first in _BLOCKS:
+        holder = socket.socket(socket.AF_UNIX)
+        try:
+            holder.bind(f"\0xdask-rehearsal-127.{first}")
+        except OSError:
+            holder.close()
+            continue
+        return holder, first
+    raise RuntimeError(
+        f"{len(_BLOCKS)} rehearsals without network namespaces run on this machine, and have all addresses. Wait for the "
+        "end of one, or run as root, with namespaces."
+    )
 
 
 class NamespaceNetwork:
@@ -179,11 +223,12 @@ def task_network(interfaces: Mapping[str, int], rtt_ms: float = 80.0, mbit: floa
         Round-trip time and rate between Regions.
     """
     if lacking():
-        yield LoopbackNetwork(list(interfaces))
+        with closing(LoopbackNetwork(list(interfaces))) as network:
+            yield network
         return
     names = [f"{region}#{i}" for region, number in interfaces.items() for i in range(number)]
-    with Network(names, rtt_ms=rtt_ms, mbit=mbit) as network:
-        yield NamespaceNetwork(network, names)
+    with Network(names, rtt_ms=rtt_ms, mbit=mbit) as wide:
+        yield NamespaceNetwork(wide, names)
 
 
 def listening_in(interface: Interface, port: int) -> socket.socket:

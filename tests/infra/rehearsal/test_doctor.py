@@ -224,7 +224,7 @@ def test_a_source_that_is_gone_and_one_that_is_private_are_found(examined: Exami
     ((said, remedy),) = problems(found, f"sync {EAST}")
     assert "s3://era5-pds cannot be read: NoSuchBucket" in said
     assert "Check the name of the bucket" in remedy
-    with examined.refusing("s3", "ListObjectsV2", 2):
+    with examined.refusing("s3", "ListObjectsV2", 1000):
         found = examined.doctor("sync")
     for region in (EAST, WEST):
         ((said, remedy),) = problems(found, f"sync {region}")

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from distributed import Client
 
+from infra.rehearsal.servers.loopback import free_port
 from infra.rehearsal.servers.s3_server import S3Server
 from xdask_pipelines.errors import AwsError
 from xdask_pipelines.operations.health import aws_checks
@@ -67,13 +68,18 @@ class Machine:
     folder: Path
     s3: S3Server
 
-    def examine(self, source: str = "s3://doctor/era5", refusal: AwsError | None = None) -> dict[str, list[Finding]]:
-        """Examine it; returns findings by what they are about."""
+    def examine(
+        self, source: str = "s3://doctor/era5", refusal: AwsError | None = None, host: str = "localhost", port: int = 0
+    ) -> dict[str, list[Finding]]:
+        """Examine it; returns findings by what they are about. Without a port, that of its scheduler is the right one."""
+        scheduler: Any = self.client.scheduler
         (self.folder / "regions.yaml").write_text(TOPOLOGY.format(source=source))
         topology = Topology.load(self.folder / "regions.yaml")
         found: dict[str, list[Finding]] = {}
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(aws_checks, "pools_of", lambda topology: OneWorker(self.client, refusal))
+            patch.setattr(aws_checks, "SCHEDULER_HOST", host)
+            patch.setattr(aws_checks, "SCHEDULER_PORT", port or int(scheduler.address.rpartition(":")[2]))
             patch.setattr(aws_checks, "check_roads", lambda topology: iter(()))
             for each in examine_deployment(topology, lambda line: None):
                 found.setdefault(each.about, []).append(each)
@@ -126,9 +132,17 @@ def problems(found: dict[str, list[Finding]], about: str) -> str:
 
 
 def test_a_name_without_address_is_found_here_and_in_the_region(machine: Machine) -> None:
-    found = machine.examine()
+    found = machine.examine(host="scheduler.xdask.internal")
     assert "scheduler.xdask.internal has no address here" in problems(found, "scheduler")
-    assert "scheduler.xdask.internal has no address in us-east-1" in problems(found, "pool us-east-1")
+    assert "scheduler.xdask.internal has no address there" in problems(found, "sync us-east-1")
+    assert [each.state for each in found["pool us-east-1"]] == ["note"], "its pool is not waited for"
+
+
+def test_a_port_that_does_not_answer_is_found(machine: Machine) -> None:
+    found = machine.examine(port=free_port())
+    assert "cannot be reached there, port" in problems(found, "sync us-east-1")
+    assert "ConnectionRefusedError" in problems(found, "sync us-east-1")
+    assert [each.state for each in found["pool us-east-1"]] == ["note"]
 
 
 def test_keys_on_a_disk_are_found(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
