@@ -382,7 +382,7 @@ def _dagster(arns: _Arns, topology: Topology) -> Iterator[Allow]:
         (arns.secret(client, aws_names.TLS_SECRET), arns.secret(client, aws_names.DATABASE_SECRET)),
         "Keys and the password of the database are read into memory at start",
     )
-    yield _catalog(arns, client, write=True)
+    yield from _catalog(arns, client)
     yield from _results(arns, client)
     bucket, _ = arns.bucket(aws_names.results_bucket(arns.account, client))
     yield Allow("Logs", ("s3:PutObject",), (f"{bucket}/logs/*",), "Output of runs, which the UI shows")
@@ -418,14 +418,13 @@ def _dagster(arns: _Arns, topology: Topology) -> Iterator[Allow]:
     yield _EXEC
 
 
-def _catalog(arns: _Arns, client: str, *, write: bool) -> Allow:
-    actions = ("es:ESHttpGet", "es:ESHttpHead", "es:ESHttpPost")
-    changes = ("es:ESHttpPut", "es:ESHttpDelete", "es:ESHttpPatch") if write else ()
-    return Allow(
-        "Catalog",
-        (*actions, *changes),
-        (arns.of("es", client, f"domain/{aws_names.SEARCH_DOMAIN}/*"),),
-        "The catalog is searched, and changed by syncs and results",
+def _catalog(arns: _Arns, client: str) -> Iterator[Allow]:
+    resources = (arns.of("es", client, f"domain/{aws_names.SEARCH_DOMAIN}/*"),)
+    read = ("es:ESHttpGet", "es:ESHttpHead", "es:ESHttpPost")
+    yield Allow("Catalog", read, resources, "The catalog is searched; entries are added in bulk, which is a POST too")
+    yield Allow("CatalogChanges", ("es:ESHttpPut",), resources, "Commits of syncs and results; indices are created")
+    yield Allow(
+        "CatalogRemoval", ("es:ESHttpDelete",), resources, "A migration deletes the indices of an older release"
     )
 
 
@@ -433,7 +432,7 @@ def _notebook(arns: _Arns, topology: Topology) -> Iterator[Allow]:
     client = topology.client.region
     yield from _observe(arns, topology)
     yield _tls(arns, client)
-    yield _catalog(arns, client, write=True)
+    yield from _catalog(arns, client)
     yield from _results(arns, client)
     home = topology.aws.home if topology.aws else None
     yield Allow(
