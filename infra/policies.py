@@ -434,7 +434,11 @@ def _notebook(arns: _Arns, topology: Topology) -> Iterator[Allow]:
     yield _tls(arns, client)
     yield from _catalog(arns, client)
     yield from _results(arns, client)
-    home = topology.aws.home if topology.aws else None
+    assert topology.aws is not None
+    if topology.aws.notebook == "sagemaker":
+        yield from _instance(arns, client)
+        return
+    home = topology.aws.home
     yield Allow(
         "Home",
         ("elasticfilesystem:ClientMount", "elasticfilesystem:ClientWrite"),
@@ -443,3 +447,19 @@ def _notebook(arns: _Arns, topology: Topology) -> Iterator[Allow]:
         {"ArnLike": {"elasticfilesystem:AccessPointArn": arns.of("elasticfilesystem", client, "access-point/*")}},
     )
     yield _EXEC
+
+
+def _instance(arns: _Arns, client: str) -> Iterator[Allow]:
+    yield Allow(
+        "StopIdle",
+        ("sagemaker:StopNotebookInstance",),
+        (arns.of("sagemaker", client, f"notebook-instance/{aws_names.NOTEBOOK}"),),
+        "The instance stops itself when nobody uses it",
+    )
+    group = arns.of("logs", client, "log-group:/aws/sagemaker/NotebookInstances")
+    yield Allow(
+        "InstanceLog",
+        ("logs:CreateLogGroup", "logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"),
+        (group, f"{group}:*"),
+        "SageMaker logs the start script with the role of the instance, to a group and streams of its own",
+    )

@@ -1,7 +1,7 @@
 """A SageMaker notebook instance (option ``notebook: sagemaker``).
 
-Belongs here: the instance, its key and its start script's settings. Does not belong here: the script
-(sagemaker_notebook.sh).
+Belongs here: the instance, its key and its start script's settings. Does not belong here: the scripts
+(sagemaker_notebook.sh, sagemaker_idle.sh), the environment that it starts (environment_archive).
 """
 
 from __future__ import annotations
@@ -15,10 +15,13 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from infra.constructs.worker_host import with_settings
+from infra.environment_archive import environment_key
 from xdask_pipelines.topology.aws_names import NOTEBOOK, TLS_SECRET
 
 _SCRIPT = Path(__file__).with_name("sagemaker_notebook.sh")
+_IDLE_SCRIPT = Path(__file__).with_name("sagemaker_idle.sh")
 _VOLUME_GIB = 50
+IDLE_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,10 @@ class SagemakerConfig:
         Its network, with a NAT gateway.
     bucket
         Bucket with the archive of the environment, below ``environment/``.
+    catalog
+        Address of the catalog.
+    results_file_system, results_access_point
+        What is mounted at ``/results``.
     """
 
     region: str
@@ -40,6 +47,9 @@ class SagemakerConfig:
     subnet: str
     security_group: str
     bucket: str
+    catalog: str
+    results_file_system: str
+    results_access_point: str
 
 
 class SagemakerNotebook(Construct):
@@ -57,7 +67,14 @@ class SagemakerNotebook(Construct):
         settings = {
             "REGION": config.region,
             "BUCKET": config.bucket,
+            "ENVIRONMENT_KEY": environment_key(),
             "TLS_SECRET": TLS_SECRET,
+            "CATALOG": config.catalog,
+            "RESULTS_FILE_SYSTEM": config.results_file_system,
+            "RESULTS_ACCESS_POINT": config.results_access_point,
+            "NOTEBOOK": NOTEBOOK,
+            "IDLE_SECONDS": str(IDLE_SECONDS),
+            "IDLE_PROGRAM": _IDLE_SCRIPT.read_text("utf-8"),
         }
         start = sagemaker.CfnNotebookInstanceLifecycleConfig.NotebookInstanceLifecycleHookProperty(
             content=cdk.Fn.base64(with_settings(_SCRIPT, settings))

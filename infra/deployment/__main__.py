@@ -18,6 +18,7 @@ from infra.deployment.cdk_stacks import OUT, CdkStacks, of_kinds
 from infra.deployment.gateways import accept_peerings
 from infra.deployment.progress import settled_stacks
 from infra.deployment.removal import STAYS, Emptying, FoundStack, enabled_regions, stray_stacks
+from infra.deployment.stored_environment import store_environment
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.topology import Topology, find_topology
 
@@ -46,6 +47,7 @@ def deploy(topology: Topology, clients: Clients, stacks: CdkStacks) -> None:
         accept_peerings(clients, topology, click.echo)
     stacks.deploy(of_kinds(names, _JOINING))
     _certificates()
+    store_environment(clients, topology, click.echo)
     stacks.deploy(of_kinds(names, _SERVICES))
     _strays(clients, topology, names, stacks)
     click.echo("\nDeployed. See `xdask doctor --aws`, then `xdask aws connect` for the pages.")

@@ -41,5 +41,8 @@ class NotebookStack(RegionStack):
                 subnet=network.network.subnets[tier_of("notebook", topology)][0],
                 security_group=network.groups.ids["notebook"],
                 bucket=storage.results.bucket.bucket_name,
+                catalog=services.config.catalog,
+                results_file_system=storage.results.file_system_id,
+                results_access_point=storage.results.access_point_id,
             ),
         )

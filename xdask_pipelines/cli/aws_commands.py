@@ -141,10 +141,15 @@ def notebook_start(as_json: bool) -> None:
 
 @notebook.command("open")
 def notebook_open() -> None:
-    """Show your notebook on http://127.0.0.1:8888, until Ctrl-C."""
+    """Show your notebook on http://127.0.0.1:8888, until Ctrl-C; for a SageMaker instance, show its address."""
+    from xdask_pipelines.operations.aws.notebooks import instance_address
     from xdask_pipelines.operations.aws.port_forwarding import show_notebook
 
-    show_notebook(_deployed(), echo)
+    where = _deployed()
+    if where.aws.notebook == "sagemaker":
+        echo(f"open it within five minutes: {instance_address(where)}")
+    else:
+        show_notebook(where, echo)
 
 
 @notebook.command("stop")

@@ -17,6 +17,7 @@ from xdask_pipelines.topology import Topology, aws_names
 
 Tell = Callable[[str], None]
 _PATIENCE_SECONDS, _PAUSE_SECONDS = 300.0, 5.0
+_INSTANCE_LOG = "/aws/sagemaker/NotebookInstances"
 
 
 def person(topology: Topology) -> str:
@@ -84,7 +85,7 @@ def stop(topology: Topology, tell: Tell) -> bool:
     assert topology.aws is not None
     if topology.aws.notebook == "sagemaker":
         sagemaker = client("sagemaker", topology.client.region)
-        if _instance_state(sagemaker) != "InService":
+        if _instance(sagemaker)["NotebookInstanceStatus"] != "InService":
             return False
         call(sagemaker, "stop_notebook_instance", NotebookInstanceName=aws_names.NOTEBOOK)
         tell("the instance stops; its disk stays")
@@ -119,24 +120,41 @@ def _network(topology: Topology) -> dict[str, Any]:
     return {"awsvpcConfiguration": {**network, "securityGroups": [group["GroupId"] for group in groups]}}
 
 
-def _instance_state(sagemaker: Any) -> str:
-    answer = call(sagemaker, "describe_notebook_instance", NotebookInstanceName=aws_names.NOTEBOOK)
-    return str(answer["NotebookInstanceStatus"])
+def instance_address(topology: Topology) -> str:
+    """Return an address that opens the running instance of notebooks; it is valid for five minutes.
+
+    Raises
+    ------
+    XdaskError
+        The instance does not run.
+    """
+    sagemaker = client("sagemaker", topology.client.region)
+    if (state := _instance(sagemaker)["NotebookInstanceStatus"]) != "InService":
+        raise XdaskError(f"The notebook instance is {state}. Start it: `xdask notebook start`.")
+    answer = call(sagemaker, "create_presigned_notebook_instance_url", NotebookInstanceName=aws_names.NOTEBOOK)
+    return str(answer["AuthorizedUrl"])
+
+
+def _instance(sagemaker: Any) -> dict[str, Any]:
+    return dict(call(sagemaker, "describe_notebook_instance", NotebookInstanceName=aws_names.NOTEBOOK))
 
 
 def _start_instance(topology: Topology, tell: Tell, wait: Callable[[float], None]) -> str:
+    """Start the instance and wait until Jupyter runs on it, which takes three to seven minutes."""
     sagemaker, deadline = client("sagemaker", topology.client.region), monotonic() + 2 * _PATIENCE_SECONDS
-    told = ""
-    while (state := _instance_state(sagemaker)) != "InService":
+    told, asked = "", False
+    while (state := (instance := _instance(sagemaker))["NotebookInstanceStatus"]) != "InService":
+        if state == "Failed" or monotonic() > deadline or (state == "Stopped" and asked):
+            reason = instance.get("FailureReason", "SageMaker gives no reason")
+            raise XdaskError(
+                f"The notebook instance is {state}: {reason}. Read the log of its start script, {_INSTANCE_LOG} in "
+                "CloudWatch, then start it again."
+            )
         if state == "Stopped":
             call(sagemaker, "start_notebook_instance", NotebookInstanceName=aws_names.NOTEBOOK)
-        if state == "Failed" or monotonic() > deadline:
-            raise XdaskError(
-                f"The notebook instance is {state}. Read its lifecycle log in CloudWatch, then start it again."
-            )
+            asked = True
         if state != told:
             tell(f"the instance is {state}")
             told = state
         wait(_PAUSE_SECONDS)
-    answer = call(sagemaker, "create_presigned_notebook_instance_url", NotebookInstanceName=aws_names.NOTEBOOK)
-    return str(answer["AuthorizedUrl"])
+    return instance_address(topology)
