@@ -17,6 +17,7 @@ from botocore.client import Config
 
 from infra.rehearsal.account.fsx_twin import FsxTwin, fsx_twin
 from infra.rehearsal.servers.s3_server import S3Server
+from tests.support import lustre_ioctls
 from tests.support.killed_sync import STEPS
 from tests.support.places import EAST, Cluster
 from tests.support.proxy import proxied
@@ -108,14 +109,9 @@ def aws(
     url = bucket("")
     mount = url.removeprefix("s3://")
     (tmp_path / "regions.yaml").write_text(REGIONS.format(source=url, mount=mount))
-    (tmp_path / "bin").mkdir()
-    lfs = tmp_path / "bin" / "lfs"
-    lfs.write_text(f"#!{sys.executable}\n" + (SUPPORT / "lfs.py").read_text())
-    lfs.chmod(0o755)
     (tmp_path / "released").mkdir()
-    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    given = {**s3.environment, "LFS_RELEASED": str(tmp_path / "released"), "PATH": path}
-    before = cluster.client.run(_environment, given)
+    cluster.client.run(lustre_ioctls.install, str(tmp_path / "released"))
+    before = cluster.client.run(_environment, s3.environment)
     with fsx_twin(s3.client(), cluster.data[EAST]) as twin:
         twin.link(url, f"/{mount}")
         twin.link("s3://another", "/another", "fs-2")
@@ -335,14 +331,14 @@ def test_a_dry_run_changes_nothing_and_shows_the_plan(aws: Aws, months: dict[str
 
 
 def test_released_files_are_told_and_warmed_and_others_left_alone(aws: Aws, months: dict[str, Path], tmp_path: Path):
-    from tests.support.lfs import mark
+    from tests.support.lustre_ioctls import mark
 
     for key, path in months.items():
         aws.put(key, path)
     aws.put("2011/04/data/odd\nname: (0x0000000d).nc", b"odd")
     aws.bring()
     name = aws.mount.name
-    os.environ["LFS_RELEASED"] = str(tmp_path / "released")
+    os.environ["LUSTRE_RELEASED"] = str(tmp_path / "released")
     jan, feb, _ = (str(aws.mount / key) for key in months)
     for path in (jan, feb):
         mark(path).write_text("")
@@ -354,7 +350,7 @@ def test_released_files_are_told_and_warmed_and_others_left_alone(aws: Aws, mont
     assert aws.lustre.residency(EAST, keys).released_files == 1
     assert any("1 file," in line and "still to be fetched" in line for line in aws.said)
     assert any(" on the mount" in line for line in aws.said)
-    del os.environ["LFS_RELEASED"]
+    del os.environ["LUSTRE_RELEASED"]
 
 
 @pytest.mark.parametrize("step", STEPS)

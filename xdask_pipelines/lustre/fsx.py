@@ -129,7 +129,8 @@ class FsxLustre:
             if monotonic() - moved > _PATIENCE_SECONDS:
                 raise XdaskError(
                     f"{region}: {counted(left.released_files, 'file')} requested, but none fetched for "
-                    f"{_PATIENCE_SECONDS / 3600:g} hours. Check `lfs hsm_action` on the mount, then run again"
+                    f"{_PATIENCE_SECONDS / 3600:g} hours. Check the associations of its file system with buckets, then "
+                    "run again"
                 )
         tell(f"{region}: {counted(left.resident_files, 'file')}, {format_bytes(left.resident_bytes)} on the mount")
         return before

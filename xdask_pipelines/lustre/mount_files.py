@@ -1,27 +1,20 @@
 """The files of a mount, which are accessed on a worker of the Region.
 
-Belongs here: operations on the files of a mount, and Lustre's commands for files that are only in the bucket. Does not
-belong here: running them on workers (access), AWS (fsx).
-
-``lfs hsm_state``, ``lfs hsm_restore`` and their flags: "Lustre Operations Manual", Hierarchical Storage Management.
+Belongs here: operations on the files of a mount. Does not belong here: running them on workers (access), the ioctls of
+Lustre (hsm), AWS (fsx).
 """
 
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.lustre.hsm import is_released, request_restore
 from xdask_pipelines.lustre.imports import Residency
 from xdask_pipelines.topology.names import is_plain_key
-
-_FILES_A_CALL = 500
-_STATE = re.compile(rb": \(0x([0-9a-f]+)\)")
-_RELEASED = 0x4  # exists 0x1, dirty 0x2, archived 0x8
 
 
 class MountFiles(Protocol):
@@ -67,13 +60,12 @@ def residency_on_lustre(paths: Sequence[Path]) -> Residency:
     Raises
     ------
     XdaskError
-        ``lfs`` is not there, or does not know the state of a file.
+        A file is not on Lustre.
     """
     total = Residency()
-    for batch in _batches([Path(item) for path in paths for item in files_below(path)]):
-        for path, released in zip(batch, _released(batch), strict=True):
-            size = path.stat().st_size
-            total += Residency(0, 0, 1, size) if released else Residency(1, size)
+    for path in _all_files(paths):
+        size = path.stat().st_size
+        total += Residency(0, 0, 1, size) if is_released(path) else Residency(1, size)
     return total
 
 
@@ -83,12 +75,13 @@ def restore_on_lustre(paths: Sequence[Path]) -> None:
     Raises
     ------
     XdaskError
-        ``lfs`` is not there, or refuses.
+        A file is not on Lustre, or Lustre refuses.
     """
-    for batch in _batches([Path(item) for path in paths for item in files_below(path)]):
-        wanted = [path for path, released in zip(batch, _released(batch), strict=True) if released]
-        if wanted:
-            _lfs("hsm_restore", wanted)
+    request_restore([path for path in _all_files(paths) if is_released(path)])
+
+
+def _all_files(paths: Sequence[Path]) -> Iterator[Path]:
+    return (Path(item) for path in paths for item in files_below(path))
 
 
 def unlink_below(root: Path, keys: Sequence[str]) -> int:
@@ -117,41 +110,3 @@ def unlink_below(root: Path, keys: Sequence[str]) -> int:
                 break
             folder.rmdir()
     return removed
-
-
-def _batches(paths: Sequence[Path]) -> Iterator[Sequence[Path]]:
-    """Divide files into batches; a file whose name looks like output of ``lfs`` has its own batch."""
-    plain = [path for path in paths if not _is_odd(path)]
-    yield from (plain[i : i + _FILES_A_CALL] for i in range(0, len(plain), _FILES_A_CALL))
-    yield from ([path] for path in paths if _is_odd(path))
-
-
-def _is_odd(path: Path) -> bool:
-    name = os.fsencode(path)
-    return b"\n" in name or _STATE.search(name) is not None
-
-
-def _released(paths: Sequence[Path]) -> list[bool]:
-    answer = _lfs("hsm_state", paths)
-    states = [int(state, 16) for state in _STATE.findall(answer)]
-    if len(paths) == 1:
-        states = states[-1:]  # the name may contain text like a state; the real state follows it
-    if len(states) != len(paths):
-        raise XdaskError(
-            f"lfs hsm_state reported the state of only {len(states)} of {len(paths)} files, the first of them {paths[0]}. "
-            f"Check whether they are on Lustre: lfs hsm_state {paths[0]}"
-        )
-    return [bool(flags & _RELEASED) for flags in states]
-
-
-def _lfs(command: str, paths: Sequence[Path]) -> bytes:
-    try:
-        done = subprocess.run(["lfs", command, *map(os.fspath, paths)], capture_output=True, check=False)
-    except FileNotFoundError as error:
-        raise XdaskError(
-            "The state of files is unknown, because this worker has no command lfs. Install the Lustre client in its image"
-        ) from error
-    if done.returncode:
-        output = done.stderr.decode("utf-8", "replace").strip()
-        raise XdaskError(f"lfs {command} of {len(paths)} files failed: {output}. The first of them is {paths[0]}")
-    return done.stdout

@@ -122,7 +122,7 @@ GOOD = RegionProbe(
     spill_kind="xfs",
     spill_device="/dev/nvme1n1",
     spill_free_bytes=150_000_000_000,
-    lfs=False,
+    states_error="",
     address="10.0.0.7",
 )
 
@@ -187,16 +187,16 @@ def test_an_executor_that_does_not_start_hides_no_other_check(machine: Machine) 
 
 
 @pytest.mark.parametrize(
-    ("kind", "lfs", "state", "said"),
+    ("kind", "error", "state", "said"),
     [
-        ("fuse.mountpoint-s3", False, "note", "there was no Lustre"),
-        ("lustre", False, "problem", "the command lfs is not in the image"),
-        ("lustre", True, "ok", "Lustre is mounted"),
-        ("ext4", True, "problem", "the data are on ext4"),
+        ("fuse.mountpoint-s3", "", "note", "there was no Lustre"),
+        ("lustre", "a file is not on Lustre", "problem", "a file is not on Lustre"),
+        ("lustre", "", "ok", "Lustre is mounted"),
+        ("ext4", "", "problem", "the data are on ext4"),
     ],
 )
-def test_at_stage_full_the_file_system_is_examined(kind: str, lfs: bool, state: str, said: str) -> None:
-    probe = replace(GOOD, mounts=(replace(GOOD.mounts[0], kind=kind),), lfs=lfs)
+def test_at_stage_full_the_file_system_is_examined(kind: str, error: str, state: str, said: str) -> None:
+    probe = replace(GOOD, mounts=(replace(GOOD.mounts[0], kind=kind),), states_error=error)
     (found,) = aws_checks._lustre("sync us-east-1", probe)
     assert found.state == state
     assert said in found.said

@@ -189,11 +189,11 @@ def _lustre(about: str, probe: RegionProbe) -> Iterator[Finding]:
         yield Finding(
             about, "note", "the buckets are mounted, as there was no Lustre", f"`xdask lustre up {about[5:]}`."
         )
-    elif kinds <= _LUSTRE and not probe.lfs:
+    elif kinds <= _LUSTRE and probe.states_error:
         remedy = "Which files are on the mount stays unknown: `xdask lustre status` and `warm` fail."
-        yield Finding(about, "problem", "the command lfs is not in the image", remedy)
+        yield Finding(about, "problem", probe.states_error, remedy)
     elif kinds <= _LUSTRE:
-        yield Finding(about, "ok", "Lustre is mounted, and lfs is there")
+        yield Finding(about, "ok", "Lustre is mounted, and reports the state of files")
     else:
         yield Finding(
             about, "problem", f"the data are on {', '.join(sorted(kinds))}", "Read the set-up log of the host."

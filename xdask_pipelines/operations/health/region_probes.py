@@ -15,6 +15,9 @@ from pathlib import Path
 from uuid import uuid4
 
 from xdask_pipelines.catalog.sources.bucket import client_for
+from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.lustre.hsm import is_released
+from xdask_pipelines.lustre.mount_files import files_below
 from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX, region_path
 from xdask_pipelines.topology.mount import Mount
 
@@ -46,8 +49,8 @@ class RegionProbe:
         Why a file cannot be written, renamed and removed in the folder of results; empty if it can.
     spill_kind, spill_device, spill_free_bytes
         File system, device and free space of the worker's own folder.
-    lfs
-        Whether the command ``lfs`` is there.
+    states_error
+        Why Lustre does not report the state of a file; empty if it does, or if no mount is on Lustre.
     address, port_error
         Address that the scheduler's name has there, empty if it has none; why its port cannot be connected to, empty if it
         can.
@@ -58,7 +61,7 @@ class RegionProbe:
     spill_kind: str
     spill_device: str
     spill_free_bytes: int
-    lfs: bool
+    states_error: str
     address: str
     port_error: str = ""
 
@@ -90,7 +93,7 @@ def probe_region(mounts: Sequence[str], spill: str, host: str, port: int) -> Reg
         kind,
         device,
         free,
-        shutil.which("lfs") is not None,
+        _try_states([region_path(key) for key in mounts]),
         address,
         _try_port(address, port),
     )
@@ -116,6 +119,17 @@ def _probe_mount(key: str) -> MountProbe:
     except OSError as error:
         return MountProbe(key, kind, filled=False, writable=False, error=f"{type(error).__name__}: {error}")
     return MountProbe(key, kind, filled=filled, writable=_can_write(path))
+
+
+def _try_states(mounts: Sequence[Path]) -> str:
+    """Return why the state of the first file on Lustre is unknown."""
+    for mount in mounts:
+        if file_system_of(mount)[1] == "lustre" and (file := next(files_below(mount), None)):
+            try:
+                is_released(Path(file))
+            except XdaskError as error:
+                return str(error)
+    return ""
 
 
 def _can_write(folder: Path) -> bool:
