@@ -18,9 +18,6 @@ from infra.flows import Tier
 from xdask_pipelines.topology.aws_names import PREFIX
 from xdask_pipelines.topology.aws_stanza import Vpc
 
-#: Every Region has two zones; their names differ between accounts, so they are chosen by position.
-ZONES = 2
-
 
 @dataclass(frozen=True)
 class NetworkConfig:
@@ -28,8 +25,8 @@ class NetworkConfig:
 
     Attributes
     ----------
-    region, cidr
-        Region, and addresses of its subnets.
+    region, cidr, zones
+        Region, addresses of its subnets, and letters of its two zones; None for the first two of the account.
     existing
         VPC to which the subnets are added; None to create one.
     nat
@@ -42,6 +39,7 @@ class NetworkConfig:
 
     region: str
     cidr: str
+    zones: tuple[str, str] | None
     existing: Vpc | None
     nat: bool
     readable_buckets: tuple[str, ...]
@@ -104,13 +102,14 @@ class Network(Construct):
 
     def _tier(self, tier: Tier, cidrs: tuple[str, ...]) -> None:
         self.subnets[tier], self.route_tables[tier] = [], []
+        zones = self.config.zones
         for zone, cidr in enumerate(cidrs):
             subnet = ec2.CfnSubnet(
                 self,
                 f"{tier.title()}{zone}",
                 vpc_id=self.vpc_id,
                 cidr_block=cidr,
-                availability_zone=Fn.select(zone, Fn.get_azs("")),
+                availability_zone=f"{self.config.region}{zones[zone]}" if zones else Fn.select(zone, Fn.get_azs("")),
                 map_public_ip_on_launch=False,  # what needs an address asks for one
             )
             Tags.of(subnet).add("Name", f"{PREFIX}-{tier}-{zone + 1}")

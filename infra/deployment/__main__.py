@@ -19,6 +19,7 @@ from infra.deployment.gateways import accept_peerings
 from infra.deployment.progress import settled_stacks
 from infra.deployment.removal import STAYS, Emptying, FoundStack, enabled_regions, stray_stacks
 from infra.deployment.stored_environment import store_environment
+from infra.deployment.zones import zone_problems
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.topology import Topology, find_topology
 
@@ -34,6 +35,8 @@ def deploy(topology: Topology, clients: Clients, stacks: CdkStacks) -> None:
     """Deploy everything, step by step."""
     names = list(Assembly.read(OUT).templates)
     refuse_other_account(clients, topology)
+    if problems := zone_problems(clients, topology):
+        raise XdaskError("Nothing was deployed, because zones lack what is needed.\n" + "\n".join(problems))
     if missing := unprepared_regions(clients, topology):
         assert topology.aws is not None
         click.echo(f"preparing {', '.join(missing)} for the CDK")

@@ -26,8 +26,11 @@ _SERVICE_ROLES = (
 )
 _OF_FULL = ("fsx.amazonaws.com", "elasticloadbalancing.amazonaws.com")
 _OF_SPOT = ("spot.amazonaws.com",)
-#: Quotas of EC2: virtual CPUs of running standard instances, on demand and spot.
+#: Quotas of EC2: virtual CPUs of running standard instances, on demand and spot. All pools are of standard families.
 _QUOTAS = {False: "L-1216C47A", True: "L-34B43A08"}
+_FARGATE_QUOTA = "L-3032A538"
+#: Virtual CPUs of the client Region: scheduler and Dagster, one notebook; at stage full Dagster and one run in addition.
+_FARGATE_CPUS = {"small": 4, "full": 8}
 
 
 def refuse_other_account(clients: Clients, topology: Topology) -> None:
@@ -84,12 +87,18 @@ def create_service_roles(clients: Clients, topology: Topology, tell: Tell) -> li
 
 
 def quota_problems(clients: Clients, topology: Topology) -> list[str]:
-    """Return the Regions whose quota of virtual CPUs is less than what the largest pool needs."""
-    found = []
+    """Return the Regions whose quota of virtual CPUs is less than what the largest pool, or the tasks on Fargate, need."""
+    assert topology.aws is not None
+    found, home, needed = [], topology.client.region, _FARGATE_CPUS[topology.aws.stage]
+    quota = _quota(clients, home, "fargate", _FARGATE_QUOTA)
+    if quota < needed:
+        found.append(
+            f"{home}: the quota is {quota:g} virtual CPUs on Fargate, and scheduler, Dagster and one notebook need "
+            f"{needed}. Ask for more in Service Quotas (Fargate, {_FARGATE_QUOTA})"
+        )
     for worker in topology.workers:
         needed = (worker.pool.max_workers + 1) * worker.pool.instance.vcpus
-        quotas: Any = clients.of("service-quotas", worker.region)
-        quota = quotas.get_service_quota(ServiceCode="ec2", QuotaCode=_QUOTAS[worker.pool.spot])["Quota"]["Value"]
+        quota = _quota(clients, worker.region, "ec2", _QUOTAS[worker.pool.spot])
         if quota < needed:
             found.append(
                 f"{worker.region}: the quota is {quota:g} virtual CPUs, and {worker.pool.max_workers} instances with one "
@@ -97,3 +106,8 @@ def quota_problems(clients: Clients, topology: Topology) -> list[str]:
                 "max_workers"
             )
     return found
+
+
+def _quota(clients: Clients, region: str, service: str, code: str) -> float:
+    quotas: Any = clients.of("service-quotas", region)
+    return float(quotas.get_service_quota(ServiceCode=service, QuotaCode=code)["Quota"]["Value"])

@@ -51,7 +51,7 @@ class LustreStack(RegionStack):
                 f"Link{_title(dataset.mount)}",
                 file_system_id=files.ref,
                 file_system_path=f"/{dataset.mount}",
-                data_repository_path=dataset.source or "",
+                data_repository_path=f"{(dataset.source or '').rstrip('/')}/",  # AWS writes prefixes so
                 batch_import_meta_data_on_create=False,  # a sync imports, and knows when it is done
             )
             link.apply_removal_policy(cdk.RemovalPolicy.DESTROY)

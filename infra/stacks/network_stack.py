@@ -32,6 +32,7 @@ class NetworkStack(RegionStack):
             NetworkConfig(
                 region=region,
                 cidr=stanza.cidr,
+                zones=stanza.zones,
                 existing=stanza.vpc,
                 nat=self.aws.egress == "nat",
                 readable_buckets=tuple(dict.fromkeys(url.removeprefix("s3://").partition("/")[0] for url in urls)),

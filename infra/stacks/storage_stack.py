@@ -17,9 +17,9 @@ from infra.stacks.network_stack import NetworkStack
 from infra.stacks.region_stack import RegionStack
 from xdask_pipelines.topology import Topology, aws_names
 
-_DATABASE_CLASS = {"small": "db.t4g.micro", "full": "db.t4g.small"}
+DATABASE_CLASS = {"small": "db.t4g.micro", "full": "db.t4g.small"}
 _NFS_PORT = 2049
-_SEARCH_TYPE = {"small": "t3.small.search", "full": "m7g.medium.search"}
+SEARCH_TYPE = {"small": "t3.small.search", "full": "m7g.medium.search"}
 
 
 class StorageStack(RegionStack):
@@ -64,7 +64,7 @@ class ClientStorageStack(StorageStack):
         self.database = Database(
             self,
             "Database",
-            DatabaseConfig(_DATABASE_CLASS[self.aws.stage], self.subnets, self.groups["database"], key_arn),
+            DatabaseConfig(DATABASE_CLASS[self.aws.stage], self.subnets, self.groups["database"], key_arn),
         )
         users = [
             f"arn:{self.partition}:iam::{self.account}:role/{aws_names.role_name(part, self.place)}"
@@ -74,7 +74,7 @@ class ClientStorageStack(StorageStack):
             self,
             "Search",
             SearchConfig(
-                instance_type=self.aws.search.instance_type or _SEARCH_TYPE[self.aws.stage],
+                instance_type=self.aws.search.instance_type or SEARCH_TYPE[self.aws.stage],
                 nodes=self.aws.search.nodes,
                 volume_gib=self.aws.search.volume_gib,
                 subnets=self.subnets,

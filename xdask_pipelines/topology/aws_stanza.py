@@ -57,14 +57,23 @@ class Access(Stanza):
     oidc: Oidc
 
 
+def _one_or_even(nodes: int) -> int:
+    if nodes > 1 and nodes % 2:
+        raise ValueError(f"{nodes} nodes cannot be divided between two zones; write 1, or an even number")
+    return nodes
+
+
 class Search(Stanza):
-    """The OpenSearch domain of the catalog; the stage gives the defaults."""
+    """The OpenSearch domain of the catalog; the stage gives the defaults. Several nodes lie in two zones."""
 
     instance_type: Annotated[str, _matching(r"[a-z0-9]+\.[a-z0-9]+\.search", "an OpenSearch instance type")] | None = (
         None
     )
-    nodes: Annotated[int, Field(ge=1, le=10)] = 1
+    nodes: Annotated[int, Field(ge=1, le=10), AfterValidator(_one_or_even)] = 1
     volume_gib: Annotated[int, Field(ge=10)] = 20
+
+
+Zone = Annotated[str, _matching(r"[a-z]", "the letter of a zone; write one such as a")]
 
 
 class Vpc(Stanza):

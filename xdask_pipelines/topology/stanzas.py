@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 
 from xdask_pipelines.system.safe_text import without_secrets
 from xdask_pipelines.topology.aws_facts import INSTANCE_TYPES, InstanceType, usd_per_vcpu_second
-from xdask_pipelines.topology.aws_stanza import Vpc
+from xdask_pipelines.topology.aws_stanza import Vpc, Zone
 from xdask_pipelines.topology.layout_names import layout_names
 from xdask_pipelines.topology.path_pattern import read_pattern
 from xdask_pipelines.topology.region_facts import country_code, grid_factor, region_name
@@ -115,12 +115,19 @@ Region = Annotated[str, AfterValidator(region_name)]
 _Cidr = Annotated[str, AfterValidator(_vpc_cidr)]
 
 
+def _two_zones(zones: tuple[str, str]) -> tuple[str, str]:
+    if zones[0] == zones[1]:
+        raise ValueError(f"zone {zones[0]} occurs twice; name two different zones")
+    return zones
+
+
 class RegionStanza(Stanza):
     """What every Region has.
 
     ``name`` is shown to people in place of ``region``. Emissions are those of the grid of ``country`` (ISO 3166, two
     letters) or ``co2e_kg_per_kwh``; AWS Regions need neither. ``cidr`` are the addresses of its network on AWS. ``vpc`` is
-    an existing VPC to which that network is added; without it, a VPC is created.
+    an existing VPC to which that network is added; without it, a VPC is created. ``zones`` are the letters of the two zones
+    in which it lies; without them, they are the first two of the account.
     """
 
     region: Region
@@ -129,6 +136,7 @@ class RegionStanza(Stanza):
     co2e_kg_per_kwh: Annotated[float, Field(ge=0)] | None = None
     cidr: _Cidr | None = None
     vpc: Vpc | None = None
+    zones: Annotated[tuple[Zone, Zone], Field(strict=False), AfterValidator(_two_zones)] | None = None
 
     @property
     def grid_factor(self) -> float | None:
