@@ -49,6 +49,7 @@ class TwinTask:
     service: str
     address: str
     overrides: Mapping[str, str]
+    started_by: str = ""
     created: float = field(default_factory=time)
     status: str = "PROVISIONING"
     ends: bool = False
@@ -76,6 +77,7 @@ class TwinTask:
             "group": f"service:{self.service}" if self.service else f"family:{self.family}",
             "attachments": [] if self.status == "PROVISIONING" else [attachment],
             "containers": [],
+            "startedBy": self.started_by,
             **({"stoppedReason": self.reason} if self.reason else {}),
         }
 
@@ -158,6 +160,8 @@ class EcsTwin:
         found = [t.arn for t in self.tasks.values() if t.region == region and t.ends == wanted]
         if "serviceName" in asked:
             found = [arn for arn in found if self.tasks[arn].service == asked["serviceName"]]
+        if "family" in asked:
+            found = [arn for arn in found if self.tasks[arn].family == asked["family"]]
         start = int(asked.get("nextToken", 0))
         more = {"nextToken": str(start + _PAGE)} if start + _PAGE < len(found) else {}
         return {"taskArns": found[start : start + _PAGE], **more}
@@ -208,7 +212,9 @@ class EcsTwin:
             return {"tasks": [], "failures": [{"arn": "", "reason": "RESOURCE:ENI"}]}
         (container,) = asked["overrides"]["containerOverrides"]
         variables = {each["name"]: each["value"] for each in container["environment"]}
-        return {"tasks": [self._new(region, asked["taskDefinition"], "", variables).document()], "failures": []}
+        made = self._new(region, asked["taskDefinition"], "", variables)
+        made.started_by = asked.get("startedBy", "")
+        return {"tasks": [made.document()], "failures": []}
 
     # ---- other services ---------------------------------------------------------------------------------------------
 

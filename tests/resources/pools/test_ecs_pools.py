@@ -31,6 +31,7 @@ from xdask_pipelines.resources.aws import starting_pools
 from xdask_pipelines.resources.pools import extra_workers, pools_of_topology
 from xdask_pipelines.resources.pools.ecs_backend import EcsBackend
 from xdask_pipelines.resources.pools.ecs_pools import EcsPools
+from xdask_pipelines.resources.pools.orphaned_workers import end_orphans
 from xdask_pipelines.resources.pools.pool_controller import PoolController, scale
 from xdask_pipelines.resources.pools.standing_pools import borrowed_workers
 from xdask_pipelines.schedules import SYNC_JOB
@@ -241,6 +242,32 @@ def test_extra_workers_of_a_run_join_its_pool_and_leave_the_scheduler_alone(
     assert pools.status().up
     asked = {operation for region, operation in project.twin.calls if region == WEST}
     assert asked <= {"DescribeServices", "ListTasks", "DescribeTasks", "RunTask", "StopTask", "UpdateService"}
+
+
+def test_extra_workers_of_a_run_that_was_killed_are_ended(
+    project: AwsProject, pools: EcsPools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(extra_workers, "_POLL_SECONDS", 0.3)
+    lines, rpc = list[str](), SchedulerRPC(pools.client())
+    killed = project.pools()
+
+    def joined() -> bool:
+        return any(name.startswith(WEST) for name in instances(pools))
+
+    cluster = extra_workers.ExtraCluster(killed, WEST, 1)
+    try:
+        assert eventually(joined, 30), project.logs()
+        assert end_orphans(rpc, [WEST], (), lines.append) == [], "its client is connected"
+        killed.client().close()  # as the scheduler sees it when the process is killed
+        (away,) = end_orphans(rpc, [WEST], (), lines.append)
+        assert joined(), "it may come back"
+        assert end_orphans(rpc, [WEST], [away], lines.append) == [away]
+        assert lines == [f"{WEST}: ended 1 extra instance of a run whose process is gone"]
+        assert eventually(lambda: not joined(), 20)
+        assert end_orphans(rpc, [WEST], [away], lines.append) == []
+    finally:
+        cluster.close()
+    assert pools.status().up
 
 
 def test_a_cluster_of_dask_cloudprovider_with_its_defaults_would_end_the_scheduler(

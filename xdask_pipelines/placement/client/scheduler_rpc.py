@@ -83,6 +83,11 @@ class SchedulerRPC:
         found: dict[str, dict[str, Any]] = ask(self._client, "instances")
         return found
 
+    def connected(self, clients: Sequence[str]) -> list[str]:
+        """Return those of these clients that are connected; answered by `PlacementPlugin`."""
+        found: list[str] = ask(self._client, "connected", clients=clients)
+        return found
+
     def begin_drain(self, region: str, workers: Sequence[str]) -> dict[str, Any]:
         """Begin to drain workers that stay connected until they are stopped; ``refused`` has the reason if it is not done.
 

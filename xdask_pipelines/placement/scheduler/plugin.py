@@ -112,6 +112,7 @@ class PlacementPlugin(SchedulerPlugin):
         answer(scheduler, "version", self._answer_version)
         answer(scheduler, "backlog", lambda: backlog.count(scheduler, self._pool_of_wait))
         answer(scheduler, "instances", lambda: instances(scheduler))
+        answer(scheduler, "connected", lambda clients: [name for name in clients if name in scheduler.client_comms])
         watch = PeriodicCallback(self._look_at_waiting, 500)
         scheduler.periodic_callbacks["xdask-waiting"] = watch
         watch.start()

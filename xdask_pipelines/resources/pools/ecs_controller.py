@@ -1,7 +1,7 @@
-"""One look of the controller on AWS: the scheduler's record, the sizes of all pools, and figures for CloudWatch.
+"""One look of the controller on AWS: the scheduler's record, the sizes of all pools, orphaned workers, figures.
 
-Belongs here: their order, and what the next look must know. Does not belong here: the loop (sensors), each of the three
-(scheduler_record, pool_controller, pool_metrics).
+Belongs here: their order, and what the next look must know. Does not belong here: the loop (sensors), each of the four
+(scheduler_record, pool_controller, orphaned_workers, pool_metrics).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from xdask_pipelines.resources.aws.pool_metrics import PoolFigures, metric, publ
 from xdask_pipelines.resources.aws.scheduler_record import SchedulerRecord
 from xdask_pipelines.resources.pools.ecs_backend import EcsBackend
 from xdask_pipelines.resources.pools.ecs_pools import EcsPools
+from xdask_pipelines.resources.pools.orphaned_workers import end_orphans
 from xdask_pipelines.resources.pools.pool_controller import PoolController
 from xdask_pipelines.resources.pools.standing_pools import Tell
 
@@ -65,6 +66,8 @@ class EcsController:
         now["controller"] = self._controller.memory()
         if time() - now.get("figures_at", 0.0) >= _FIGURES_SECONDS:
             now["figures_at"] = time()
+            if up:
+                self._try("extra workers", lambda: self._end_orphans(now))
             self._try("the figures", lambda: self._publish(now, hours_since_sync, up=up))
         return now
 
@@ -86,6 +89,10 @@ class EcsController:
                 self._tell(f"the scheduler's name leads to {address} now")
             now |= {"address": address, "record_at": time()}
         return address
+
+    def _end_orphans(self, now: dict[str, Any]) -> None:
+        rpc, regions = SchedulerRPC(self._pools.client()), self._pools.topology.worker_regions
+        now["orphans"] = end_orphans(rpc, regions, now.get("orphans", ()), self._tell)
 
     def _publish(self, now: dict[str, Any], hours_since_sync: Callable[[], Mapping[str, float]], *, up: bool) -> None:
         client_region, topology = self._client_region, self._pools.topology

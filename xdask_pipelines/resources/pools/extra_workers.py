@@ -1,7 +1,7 @@
 """Extra workers for one run: tasks of the pools' own definitions beside their services, started by dask-cloudprovider.
 
 Belongs here: its clusters, one a Region, attached to the standing scheduler. Does not belong here: the sizes of services
-(ecs_backend).
+(ecs_backend), ending what a killed run left (orphaned_workers).
 
 dask-cloudprovider 2025.9 has traps: closing a cluster with its defaults ends the scheduler; it asks for the state of a task
 without a pause; a task that is ACTIVATING counts as failed; what is not given, it creates.
@@ -28,6 +28,8 @@ from xdask_pipelines.topology.aws_facts import region_partitions
 from xdask_pipelines.topology.aws_names import cluster_name, log_group, pool_service, role_name
 
 _POLL_SECONDS = 3.0
+#: What began a task: this word, then the name of the client of its run (`orphaned_workers`).
+EXTRA = "xdask-extra"
 
 
 class _ExtraWorker(EcsWorker):  # type: ignore[misc]
@@ -90,6 +92,7 @@ class ExtraCluster(ECSCluster):  # type: ignore[misc]
             fargate_use_private_ip=True,
             n_workers=count,
             security=tls.security(certificates) if certificates else None,
+            worker_task_kwargs={"startedBy": f"{EXTRA}/{pools.client().id}"},
             shutdown_scheduler=False,
             name=f"xdask-extra-{region}",
         )
