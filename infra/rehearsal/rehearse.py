@@ -119,6 +119,8 @@ class Story:
         self._lose_instance()
         with self._step("every pool goes to zero"):
             self.program.stop_pools()
+        if self.stage.file_systems.mounted(self.stage.topology.worker_regions[-1]):
+            self._remount()
         with self._step("calls against the policies of their roles"):
             topology = self.stage.topology
             contract = deployed_contract(self.stage.clients, self.stage.stacks[0].account, topology.client.region)
@@ -190,6 +192,17 @@ class Story:
             replaced = self.stage.agent.running(region, pool_service(region))
             if any(task.arn == victim.arn for task in replaced):
                 raise StoryFailed(f"The lost task {victim.arn} still runs.")
+
+    def _remount(self) -> None:
+        """Delete a file system and create it again, as an operator does while nothing needs its speed (stage full)."""
+        region, mounted = self.stage.topology.worker_regions[-1], self.stage.file_systems.mounted
+        with self._step(f"the file system of {region} goes, and comes again"):
+            self.stage.command("lustre", "down", region)
+            if mounted(region):
+                raise StoryFailed(f"`xdask lustre down {region}` left a file system.")
+            self.stage.command("lustre", "up", region)
+            if not mounted(region):
+                raise StoryFailed(f"`xdask lustre up {region}` made no file system.")
 
     def _computing(self, region: str) -> list[RunningTask]:
         """Return the tasks of a pool that computed some blocks of the slow analysis."""

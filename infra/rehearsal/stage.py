@@ -20,7 +20,8 @@ from infra.rehearsal.account.clients import OPERATOR, EmulatedClients, credentia
 from infra.rehearsal.account.deploy import Deployment
 from infra.rehearsal.account.emulator import emulator
 from infra.rehearsal.account.file_systems import FileSystems
-from infra.rehearsal.account.proxy import Proxy, proxy
+from infra.rehearsal.account.operator_front import operator_front
+from infra.rehearsal.account.proxy import Proxy
 from infra.rehearsal.account.search_domain import SearchDomain, master_of, search_domain
 from infra.rehearsal.account.templates import Stack, read_assembly
 from infra.rehearsal.servers.forward import forward
@@ -52,7 +53,7 @@ class Stage:
 
     Attributes
     ----------
-    topology, stacks
+    topology, stacks, assembly
         What is rehearsed.
     folder
         Its files: project, data, results, logs, the record of calls.
@@ -60,6 +61,7 @@ class Stage:
 
     topology: Topology
     stacks: list[Stack]
+    assembly: Path
     folder: Path
     proxy: Proxy
     network: TaskNetwork
@@ -68,6 +70,7 @@ class Stage:
     postgres: PostgresServer | None
     clients: EmulatedClients
     deployment: Deployment
+    file_systems: FileSystems
 
     def deploy(self, names: Collection[str] | None = None) -> None:
         """Deploy some stacks, all by default, and what the emulator lacks but the rehearsal has."""
@@ -114,6 +117,7 @@ class Stage:
         laptop = self.folder / "laptop"
         if not laptop.is_dir():
             shutil.copytree(self.folder / "project", laptop)
+            shutil.copytree(self.assembly, laptop / "infra" / "cdk.out")
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "XDASK_"))},
             **credentials(OPERATOR),
@@ -236,7 +240,7 @@ def stage(
         search = None
         if "AWS::OpenSearchService::Domain" in has:
             search = exits.enter_context(search_server(folder / "opensearch"))
-        front = exits.enter_context(proxy(emulated, folder, s3=s3))
+        front = exits.enter_context(operator_front(emulated, folder, s3))
         clients = EmulatedClients(url=front.listen(listening()))
         wanted = {topology.client.region: _CLIENT_INTERFACES}
         wanted |= dict.fromkeys(topology.worker_regions, _WORKER_INTERFACES)
@@ -258,7 +262,9 @@ def stage(
         file_systems = FileSystems(EmulatedClients(url=emulated.url), stacks, s3.client(), folder / "lustre")
         front.fsx = file_systems.twin
         runs = exits.enter_context(agent(front, network, topology, stacks, folder, settings, say, file_systems.mounted))
-        found = Stage(topology, stacks, folder, front, network, runs, s3, postgres, clients, deployment)
+        found = Stage(
+            topology, stacks, assembly, folder, front, network, runs, s3, postgres, clients, deployment, file_systems
+        )
         found.fill_sources()
         yield found
 

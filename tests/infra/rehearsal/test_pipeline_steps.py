@@ -20,9 +20,9 @@ import yaml
 
 from infra.deployment.removal import our_stacks
 from infra.node import node_folder
-from infra.rehearsal.account.cdk_front import CdkFront, cdk_front, docker_stand_in
 from infra.rehearsal.account.clients import OPERATOR, EmulatedClients, credentials
 from infra.rehearsal.account.emulator import emulator
+from infra.rehearsal.account.operator_front import OperatorFront, docker_stand_in, operator_front
 from infra.rehearsal.servers.loopback import listening
 from infra.repository import REPOSITORY
 from tests.infra.rehearsal.written_assembly import ACCOUNT, CLIENT, EAST, WEST
@@ -40,7 +40,7 @@ class Clone:
     """A fresh clone whose commands reach the emulator, and nothing else of AWS."""
 
     folder: Path
-    front: CdkFront
+    front: OperatorFront
     environment: dict[str, str]
 
     @property
@@ -114,7 +114,7 @@ def clone(tmp_path: Path) -> Iterator[Clone]:
     for name in _LOCKS:
         os.utime(folder / name, (0, 0))
     tools = [str(Path(found).parent) for name in ("git", "make", "bash") if (found := shutil.which(name))]
-    with emulator(ACCOUNT, tmp_path / "emulator") as found, cdk_front(found, tmp_path) as front:
+    with emulator(ACCOUNT, tmp_path / "emulator") as found, operator_front(found, tmp_path) as front:
         environment = {
             "PATH": os.pathsep.join(dict.fromkeys([str(node_folder()), *tools, "/usr/bin", "/bin"])),
             "HOME": str(tmp_path),

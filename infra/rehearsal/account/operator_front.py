@@ -1,7 +1,7 @@
-"""The proxy for the CDK's command line: what it deploys has stand-ins, and what it asks is answered as if it had not.
+"""The proxy for operators' commands: what they deploy has stand-ins, and what they ask is answered as if it had not.
 
-Belongs here: change sets, templates and quotas, for a deployment by its real commands. Does not belong here: the list of
-stand-ins (stand_ins), a deployment by the rehearsal itself (deploy).
+Belongs here: change sets, templates and quotas, for the CDK's command line and `xdask lustre up`. Does not belong here: the
+list of stand-ins (stand_ins), a deployment by the rehearsal itself (deploy).
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from infra.rehearsal.account.recorded_calls import Call, Request
 from infra.rehearsal.account.stand_ins import problems, supported_types
 from infra.rehearsal.account.task_states import TaskStates
 from infra.rehearsal.account.templates import Stack, deployable
+from infra.rehearsal.servers.s3_server import S3Server
 
 _TEMPLATE = """<GetTemplateResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><GetTemplateResult>
 <TemplateBody>{body}</TemplateBody></GetTemplateResult></GetTemplateResponse>"""
@@ -37,8 +38,8 @@ _QUOTA = {"Quota": {"ServiceCode": "ec2", "Value": 100_000.0}}
 _NO_IMAGE = Refusal("ImageNotFoundException", "The image requested does not exist in the specified repository")
 
 
-class CdkFront(Proxy):
-    """Calls of the CDK's command line on their way to the emulator; see `Proxy`."""
+class OperatorFront(Proxy):
+    """Calls of operators' commands on their way to the emulator; see `Proxy`."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -63,7 +64,7 @@ class CdkFront(Proxy):
             return super()._answer(call, request)
         stack = _name(call.parameters["StackName"])
         change = (call.region, stack, _name(call.parameters.get("ChangeSetName", "")))
-        if call.operation == "CreateChangeSet" and _given(call.parameters):
+        if call.operation in ("CreateChangeSet", "CreateStack") and _given(call.parameters):
             template = self._template(call.parameters)
             if not template.startswith("{"):  # the bootstrap's is YAML, and needs no stand-in
                 return super()._answer(call, request)
@@ -121,9 +122,9 @@ def _object_of(url: str) -> tuple[str, str]:
 
 
 @contextmanager
-def cdk_front(emulator: Emulator, folder: Path) -> Iterator[CdkFront]:
-    """Run a proxy for the CDK's command line; see `infra.rehearsal.account.proxy.proxy`."""
-    front = CdkFront(emulator, TaskStates(), folder / "calls.jsonl")
+def operator_front(emulator: Emulator, folder: Path, s3: S3Server | None = None) -> Iterator[OperatorFront]:
+    """Run a proxy for operators' commands; see `infra.rehearsal.account.proxy.proxy`."""
+    front = OperatorFront(emulator, TaskStates(), folder / "calls.jsonl", s3)
     try:
         yield front
     finally:
