@@ -409,8 +409,7 @@ def _dagster(arns: _Arns, topology: Topology) -> Iterator[Allow]:
         )
         yield Allow(
             "Import",
-            ("fsx:DescribeDataRepositoryAssociations", "fsx:DescribeDataRepositoryTasks", "fsx:CreateDataRepositoryTask",
-             "fsx:DescribeFileSystems"),
+            ("fsx:DescribeDataRepositoryAssociations", "fsx:DescribeDataRepositoryTasks", "fsx:CreateDataRepositoryTask"),
             tuple(arns.of("fsx", "*", f"{kind}/*") for kind in ("association", "task", "file-system")),
             "A sync imports what changed in a bucket; ids are not known before they are created",
             {"StringEquals": {"aws:RequestedRegion": list(workers)}},

@@ -43,6 +43,11 @@ from dagster_graphql import DagsterGraphQLClient
 run = DagsterGraphQLClient("127.0.0.1", port_number=3000).submit_job_execution("__ASSET_JOB", asset_selection=[sys.argv[1]])
 print(run)
 """
+_END = """
+import sys
+from dagster_graphql import DagsterGraphQLClient
+DagsterGraphQLClient("127.0.0.1", port_number=3000).terminate_run(sys.argv[1])
+"""
 #: What its page shows afterwards.
 _EVIDENCE = """
 import json, sys
@@ -91,6 +96,10 @@ class Program:
     def launch(self, asset: str) -> str:
         """Launch a run that makes an asset, by Dagster's webserver; the id of the run."""
         return self.run("python", "-W", "ignore", "-c", _LAUNCH, asset).split()[-1]
+
+    def end(self, run: str) -> None:
+        """End a run, by Dagster's webserver."""
+        self.run("python", "-W", "ignore", "-c", _END, run)
 
     def succeeded(self, run: str) -> bool:
         """Return whether a run has ended well.
