@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing
 from pathlib import Path
 
@@ -73,6 +74,8 @@ def test_without_root_all_regions_are_on_loopback_and_the_reason_is_given(monkey
 
 
 def test_rehearsals_at_one_time_have_other_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = 1000 * os.getpid()  # blocks that no other process of this machine asks for
+    monkeypatch.setattr(task_networks, "_BLOCKS", range(own, own + 16, 8))
     with closing(LoopbackNetwork(["a", "b"])) as one, closing(LoopbackNetwork(["a", "b"])) as other:
         addresses = [network.take(region) for network in (one, other) for region in ("a", "b", "a")]
         found = {each.address for each in addresses if each} | {one.database, other.database}
@@ -80,7 +83,6 @@ def test_rehearsals_at_one_time_have_other_addresses(monkeypatch: pytest.MonkeyP
         first = one.database
     with closing(LoopbackNetwork(["a"])) as again:
         assert again.database == first, "the addresses of one that has ended are free"
-    monkeypatch.setattr(task_networks, "_BLOCKS", range(16, 32, 8))
     with (
         closing(LoopbackNetwork(["a"])),
         closing(LoopbackNetwork(["a"])),
