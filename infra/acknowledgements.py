@@ -12,7 +12,7 @@ import aws_cdk as cdk
 from cdk_nag import AwsSolutionsChecks
 from constructs import IConstruct
 
-from infra.policies import RoleSpec
+from infra.policies.statements import RoleSpec
 
 
 @dataclass(frozen=True)

@@ -104,7 +104,7 @@ class Contract:
                     Finding(
                         role,
                         f"{role} calls {call.service} {call.operation} in {call.region}, which needs {check.action} on "
-                        f"{check.resource}{keys}. No statement allows it: add one in infra/policies.py, or remove the call.",
+                        f"{check.resource}{keys}. No statement allows it: add one in infra/policies, or remove the call.",
                     )
                 )
             used |= {(role, i, check.action.lower()) for i in answer["by"]}
@@ -167,7 +167,7 @@ class Contract:
                         Finding(
                             role,
                             f"{role}: {sid} allows {', '.join(spare)}, which no recorded call needs. Remove it from "
-                            "infra/policies.py, or add the reason to REASONS.",
+                            "infra/policies, or add the reason to REASONS.",
                         )
                     )
         return found

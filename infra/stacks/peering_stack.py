@@ -24,6 +24,29 @@ def joined_tiers(topology: Topology, region: str) -> tuple[Tier, ...]:
     return ("public",) if topology.aws.egress == "public" else ("egress",)
 
 
+def routes_to(stack: RegionStack, networks: Mapping[str, NetworkStack], other: str, **target: str) -> None:
+    """Add the routes from the tiers of a stack's Region that are joined to the network of another Region.
+
+    Parameters
+    ----------
+    stack, networks
+        Stack of the routes, and the networks of all Regions.
+    other
+        Region to which they lead.
+    target
+        The target of each, as in `ec2.CfnRoute`.
+    """
+    for tier in joined_tiers(stack.topology, stack.place):
+        for i, table in enumerate(networks[stack.place].network.route_tables[tier]):
+            ec2.CfnRoute(
+                stack,
+                f"{tier.title()}{i}To{title(other)}",
+                route_table_id=table,
+                destination_cidr_block=networks[other].network.config.cidr,
+                **target,
+            )
+
+
 class PeeringStack(RegionStack):
     """Peerings to the Regions that come later in the topology, and routes to all.
 
@@ -44,7 +67,6 @@ class PeeringStack(RegionStack):
         earlier: Mapping[str, PeeringStack],
     ) -> None:
         super().__init__(scope, "peering", topology, region)
-        own = networks[region].network
         self.peerings: dict[str, str] = {}
         for other in topology.regions:
             if other == region:
@@ -55,20 +77,12 @@ class PeeringStack(RegionStack):
                 peering = ec2.CfnVPCPeeringConnection(
                     self,
                     f"To{title(other)}",
-                    vpc_id=own.vpc_id,
+                    vpc_id=networks[region].network.vpc_id,
                     peer_vpc_id=networks[other].network.vpc_id,
                     peer_region=other,
                 ).ref
                 self.peerings[other] = peering
-            for tier in joined_tiers(topology, region):
-                for i, table in enumerate(own.route_tables[tier]):
-                    ec2.CfnRoute(
-                        self,
-                        f"{tier.title()}{i}To{title(other)}",
-                        route_table_id=table,
-                        destination_cidr_block=networks[other].network.config.cidr,
-                        vpc_peering_connection_id=peering,
-                    )
+            routes_to(self, networks, other, vpc_peering_connection_id=peering)
 
 
 def title(region: str) -> str:

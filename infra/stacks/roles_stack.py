@@ -6,7 +6,8 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from infra.acknowledgements import acknowledge_wildcards
-from infra.policies import RoleSpec, roles_of
+from infra.policies.roles import roles_of
+from infra.policies.statements import RoleSpec
 from infra.stacks.region_stack import RegionStack
 from xdask_pipelines.topology import Topology
 

@@ -13,7 +13,7 @@ from aws_cdk import aws_ec2 as ec2
 from constructs import Construct
 
 from infra.stacks.network_stack import NetworkStack
-from infra.stacks.peering_stack import joined_tiers, title
+from infra.stacks.peering_stack import routes_to, title
 from infra.stacks.region_stack import RegionStack
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_names import PREFIX
@@ -89,7 +89,7 @@ class TransitRoutesStack(RegionStack):
         gateways: Mapping[str, TransitStack],
     ) -> None:
         super().__init__(scope, "peering", topology, region)
-        own, gateway = networks[region].network, gateways[region]
+        gateway = gateways[region]
         for other in topology.regions:
             if other == region:
                 continue
@@ -100,20 +100,11 @@ class TransitRoutesStack(RegionStack):
                 transit_gateway_attachment_id=peering,
                 transit_gateway_route_table_id=gateway.route_table,
             )
-            cidr = networks[other].network.config.cidr
             ec2.CfnTransitGatewayRoute(
                 self,
                 f"To{title(other)}",
-                destination_cidr_block=cidr,
+                destination_cidr_block=networks[other].network.config.cidr,
                 transit_gateway_attachment_id=peering,
                 transit_gateway_route_table_id=gateway.route_table,
             )
-            for tier in joined_tiers(topology, region):
-                for i, table in enumerate(own.route_tables[tier]):
-                    ec2.CfnRoute(
-                        self,
-                        f"{tier.title()}{i}To{title(other)}",
-                        route_table_id=table,
-                        destination_cidr_block=cidr,
-                        transit_gateway_id=gateway.gateway,
-                    )
+            routes_to(self, networks, other, transit_gateway_id=gateway.gateway)

@@ -12,7 +12,7 @@ import yaml
 from infra.app import build
 from infra.checks.assembly import Assembly
 from infra.deployment.cdk_stacks import CdkStacks
-from infra.policies import roles_of
+from infra.policies.roles import roles_of
 from tests.infra.conftest import Synthesized
 from tests.support.topologies import document
 from xdask_pipelines.topology import Topology, aws_names

@@ -15,7 +15,7 @@ import pytest
 
 from infra.app import build
 from infra.checks import exposure
-from infra.policies import roles_of
+from infra.policies.roles import roles_of
 from tests.infra.conftest import Synthesize, Synthesized
 from tests.support.topologies import aws_topology
 from xdask_pipelines.errors import TopologyError

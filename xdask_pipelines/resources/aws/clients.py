@@ -95,7 +95,7 @@ def _refused(client: Any, operation: str, error: dict[str, Any]) -> AwsError:
 
     if is_one_of(_DENIED):
         why = "This process has no permission"
-        remedy = f"Allow {named} for its role or user (infra/policies.py has the roles of this project)"
+        remedy = f"Allow {named} for its role or user (infra/policies has the roles of this project)"
     elif is_one_of(_CREDENTIALS):
         why = "Its credentials are not valid, or have expired"
         remedy = "Log in again (`aws sso login`), or set AWS_PROFILE"
