@@ -3,8 +3,15 @@
 Belongs here: prices with their date and source. Does not belong here: prices between Regions and of worker instances
 (aws_facts), what a deployment costs (operations.aws.idle_cost).
 
-Source: the pricing pages of each service, on demand, us-east-1, read or confirmed on the date below. Other Regions are
-estimated by one factor each, because their prices differ by service within some per cent.
+On demand, us-east-1. Each price has the word of its source, and the date of that source if it has one; all were compared in
+November 2026:
+
+- ``aws``: a text or price list of AWS, or a quotation of it;
+- ``tables``: two or more published tables that agree;
+- ``one``: one published table.
+
+Other Regions are estimated by one factor each, because their prices differ by service within some per cent. No factor is
+confirmed, but for FSx for Lustre in Tokyo (1.30, one published table).
 """
 
 from __future__ import annotations
@@ -13,28 +20,39 @@ AS_OF = "2026-11"
 HOURS_A_MONTH = 730.0
 
 #: USD for one hour.
-FARGATE_VCPU, FARGATE_GB = 0.04048, 0.004445
-PUBLIC_IPV4 = 0.005
-NAT_GATEWAY = 0.045
-LOAD_BALANCER = 0.0225
-TRANSIT_ATTACHMENT = 0.05
-DATABASE = {"db.t4g.micro": 0.016, "db.t4g.small": 0.032, "db.t4g.medium": 0.065}
+FARGATE_VCPU, FARGATE_GB = 0.04048, 0.004445  # tables, 2026-03 and 2026-04
+PUBLIC_IPV4 = 0.005  # tables
+NAT_GATEWAY = 0.045  # tables, 2026
+LOAD_BALANCER = 0.0225  # tables
+TRANSIT_ATTACHMENT = 0.05  # tables
+DATABASE = {
+    "db.t4g.micro": 0.016,  # tables
+    "db.t4g.small": 0.032,  # tables
+    "db.t4g.medium": 0.065,  # tables
+}
 SEARCH = {
-    "t3.small.search": 0.036,
-    "t3.medium.search": 0.073,
-    "m7g.medium.search": 0.068,
-    "m7g.large.search": 0.135,
-    "r7g.medium.search": 0.089,
-    "r7g.large.search": 0.178,
+    "t3.small.search": 0.036,  # tables, 2025
+    "t3.medium.search": 0.073,  # tables
+    "m7g.medium.search": 0.068,  # aws, tables
+    "m7g.large.search": 0.135,  # tables; a third one says 0.134
+    "r7g.medium.search": 0.089,  # tables
+    "r7g.large.search": 0.178,  # tables; a third one says 0.176
 }
 
 #: USD for one month.
-KMS_KEY, SECRET, HOSTED_ZONE, ALARM, METRIC = 1.0, 0.40, 0.50, 0.10, 0.30
+KMS_KEY = 1.0  # one
+SECRET = 0.40  # tables
+HOSTED_ZONE = 0.50  # aws (price list)
+ALARM = 0.10  # aws (blog), tables
+METRIC = 0.30  # tables
 
 #: USD for one GB (GiB where AWS counts so) and month.
-DATABASE_GB, SEARCH_GB, HOST_DISK_GB, NOTEBOOK_DISK_GB = 0.115, 0.122, 0.08, 0.14
+DATABASE_GB = 0.115  # tables
+SEARCH_GB = 0.122  # one
+HOST_DISK_GB = 0.08  # tables
+NOTEBOOK_DISK_GB = 0.14  # one
 #: FSx for Lustre, PERSISTENT_2 on SSD, 125 MB/s/TiB.
-LUSTRE_GB = 0.145
+LUSTRE_GB = 0.145  # one
 
 #: Prices of a Region relative to us-east-1.
 _LEVEL = {
