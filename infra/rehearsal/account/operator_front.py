@@ -22,6 +22,7 @@ from infra.rehearsal.account.deploy import Deployment
 from infra.rehearsal.account.ecs_answers import Refusal
 from infra.rehearsal.account.emulator import Emulator
 from infra.rehearsal.account.http_listener import Answer
+from infra.rehearsal.account.offers import offers
 from infra.rehearsal.account.proxy import Proxy, refusal
 from infra.rehearsal.account.recorded_calls import Call, Request
 from infra.rehearsal.account.stand_ins import problems, supported_types
@@ -55,6 +56,8 @@ class OperatorFront(Proxy):
     def _answer(self, call: Call, request: Request) -> Answer:
         if (call.service, call.operation) == ("service-quotas", "GetServiceQuota"):
             return Answer(200, json.dumps(_QUOTA).encode(), {"Content-Type": "application/x-amz-json-1.1"})
+        if found := offers(call):
+            return found
         if (call.service, call.operation) == ("ecr", "DescribeImages"):
             answer = super()._answer(call, request)
             return answer if json.loads(answer.body).get("imageDetails") else refusal(_NO_IMAGE)
