@@ -43,6 +43,9 @@ def test_options_that_cost_by_the_hour_are_counted(synthesize: Synthesize) -> No
     assert gateways - plain == pytest.approx(0.05 * (1.15 + 1 + 1 + 1.17) + 0.1 * (3 * 1.15 + 2 + 1), abs=1e-3)
     nat = total(synthesize(2, "small", egress="nat", notebook="sagemaker").folder)
     assert nat > total(synthesize(2).folder) + 3 * 0.045
+    items = items_of(synthesize(2, "small", egress="nat", notebook="sagemaker").folder)
+    (notebook,) = [item for item in items if item.name == "notebook, ml.t3.medium"]
+    assert (notebook.idle, notebook.asleep, notebook.busy) == (0, 0, pytest.approx(1.15 * 0.05))
 
 
 def test_a_type_without_a_price_is_an_error_and_no_zero(synthesize: Synthesize, tmp_path: Path) -> None:

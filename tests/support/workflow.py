@@ -60,7 +60,7 @@ class Workflow:
     keys: Mapping[str, str]
     instead: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, event: str, commit: str, **inputs: str) -> list[Done]:
+    def run(self, event: str, commit: str, /, **inputs: str) -> list[Done]:
         """Run all jobs of an event, in the order of their needs.
 
         Raises

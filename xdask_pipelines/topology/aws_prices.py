@@ -38,6 +38,7 @@ SEARCH = {
     "r7g.medium.search": 0.089,  # tables
     "r7g.large.search": 0.178,  # tables; a third one says 0.176
 }
+NOTEBOOK = {"ml.t3.medium": 0.05}  # one
 
 #: USD for one month.
 KMS_KEY = 1.0  # one

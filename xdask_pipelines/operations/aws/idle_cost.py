@@ -128,6 +128,14 @@ def _alarm(stack: _Stack, values: Mapping[str, Any]) -> list[Item]:
     return [Item(stack.region, "alarms and their figures", alarm + figure, alarm, alarm + figure)]
 
 
+def _notebook(stack: _Stack, values: Mapping[str, Any]) -> list[Item]:
+    kind, disk = values["InstanceType"], _month(values["VolumeSizeInGB"] * prices.NOTEBOOK_DISK_GB)
+    return [
+        always(stack.region, "disk of the notebook", disk),
+        Item(stack.region, f"notebook, {kind}", 0.0, 0.0, _priced(prices.NOTEBOOK, kind)),  # it stops itself
+    ]
+
+
 def _flat(name: str, usd: float) -> Callable[[_Stack, Mapping[str, Any]], list[Item]]:
     return lambda stack, values: [always(stack.region, name, usd)]
 
@@ -146,9 +154,7 @@ _PRICES: dict[str, Callable[[_Stack, Mapping[str, Any]], list[Item]]] = {
     "AWS::EC2::NatGateway": _flat("NAT gateway", prices.NAT_GATEWAY + prices.PUBLIC_IPV4),
     "AWS::EC2::TransitGatewayVpcAttachment": _flat("transit gateway", prices.TRANSIT_ATTACHMENT),
     "AWS::EC2::TransitGatewayPeeringAttachment": _flat("transit gateway", 2 * prices.TRANSIT_ATTACHMENT),
-    "AWS::SageMaker::NotebookInstance": lambda stack, values: [
-        always(stack.region, "disk of the notebook", _month(values["VolumeSizeInGB"] * prices.NOTEBOOK_DISK_GB))
-    ],
+    "AWS::SageMaker::NotebookInstance": _notebook,
 }
 #: Types that cost nothing by the hour; any other type is an error, so that nothing is forgotten.
 FREE = frozenset(
