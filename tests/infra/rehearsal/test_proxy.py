@@ -190,6 +190,6 @@ def test_file_systems_of_lustre_are_answered_by_their_twin(
     fsx = deployed.dagster.of("fsx", EAST)
     assert fsx.describe_file_systems()["FileSystems"][0]["Lifecycle"] == "AVAILABLE"
     associations = fsx.describe_data_repository_associations()["Associations"]
-    assert associations[0]["DataRepositoryPath"] == "s3://era5-pds/"
+    assert associations[0]["DataRepositoryPath"] == "s3://era5-pds"
     with pytest.raises(ClientError, match="FileSystemNotFound"):
         fsx.describe_file_systems(FileSystemIds=["fs-1123456789abcdef0"])
