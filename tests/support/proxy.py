@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import urlsplit
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from infra.rehearsal.account.recorded_calls import Request
+from infra.rehearsal.account.signatures import signature
 from tests.support.node_requests import connection, name_of
 
 #: What to do with a request, told by its method, path and number: answer this status instead, lose the answer of the
@@ -117,17 +117,9 @@ def proxied(
             if "SignedHeaders=" not in given:
                 return False
             names = given.split("SignedHeaders=")[1].split(",")[0].split(";")
-            scheme = "https" if certificate else "http"
-            request = AWSRequest(
-                self.command,
-                f"{scheme}://{self.headers['Host']}{self.path}",
-                {name: self.headers[name] for name in names if name != "host"},
-                body,
-            )
-            request.context["timestamp"] = self.headers["X-Amz-Date"]
-            signer = SigV4Auth(signed_with, "es", region)
-            text = signer.string_to_sign(request, signer.canonical_request(request))
-            return given.endswith("Signature=" + signer.signature(text, request))
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            request = Request(self.command, self.path, headers, body)
+            return given.endswith("Signature=" + signature(request, signed_with.secret_key, names, "es", region))
 
         def log_message(self, *args: object) -> None:
             return
