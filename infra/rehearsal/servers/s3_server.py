@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import mkdtemp
 from time import monotonic, sleep
 from typing import Any
 
@@ -65,6 +66,7 @@ def s3_server(folder: Path, public: Sequence[str] = ("open-data",)) -> Iterator[
         {"name": "anonymous", "actions": [f"{may}:{name}" for may in ("Read", "List") for name in public]},
     ]
     folder.mkdir(parents=True, exist_ok=True)
+    sockets = mkdtemp(prefix="xdask-s3-")  # paths of sockets have at most 107 characters
     (folder / "s3.json").write_text(json.dumps({"identities": identities}))
     ends_with_us = [setpriv, "--pdeathsig", "KILL"] if (setpriv := shutil.which("setpriv")) else []
     command = [
@@ -75,6 +77,8 @@ def s3_server(folder: Path, public: Sequence[str] = ("open-data",)) -> Iterator[
         *(f"-master.port.grpc={grpc[0]}", f"-volume.port.grpc={grpc[1]}", f"-filer.port.grpc={grpc[2]}"),
         *(f"-s3.port.grpc={grpc[3]}", "-master.volumeSizeLimitMB=64", "-volume.max=1000"),
         *("-s3.port.iceberg=0", "-s3.port.lance=0"),  # their ports are fixed: a second server would die of them
+        # by default in /tmp, where those of a killed server stay, and a server of another user dies of them
+        *(f"-s3.localSocket={sockets}/s3", f"-filer.localSocket={sockets}/filer"),
     ]
     log = folder / "log"
     with log.open("wb") as out:
@@ -88,6 +92,7 @@ def s3_server(folder: Path, public: Sequence[str] = ("open-data",)) -> Iterator[
     finally:
         process.kill()  # asked to end, it waits for idle connections, 20 s and more; what it stores is of no use any more
         process.wait(20)
+        shutil.rmtree(sockets, ignore_errors=True)
 
 
 def _await(server: S3Server, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -151,7 +151,8 @@ def _script(container: Container, root: Path, hosts: Path, hidden: Sequence[Path
     kept = [f"mkdir -p {inside(path)}; mount --rbind {shlex.quote(str(path))} {inside(path)}"
             for path in _PROGRAM if any(path.is_relative_to(folder) for folder in covered)]  # fmt: skip
     by_depth = sorted([*mounts, *memory], key=lambda line: line.partition(";")[0].count("/"))
-    return [*lines, *by_depth, *kept, f"mount -o remount,ro {top}"]
+    # "bind" changes this mount alone: a user namespace may not give the file system its own options again
+    return [*lines, *by_depth, *kept, f"mount -o remount,bind,ro {top}"]
 
 
 def _closed() -> set[Path]:

@@ -49,23 +49,29 @@ class Examined:
     def mounted(self, region: str, path: str, options: str, device: str = "none") -> Iterator[None]:
         """Another file system in memory at a path of a worker."""
         self.worker(region, "mount", "-t", "tmpfs", "-o", options, device, path)
-        yield
-        self.worker(region, "umount", path)
+        try:
+            yield
+        finally:
+            self.worker(region, "umount", path)
 
     @contextmanager
     def writable_data(self, region: str) -> Iterator[None]:
         folder = next((self.parts.folder / "data" / region).iterdir())
         folder.chmod(0o777)
         self.worker(region, "mount", "-o", "remount,bind,rw", "/data")
-        yield
-        self.worker(region, "mount", "-o", "remount,bind,ro", "/data")
-        folder.chmod(0o755)
+        try:
+            yield
+        finally:
+            self.worker(region, "mount", "-o", "remount,bind,ro", "/data")
+            folder.chmod(0o755)
 
     @contextmanager
     def read_only_results(self, region: str) -> Iterator[None]:
         self.worker(region, "mount", "-o", "remount,bind,ro", "/results")
-        yield
-        self.worker(region, "mount", "-o", "remount,bind,rw", "/results")
+        try:
+            yield
+        finally:
+            self.worker(region, "mount", "-o", "remount,bind,rw", "/results")
 
     @contextmanager
     def without_bucket(self, bucket: str) -> Iterator[None]:
@@ -73,15 +79,19 @@ class Examined:
         for each in s3.list_objects_v2(Bucket=bucket)["Contents"]:
             s3.delete_object(Bucket=bucket, Key=each["Key"])
         s3.delete_bucket(Bucket=bucket)
-        yield
-        self.parts.fill_sources()
+        try:
+            yield
+        finally:
+            self.parts.fill_sources()
 
     @contextmanager
     def refusing(self, service: str, operation: str, times: int) -> Iterator[None]:
         refusal = Refusal("AccessDenied", "Access Denied")
         self.parts.proxy.faults[service, operation] = [refusal] * times
-        yield
-        del self.parts.proxy.faults[service, operation]
+        try:
+            yield
+        finally:
+            del self.parts.proxy.faults[service, operation]
 
     @contextmanager
     def without_record(self) -> Iterator[None]:
@@ -93,7 +103,8 @@ class Examined:
         changes = [{"Action": "DELETE", "ResourceRecordSet": record}]
         route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
         with self.refusing("route53", "ChangeResourceRecordSets", 1000):
-            self.parts.wait(lambda: SCHEDULER_HOST not in self.parts.agent.hosts.read_text(), 10, "the name is gone")
+            names = self.parts.folder / "hosts"
+            self.parts.wait(lambda: SCHEDULER_HOST not in names.read_text(), 10, "the name is gone")
             yield
         self.program.name_scheduler()
 
@@ -106,9 +117,11 @@ class Examined:
             kept = [each for each in document["Statement"] if each.get("Sid") != sid]
             text = json.dumps({**document, "Statement": kept})
             iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=text)
-        yield
-        for name, document in before.items():
-            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+        try:
+            yield
+        finally:
+            for name, document in before.items():
+                iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
 
     @property
     def network(self) -> NamespaceNetwork:
