@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -39,6 +40,7 @@ class RunningTask:
     logs: Path
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     ending_since: float = 0.0
+    _namespaces: set[str] = field(default_factory=set)
 
     def start(self, root: Path, hosts: Path, hidden: Sequence[Path]) -> None:
         """Start all containers; each is the leader of a group of processes."""
@@ -51,7 +53,10 @@ class RunningTask:
 
     def ready(self) -> bool:
         """Return whether all containers run, in file systems of their own."""
-        return all(_root_of(process.pid) != "/" for process in self.processes.values())
+        if not all(_link(process.pid, "root") not in ("/", "") for process in self.processes.values()):
+            return False
+        self._namespaces = {_link(process.pid, "ns/mnt") for process in self.processes.values()} - {""}
+        return True
 
     def log(self, container: str) -> Path:
         """Return the file of a container's output."""
@@ -74,13 +79,25 @@ class RunningTask:
             self._signal(signal.SIGTERM)
         late = {each.name for each in self.containers if monotonic() - self.ending_since > each.stop_seconds}
         self._signal(signal.SIGKILL, late)
-        return all(process.poll() is not None for process in self.processes.values())
+        if any(process.poll() is None for process in self.processes.values()):
+            return False
+        self._end_rest()
+        return True
 
     def kill(self) -> None:
         """End all processes at once, as when an instance is lost."""
         self._signal(signal.SIGKILL)
         for process in self.processes.values():
             process.wait(10)
+        self._end_rest()
+
+    def _end_rest(self) -> None:
+        """End what a container's command left behind, as a container engine does: all processes of its namespace."""
+        left = [each for each in Path("/proc").iterdir() if each.name.isdigit()] if self._namespaces else []
+        for each in left:
+            if _link(int(each.name), "ns/mnt") in self._namespaces:
+                with suppress(ProcessLookupError):
+                    os.kill(int(each.name), signal.SIGKILL)
 
     def run(self, container: str, words: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
         """Run a command inside of a container to its end, as ECS Exec does.
@@ -113,8 +130,9 @@ class RunningTask:
                     process.send_signal(number)
 
 
-def _root_of(pid: int) -> str:
+def _link(pid: int, name: str) -> str:
+    """Return where a link of a process leads; empty if the process has ended."""
     try:
-        return str(Path(f"/proc/{pid}/root").readlink())
+        return str(Path(f"/proc/{pid}/{name}").readlink())
     except OSError:
-        return "ended"
+        return ""

@@ -132,10 +132,15 @@ def test_a_task_that_does_not_end_in_time_is_killed(parts: Stage, worker: Runnin
     assert described(parts, worker.arn)["containers"][0]["exitCode"] == 137
 
 
-def test_a_task_that_ends_in_time_ends_well(parts: Stage, worker: RunningTask) -> None:
+def test_a_task_that_ends_in_time_ends_well_and_nothing_of_it_is_left(parts: Stage, worker: RunningTask) -> None:
+    code, said = inside(worker, "sh", "-c", "setsid sleep 600 >/dev/null 2>&1 & echo $!")
+    assert code == 0, said
+    left = Path(f"/proc/{int(said)}")
+    assert left.is_dir()
     parts.scale(EAST, CLUSTER, POOL, 0)
     parts.wait(lambda: described(parts, worker.arn)["lastStatus"] == "STOPPED", 10, "the task has ended")
     assert described(parts, worker.arn)["containers"][0]["exitCode"] == 0
+    parts.wait(lambda: not left.is_dir(), 5, "what its command left behind has ended")
 
 
 def test_protected_tasks_end_when_their_protection_does(parts: Stage, worker: RunningTask) -> None:
