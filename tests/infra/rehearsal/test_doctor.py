@@ -245,6 +245,14 @@ def test_a_source_that_is_gone_and_one_that_is_private_are_found(examined: Exami
         assert f"admit the role xdask-sync-{region}" in remedy
 
 
+def test_a_blocked_road_between_pools_is_found(examined: Examined) -> None:
+    with examined.network.road_closed(EAST, WEST):
+        findings = examined.doctor("roads")
+    found = problems(findings, "roads")
+    assert any(f"{EAST} cannot connect to {WEST}, port" in said for said, _ in found), findings
+    assert any(f"in {WEST} for {EAST}: results cannot cross" in remedy for _, remedy in found)
+
+
 def test_a_blocked_port_of_the_scheduler_is_found_and_its_region_is_not_waited_for(examined: Examined) -> None:
     scheduler = examined.parts.task(CLIENT, SCHEDULER_SERVICE).interface
     with examined.network.port_closed(scheduler, SCHEDULER_PORT, WEST):
@@ -255,10 +263,3 @@ def test_a_blocked_port_of_the_scheduler_is_found_and_its_region_is_not_waited_f
     (pool,) = [each for each in found if each["about"] == f"pool {WEST}"]
     assert (pool["state"], "cannot reach the scheduler" in pool["said"]) == ("note", True)
     assert problems(found, f"sync {EAST}") == problems(found, f"pool {EAST}") == []
-
-
-def test_a_blocked_road_between_pools_is_found(examined: Examined) -> None:
-    with examined.network.road_closed(EAST, WEST):
-        found = problems(examined.doctor("roads"), "roads")
-    assert any(f"{EAST} cannot connect to {WEST}, port" in said for said, _ in found)
-    assert any(f"in {WEST} for {EAST}: results cannot cross" in remedy for _, remedy in found)
