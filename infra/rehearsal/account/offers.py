@@ -1,6 +1,6 @@
 """What zones offer, which a deployment asks before it changes anything and the emulator does not know.
 
-Belongs here: the answers. Does not belong here: what is asked (deployment.zones), where calls go (cdk_front).
+Belongs here: the answers. Does not belong here: what is asked (deployment.zones), where calls go (operator_front).
 """
 
 from __future__ import annotations

@@ -247,7 +247,7 @@ def test_a_source_that_is_gone_and_one_that_is_private_are_found(examined: Exami
 
 def test_a_blocked_road_between_pools_is_found(examined: Examined) -> None:
     with examined.network.road_closed(EAST, WEST):
-        findings = examined.doctor("roads")
+        findings = examined.doctor("pool", "roads")
     found = problems(findings, "roads")
     assert any(f"{EAST} cannot connect to {WEST}, port" in said for said, _ in found), findings
     assert any(f"in {WEST} for {EAST}: results cannot cross" in remedy for _, remedy in found)

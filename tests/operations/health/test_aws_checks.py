@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -55,6 +56,9 @@ class OneWorker:
         if self.refusal:
             raise self.refusal
         yield self.compute
+
+    def status(self) -> SimpleNamespace:
+        return SimpleNamespace(workers={})
 
     def close(self) -> None:
         return
@@ -143,6 +147,11 @@ def test_a_port_that_does_not_answer_is_found(machine: Machine) -> None:
     assert "cannot be reached there, port" in problems(found, "sync us-east-1")
     assert "ConnectionRefusedError" in problems(found, "sync us-east-1")
     assert [each.state for each in found["pool us-east-1"]] == ["note"]
+
+
+def test_a_pool_that_does_not_run_is_named_where_roads_are_examined(machine: Machine) -> None:
+    (found,) = machine.examine()["roads"]
+    assert (found.state, found.said) == ("note", "not examined from and to us-east-1: no instance of the pool runs")
 
 
 def test_keys_on_a_disk_are_found(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,8 +67,8 @@ def examine_deployment(topology: Topology, tell: Tell, only: Collection[str] = (
             for region in sorted(cut_off):
                 said = "not checked: its workers cannot reach the scheduler"
                 yield Finding(f"pool {region}", "note", said, f"Fix what is said of `sync {region}` first.")
-    if "roads" in parts:
-        yield from _careful("roads", partial(check_roads, topology))
+        if "roads" in parts:
+            yield from _careful("roads", partial(_roads, topology, pools))
 
 
 def _of_regions(regions: Sequence[str], what: str, look: Callable[[str], Iterator[Finding]]) -> Iterator[Finding]:
@@ -103,6 +103,15 @@ def _keys() -> Iterator[Finding]:
         yield Finding("keys", "ok", f"the TLS keys are in memory ({folder})")
     else:
         yield Finding("keys", "problem", f"the TLS keys are in {folder}, on {kind}, and not in memory", "Deploy again.")
+
+
+def _roads(topology: Topology, pools: Any) -> Iterator[Finding]:
+    """Check the roads between all pools that run, and name those that do not."""
+    running = pools.status().workers
+    if missing := [region for region in topology.worker_regions if not running.get(region)]:
+        said = f"not examined from and to {', '.join(missing)}: no instance of the pool runs"
+        yield Finding("roads", "note", said, "`xdask doctor --aws --only pool --only roads` starts them.")
+    yield from check_roads(topology)
 
 
 def _executor(topology: Topology, pools: Any, region: str, cut_off: set[str], tell: Tell) -> Iterator[Finding]:
