@@ -15,7 +15,7 @@ from botocore.exceptions import ClientError
 from infra.rehearsal.account.clients import OPERATOR, EmulatedClients
 from infra.rehearsal.account.emulator import ask_emulator
 from infra.rehearsal.account.recorded_calls import Call
-from infra.rehearsal.account.role_statements import Statement, statements_of
+from infra.rehearsal.domain.role_statements import Statement, statements_of
 from infra.rehearsal.iam_checks import Check, World, checks_of
 from xdask_pipelines.topology.aws_names import PREFIX
 

@@ -22,8 +22,8 @@ from infra.rehearsal.account.emulator import emulator
 from infra.rehearsal.account.file_systems import FileSystems
 from infra.rehearsal.account.operator_front import operator_front
 from infra.rehearsal.account.proxy import Proxy
-from infra.rehearsal.account.search_domain import SearchDomain, master_of, search_domain
 from infra.rehearsal.account.templates import Stack, read_assembly
+from infra.rehearsal.domain.search_domain import SearchDomain, master_of, search_domain
 from infra.rehearsal.servers.forward import forward
 from infra.rehearsal.servers.loopback import listening
 from infra.rehearsal.servers.postgres_server import PostgresServer, postgres_server

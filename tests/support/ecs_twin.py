@@ -24,20 +24,13 @@ from pathlib import Path
 from time import sleep, time
 from typing import Any
 
+from infra.rehearsal.account.recorded_calls import Refusal
 from tests.support.commands import XDASK
 from tests.support.route53_twin import Route53Twin
 
 Document = dict[str, Any]
 _ACCOUNT, _PAGE = "123456789012", 2
 _LOOK_SECONDS = 0.05
-
-
-class Refused(Exception):
-    """What the API answers instead."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 @dataclass
@@ -114,7 +107,7 @@ class EcsTwin:
     commands: dict[str, Sequence[str]] = field(default_factory=dict)
     tasks: dict[str, TwinTask] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
-    refuse: dict[str, Refused] = field(default_factory=dict)
+    refuse: dict[str, Refusal] = field(default_factory=dict)
     secrets: dict[tuple[str, str], str] = field(default_factory=dict)
     metrics: dict[tuple[str, str, str, str], float] = field(default_factory=dict)
     cannot_place: set[str] = field(default_factory=set)
@@ -148,9 +141,9 @@ class EcsTwin:
     def UpdateService(self, region: str, asked: Document) -> Document:
         service = self._find(region, asked, asked["service"])
         if service is None:
-            raise Refused("ServiceNotFoundException", "Service not found.")
+            raise Refusal("ServiceNotFoundException", "Service not found.")
         if asked["desiredCount"] < 0:
-            raise Refused("InvalidParameterException", "desiredCount cannot be negative.")
+            raise Refusal("InvalidParameterException", "desiredCount cannot be negative.")
         service.desired = asked["desiredCount"]
         return {"service": service.document()}
 
@@ -169,13 +162,13 @@ class EcsTwin:
     def DescribeTasks(self, region: str, asked: Document) -> Document:
         self._cluster(region, asked)
         if not 1 <= len(asked["tasks"]) <= 100:
-            raise Refused("InvalidParameterException", "Tasks cannot be empty, and 100 at most.")
+            raise Refusal("InvalidParameterException", "Tasks cannot be empty, and 100 at most.")
         found = [task for name in asked["tasks"] if (task := self._task(name))]
         return {"tasks": [task.document() for task in found], "failures": []}
 
     def UpdateTaskProtection(self, region: str, asked: Document) -> Document:
         if len(asked["tasks"]) > 10 or not 1 <= asked.get("expiresInMinutes", 1) <= 2880:
-            raise Refused("InvalidParameterException", "At most 10 tasks, for 1 to 2880 minutes.")
+            raise Refusal("InvalidParameterException", "At most 10 tasks, for 1 to 2880 minutes.")
         done, failures = [], []
         for name in asked["tasks"]:
             task = self._task(name)
@@ -190,24 +183,24 @@ class EcsTwin:
     def StopTask(self, region: str, asked: Document) -> Document:
         task = self._task(asked["task"])
         if task is None:
-            raise Refused("InvalidParameterException", "The referenced task was not found.")
+            raise Refusal("InvalidParameterException", "The referenced task was not found.")
         self._end(task, asked.get("reason", ""))
         return {"task": task.document()}
 
     def RunTask(self, region: str, asked: Document) -> Document:
         self._cluster(region, asked)
         if asked["taskDefinition"] not in self.commands:
-            raise Refused("ClientException", "TaskDefinition not found.")
+            raise Refusal("ClientException", "TaskDefinition not found.")
         default = [{"capacityProvider": f"xdask-workers-{region}"}]  # strategy of the cluster
         if any(
             each["capacityProvider"] != f"xdask-workers-{region}"
             for each in asked.get("capacityProviderStrategy", default)
         ):
-            raise Refused("InvalidParameterException", "The specified capacity provider was not found.")
+            raise Refusal("InvalidParameterException", "The specified capacity provider was not found.")
         if not asked["networkConfiguration"]["awsvpcConfiguration"]["subnets"]:
-            raise Refused("InvalidParameterException", "subnets can not be empty.")
+            raise Refusal("InvalidParameterException", "subnets can not be empty.")
         if len(json.dumps(asked["overrides"])) > 8192:
-            raise Refused("InvalidParameterException", "Overrides length must be at most 8192.")
+            raise Refusal("InvalidParameterException", "Overrides length must be at most 8192.")
         if asked["taskDefinition"] in self.cannot_place:
             return {"tasks": [], "failures": [{"arn": "", "reason": "RESOURCE:ENI"}]}
         (container,) = asked["overrides"]["containerOverrides"]
@@ -220,7 +213,7 @@ class EcsTwin:
 
     def PutMetricData(self, region: str, asked: Document) -> Document:
         if len(asked["MetricData"]) > 1000:
-            raise Refused("InvalidParameterValueException", "MetricData has more than 1000 members.")
+            raise Refusal("InvalidParameterValueException", "MetricData has more than 1000 members.")
         for each in asked["MetricData"]:
             (dimension,) = each["Dimensions"]
             self.metrics[region, asked["Namespace"], each["MetricName"], dimension["Value"]] = each["Value"]
@@ -228,7 +221,7 @@ class EcsTwin:
 
     def GetSecretValue(self, region: str, asked: Document) -> Document:
         if (region, asked["SecretId"]) not in self.secrets:
-            raise Refused("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
+            raise Refusal("ResourceNotFoundException", "Secrets Manager can't find the specified secret.")
         return {"Name": asked["SecretId"], "SecretString": self.secrets[region, asked["SecretId"]]}
 
     # ---- a service's life -------------------------------------------------------------------------------------------
@@ -287,7 +280,7 @@ class EcsTwin:
 
     def _cluster(self, region: str, asked: Document) -> None:
         if asked.get("cluster", "").rpartition("/")[2] != f"xdask-{region}":
-            raise Refused("ClusterNotFoundException", "Cluster not found.")
+            raise Refusal("ClusterNotFoundException", "Cluster not found.")
 
     def _find(self, region: str, asked: Document, name: str) -> TwinService | None:
         self._cluster(region, asked)
@@ -305,7 +298,7 @@ class EcsTwin:
                 if operation in self.refuse:
                     raise self.refuse[operation]
                 return 200, getattr(self, operation)(region, asked)
-            except Refused as error:
+            except Refusal as error:
                 return 400, {"__type": error.kind, "message": str(error)}
 
     def metadata(self, path: str) -> Document:

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from botocore.credentials import Credentials
 
 from infra.rehearsal.account.recorded_calls import Request
-from infra.rehearsal.account.signatures import signature
+from infra.rehearsal.domain.signatures import signature
 from tests.support.node_requests import connection, name_of
 
 #: What to do with a request, told by its method, path and number: answer this status instead, lose the answer of the

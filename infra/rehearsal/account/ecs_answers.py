@@ -11,18 +11,10 @@ from time import time
 from typing import Any
 
 from infra.rehearsal.account.clients import EmulatedClients
-from infra.rehearsal.account.recorded_calls import Call
+from infra.rehearsal.account.recorded_calls import Call, Refusal
 from infra.rehearsal.account.task_states import TaskStates
 
 Document = dict[str, Any]
-
-
-class Refusal(Exception):
-    """What AWS answers instead; the message is for people."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 class EcsAnswers:

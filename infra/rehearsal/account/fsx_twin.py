@@ -19,15 +19,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+from infra.rehearsal.account.recorded_calls import Refusal
+
 Document = dict[str, Any]
-
-
-class Refused(Exception):
-    """A refusal of the API: the kind of error, and its message."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 @dataclass
@@ -79,11 +73,11 @@ class FsxTwin:
 
         Raises
         ------
-        Refused
+        Refusal
             The call is refused, or the twin does not have the operation.
         """
         if operation.startswith("_") or not operation[:1].isupper() or not hasattr(self, operation):
-            raise Refused("UnsupportedOperation", f"the twin does not have {operation}")
+            raise Refusal("UnsupportedOperation", f"the twin does not have {operation}")
         answer: Document = getattr(self, operation)(asked)
         return answer
 
@@ -92,7 +86,7 @@ class FsxTwin:
         wanted = asked.get("FileSystemIds", ())
         found = [each for each in self.file_systems if not wanted or each["FileSystemId"] in wanted]
         if len(found) < len(wanted):
-            raise Refused("FileSystemNotFound", "there is no such file system")
+            raise Refusal("FileSystemNotFound", "there is no such file system")
         return self._paged("FileSystems", found, asked)
 
     def DescribeDataRepositoryAssociations(self, asked: Document) -> Document:  # noqa: N802
@@ -104,7 +98,7 @@ class FsxTwin:
         if "TaskIds" in asked:
             found = [task for task in self.tasks if task["TaskId"] in asked["TaskIds"]]
             if len(found) != len(asked["TaskIds"]):
-                raise Refused("DataRepositoryTaskNotFound", "there is no such task")
+                raise Refusal("DataRepositoryTaskNotFound", "there is no such task")
         else:
             wanted = {f["Name"]: f["Values"] for f in asked.get("Filters", ())}
             found = [t for t in self.tasks if t["FileSystemId"] in wanted.get("file-system-id", [t["FileSystemId"]])]
@@ -120,21 +114,21 @@ class FsxTwin:
         if token in self._tokens:
             task, before = self._tokens[token]
             if before != same:
-                raise Refused("IncompatibleParameterError", "the token was used for another request")
+                raise Refusal("IncompatibleParameterError", "the token was used for another request")
             return {"DataRepositoryTask": task}
         linked = [a for a in self.associations if a["FileSystemId"] == asked["FileSystemId"]]
         if not linked:
-            raise Refused("FileSystemNotFound", f"{asked['FileSystemId']} is not there, or nothing is linked to it")
+            raise Refusal("FileSystemNotFound", f"{asked['FileSystemId']} is not there, or nothing is linked to it")
         sources = [a["DataRepositoryPath"] for a in linked if a["Lifecycle"] == "AVAILABLE"]
         for path in asked["Paths"]:
             if not any(f"{path}/".startswith(f"{source.rstrip('/')}/") for source in sources):
-                raise Refused("BadRequest", f"{path} is in no repository that is linked")
+                raise Refusal("BadRequest", f"{path} is in no repository that is linked")
         report = asked["Report"]
         if report["Enabled"] and not any(report["Path"].startswith(source) for source in sources):
-            raise Refused("BadRequest", "the report must lie in the repository")
+            raise Refusal("BadRequest", "the report must lie in the repository")
         if busy := [t for t in self.tasks if t["Lifecycle"] in ("PENDING", "EXECUTING")]:
             self._live(busy[0])
-            raise Refused("DataRepositoryTaskExecuting", "a task is executing on the file system already")
+            raise Refusal("DataRepositoryTaskExecuting", "a task is executing on the file system already")
         self.created += 1
         task = {
             "TaskId": f"task-{next(self._numbers):017x}",
@@ -210,7 +204,7 @@ def fsx_twin(s3: Any, root: Path) -> Iterator[FsxTwin]:
             with lock:
                 try:
                     status, answer = 200, twin.answer(name, asked)
-                except Refused as error:
+                except Refusal as error:
                     status, answer = 400, {"__type": error.kind, "Message": str(error)}
             content = json.dumps(answer).encode()
             self.send_response(status)

@@ -19,12 +19,11 @@ from xml.sax.saxutils import escape
 
 from infra.rehearsal.account.clients import EmulatedClients
 from infra.rehearsal.account.deploy import Deployment
-from infra.rehearsal.account.ecs_answers import Refusal
 from infra.rehearsal.account.emulator import Emulator
 from infra.rehearsal.account.http_listener import Answer
 from infra.rehearsal.account.offers import offers
 from infra.rehearsal.account.proxy import Proxy, refusal
-from infra.rehearsal.account.recorded_calls import Call, Request
+from infra.rehearsal.account.recorded_calls import Call, Refusal, Request
 from infra.rehearsal.account.stand_ins import problems, supported_types
 from infra.rehearsal.account.task_states import TaskStates
 from infra.rehearsal.account.templates import Stack, deployable

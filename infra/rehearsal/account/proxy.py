@@ -20,11 +20,11 @@ from typing import Any
 import urllib3
 
 from infra.rehearsal.account.clients import OPERATOR, EmulatedClients, access_key
-from infra.rehearsal.account.ecs_answers import EcsAnswers, Refusal
+from infra.rehearsal.account.ecs_answers import EcsAnswers
 from infra.rehearsal.account.emulator import Emulator
-from infra.rehearsal.account.fsx_twin import FsxTwin, Refused
+from infra.rehearsal.account.fsx_twin import FsxTwin
 from infra.rehearsal.account.http_listener import Answer, HttpListener
-from infra.rehearsal.account.recorded_calls import Call, Request, read_call
+from infra.rehearsal.account.recorded_calls import Call, Refusal, Request, read_call
 from infra.rehearsal.account.s3_forward import signed_again
 from infra.rehearsal.account.task_states import TaskStates
 from infra.rehearsal.servers.s3_server import S3Server
@@ -117,7 +117,7 @@ class Proxy:
                 return self._ask_ecs(call, request)
             if call.service == "fsx" and (twin := self.fsx(call.region)):
                 return _json(twin.answer(call.operation, dict(call.parameters)))
-        except (Refusal, Refused) as error:
+        except Refusal as error:
             return refusal(error)
         if call.service == "ec2" and call.operation == "DescribeNetworkInterfaces":
             found = _INTERFACE.findall(json.dumps(call.parameters))
@@ -176,7 +176,7 @@ def _xml_refusal(error: Refusal) -> Answer:
     return Answer(403, inside.encode(), {"Content-Type": "text/xml"})
 
 
-def refusal(error: Refusal | Refused, status: int = 400) -> Answer:
+def refusal(error: Refusal, status: int = 400) -> Answer:
     """Return an error as services answer it whose protocol is JSON."""
     document = {"__type": error.kind, "message": str(error), "Message": str(error)}
     return Answer(status, json.dumps(document).encode(), {"Content-Type": _JSON})

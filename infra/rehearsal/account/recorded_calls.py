@@ -1,7 +1,7 @@
 """Requests to AWS, read as calls: which role asked what of which service, in which Region, with which parameters.
 
-Belongs here: reading requests of every protocol of AWS by the models of botocore. Does not belong here: what is answered
-(proxy), what is allowed (iam_contract).
+Belongs here: reading requests of every protocol of AWS by the models of botocore, and refusals. Does not belong here: other
+answers (proxy), what is allowed (iam_contract).
 """
 
 from __future__ import annotations
@@ -29,6 +29,14 @@ _BY_SIGNING_NAME = {
     "servicequotas": "service-quotas",
 }
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d+/([^/]+)/([^/]+)/aws4_request")
+
+
+class Refusal(Exception):
+    """What AWS answers instead: the kind of error, and its message."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from infra.rehearsal.account.ecs_answers import Refusal
+from infra.rehearsal.account.recorded_calls import Refusal
 from infra.rehearsal.program import Program
 from infra.rehearsal.rehearse import synthesize
 from infra.rehearsal.rehearsed_project import EXAMPLE, write_project

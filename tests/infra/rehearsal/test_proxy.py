@@ -11,8 +11,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from infra.rehearsal.account.clients import EmulatedClients
-from infra.rehearsal.account.ecs_answers import Refusal
 from infra.rehearsal.account.fsx_twin import FsxTwin
+from infra.rehearsal.account.recorded_calls import Refusal
 from infra.rehearsal.servers.loopback import listening
 from infra.rehearsal.servers.s3_server import S3Server
 from tests.infra.rehearsal.conftest import DAGSTER, Deployed

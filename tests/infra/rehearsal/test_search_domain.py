@@ -16,14 +16,14 @@ from opensearchpy import OpenSearch, TransportError, Urllib3AWSV4SignerAuth
 
 from infra.rehearsal.account.clients import access_key, secret_key, session_token
 from infra.rehearsal.account.emulator import emulator
-from infra.rehearsal.account.fine_grained_access import FineGrainedAccess
 from infra.rehearsal.account.http_listener import Answer, HttpListener
 from infra.rehearsal.account.proxy import Proxy, proxy
 from infra.rehearsal.account.recorded_calls import Request
-from infra.rehearsal.account.role_statements import allows
-from infra.rehearsal.account.search_domain import SearchDomain, master_of, search_domain
-from infra.rehearsal.account.signatures import NotSigned, signer_of
 from infra.rehearsal.account.templates import Stack
+from infra.rehearsal.domain.fine_grained_access import FineGrainedAccess
+from infra.rehearsal.domain.role_statements import allows
+from infra.rehearsal.domain.search_domain import SearchDomain, master_of, search_domain
+from infra.rehearsal.domain.signatures import NotSigned, signer_of
 from infra.rehearsal.servers.loopback import listening
 from infra.rehearsal.servers.search_server import SearchServer
 from tests.infra.rehearsal.written_assembly import ACCOUNT, CLIENT

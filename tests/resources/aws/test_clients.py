@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.ecs_twin import EcsTwin, Refused, ecs_twin
+from infra.rehearsal.account.recorded_calls import Refusal
+from tests.support.ecs_twin import EcsTwin, ecs_twin
 from xdask_pipelines.errors import AwsError
 from xdask_pipelines.resources.aws.clients import call, client, pages
 from xdask_pipelines.resources.aws.ecs_service import EcsService
@@ -32,7 +33,7 @@ def twin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[EcsTwin]:
     ],
 )
 def test_a_refusal_names_region_operation_and_remedy(twin: EcsTwin, code: str, expected: str) -> None:
-    twin.refuse["ListTasks"] = Refused(code, "some text.")
+    twin.refuse["ListTasks"] = Refusal(code, "some text.")
     with pytest.raises(AwsError, match=expected) as caught:
         pages(client("ecs", "us-east-1"), "list_tasks", "taskArns", cluster="xdask-us-east-1")
     assert str(caught.value).startswith("AWS refused ecs:ListTasks in us-east-1. ")

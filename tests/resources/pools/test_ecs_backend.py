@@ -8,8 +8,9 @@ from time import time
 
 import pytest
 
+from infra.rehearsal.account.recorded_calls import Refusal
 from tests.support.aws_project import AwsProject, aws_project
-from tests.support.ecs_twin import Refused, TwinTask
+from tests.support.ecs_twin import TwinTask
 from tests.support.places import EAST, eventually
 from xdask_pipelines.errors import AwsError, PlacementError
 from xdask_pipelines.resources.pools.ecs_backend import EcsBackend
@@ -102,7 +103,7 @@ def test_protection_that_expired_is_renewed_before_the_count_falls(project: AwsP
 
 def test_a_controller_that_dies_between_two_calls_is_finished_by_the_next(project: AwsProject) -> None:
     first, second = running(project, 2)
-    project.twin.refuse["StopTask"] = Refused("ServerBusy", "later")
+    project.twin.refuse["StopTask"] = Refusal("ServerBusy", "later")
     with pytest.raises(AwsError, match=r"AWS refused ecs:StopTask in us-east-1\. ServerBusy: later\."):
         backend(project).carry_out(stop(first))
     assert desired(project) == 1
@@ -147,7 +148,7 @@ def test_a_pool_stays_at_its_minimum_and_the_task_is_replaced(project: AwsProjec
 
 def test_a_pool_is_not_made_smaller_while_ecs_protects_nothing(project: AwsProject) -> None:
     first, _ = running(project, 2)
-    project.twin.refuse["UpdateTaskProtection"] = Refused("AccessDeniedException", "no")
+    project.twin.refuse["UpdateTaskProtection"] = Refusal("AccessDeniedException", "no")
     with pytest.raises(PlacementError, match=r"Allow ecs:UpdateTaskProtection"):
         backend(project).carry_out(stop(first))
     assert not first.ends

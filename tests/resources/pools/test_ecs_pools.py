@@ -18,8 +18,8 @@ import yaml
 from dask_cloudprovider.aws import ECSCluster
 from distributed import Client
 
+from infra.rehearsal.account.recorded_calls import Refusal
 from tests.support.aws_project import AwsProject, aws_project
-from tests.support.ecs_twin import Refused
 from tests.support.places import EAST, WEST, eventually
 from xdask_pipelines.access.home_calls import call_at_home
 from xdask_pipelines.assets.datasets import catalog_key
@@ -67,7 +67,7 @@ def test_a_sync_has_an_executor_of_its_own_while_nothing_else_runs(project: AwsP
         assert found == 3
         tasks = [task for task in project.twin.tasks.values() if task.family in (sync_family(EAST), sync_family(WEST))]
         assert not any(task.ends for task in tasks)
-        project.twin.refuse["StopTask"] = Refused("AccessDeniedException", "as if this process was killed")
+        project.twin.refuse["StopTask"] = Refusal("AccessDeniedException", "as if this process was killed")
     assert {(EAST, "StopTask"), (WEST, "StopTask")} <= set(project.twin.calls)
     del project.twin.refuse["StopTask"]
     assert eventually(lambda: all(task.status == "STOPPED" for task in tasks), 20), project.logs()
@@ -105,7 +105,7 @@ def test_the_first_sync_is_launched_once_and_only_when_all_pools_are_deployed(
             assert isinstance(found, dg.RunRequest | dg.SkipReason)
             return found
 
-        project.twin.refuse["DescribeServices"] = Refused("ClusterNotFoundException", "not deployed")
+        project.twin.refuse["DescribeServices"] = Refusal("ClusterNotFoundException", "not deployed")
         waits = look()
         assert isinstance(waits, dg.SkipReason)
         assert "a pool is not deployed yet" in str(waits.skip_message)

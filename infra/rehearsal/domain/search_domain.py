@@ -26,13 +26,13 @@ from urllib.parse import urlsplit
 import urllib3
 
 from infra.rehearsal.account.clients import EmulatedClients
-from infra.rehearsal.account.fine_grained_access import FineGrainedAccess
 from infra.rehearsal.account.http_listener import Answer, HttpListener
 from infra.rehearsal.account.proxy import Proxy
 from infra.rehearsal.account.recorded_calls import Call, Request
-from infra.rehearsal.account.role_statements import Statement, allows, principals, statements_in, statements_of
-from infra.rehearsal.account.signatures import NotSigned, signer_of
 from infra.rehearsal.account.templates import Stack
+from infra.rehearsal.domain.fine_grained_access import FineGrainedAccess
+from infra.rehearsal.domain.role_statements import Statement, allows, principals, statements_in, statements_of
+from infra.rehearsal.domain.signatures import NotSigned, signer_of
 from infra.rehearsal.servers.search_server import SearchServer
 from xdask_pipelines.placement.local.certificates import make_certificates
 from xdask_pipelines.placement.local.tls import AUTHORITY, NODE, NODE_KEY
