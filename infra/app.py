@@ -78,7 +78,7 @@ def build(topology: Topology, outdir: str | None = None, *, checked: bool = Fals
     for region in topology.worker_regions:
         stores = StorageStack(app, topology, region, networks[region], keys[region])
         stores.add_stack_dependency(roles)
-        if topology.aws.stage == "full":
+        if topology.aws.stage == "full" and any(dataset.source for dataset in topology.worker(region).datasets):
             LustreStack(app, topology, region, networks[region], keys[region])
         worker = WorkerStack(app, topology, region, networks[region], stores, keys[region])
         worker.add_stack_dependency(roles)

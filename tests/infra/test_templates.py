@@ -187,6 +187,13 @@ def test_a_pool_with_lustre_is_in_its_zone_and_spans_zones_without(full: Synthes
         assert [full.assembly.target(pool.id.stack, subnet) for subnet in network["Subnets"]] == [lies]
 
 
+def test_a_region_without_data_has_no_file_system(synthesize: Synthesize) -> None:
+    made = synthesize(3, "full")
+    with_data = {r for r in made.topology.worker_regions if made.topology.worker(r).datasets}
+    assert {files.region for files in made.assembly.of_type("AWS::FSx::FileSystem")} == with_data
+    assert with_data < set(made.topology.worker_regions)
+
+
 def test_alarms_reach_a_person(small: Synthesized) -> None:
     topics = {t.region: t.id for t in small.assembly.of_type("AWS::SNS::Topic")}
     assert set(topics) == set(small.topology.regions)

@@ -85,7 +85,7 @@ def test_a_zone_that_lacks_a_type_is_named_with_what_to_write(tmp_path: Path) ->
     assert "us-east-1c does not offer" in said, "CloudFormation counts zones with a default subnet alone"
 
 
-def test_zones_that_are_named_are_asked_and_used(tmp_path: Path) -> None:
+def test_zones_that_are_named_are_asked_and_used(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     def named(letters: str) -> Callable[[dict[str, Any]], None]:
         return lambda content: content["workers"][0].update(zones=list(letters))
 
@@ -95,7 +95,8 @@ def test_zones_that_are_named_are_asked_and_used(tmp_path: Path) -> None:
         "us-east-1: us-east-1x is not a zone of this account; available: us-east-1a, us-east-1b, us-east-1c. "
         "Correct `zones`."
     )
-    build(topology_of(tmp_path, named("cb")), str(tmp_path / "out")).synth()
+    build(topology_of(tmp_path, named("cb")), str(tmp_path / "out"), checked=True).synth()
+    assert "WARNING" not in "".join(capfd.readouterr())
     subnets = [s for s in Assembly.read(tmp_path / "out").of_type("AWS::EC2::Subnet") if s.region == EAST]
     assert [s.properties["AvailabilityZone"] for s in subnets] == ["us-east-1c", "us-east-1b"] * 2
     with pytest.raises(TopologyError, match="zone b occurs twice"):

@@ -194,6 +194,8 @@ def _disks(about: str, probe: RegionProbe) -> Iterator[Finding]:
 
 def _lustre(about: str, probe: RegionProbe) -> Iterator[Finding]:
     kinds = {mount.kind for mount in probe.mounts}
+    if not kinds:
+        return
     if kinds & _MOUNTPOINT:
         yield Finding(
             about, "note", "the buckets are mounted, as there was no Lustre", f"`xdask lustre up {about[5:]}`."
