@@ -101,8 +101,8 @@ infra-destroy: $(INFRA)  ## Empty and delete all stacks; lists what stays
 rehearse: $(INFRA) $(DEV)  ## Deploy regions.yaml into an emulator and use it, from nothing to nothing; STAGE=full (Debian: maven, postgresql)
 	$(BIN)/python -m infra.rehearsal.rehearse $(if $(STAGE),--stage $(STAGE))
 
-rehearse-test: $(INFRA) $(DEV)  ## Tests of the rehearsal that run whole deployments with real processes
-	$(BIN)/python -m $(PYTEST_RUN) -m rehearsal tests/infra
+rehearse-test: $(INFRA) $(DEV)  ## Tests of the rehearsal that run whole deployments with real processes, two at a time
+	$(BIN)/python -m $(PYTEST_RUN) -n 2 --dist loadfile -m rehearsal tests/infra
 
 clean:  ## Stop the pools; remove results and the environment, keep data/
 	-[ ! -x $(BIN)/xdask ] || $(BIN)/xdask pools down

@@ -104,7 +104,7 @@ class Examined:
         route53.change_resource_record_sets(HostedZoneId=zone, ChangeBatch={"Changes": changes})
         with self.refusing("route53", "ChangeResourceRecordSets", 1000):
             names = self.parts.folder / "hosts"
-            self.parts.wait(lambda: SCHEDULER_HOST not in names.read_text(), 10, "the name is gone")
+            self.parts.wait(lambda: SCHEDULER_HOST not in names.read_text(), 60, "the name is gone")
             yield
         self.program.name_scheduler()
 

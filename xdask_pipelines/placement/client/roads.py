@@ -14,7 +14,7 @@ from typing import Any
 
 from distributed import Client, Scheduler, Worker
 
-from xdask_pipelines.placement.dask_internals.connections import round_trip
+from xdask_pipelines.placement.dask_internals.connections import round_trip, takes_connections
 from xdask_pipelines.placement.scheduler.backlog import pool_of, region_of_resources
 from xdask_pipelines.placement.worker.introduction import introduction_in
 
@@ -122,6 +122,9 @@ async def _measure_from(targets: Mapping[str, str], dask_worker: Worker) -> dict
 
 
 async def _measured(server: Scheduler | Worker, address: str) -> dict[str, Any]:
+    # Connections that exist already pass a firewall that admits no new one, and would be taken for the measurement.
+    if not await takes_connections(address, _SECONDS):
+        return {"problem": f"no new connection within {_SECONDS:g} s"}
     try:
         async with asyncio.timeout(_SECONDS):
             await round_trip(server, address, b"", _SECONDS)  # connects
