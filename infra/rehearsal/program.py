@@ -97,6 +97,10 @@ class Program:
         """Launch a run that makes an asset, by Dagster's webserver; the id of the run."""
         return self.run("python", "-W", "ignore", "-c", _LAUNCH, asset).split()[-1]
 
+    def computes(self, run: str) -> bool:
+        """Return whether the process of a run has begun: before, no page can end it."""
+        return self._history().get_run_by_id(run).status.value == "STARTED"
+
     def end(self, run: str) -> None:
         """End a run, by Dagster's webserver."""
         self.run("python", "-W", "ignore", "-c", _END, run)
@@ -118,16 +122,19 @@ class Program:
 
     def _succeeded(self, **which: Any) -> bool:
         from dagster import DagsterRunStatus, RunsFilter
-        from dagster_postgres import PostgresRunStorage
 
-        assert self.stage.postgres is not None
-        history = PostgresRunStorage(self.stage.postgres.url("dagster"), should_autocreate_tables=False)
-        runs = history.get_runs(RunsFilter(**which))
+        runs = self._history().get_runs(RunsFilter(**which))
         if failed := [run for run in runs if run.status in (DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED)]:
             raise StoryFailed(
                 f"The run {failed[0].run_id} of {failed[0].job_name} failed; see {self.stage.agent.logs}."
             )
         return any(run.status is DagsterRunStatus.SUCCESS for run in runs)
+
+    def _history(self) -> Any:
+        from dagster_postgres import PostgresRunStorage
+
+        assert self.stage.postgres is not None
+        return PostgresRunStorage(self.stage.postgres.url("dagster"), should_autocreate_tables=False)
 
     def start_scheduler(self) -> str:
         """Ask for the scheduler; the controller starts a pool from zero when a run needs it."""

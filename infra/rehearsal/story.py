@@ -198,7 +198,7 @@ class Story:
         client = self.stage.topology.client.region
         with self._step("a run is ended on its page"):
             run = self.program.launch(_SLOW)
-            self.stage.task(client, RUN_FAMILY, 120)
+            self.stage.wait(lambda: self.program.computes(run), 180, "the run has begun")
             self.program.end(run)
             self.stage.wait(
                 lambda: not self.stage.agent.running(client, RUN_FAMILY), 120, "the task of the run has ended"

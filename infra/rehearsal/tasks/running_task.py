@@ -40,7 +40,8 @@ class RunningTask:
     logs: Path
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     ending_since: float = 0.0
-    _namespaces: set[str] = field(default_factory=set)
+    #: Open files by namespace: the kernel gives the number of one that nothing holds to the next container.
+    _namespaces: dict[str, int] = field(default_factory=dict)
 
     def start(self, root: Path, hosts: Path, hidden: Sequence[Path]) -> None:
         """Start all containers; each is the leader of a group of processes."""
@@ -55,7 +56,10 @@ class RunningTask:
         """Return whether all containers run, in file systems of their own."""
         if not all(_link(process.pid, "root") not in ("/", "") for process in self.processes.values()):
             return False
-        self._namespaces = {_link(process.pid, "ns/mnt") for process in self.processes.values()} - {""}
+        for process in self.processes.values():
+            with suppress(OSError):  # it has ended
+                held = os.open(f"/proc/{process.pid}/ns/mnt", os.O_RDONLY)
+                self._namespaces[f"mnt:[{os.fstat(held).st_ino}]"] = held
         return True
 
     def log(self, container: str) -> Path:
@@ -98,6 +102,9 @@ class RunningTask:
             if _link(int(each.name), "ns/mnt") in self._namespaces:
                 with suppress(ProcessLookupError):
                     os.kill(int(each.name), signal.SIGKILL)
+        for held in self._namespaces.values():
+            os.close(held)
+        self._namespaces = {}
 
     def run(self, container: str, words: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
         """Run a command inside of a container to its end, as ECS Exec does.
