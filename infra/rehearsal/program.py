@@ -99,7 +99,10 @@ class Program:
 
     def computes(self, run: str) -> bool:
         """Return whether the process of a run has begun: before, no page can end it."""
-        return self._history().get_run_by_id(run).status.value == "STARTED"
+        from dagster import DagsterRunStatus, RunsFilter
+
+        found = self._history().get_runs(RunsFilter(run_ids=[run]))
+        return any(each.status is DagsterRunStatus.STARTED for each in found)
 
     def end(self, run: str) -> None:
         """End a run, by Dagster's webserver."""
