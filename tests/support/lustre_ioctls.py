@@ -59,7 +59,7 @@ class HsmUserItem(ctypes.Structure):
 
 def mark(path: str) -> Path:
     """Return the mark of a file."""
-    return _mark(os.stat(path).st_ino)  # noqa: PTH116
+    return _mark(Path(path).stat().st_ino)
 
 
 def _mark(inode: int) -> Path:

@@ -30,7 +30,7 @@ def collect_results(
     results
         Whose stores.
     tell
-        Is told if workers are started for it: pools that are at zero stay there.
+        Gets a line if workers are started for it: pools at zero are not started.
     grace_seconds
         Stores in which something was written since are left alone.
 

@@ -14,12 +14,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-from infra.rehearsal.account.recorded_calls import Refusal
+from infra.rehearsal.account.http_listener import Answer, HttpListener
+from infra.rehearsal.account.recorded_calls import Refusal, Request
+from infra.rehearsal.servers.loopback import listening
 
 Document = dict[str, Any]
 
@@ -194,35 +195,20 @@ class FsxTwin:
 @contextmanager
 def fsx_twin(s3: Any, root: Path) -> Iterator[FsxTwin]:
     """Run the twin on loopback; ``root`` is the file system, ``s3`` a client of the server that holds the buckets."""
-    twin = FsxTwin(s3=s3, root=root)
-    lock = threading.Lock()
+    twin, lock = FsxTwin(s3=s3, root=root), threading.Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])) or "{}")
-            name = self.headers["X-Amz-Target"].rpartition(".")[2]
-            with lock:
-                try:
-                    status, answer = 200, twin.answer(name, asked)
-                except Refusal as error:
-                    status, answer = 400, {"__type": error.kind, "Message": str(error)}
-            content = json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/x-amz-json-1.1")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+    def handle(request: Request) -> Answer:
+        with lock:
+            try:
+                name = request.headers["x-amz-target"].rpartition(".")[2]
+                status, answer = 200, twin.answer(name, json.loads(request.body or "{}"))
+            except Refusal as error:
+                status, answer = 400, {"__type": error.kind, "Message": str(error)}
+        return Answer(status, json.dumps(answer).encode(), {"Content-Type": "application/x-amz-json-1.1"})
 
-        def log_message(self, *args: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    twin.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+    listener = HttpListener(handle, listening())
+    twin.url = listener.url
     try:
         yield twin
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        listener.close()
