@@ -21,6 +21,7 @@ from infra.constructs import sagemaker_notebook
 from infra.constructs.worker_host import with_settings
 from infra.environment_archive import REQUIREMENTS, build_archive, environment_key
 from infra.repository import REPOSITORY
+from tests.support.set_up_scripts import ROOT, RUN, run_in_namespace, write_programs
 
 pytestmark = pytest.mark.rehearsal
 SCRIPT = Path(sagemaker_notebook.__file__).with_suffix(".sh")
@@ -38,49 +39,28 @@ SETTINGS = {
     "NOTEBOOK": "xdask-notebook",
     "IDLE_SECONDS": "3600",
 }
-_STUB = """#!/bin/bash
-echo "$(basename "$0") $*" >>/calls
-case "$(basename "$0") $*" in $(cat /failing)) exit 1;; esac
-case "$(basename "$0") $*" in
-    "aws s3 cp"*) cat /archive;;
-    "aws secretsmanager"*) cat /secret;;
-    "mount -t tmpfs"*) exec /usr/bin/mount "$@";;
-esac
-"""
 #: ec2-user of Amazon Linux has the number 1000. The folder SageMaker is a disk that outlives a stop; the rest does not.
-_ROOT = """
-mount -t tmpfs root {root}
-for entry in usr bin sbin lib lib64 proc; do
-    if [ -L /$entry ]; then cp -P /$entry {root}/$entry
-    elif [ -d /$entry ]; then mkdir {root}/$entry; mount --rbind /$entry {root}/$entry; fi
-done
-mount -t tmpfs local {root}/usr/local
-mkdir -p {root}/etc/profile.d {root}/run {root}/tmp {root}/var/log {root}/stubs {root}/dev {root}/usr/local/sbin
-mkdir -p {root}/home/ec2-user/SageMaker {root}/etc/pam.d
-mknod --mode=666 {root}/dev/null c 1 3
-mknod --mode=666 {root}/dev/urandom c 1 9
-ln -s /proc/self/fd {root}/dev/fd
-for name in passwd group; do cp /etc/$name {root}/etc/; done
-cp /etc/ld.so.cache {root}/etc/
-for kind in auth account session; do echo $kind sufficient pam_permit.so; done >{root}/etc/pam.d/runuser
-sed -i '/:1000:/d' {root}/etc/passwd {root}/etc/group
-echo 'ec2-user:x:1000:1000::/home/ec2-user:/bin/bash' >>{root}/etc/passwd
-echo 'ec2-user:x:1000:' >>{root}/etc/group
-for name in set-up.sh secret failing stubs; do cp -a {given}/$name {root}/; done
-touch {root}/archive {root}/calls
-chmod 666 {root}/calls
-mount --bind {archive} {root}/archive
-mount --bind {disk} {root}/home/ec2-user/SageMaker
-chown 1000:1000 {root}/home/ec2-user {root}/home/ec2-user/SageMaker
-set +e
-chroot {root} env -i PATH=/stubs:/usr/sbin:/usr/bin:/sbin:/bin bash /set-up.sh >{given}/printed 2>&1
-echo $? >{given}/code
-cp {root}/calls {given}/calls
-ls {root}/usr/local/sbin >{given}/programs
-chroot {root} find /run/xdask/tls -name '*.pem' -printf '%u %m\\n' >{given}/keys
-cp {root}/home/ec2-user/.local/share/jupyter/kernels/xdask/kernel.json {root}/etc/profile.d/xdask.sh {given}/
-if [ "$(cat {given}/code)" = 0 ]; then
-    chroot {root} runuser -u ec2-user -- env -i HOME=/home/ec2-user PATH=/usr/bin:/bin bash -c {then} >{given}/then 2>&1
+_ROOT = f"""{ROOT}
+mount -t tmpfs local {{root}}/usr/local
+mkdir -p {{root}}/etc/profile.d {{root}}/etc/pam.d {{root}}/usr/local/sbin {{root}}/home/ec2-user/SageMaker
+mknod --mode=666 {{root}}/dev/urandom c 1 9
+for kind in auth account session; do echo $kind sufficient pam_permit.so; done >{{root}}/etc/pam.d/runuser
+sed -i '/:1000:/d' {{root}}/etc/passwd {{root}}/etc/group
+echo 'ec2-user:x:1000:1000::/home/ec2-user:/bin/bash' >>{{root}}/etc/passwd
+echo 'ec2-user:x:1000:' >>{{root}}/etc/group
+for name in set-up.sh secret failing stubs; do cp -a {{given}}/$name {{root}}/; done
+touch {{root}}/archive {{root}}/calls
+chmod 666 {{root}}/calls
+mount --bind {{archive}} {{root}}/archive
+mount --bind {{disk}} {{root}}/home/ec2-user/SageMaker
+chown 1000:1000 {{root}}/home/ec2-user {{root}}/home/ec2-user/SageMaker
+{RUN}
+ls {{root}}/usr/local/sbin >{{given}}/programs
+chroot {{root}} find /run/xdask/tls -name '*.pem' -printf '%u %m\\n' >{{given}}/keys
+cp {{root}}/home/ec2-user/.local/share/jupyter/kernels/xdask/kernel.json {{root}}/etc/profile.d/xdask.sh {{given}}/
+if [ "$(cat {{given}}/code)" = 0 ]; then
+    as_user="runuser -u ec2-user -- env -i HOME=/home/ec2-user PATH=/usr/bin:/bin"
+    chroot {{root}} $as_user bash -c {{then}} >{{given}}/then 2>&1
 fi
 exit 0
 """
@@ -103,32 +83,17 @@ class Instance:
 def start(folder: Path, archive: Path, disk: Path, *, then: str = "true", failing: str = "nothing") -> Instance:
     """Run the start script on an instance, in a mount namespace; ``then`` is run by its user."""
     given, root = folder / "given", folder / "root"
-    (given / "stubs").mkdir(parents=True)
+    answers = {"aws s3 cp": "/archive", "aws secretsmanager": "/secret"}
+    write_programs(given / "stubs", ("aws", "dnf", "mount"), answers)
     root.mkdir()
     disk.mkdir(exist_ok=True)
-    for name in ("aws", "dnf", "mount"):
-        (given / "stubs" / name).write_text(_STUB)
-        (given / "stubs" / name).chmod(0o755)
     program = '#!/bin/bash\necho "idle $REGION $NOTEBOOK $IDLE_SECONDS" >>/calls'
     (given / "set-up.sh").write_text(with_settings(SCRIPT, SETTINGS | {"IDLE_PROGRAM": program}) + "\nwait\n")
     (given / "secret").write_text(json.dumps(KEYS))
     (given / "failing").write_text(failing)
     names = {"root": root, "given": given, "archive": archive, "disk": disk, "then": then}
     prelude = _ROOT.format(**{name: shlex.quote(str(value)) for name, value in names.items()})
-    words = [
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "--fork",
-        "--pid",
-        "--mount-proc",
-        "bash",
-        "-ec",
-        prelude,
-    ]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=200, check=False)
-    assert done.returncode == 0, done.stderr
+    run_in_namespace(prelude, "--fork", "--pid", "--mount-proc", timeout=200)
     return Instance(given)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import pytest
 
 from infra.constructs import worker_host
 from infra.constructs.worker_host import mount_lines, with_settings
+from tests.support.set_up_scripts import ROOT, RUN, run_in_namespace, write_programs
 from xdask_pipelines.topology.stanzas import Dataset
 
 pytestmark = pytest.mark.rehearsal
@@ -33,37 +33,15 @@ SETTINGS = {
     "RESULTS_FILE_SYSTEM": "fs-results",
     "RESULTS_ACCESS_POINT": "fsap-results",
 }
-#: Each records its words; one that the test lets fail ends with an error.
-_STUB = """#!/bin/bash
-echo "$(basename "$0") $*" >>/calls
-case "$(basename "$0") $*" in $(cat /failing)) exit 1;; esac
-case "$(basename "$0") $*" in
-    "aws secretsmanager"*) cat /secret;;
-    "aws fsx"*) cat /lustre;;
-    "mount -t tmpfs"*) exec /usr/bin/mount "$@";;
-esac
-"""
 _RECORDED = ("aws", "dnf", "mount-s3", "mkfs.xfs", "mount", "mdadm", "shutdown", "hostname")
-_ROOT = """
-mount -t tmpfs root {root}
-for entry in usr bin sbin lib lib64 proc; do
-    if [ -L /$entry ]; then cp -P /$entry {root}/$entry
-    elif [ -d /$entry ]; then mkdir {root}/$entry; mount --rbind /$entry {root}/$entry; fi
-done
-mkdir -p {root}/etc/ecs {root}/run {root}/mnt {root}/tmp {root}/var/log {root}/stubs
-mkdir -p {root}/dev/disk/by-id
-mknod --mode=666 {root}/dev/null c 1 3
-ln -s /proc/self/fd {root}/dev/fd
-cp /etc/passwd /etc/group /etc/ld.so.cache {root}/etc/
-cp -a {given}/. {root}/
-for link in {disks}; do ln -s ../../nvme$link {root}/dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_$link; done
-set +e
-chroot {root} env -i PATH=/stubs:/usr/sbin:/usr/bin:/sbin:/bin bash /set-up.sh >{given}/printed 2>&1
-echo $? >{given}/code
-cp {root}/calls {given}/calls
-cp {root}/etc/ecs/ecs.config {given}/ecs.config
-cd {root}; find run/xdask mnt -printf '%m %U %p\\n' >{given}/files 2>/dev/null
-cat run/xdask/tls/*.pem >{given}/keys
+_ROOT = f"""{ROOT}
+mkdir -p {{root}}/etc/ecs {{root}}/mnt {{root}}/dev/disk/by-id
+cp -a {{given}}/. {{root}}/
+for link in {{disks}}; do ln -s ../../nvme$link {{root}}/dev/disk/by-id/nvme-Amazon_EC2_NVMe_Instance_Storage_$link; done
+{RUN}
+cp {{root}}/etc/ecs/ecs.config {{given}}/ecs.config
+cd {{root}}; find run/xdask mnt -printf '%m %U %p\\n' >{{given}}/files 2>/dev/null
+cat run/xdask/tls/*.pem >{{given}}/keys
 true
 """
 
@@ -87,11 +65,8 @@ class Host:
 def set_up(folder: Path, *, lustre: str | None = None, disks: str = "a", failing: str = "nothing") -> Host:
     """Run the script on a host, in a mount namespace."""
     given, root = folder / "given", folder / "root"
-    (given / "stubs").mkdir(parents=True)
+    write_programs(given / "stubs", _RECORDED, {"aws secretsmanager": "/secret", "aws fsx": "/lustre"})
     root.mkdir()
-    for name in _RECORDED:
-        (given / "stubs" / name).write_text(_STUB)
-        (given / "stubs" / name).chmod(0o755)
     settings = SETTINGS | ({"LUSTRE_NAME": "xdask"} if lustre is not None else {})
     script = Path(worker_host.__file__).with_suffix(".sh")
     (given / "set-up.sh").write_text(with_settings(script, settings))
@@ -100,10 +75,7 @@ def set_up(folder: Path, *, lustre: str | None = None, disks: str = "a", failing
     (given / "failing").write_text(failing)
     (given / "var" / "log").mkdir(parents=True)
     (given / "var" / "log" / "cloud-init-output.log").write_text('what "went" wrong\n')
-    prelude = _ROOT.format(root=shlex.quote(str(root)), given=shlex.quote(str(given)), disks=disks)
-    words = ["unshare", "--mount", "--propagation", "private", "bash", "-ec", prelude]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stderr
+    run_in_namespace(_ROOT.format(root=shlex.quote(str(root)), given=shlex.quote(str(given)), disks=disks))
 
     def read(name: str) -> str:
         return (given / name).read_text() if (given / name).exists() else ""
