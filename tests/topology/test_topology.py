@@ -183,7 +183,7 @@ REFUSALS = {
         "    pool:",
         "    poool:",
         "regions.yaml:5: workers[0].poool: unknown key (did you mean pool?); "
-        "known here: region, name, country, co2e_kg_per_kwh, cidr, vpc, pool, lustre, datasets",
+        "known here: region, name, country, co2e_kg_per_kwh, cidr, vpc, zones, pool, lustre, datasets",
     ),
     "unknown key in a dataset": (
         "excerpt: true",

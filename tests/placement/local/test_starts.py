@@ -35,7 +35,7 @@ WAYS = {
     "resources/pools/local_pools.py _start_missing join": "workers, with the certificates of the scheduler that stands",
     "resources/pools/local_pools.py start_instances join": "workers, with the certificates of the scheduler that stands",
     "system/processes.py spawn Popen": "what the others call",
-    "resources/opensearch/search_node.py _start spawn": "OpenSearch, not Dask",
+    "resources/opensearch/search_node.py _spawn spawn": "OpenSearch, not Dask",
     "operations/start_executor.py run_executor start": "tests/resources/pools/test_ecs_pools.py; without TLS on loopback",
     "cli/aws_commands.py notebook_start start": "an ECS task, not Dask",
     "operations/aws/port_forwarding.py _forward Popen": "the plugin of AWS's session manager, not Dask",
