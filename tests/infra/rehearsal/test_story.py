@@ -16,8 +16,9 @@ pytestmark = [pytest.mark.rehearsal, pytest.mark.timeout(1800)]
 CLIENT, EAST, WEST = "eu-west-2", "us-east-1", "us-west-2"
 
 
-def test_a_deployment_from_nothing_to_nothing(tmp_path: Path) -> None:
-    data = write_project(EXAMPLE, tmp_path / "own", "small")
+@pytest.mark.parametrize("of_stage", ["small", "full"])
+def test_a_deployment_from_nothing_to_nothing(tmp_path: Path, of_stage: str) -> None:
+    data = write_project(EXAMPLE, tmp_path / "own", of_stage)
     topology = tmp_path / "own" / "regions.yaml"
     assembly = synthesize(topology, tmp_path / "cdk.out")
     with stage(topology, assembly, tmp_path / "rehearsal", data=data, analyses=ANALYSES, say=print) as parts:
