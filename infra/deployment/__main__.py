@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
+from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.checks.assembly import Assembly
 from infra.deployment.account import create_service_roles, quota_problems, refuse_other_account, unprepared_regions
@@ -35,7 +37,7 @@ def deploy(topology: Topology, clients: Clients, stacks: CdkStacks) -> None:
     """Deploy everything, step by step."""
     names = list(Assembly.read(OUT).templates)
     refuse_other_account(clients, topology)
-    if problems := zone_problems(clients, topology):
+    if problems := _asked("what zones offer", lambda: zone_problems(clients, topology)):
         raise XdaskError("Nothing was deployed, because zones lack what is needed.\n" + "\n".join(problems))
     if missing := unprepared_regions(clients, topology):
         assert topology.aws is not None
@@ -43,7 +45,7 @@ def deploy(topology: Topology, clients: Clients, stacks: CdkStacks) -> None:
         stacks.bootstrap(topology.aws.account, missing)
     settled_stacks(clients, topology.regions, click.echo)
     create_service_roles(clients, topology, click.echo)
-    for problem in quota_problems(clients, topology):
+    for problem in _asked("quotas", lambda: quota_problems(clients, topology)):
         click.secho(f"warning: {problem}", fg="yellow")
     stacks.deploy(of_kinds(names, _FOUNDATION))
     if topology.aws and topology.aws.network == "transit-gateway":
@@ -54,6 +56,15 @@ def deploy(topology: Topology, clients: Clients, stacks: CdkStacks) -> None:
     stacks.deploy(of_kinds(names, _SERVICES))
     _strays(clients, topology, names, stacks)
     click.echo("\nDeployed. See `xdask doctor --aws`, then `xdask aws connect` for the pages.")
+
+
+def _asked(what: str, ask: Callable[[], list[str]]) -> list[str]:
+    """Return the answer to a question before a deployment; who may deploy need not have the right to ask."""
+    try:
+        return ask()
+    except (BotoCoreError, ClientError) as error:
+        click.secho(f"warning: {what} could not be asked, and is not checked: {error}", fg="yellow")
+        return []
 
 
 def _certificates() -> None:
@@ -119,6 +130,11 @@ def main(what: str, yes: bool) -> None:
             stacks.diff()
     except XdaskError as error:
         raise click.ClickException(str(error)) from error
+    except (BotoCoreError, ClientError) as error:
+        raise click.ClickException(
+            f"AWS did not do what was asked: {error}. Check credentials and their rights, then run the same command again: "
+            "it goes on where this one stopped."
+        ) from error
 
 
 if __name__ == "__main__":
