@@ -146,7 +146,9 @@ def _script(container: Container, root: Path, hosts: Path, hidden: Sequence[Path
               for path, size in outer_first]  # fmt: skip
     # The program may lie below a folder that the container has in memory, such as /tmp, or that its user cannot enter.
     closed = _closed()
-    memory += [f"mount -t tmpfs -o mode=755,size=1m closed {inside(folder)}" for folder in closed]
+    memory += [
+        f"mkdir -p {inside(folder)}; mount -t tmpfs -o mode=755,size=1m closed {inside(folder)}" for folder in closed
+    ]
     covered = [*closed, *(Path(folder) for folder, _ in outer_first)]
     kept = [f"mkdir -p {inside(path)}; mount --rbind {shlex.quote(str(path))} {inside(path)}"
             for path in _PROGRAM if any(path.is_relative_to(folder) for folder in covered)]  # fmt: skip

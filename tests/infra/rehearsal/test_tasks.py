@@ -15,6 +15,7 @@ from infra.rehearsal.account.clients import access_key
 from infra.rehearsal.account.task_states import TaskStates
 from infra.rehearsal.account.templates import Stack
 from infra.rehearsal.servers.loopback import listening
+from infra.rehearsal.tasks import containers
 from infra.rehearsal.tasks.containers import Container, Mount, base_environment, command
 from infra.rehearsal.tasks.instances import Instances
 from infra.rehearsal.tasks.task_definitions import HostFolders, containers_of, definitions_of
@@ -91,6 +92,24 @@ def test_the_sync_alone_removes_what_fsx_gave_to_root(tmp_path: Path) -> None:
     assert ends_with("0:0", (), "cat", "/keys/node-key.pem") != 0
     assert ends_with("0:0", ("DAC_OVERRIDE",), "chown", "10001", "/data/b.nc") != 0
     assert [path.name for path in data.iterdir()] == ["b.nc"]
+
+
+@pytest.mark.rehearsal
+def test_a_program_below_a_closed_folder_of_tmp_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, root, names = tmp_path / "closed", tmp_path / "root", tmp_path / "hosts"
+    program = closed / "clone" / "program"
+    program.parent.mkdir(parents=True)
+    program.write_text("#!/bin/sh\necho runs\n")
+    program.chmod(0o755)
+    closed.chmod(0o700)
+    root.mkdir()
+    names.write_text("127.0.0.1 localhost\n")
+    assert program.is_relative_to("/tmp"), "which a container has in memory"
+    monkeypatch.setattr(containers, "_PROGRAM", (program.parent,))
+    container = Container("one", [str(program)], base_environment(), "10001:10001", memory_folders_mib={"/tmp": 16})
+    words = command(container, root, names, [])
+    done = subprocess.run(words, env=dict(container.environment), capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("runs\n", "")
 
 
 def test_a_volume_of_an_unknown_folder_of_the_host_is_an_error(tmp_path: Path) -> None:
