@@ -17,7 +17,7 @@ from xdask_pipelines.climate import area_weighted_mean, dequantise, quantise, re
 from xdask_pipelines.climate.drawing.coastline import coastlines
 from xdask_pipelines.climate.drawing.globe import globe
 from xdask_pipelines.climate.drawing.maps import cell_at, coloured, draw_map, shown_field
-from xdask_pipelines.climate.grid import grid_of, make_grid
+from xdask_pipelines.climate.grids.grid import grid_of, make_grid
 from xdask_pipelines.errors import ClimateError
 
 

@@ -16,7 +16,7 @@ from xdask_pipelines.climate import dequantise, month_partial, quantise
 from xdask_pipelines.climate.drawing.globe import globe
 from xdask_pipelines.climate.drawing.plot_axes import axis_of
 from xdask_pipelines.climate.drawing.plots import arranged, draw
-from xdask_pipelines.climate.shapes import picture_of, shape_of
+from xdask_pipelines.climate.grids.shapes import picture_of, shape_of
 from xdask_pipelines.errors import ClimateError
 
 LAT, LON = np.linspace(-88.75, 88.75, 72), np.arange(0, 360, 2.5)

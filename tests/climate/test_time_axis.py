@@ -10,8 +10,8 @@ import pytest
 import xarray as xr
 
 from xdask_pipelines.climate import select_period, with_bounds
-from xdask_pipelines.climate.time_axis import TimeAxis
-from xdask_pipelines.climate.time_faults import fault_of
+from xdask_pipelines.climate.times.time_axis import TimeAxis
+from xdask_pipelines.climate.times.time_faults import fault_of
 from xdask_pipelines.errors import ClimateError
 
 DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31])

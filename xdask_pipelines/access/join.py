@@ -172,7 +172,7 @@ def in_time_order(parts: Sequence[xr.Dataset], dim: str, entries: Sequence[Place
 def joined_coordinates(parts: Sequence[xr.Dataset], entries: Sequence[Placed], dim: str | None) -> xr.Dataset:
     """Return the coordinates of all entries, joined along a dimension; coordinates without it are those of the first entry.
 
-    Coordinates may differ by rounding (`climate.tolerance`). Scalar and auxiliary coordinates that some entries lack
+    Coordinates may differ by rounding (`climate.grids.tolerance`). Scalar and auxiliary coordinates that some entries lack
     are taken from the others.
 
     Raises

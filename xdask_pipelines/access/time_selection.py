@@ -1,7 +1,7 @@
 """Selection of the requested periods from opened data: each must be complete, or an error lists the missing times.
 
 Belongs here: finding the steps of joined entries in a period. Does not belong here: finding entries (catalog), joining
-them (open), lengths of steps (climate.time_axis).
+them (open), lengths of steps (climate.times.time_axis).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import xarray as xr
 from xdask_pipelines.access.describing.coverage import seconds_of, time_axes
 from xdask_pipelines.access.join import where
 from xdask_pipelines.catalog.times import period_text, time_text
-from xdask_pipelines.climate.time_axis import SAME_SECONDS, TimeAxis, periods_text
-from xdask_pipelines.climate.time_faults import fault_of
+from xdask_pipelines.climate.times.time_axis import SAME_SECONDS, TimeAxis, periods_text
+from xdask_pipelines.climate.times.time_faults import fault_of
 from xdask_pipelines.errors import AccessError
 
 

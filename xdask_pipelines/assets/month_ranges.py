@@ -1,7 +1,7 @@
 """Months of a partitioned result that an analysis uses, by its config.
 
 Belongs here: the range, and refusing one that is not complete. Does not belong here: partitions of Dagster (partitions),
-selecting time steps (climate.periods).
+selecting time steps (climate.times.periods).
 """
 
 from __future__ import annotations

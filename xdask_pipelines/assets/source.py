@@ -20,7 +20,7 @@ from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.resolve import Replicas
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.climate import with_bounds
-from xdask_pipelines.climate.periods import EXCERPT
+from xdask_pipelines.climate.times.periods import EXCERPT
 
 Facets = Mapping[str, str] | Callable[[Any], Mapping[str, str]]
 

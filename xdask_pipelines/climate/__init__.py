@@ -6,14 +6,14 @@ Pictures are in ``drawing``, which is not imported here.
 
 from xdask_pipelines.climate.axes import with_bounds
 from xdask_pipelines.climate.difference import climate_signal, difference, model_bias
-from xdask_pipelines.climate.grid import Grid, cell_areas, grid_of, make_grid
+from xdask_pipelines.climate.grids.grid import Grid, cell_areas, grid_of, make_grid
+from xdask_pipelines.climate.grids.tolerance import same_coordinate
 from xdask_pipelines.climate.means import area_weighted_mean, time_weighted_mean
 from xdask_pipelines.climate.partials import combine_partials, mean_of_partials, month_partial
-from xdask_pipelines.climate.periods import select_period
-from xdask_pipelines.climate.regrid import regrid
+from xdask_pipelines.climate.regridding.regrid import regrid
 from xdask_pipelines.climate.statistics import field_statistics
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
-from xdask_pipelines.climate.tolerance import same_coordinate
+from xdask_pipelines.climate.times.periods import select_period
 
 __all__ = [
     "Grid",

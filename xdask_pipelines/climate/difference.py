@@ -19,8 +19,8 @@ from xdask_pipelines.climate.axes import (
     origin,
     require_field,
 )
-from xdask_pipelines.climate.grid import cell_bounds
-from xdask_pipelines.climate.tolerance import same_coordinate
+from xdask_pipelines.climate.grids.grid import cell_bounds
+from xdask_pipelines.climate.grids.tolerance import same_coordinate
 from xdask_pipelines.errors import ClimateError
 
 _CELSIUS = {"degc", "deg_c", "celsius", "degree_celsius", "degrees_celsius", "degree_c", "degrees_c", "°c", "c"}

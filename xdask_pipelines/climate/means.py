@@ -20,11 +20,11 @@ from xdask_pipelines.climate.axes import (
     require_field,
     time_name,
 )
-from xdask_pipelines.climate.grid import Float, Grid, grid_of
+from xdask_pipelines.climate.grids.grid import Float, Grid, grid_of
 from xdask_pipelines.climate.kernels import map_fields, sum_over
-from xdask_pipelines.climate.periods import EXCERPT
-from xdask_pipelines.climate.step_checks import refuse_gaps, sound_axis
-from xdask_pipelines.climate.time_axis import DAY
+from xdask_pipelines.climate.times.periods import EXCERPT
+from xdask_pipelines.climate.times.step_checks import refuse_gaps, sound_axis
+from xdask_pipelines.climate.times.time_axis import DAY
 from xdask_pipelines.errors import ClimateError
 
 

@@ -22,12 +22,12 @@ from xdask_pipelines.climate.axes import (
     require_field,
     time_name,
 )
-from xdask_pipelines.climate.grid import Float
+from xdask_pipelines.climate.grids.grid import Float
+from xdask_pipelines.climate.grids.tolerance import same_coordinate
 from xdask_pipelines.climate.kernels import add, elementwise, sum_over
-from xdask_pipelines.climate.periods import EXCERPT
-from xdask_pipelines.climate.step_checks import refuse_gaps, sound_axis
-from xdask_pipelines.climate.time_axis import TimeAxis
-from xdask_pipelines.climate.tolerance import same_coordinate
+from xdask_pipelines.climate.times.periods import EXCERPT
+from xdask_pipelines.climate.times.step_checks import refuse_gaps, sound_axis
+from xdask_pipelines.climate.times.time_axis import TimeAxis
 from xdask_pipelines.errors import ClimateError
 
 _SUM, _COUNT = "sum", "count"

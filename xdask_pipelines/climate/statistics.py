@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xdask_pipelines.climate.axes import horizontal_names, require_field
-from xdask_pipelines.climate.grid import Float, Grid, grid_of
+from xdask_pipelines.climate.grids.grid import Float, Grid, grid_of
 from xdask_pipelines.climate.kernels import map_fields
 
 _NAMES = {

@@ -16,11 +16,11 @@ import xarray as xr
 from numpy.typing import DTypeLike, NDArray
 
 from xdask_pipelines.climate.axes import horizontal_names, require_field
-from xdask_pipelines.climate.grid import Cells, Float, Grid, grid_of, make_grid
+from xdask_pipelines.climate.grids.grid import Cells, Float, Grid, grid_of, make_grid
+from xdask_pipelines.climate.grids.shapes import shape_of
 from xdask_pipelines.climate.kernels import map_fields
 from xdask_pipelines.climate.means import AreaMeanKernel
-from xdask_pipelines.climate.regrid import RegridKernel
-from xdask_pipelines.climate.shapes import shape_of
+from xdask_pipelines.climate.regridding.regrid import RegridKernel
 from xdask_pipelines.errors import ClimateError
 
 _NO_VALUE = 255

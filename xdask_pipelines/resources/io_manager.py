@@ -19,7 +19,7 @@ import xarray as xr
 
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.climate import area_weighted_mean
-from xdask_pipelines.climate.shapes import shape_of
+from xdask_pipelines.climate.grids.shapes import shape_of
 from xdask_pipelines.errors import ClimateError, XdaskError
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.footprint import in_words

@@ -13,8 +13,8 @@ import xarray as xr
 
 from xdask_pipelines.climate import field_statistics, grid_of, mean_of_partials
 from xdask_pipelines.climate.axes import native_names
+from xdask_pipelines.climate.grids.shapes import Shape, is_gridded, shape_of
 from xdask_pipelines.climate.partials import is_partial
-from xdask_pipelines.climate.shapes import Shape, is_gridded, shape_of
 
 Part = xr.DataArray | xr.Dataset
 _LEAST = ("south_finite_count", "north_finite_count", "minimum")

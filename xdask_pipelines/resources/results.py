@@ -22,7 +22,7 @@ from xdask_pipelines.catalog import Catalog, Change, Entry
 from xdask_pipelines.catalog.entry import version_order
 from xdask_pipelines.climate import dequantise, quantise
 from xdask_pipelines.climate.axes import PARTITION
-from xdask_pipelines.climate.shapes import picture_of
+from xdask_pipelines.climate.grids.shapes import picture_of
 from xdask_pipelines.errors import MissingEntries
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.graph.homes import homes_of
@@ -100,7 +100,7 @@ class Results:
         parts
             The result by partition key; one part with key "" for an asset without partitions.
         preview
-            Returns what the picture shows of the first part (`climate.shapes.picture_of` decides whether that is
+            Returns what the picture shows of the first part (`climate.grids.shapes.picture_of` decides whether that is
             possible). A thumbnail of 10 kB is computed together with the result, in its Region.
         tell
             Called with lines of progress.

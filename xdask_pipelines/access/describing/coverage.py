@@ -1,7 +1,7 @@
 """Coverage of data in space and time, from the coordinates in their header.
 
 Belongs here: computing time axes, time keys and extents from coordinates. Does not belong here: arithmetic on time axes
-(climate.time_axis), the forms of keys and extents (catalog.times, catalog.extent), reading coordinates from files
+(climate.times.time_axis), the forms of keys and extents (catalog.times, catalog.extent), reading coordinates from files
 (header).
 """
 
@@ -19,7 +19,7 @@ from xdask_pipelines.access.coordinates import TEXT, is_bounds, unpack
 from xdask_pipelines.access.describing.raw import Unusable
 from xdask_pipelines.catalog.times import carried
 from xdask_pipelines.climate.axes import is_reference_time
-from xdask_pipelines.climate.time_axis import TimeAxis
+from xdask_pipelines.climate.times.time_axis import TimeAxis
 
 _TIME_NAME = re.compile(r"(?:valid_)?time\d*", re.ASCII)
 Coordinates = Mapping[str, Mapping[str, Any]]

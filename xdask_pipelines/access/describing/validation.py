@@ -27,8 +27,8 @@ from xdask_pipelines.access.describing.coverage import (
 from xdask_pipelines.access.describing.raw import Unusable, attributes
 from xdask_pipelines.catalog.times import period_text
 from xdask_pipelines.climate import with_bounds
-from xdask_pipelines.climate.time_axis import TimeAxis
-from xdask_pipelines.climate.time_faults import bounds_elsewhere, fault_of
+from xdask_pipelines.climate.times.time_axis import TimeAxis
+from xdask_pipelines.climate.times.time_faults import bounds_elsewhere, fault_of
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from importlib.resources import files
 
 import numpy as np
 
-from xdask_pipelines.climate.grid import Float
+from xdask_pipelines.climate.grids.grid import Float
 
 
 @lru_cache(maxsize=1)

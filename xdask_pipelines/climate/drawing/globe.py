@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from xdask_pipelines.climate.drawing.coastline import coastlines
 from xdask_pipelines.climate.drawing.picture_frame import FAINT, INK
-from xdask_pipelines.climate.grid import Float
+from xdask_pipelines.climate.grids.grid import Float
 
 _PIXELS_WIDE = 1100
 

@@ -24,9 +24,9 @@ from xdask_pipelines.climate.drawing.picture_frame import (
     in_words,
     png,
 )
-from xdask_pipelines.climate.grid import Cells, Float, grid_of
+from xdask_pipelines.climate.grids.grid import Cells, Float, grid_of
 from xdask_pipelines.climate.means import area_weighted_mean
-from xdask_pipelines.climate.regrid import regrid
+from xdask_pipelines.climate.regridding.regrid import regrid
 from xdask_pipelines.errors import ClimateError
 
 _FINEST_ROWS = 361  # finer fields are averaged first: a pixel would show a single cell of many

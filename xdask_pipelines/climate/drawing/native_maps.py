@@ -12,8 +12,8 @@ from scipy.spatial import cKDTree
 
 from xdask_pipelines.climate.drawing.globe import draw_globe, globe
 from xdask_pipelines.climate.drawing.picture_frame import colour_bar, colour_scale, frame, in_words, png
-from xdask_pipelines.climate.grid import Float
-from xdask_pipelines.climate.shapes import places_of
+from xdask_pipelines.climate.grids.grid import Float
+from xdask_pipelines.climate.grids.shapes import places_of
 from xdask_pipelines.errors import ClimateError
 
 #: Radius of a point's colour as a fraction of the distance between neighbours: a little more than half a diagonal.

@@ -18,7 +18,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
-from xdask_pipelines.climate.grid import Float
+from xdask_pipelines.climate.grids.grid import Float
 from xdask_pipelines.errors import ClimateError
 from xdask_pipelines.system.safe_text import drawn
 

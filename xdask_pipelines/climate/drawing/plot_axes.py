@@ -16,7 +16,7 @@ from matplotlib.axis import Axis as MatplotlibAxis
 
 from xdask_pipelines.climate.axes import is_time, latitude_name, longitude_name
 from xdask_pipelines.climate.drawing.picture_frame import capital
-from xdask_pipelines.climate.grid import Float
+from xdask_pipelines.climate.grids.grid import Float
 from xdask_pipelines.errors import ClimateError
 from xdask_pipelines.system.safe_text import drawn
 

@@ -23,7 +23,7 @@ from xdask_pipelines.climate.drawing.picture_frame import (
     png,
 )
 from xdask_pipelines.climate.drawing.plot_axes import axis_of, is_horizontal, is_longitude, is_vertical
-from xdask_pipelines.climate.shapes import shape_of
+from xdask_pipelines.climate.grids.shapes import shape_of
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
 from xdask_pipelines.errors import ClimateError
 from xdask_pipelines.system.safe_text import drawn

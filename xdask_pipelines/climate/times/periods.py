@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from xdask_pipelines.climate.axes import is_time, origin, require_field
-from xdask_pipelines.climate.time_axis import SAME_SECONDS, TimeAxis, periods_text
+from xdask_pipelines.climate.times.time_axis import SAME_SECONDS, TimeAxis, periods_text
 from xdask_pipelines.errors import ClimateError
 
 #: Attribute of a field whose data are knowingly incomplete: gaps in its time axis are then allowed.

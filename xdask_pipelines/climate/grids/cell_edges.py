@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xdask_pipelines.climate.axis_gaps import TOLERANCE_DEGREES, Axis, gap_error, order_error
+from xdask_pipelines.climate.grids.axis_gaps import TOLERANCE_DEGREES, Axis, gap_error, order_error
 from xdask_pipelines.errors import ClimateError
 
 Float = NDArray[np.float64]

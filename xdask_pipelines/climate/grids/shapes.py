@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xdask_pipelines.climate.axes import horizontal_names, native_names
-from xdask_pipelines.climate.grid import grid_of
+from xdask_pipelines.climate.grids.grid import grid_of
 from xdask_pipelines.climate.partials import is_partial, mean_of_partials
 from xdask_pipelines.errors import ClimateError
 

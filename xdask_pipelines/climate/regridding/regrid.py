@@ -15,7 +15,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xdask_pipelines.climate.axes import horizontal_names, origin, require_field
-from xdask_pipelines.climate.grid import Cells, Float, Grid, grid_of, make_grid
+from xdask_pipelines.climate.grids.grid import Cells, Float, Grid, grid_of, make_grid
 from xdask_pipelines.climate.kernels import map_fields
 from xdask_pipelines.errors import ClimateError
 

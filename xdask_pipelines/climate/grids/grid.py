@@ -16,9 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from xdask_pipelines.climate.axes import carried_bounds, horizontal_names, require_field
 from xdask_pipelines.climate.axes import origin as axes_origin
-from xdask_pipelines.climate.axis_gaps import TOLERANCE_DEGREES, Axis, gap, gap_error
-from xdask_pipelines.climate.cell_edges import check_centres, edges_of_bounds, midpoints
-from xdask_pipelines.climate.tolerance import same_coordinate
+from xdask_pipelines.climate.grids.axis_gaps import TOLERANCE_DEGREES, Axis, gap, gap_error
+from xdask_pipelines.climate.grids.cell_edges import check_centres, edges_of_bounds, midpoints
+from xdask_pipelines.climate.grids.tolerance import same_coordinate
 from xdask_pipelines.errors import ClimateError
 
 Float = NDArray[np.float64]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from xdask_pipelines.climate.time_axis import DAY, SAME_SECONDS, Float, TimeAxis, hole_tolerance
+from xdask_pipelines.climate.times.time_axis import DAY, SAME_SECONDS, Float, TimeAxis, hole_tolerance
 
 
 def fault_of(axis: TimeAxis) -> str | None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import xarray as xr
 
 from xdask_pipelines.climate.axes import origin
-from xdask_pipelines.climate.periods import EXCERPT
-from xdask_pipelines.climate.time_axis import TimeAxis
-from xdask_pipelines.climate.time_faults import fault_of
+from xdask_pipelines.climate.times.periods import EXCERPT
+from xdask_pipelines.climate.times.time_axis import TimeAxis
+from xdask_pipelines.climate.times.time_faults import fault_of
 from xdask_pipelines.errors import ClimateError
 
 
