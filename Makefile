@@ -18,7 +18,7 @@ install = mkdir -p var && { $(BIN)/python -m pip install --no-compile --no-deps 
 PYTEST_RUN ?= pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test damage browser wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan bench-many contract clean \
+.PHONY: help demo ui test damage browser cdo wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan bench-many contract clean \
 	infra-synth infra-diff infra-deploy infra-destroy rehearse rehearse-test
 
 help:  ## This list
@@ -38,6 +38,9 @@ damage: $(DEV)  ## Runs whose processes are killed, whose disk is full, whose ma
 
 browser: $(DEV)  ## Tests in headless Chromium (Debian: apt-get install chromium)
 	$(BIN)/python -m $(PYTEST_RUN) -m browser tests/browser
+
+cdo: $(DEV)  ## Regridding and means beside CDO (Debian: apt-get install cdo)
+	$(BIN)/python -m $(PYTEST_RUN) -m cdo tests/climate
 
 wan: $(DEV)  ## Placement over a network of namespaces: bytes, outages (root, Linux, /dev/net/tun, iproute2)
 	$(BIN)/python -m $(PYTEST_RUN) -m wan tests/wan
@@ -79,7 +82,10 @@ lint: $(DEV)  ## Style and types; the Dockerfile; scripts of hosts
 bench: $(DEV)  ## Speed and memory beside what one would pick instead, as ratios
 	$(BIN)/python -m benchmarks
 
-bench-wan: $(DEV)  ## Placement over a WAN made of network namespaces, beside what one would pick instead (root, Linux)
+bench-cdo: $(DEV)  ## Regridding and means beside CDO (Debian: apt-get install cdo)
+	$(BIN)/python -m $(PYTEST_RUN) -m cdo tests/climate
+
+wan: $(DEV)  ## Placement over a WAN made of network namespaces, beside what one would pick instead (root, Linux)
 	$(BIN)/python -m benchmarks.wan
 
 bench-many: $(DEV)  ## A hundred worker processes in five Regions, beside plain Dask (15 GB of memory)

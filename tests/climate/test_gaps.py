@@ -38,8 +38,9 @@ def test_region_across_greenwich_is_refused_and_the_remedy_gives_its_true_mean(l
     unwrapped = followed(str(caught.value), field)
     assert unwrapped[name].values.tolist() == np.arange(-30, 15, 5.0).tolist()
     assert float(area_weighted_mean(unwrapped)) == pytest.approx((2 * 250 + 7 * 300) / 9)
-    with pytest.raises(ClimateError, match="needs a global field"):
-        regrid(unwrapped, np.arange(-85, 90, 10.0), np.arange(5, 360, 10.0))
+    world = regrid(unwrapped, np.arange(-85, 90, 10.0), np.arange(5, 360, 10.0))
+    assert np.isnan(world.sel({name: slice(10, 330)})).all()
+    assert np.isfinite(world.sel({name: [335, 345, 355, 5]})).all()
 
 
 def test_region_across_the_date_line_is_unwrapped_to_0_360() -> None:

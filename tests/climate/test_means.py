@@ -82,9 +82,9 @@ def test_values_that_are_not_finite_are_neither_summed_nor_counted(months: list[
     assert int(partial["count"][5, 7]) == 28
     assert float(partial["sum"][5, 7]) == np.delete(field.values[:, 5, 7], [3, 4]).sum(dtype=np.float64)
     assert partial["count"].dtype == np.int64
-    mean = mean_of_partials(partial)
-    assert np.isnan(mean[0, 0])
-    assert int(np.isnan(mean).sum()) == 1
+    assert np.argwhere(np.isnan(mean_of_partials(partial).values)).tolist() == [[0, 0], [5, 7]]
+    for min_weight, missing in ((28 / 30, 1), (0.0, 1), (0.94, 2)):
+        assert int(np.isnan(mean_of_partials(partial, min_weight)).sum()) == missing
 
 
 def test_a_store_of_many_partials_is_summed_over_its_partitions(months: list[xr.DataArray]) -> None:

@@ -10,7 +10,7 @@ from xdask_pipelines.climate.grids.grid import Grid, cell_areas, grid_of, make_g
 from xdask_pipelines.climate.grids.tolerance import same_coordinate
 from xdask_pipelines.climate.means import area_weighted_mean, time_weighted_mean
 from xdask_pipelines.climate.partials import combine_partials, mean_of_partials, month_partial
-from xdask_pipelines.climate.regridding.regrid import regrid
+from xdask_pipelines.climate.regridding.regrid import covered_fraction, regrid
 from xdask_pipelines.climate.statistics import field_statistics
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
 from xdask_pipelines.climate.times.periods import select_period
@@ -21,6 +21,7 @@ __all__ = [
     "cell_areas",
     "climate_signal",
     "combine_partials",
+    "covered_fraction",
     "dequantise",
     "difference",
     "field_statistics",

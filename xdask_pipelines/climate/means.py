@@ -21,25 +21,35 @@ from xdask_pipelines.climate.axes import (
     time_name,
 )
 from xdask_pipelines.climate.grids.grid import Float, Grid, grid_of
-from xdask_pipelines.climate.kernels import map_fields, sum_over
+from xdask_pipelines.climate.kernels import elementwise, map_fields, sum_over
+from xdask_pipelines.climate.masks import divided, renormalised, require_fraction
 from xdask_pipelines.climate.times.periods import EXCERPT
 from xdask_pipelines.climate.times.step_checks import refuse_gaps, sound_axis
 from xdask_pipelines.climate.times.time_axis import DAY
 from xdask_pipelines.errors import ClimateError
 
 
-def time_weighted_mean(field: xr.DataArray) -> xr.DataArray:
-    """Compute the mean over time, with each step weighted by its length; NaN where any step is NaN.
+def time_weighted_mean(field: xr.DataArray, min_weight: float = 1.0) -> xr.DataArray:
+    """Compute the mean over time of the values that are not NaN, with each step weighted by its length.
 
     The length of a step is that between its bounds, if the field carries them (``axes.with_bounds``). Without bounds,
     months and years have their lengths in the data's own calendar, and steps at even intervals have equal weights. A
     field with a scalar time is returned unchanged.
 
+    Parameters
+    ----------
+    field
+        A field with a time dimension in any position, and any other dimensions.
+    min_weight
+        Smallest fraction of the period that must have values in a cell, from 0 (any) to 1 (all): with less, the mean of
+        the cell is NaN. It is about NaN; steps that the time axis lacks are an error.
+
     Raises
     ------
     ClimateError
-        If lengths of steps are unknown, steps are out of order, duplicate or missing, or bounds are invalid. A field
-        with the attribute ``excerpt``, whose data are knowingly incomplete, may lack steps.
+        If lengths of steps are unknown, steps are out of order, duplicate or missing, bounds are invalid, or
+        ``min_weight`` is not from 0 to 1. A field with the attribute ``excerpt``, whose data are knowingly incomplete,
+        may lack steps.
 
     Examples
     --------
@@ -49,6 +59,7 @@ def time_weighted_mean(field: xr.DataArray) -> xr.DataArray:
     >>> float(mean)
     28.0
     """
+    require_fraction(min_weight, "min_weight")
     require_field(field, "time_weighted_mean")
     if not any(is_time(field[dim]) for dim in field.dims if dim in field.coords) and any(
         is_time(c) for c in field.coords.values() if c.ndim == 0
@@ -56,14 +67,22 @@ def time_weighted_mean(field: xr.DataArray) -> xr.DataArray:
         return field
     time = time_name(field)
     lengths = _lengths(field, time)
-    mean = sum_over(_Weighted(lengths / lengths.sum()), field, time, label="time-weighted-mean", dtype=np.float64)
+    mean = weighted_over_time(field, time, lengths / lengths.sum(), min_weight)
     cell_methods = str(field.attrs.get("cell_methods", ""))
     attrs = {**field.attrs, "cell_methods": cell_methods if "time: mean" in cell_methods else "time: mean"}
     return xr.DataArray(mean, coords=coordinates_without(field, time), name=field.name, attrs=attrs)
 
 
-def area_weighted_mean(field: xr.DataArray) -> xr.DataArray:
-    """Compute the mean over latitude and longitude, weighted by exact cell areas; NaN if any value is NaN.
+def area_weighted_mean(field: xr.DataArray, min_fraction: float = 1.0) -> xr.DataArray:
+    """Compute the mean over latitude and longitude, weighted by exact cell areas, of the values that are not NaN.
+
+    Parameters
+    ----------
+    field
+        A field with the dimensions latitude and longitude, global or of a region, and any others.
+    min_fraction
+        Smallest fraction of the grid's area that must have values, from 0 (any) to 1 (all): with less, the mean is NaN.
+        For an ocean field, for example, 0.
 
     Returns
     -------
@@ -72,7 +91,8 @@ def area_weighted_mean(field: xr.DataArray) -> xr.DataArray:
     Raises
     ------
     ClimateError
-        If the field has no latitude and longitude dimensions, or its cells do not touch.
+        If the field has no latitude and longitude dimensions, its cells do not touch, or ``min_fraction`` is not from 0
+        to 1.
 
     Examples
     --------
@@ -83,9 +103,16 @@ def area_weighted_mean(field: xr.DataArray) -> xr.DataArray:
     >>> round(float(mean), 4)  # sin 45 of the area lies within 45 degrees of the equator
     7.0711
     """
+    require_fraction(min_fraction, "min_fraction")
     require_field(field, "area_weighted_mean")
     horizontal = horizontal_names(field)
-    mean = map_fields(AreaMeanKernel(grid_of(field)), field, horizontal, label="area-weighted-mean", dtype=np.float64)
+    mean = map_fields(
+        AreaMeanKernel(grid_of(field), float(min_fraction)),
+        field,
+        horizontal,
+        label="area-weighted-mean",
+        dtype=np.float64,
+    )
     attrs = {**field.attrs, "cell_methods": f"{field.attrs.get('cell_methods', '')} area: mean".strip()}
     return xr.DataArray(mean, coords=coordinates_without(field, *horizontal), name=field.name, attrs=attrs)
 
@@ -95,12 +122,31 @@ class AreaMeanKernel:
     """Area-weighted means of (..., ny, nx), shape (...)."""
 
     grid: Grid
+    min_fraction: float = 1.0
 
     def __call__(self, fields: NDArray[Any]) -> Float:
+        """Return the means; NaN where less than ``min_fraction`` of the area has values."""
+        return renormalised(self._weighted, fields.astype(np.float64), self.min_fraction, complete=True)
+
+    def _weighted(self, fields: Float) -> Float:
         """Apply the weights of rows and columns separately: a cell's area is their product."""
         lat, lon = self.grid.lat.measure, self.grid.lon.measure
-        mean: Float = fields.astype(np.float64) @ (lon / lon.sum()) @ (lat / lat.sum())
+        mean: Float = fields @ (lon / lon.sum()) @ (lat / lat.sum())
         return mean
+
+
+def weighted_over_time(field: xr.DataArray, time: str, weights: Float, min_weight: float) -> xr.Variable:
+    """Sum a field over time with weights that sum to 1, renormalised to the values that are not NaN."""
+    if min_weight == 1.0:  # a NaN spreads to the sum: nothing is counted
+        return sum_over(_Weighted(weights), field, time, label="time-weighted-mean", dtype=np.float64)
+    both = sum_over(
+        _WeightedKnown(weights), field, time, label="time-weighted-mean", dtype=np.float64, new=_SUM_AND_SHARE
+    )
+    total, share = (xr.DataArray(both[i]) for i in range(2))
+    return elementwise(_Divided(min_weight), total, share, label="time-weighted-mean", dtype=np.float64)
+
+
+_SUM_AND_SHARE = {"sum_and_share": 2}
 
 
 @dataclass(frozen=True)
@@ -110,6 +156,25 @@ class _Weighted:
     def __call__(self, block: NDArray[Any], steps: slice) -> Float:
         total: Float = np.tensordot(self.weights[steps], block.astype(np.float64), axes=1)
         return total
+
+
+@dataclass(frozen=True)
+class _WeightedKnown:
+    weights: Float
+
+    def __call__(self, block: NDArray[Any], steps: slice) -> Float:
+        known = ~np.isnan(block)
+        weights = self.weights[steps]
+        filled = np.where(known, block, 0.0).astype(np.float64)
+        return np.stack([np.tensordot(weights, each, axes=1) for each in (filled, known.astype(np.float64))])
+
+
+@dataclass(frozen=True)
+class _Divided:
+    min_weight: float
+
+    def __call__(self, total: Float, share: Float) -> Float:
+        return divided(total, share, self.min_weight)
 
 
 def _lengths(field: xr.DataArray, time: str) -> Float:

@@ -7,6 +7,7 @@ weights (means).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -25,12 +26,15 @@ from xdask_pipelines.climate.axes import (
 from xdask_pipelines.climate.grids.grid import Float
 from xdask_pipelines.climate.grids.tolerance import same_coordinate
 from xdask_pipelines.climate.kernels import add, elementwise, sum_over
+from xdask_pipelines.climate.masks import ROUNDING, require_fraction
 from xdask_pipelines.climate.times.periods import EXCERPT
 from xdask_pipelines.climate.times.step_checks import refuse_gaps, sound_axis
 from xdask_pipelines.climate.times.time_axis import TimeAxis
 from xdask_pipelines.errors import ClimateError
 
 _SUM, _COUNT = "sum", "count"
+#: Number of time steps: an attribute, and a coordinate because a store of several partials keeps the attributes of one.
+_STEPS = "time_steps"
 
 
 def month_partial(field: xr.DataArray) -> xr.Dataset:
@@ -79,17 +83,18 @@ def month_partial(field: xr.DataArray) -> xr.Dataset:
     refuse_gaps(field, time, axis)
     # One task computes both for a block, so that a block of hours is read once and released at once.
     both = sum_over(_sum_and_count, field, time, label="month-partial", dtype=np.float64, new={"partial": 2})
-    coords = coordinates_without(field, time)
+    instants = field.indexes[time]
+    steps = xr.Variable((), np.int64(len(instants)), {"units": "1", "long_name": "time steps"})
+    coords = {**coordinates_without(field, time), _STEPS: steps}
     shared = {key: field.attrs[key] for key in ("standard_name", "units", "long_name") if key in field.attrs}
     total = xr.DataArray(both[0], coords=coords, attrs={**shared, "cell_methods": f"{time}: sum"})
     count = xr.DataArray(both[1].astype(np.int64), coords=coords, attrs={"units": "1", "long_name": "finite values"})
-    instants = field.indexes[time]
     attrs = {
         **{key: value for key, value in field.attrs.items() if key not in shared and key != "cell_methods"},
         "variable": str(field.name) if field.name is not None else "",
         "time_coverage_start": str(instants[0]),
         "time_coverage_end": str(instants[-1]),
-        "time_steps": len(instants),
+        _STEPS: len(instants),
         "time_step_seconds": axis.step[1],
     }
     return xr.Dataset({_SUM: total, _COUNT: count}, attrs=attrs)
@@ -117,16 +122,29 @@ def combine_partials(partials: Sequence[xr.Dataset]) -> xr.Dataset:
         **first.attrs,
         "time_coverage_start": min(str(p.attrs.get("time_coverage_start", "")) for p in partials),
         "time_coverage_end": max(str(p.attrs.get("time_coverage_end", "")) for p in partials),
-        "time_steps": sum(int(p.attrs.get("time_steps", 0)) for p in partials),
+        _STEPS: sum(int(p.attrs.get(_STEPS, 0)) for p in partials),
     }
-    added = {name: add(*(p[name] for p in partials), label="combine-partials") for name in (_SUM, _COUNT)}
-    return xr.Dataset(added, attrs=attrs)
+    added = xr.Dataset(
+        {name: add(*(p[name] for p in partials), label="combine-partials") for name in (_SUM, _COUNT)}, attrs=attrs
+    )
+    counted = [_steps(partial) for partial in partials]
+    if None in counted:
+        return added.drop_vars(_STEPS, errors="ignore")
+    return added.assign_coords({_STEPS: first[_STEPS].variable.copy(data=np.int64(sum(filter(None, counted))))})
 
 
-def mean_of_partials(partial: xr.Dataset) -> xr.DataArray:
-    """Compute the mean from a partial, with equal weights for all values; NaN where the count is 0.
+def mean_of_partials(partial: xr.Dataset, min_weight: float = 1.0) -> xr.DataArray:
+    """Compute the mean from a partial, with equal weights for all values.
 
     Partitions of one store (the dimension ``partition``) are added first. All other dimensions are kept.
+
+    Parameters
+    ----------
+    partial
+        From ``month_partial``, ``combine_partials`` or a store of several.
+    min_weight
+        Smallest fraction of the time steps that must have values in a cell, from 0 (any) to 1 (all): with less, the
+        mean of the cell is NaN.
 
     Returns
     -------
@@ -135,14 +153,16 @@ def mean_of_partials(partial: xr.Dataset) -> xr.DataArray:
     Raises
     ------
     ClimateError
-        If the argument is not a partial.
+        If the argument is not a partial, or ``min_weight`` is not from 0 to 1.
     """
+    require_fraction(min_weight, "min_weight")
     _require_partial(partial, "mean_of_partials")
+    divide = _Divide(min_weight * (_steps(partial) or 0))
     total, count = partial[_SUM], partial[_COUNT]
     if PARTITION in total.dims:
         total, count = (each.sum(PARTITION, skipna=False, keep_attrs=True) for each in (total, count))
-    coords = {name: c for name, c in total.coords.items() if c.ndim or not is_time(c)}
-    mean = elementwise(_divide, total, count, label="mean-of-partials", dtype=np.float64)
+    coords = {name: c for name, c in total.coords.items() if name != _STEPS and (c.ndim or not is_time(c))}
+    mean = elementwise(divide, total, count, label="mean-of-partials", dtype=np.float64)
     attrs = {**partial.attrs, **total.attrs, "cell_methods": "time: mean"}
     return xr.DataArray(mean, coords=coords, name=str(partial.attrs.get("variable", "")) or None, attrs=attrs)
 
@@ -206,7 +226,8 @@ def _require_same(first: xr.Dataset, other: xr.Dataset, i: int) -> None:
             "same levels and members for both",
             index=i,
         )
-    for name in (*one.dims, *(n for n in one.coords if n in two.coords and n not in one.dims and not is_time(one[n]))):
+    shared = [n for n in one.coords if n in two.coords and n not in one.dims and n != _STEPS and not is_time(one[n])]
+    for name in (*one.dims, *shared):
         if not same_coordinate(one[name].values, two[name].values):
             raise ClimateError(
                 f"partial {i}{origin(two[name], two)} differs from the first in {str(name)!r}: they have different "
@@ -225,6 +246,22 @@ def _sum_and_count(block: NDArray[Any], _steps: slice) -> Float:
     return np.stack([np.sum(block, axis=0, dtype=np.float64, where=finite), np.sum(finite, axis=0, dtype=np.float64)])
 
 
-def _divide(total: Float, count: NDArray[np.int64]) -> Float:
-    mean: Float = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
-    return mean
+def _steps(partial: xr.Dataset) -> int | None:
+    """Return the number of time steps of a partial, or of all partitions of a store; None if they were not counted."""
+    if _STEPS not in partial.coords:
+        return None
+    steps = partial[_STEPS]
+    times = partial.sizes.get(PARTITION, 1) if PARTITION not in steps.dims else 1  # equal numbers are stored once
+    return int(steps.sum()) * times
+
+
+@dataclass(frozen=True)
+class _Divide:
+    """Sums by counts; NaN where there are fewer values than needed."""
+
+    needed: float
+
+    def __call__(self, total: Float, count: NDArray[np.int64]) -> Float:
+        enough = (count > 0) & (count >= self.needed * (1.0 - ROUNDING))
+        mean: Float = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=enough)
+        return mean

@@ -121,15 +121,9 @@ class Grid:
         lat, lon = self.lat.centres, self.lon.centres
         return f"{rows} x {columns} (lat {lat[0]:g} to {lat[-1]:g}, lon {lon[0]:g} to {lon[-1]:g})"
 
-    def require_complete(self, purpose: str) -> None:
-        """Raise ``ClimateError`` unless the cells cover the whole sphere."""
-        if not self.complete:
-            lat, lon = self.lat.edges, self.lon.edges
-            raise ClimateError(
-                f"{purpose} needs a global field, but the cells of {self} reach only from {lat[0]:g} to {lat[-1]:g} "
-                f"degrees north and from {lon[0]:g} to {lon[-1]:g} degrees east. Use global data, or means of the region",
-                grid=str(self),
-            )
+    def same_cells(self, other: Grid) -> bool:
+        """Return whether rows and columns agree except for rounding."""
+        return self.lat.same_cells(other.lat) and self.lon.same_cells(other.lon)
 
 
 def grid_of(field: xr.DataArray) -> Grid:

@@ -1,28 +1,24 @@
 """Regridding between rectangular grids, as two one-dimensional sparse matrices: ``A @ field @ B.T``.
 
-Belongs here: the two methods and their weights. Does not belong here: grids (``grid``).
+Belongs here: the function, and applying weights to fields. Does not belong here: the weights (``row_column_weights``),
+fields on other than rectangular grids (``weights_file``).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import scipy.sparse as sparse
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xdask_pipelines.climate.axes import horizontal_names, origin, require_field
 from xdask_pipelines.climate.grids.grid import Cells, Float, Grid, grid_of, make_grid
 from xdask_pipelines.climate.kernels import map_fields
+from xdask_pipelines.climate.masks import ROUNDING, renormalised, require_fraction
+from xdask_pipelines.climate.regridding.row_column_weights import Method, weights_between
 from xdask_pipelines.errors import ClimateError
-
-Method = Literal["conservative", "bilinear"]
-
-# Edges that should coincide differ by rounding: an overlap below this fraction of the smallest cell is ignored.
-_SLIVER = 1e-9
 
 _DESCRIPTIONS = {
     "conservative": "first-order conservative: area-weighted means of the source cells that a cell overlaps",
@@ -35,11 +31,13 @@ def regrid(
     lat: ArrayLike | xr.DataArray,
     lon: ArrayLike | xr.DataArray,
     method: Method = "conservative",
+    min_fraction: float = 1.0,
 ) -> xr.DataArray:
-    """Regrid a global field to another rectangular grid.
+    """Regrid a field, global or of a region, with or without missing values, to another rectangular grid.
 
     Works on whole horizontal fields in float64, lazily if the field is a Dask array (one task for each chunk of the
-    other dimensions). A target value is NaN if and only if a source value on which it depends is NaN: values are never
+    other dimensions). A target value is the mean of the source values that are not NaN, by their weights; it is NaN if
+    these are less than ``min_fraction`` of all weights, or if the source does not reach it. By default, values are never
     computed from only a part of their cell. A field that is already on the target grid keeps its values and dtype, and
     gets the target's coordinates.
 
@@ -55,11 +53,20 @@ def regrid(
         doi:10.1175/1520-0493(1999)127<2204:FASOCR>2.0.CO;2, for grids of rows and columns, where an overlap is a
         product of one in sin(latitude) and one in longitude.
         ``"bilinear"``: between centres, cyclic in longitude; poleward of the last row, between it and its zonal mean.
+        The values of a region end at its outermost centres.
+    min_fraction
+        Smallest fraction of a target value's weights (with ``"conservative"``: of its cell's area) that must come from
+        source values that are not NaN, from 0 (any) to 1 (all). The NaN of ``cdo remapcon`` with ``REMAP_AREA_MIN``.
 
     Raises
     ------
     ClimateError
-        If an axis is not usable, the source does not cover the sphere, or the method is unknown.
+        If an axis is not usable, the source and the target do not overlap, the method is unknown, or ``min_fraction``
+        is not from 0 to 1.
+
+    See Also
+    --------
+    covered_fraction : The fraction of each target cell that has values; weights with it keep the mean of the values.
 
     Examples
     --------
@@ -73,36 +80,51 @@ def regrid(
     >>> bool(np.isclose(area_weighted_mean(coarse), area_weighted_mean(field)))
     True
     """
-    if method not in _DESCRIPTIONS:
-        raise ClimateError(f"unknown regridding method {method!r}; use one of {sorted(_DESCRIPTIONS)}")
-    require_field(field, "regrid")
-    lat_name, lon_name = horizontal_names(field)
-    source, target = grid_of(field), make_grid(lat, lon)
-    if source.lat.same_cells(target.lat) and source.lon.same_cells(target.lon):
-        # Coordinates that differ by rounding are replaced: xarray would drop these cells in a later subtraction.
-        for name, axis in ((lat_name, lat), (lon_name, lon)):
-            if not np.array_equal(field.coords[name].values, np.asarray(axis)):
-                field = field.assign_coords({name: (name, np.asarray(axis), field.coords[name].attrs)})
+    require_fraction(min_fraction, "min_fraction")
+    source, target = _grids(field, lat, lon, method, "regrid")
+    if source.same_cells(target):
+        field = _with_axes_of(field, lat, lon)
         return field.assign_attrs(regridding="none: the field was on this grid already")
-    source.require_complete(f"{method} regridding{origin(field, field.coords[lat_name])}")
-
-    result = map_fields(
-        RegridKernel(source, target, method),
-        field,
-        (lat_name, lon_name),
-        label=f"regrid-{method}",
-        dtype=np.float64,
-        shape=target.shape,
-    )
-    kept = {name: c for name, c in field.coords.items() if not {lat_name, lon_name} & set(c.dims)}
-    out = xr.DataArray(result, coords=kept, name=field.name, attrs=field.attrs)
-    for name, cells, axis in ((lat_name, target.lat, lat), (lon_name, target.lon, lon)):
-        out = out.assign_coords(_coordinates(name, cells, axis, field.coords[name].attrs))
-    attrs = {"regridding": _DESCRIPTIONS[method]}
+    out = _mapped(RegridKernel(source, target, method, float(min_fraction)), field, lat, lon)
+    rule = "" if min_fraction == 1 else f"; at least {min_fraction:g} of each value's weights"
+    attrs = {"regridding": _DESCRIPTIONS[method] + rule}
     cell_methods = str(field.attrs.get("cell_methods", ""))
     if method == "conservative" and "area:" not in cell_methods:
         attrs["cell_methods"] = f"{cell_methods} area: mean".strip()
     return out.assign_attrs(attrs)
+
+
+def covered_fraction(
+    field: xr.DataArray,
+    lat: ArrayLike | xr.DataArray,
+    lon: ArrayLike | xr.DataArray,
+    method: Method = "conservative",
+) -> xr.DataArray:
+    """Compute the fraction of each target value's weights that come from values of the field that are not NaN.
+
+    The mean of a regridded field, weighted by ``cell_areas(target) * covered_fraction(...)``, is the area-weighted mean
+    of the field's values. Parameters and errors are those of ``regrid``.
+
+    Returns
+    -------
+    Values from 0 to 1 in float64, on the target grid, with the field's other dimensions; lazy if the field is lazy.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> coords = {"lat": [67.5, 22.5, -22.5, -67.5], "lon": np.arange(0, 360, 45)}
+    >>> field = xr.DataArray(np.ones((4, 8)), coords=coords).where(lambda x: x.lon < 90)
+    >>> covered_fraction(field, [45, -45], [22.5, 112.5, 202.5, 292.5]).values.tolist()[0]
+    [1.0, 0.0, 0.0, 0.0]
+    """
+    source, target = _grids(field, lat, lon, method, "covered_fraction")
+    if source.same_cells(target):
+        out = _with_axes_of(field.notnull().astype(np.float64), lat, lon)
+    else:
+        out = _mapped(FractionKernel(source, target, method), field, lat, lon)
+    return (
+        out.rename("covered_fraction").drop_attrs(deep=False).assign_attrs(units="1", long_name="fraction with values")
+    )
 
 
 @dataclass(frozen=True)
@@ -112,99 +134,79 @@ class RegridKernel:
     source: Grid
     target: Grid
     method: Method
+    min_fraction: float = 1.0
 
     def __call__(self, fields: NDArray[Any]) -> Float:
         """Regrid (..., ny, nx), one field after the other: 0.06 s from 721 x 1440 to 1801 x 3600."""
-        a, b, pole = _matrices(self.source, self.target, self.method)
         out = np.empty((*fields.shape[:-2], *self.target.shape))
         for index in np.ndindex(*fields.shape[:-2]):
             values = fields[index].astype(np.float64)
-            out[index] = (b @ (a @ values).T).T
-            if pole.nnz:
-                out[index] += pole @ (values @ self.source.lon.measure / (2 * np.pi))[:, None]
+            out[index] = renormalised(self._weighted, values, self.min_fraction, complete=self.source.complete)
+        return out
+
+    def _weighted(self, values: Float) -> Float:
+        rows, columns, means = weights_between(self.source, self.target, self.method)
+        out: Float = (columns @ (rows @ values).T).T
+        if means.nnz:
+            out = out + means @ (values @ self.source.lon.measure / (2 * np.pi))[:, None]
         return out
 
 
-@lru_cache(maxsize=16)
-def _matrices(source: Grid, target: Grid, method: Method) -> tuple[sparse.csr_array, ...]:
-    """Return weights of rows (ny', ny), of columns (nx', nx), and of zonal means (ny', ny) for rows beyond the last one."""
-    if method == "conservative":
-        rows = _overlaps(source.lat, target.lat)
-        return rows, _overlaps(source.lon, target.lon), sparse.csr_array(rows.shape)
-    rows, pole = _linear_rows(source.lat, target.lat)
-    return rows, _linear_columns(source.lon, target.lon), pole
+class FractionKernel(RegridKernel):
+    """As `RegridKernel`, but the fraction of the weights whose values are not NaN."""
+
+    def __call__(self, fields: NDArray[Any]) -> Float:
+        """Compute fractions for (..., ny, nx)."""
+        known = ~np.isnan(fields)
+        out = np.empty((*fields.shape[:-2], *self.target.shape))
+        for index in np.ndindex(*fields.shape[:-2]):
+            out[index] = self._weighted(known[index].astype(np.float64))
+        return np.where(out > 1.0 - ROUNDING, 1.0, out)
 
 
-def _overlaps(source: Cells, target: Cells) -> sparse.csr_array:
-    """Return the fraction of each target cell that lies in each source cell; rows sum to 1."""
-    edges, wanted = source.edges, target.edges
-    index = _places(source)
-    if source.kind == "longitude":
-        turns = np.floor((wanted[0] - edges[0]) / 360.0)
-        edges = np.concatenate([edges[:-1], edges + 360.0]) + 360.0 * turns
-        index = np.tile(index, 2)
-    # The edges of both axes divide the axis into pieces that each lie in one cell of both.
-    cuts = np.unique(np.concatenate([edges, wanted]))
-    cuts = cuts[(cuts >= wanted[0]) & (cuts <= wanted[-1])]
-    lower, upper = cuts[:-1], cuts[1:]
-    thick = upper - lower > _SLIVER * min(np.diff(edges).min(), np.diff(wanted).min())
-    lower, upper = lower[thick], upper[thick]
-    middle = (lower + upper) / 2
-    column = index[np.searchsorted(edges, middle) - 1]
-    row = _places(target)[np.searchsorted(wanted, middle) - 1]
-    part = upper - lower
-    if source.kind == "latitude":
-        part = 2 * np.cos(np.deg2rad(middle)) * np.sin(np.deg2rad(part) / 2)
-    total = np.bincount(row, part, target.size)
-    return sparse.csr_array((part / total[row], (row, column)), shape=(target.size, source.size))
+def _grids(
+    field: xr.DataArray, lat: ArrayLike | xr.DataArray, lon: ArrayLike | xr.DataArray, method: Method, function: str
+) -> tuple[Grid, Grid]:
+    """Return the grids of a field and of the target, after all checks."""
+    if method not in _DESCRIPTIONS:
+        raise ClimateError(f"unknown regridding method {method!r}; use one of {sorted(_DESCRIPTIONS)}")
+    require_field(field, function)
+    source, target = grid_of(field), make_grid(lat, lon)
+    _require_overlap(field, source, target, method)
+    return source, target
 
 
-def _linear_rows(source: Cells, target: Cells) -> tuple[sparse.csr_array, sparse.csr_array]:
-    """Return linear weights of rows, and the weights of the last row's zonal mean if no row is at the pole."""
-    index = _places(source)
-    points = source.centres[index]
-    last = source.size
-    is_mean = np.zeros(last, dtype=bool)
-    if points[0] > -90.0:
-        points, index, is_mean = np.r_[-90.0, points], np.r_[index[0], index], np.r_[True, is_mean]
-    if points[-1] < 90.0:
-        points, index, is_mean = np.r_[points, 90.0], np.r_[index, index[-1]], np.r_[is_mean, True]
-    left, weight = _neighbours(points, target.centres)
-    row = np.tile(np.arange(target.size), 2)
-    column, weights = np.r_[left, left + 1], np.r_[1 - weight, weight]
-    mean = is_mean[column]
-    shape = (target.size, source.size)
-    parts = [(weights[chosen], (row[chosen], index[column[chosen]])) for chosen in (~mean, mean)]
-    return _nonzero(sparse.csr_array(parts[0], shape=shape)), _nonzero(sparse.csr_array(parts[1], shape=shape))
+def _mapped(
+    kernel: RegridKernel, field: xr.DataArray, lat: ArrayLike | xr.DataArray, lon: ArrayLike | xr.DataArray
+) -> xr.DataArray:
+    """Return the kernel's values with the target's coordinates and the field's other ones."""
+    names, target = horizontal_names(field), kernel.target
+    result = map_fields(kernel, field, names, label=f"regrid-{kernel.method}", dtype=np.float64, shape=target.shape)
+    kept = {name: c for name, c in field.coords.items() if not set(names) & set(c.dims)}
+    out = xr.DataArray(result, coords=kept, name=field.name, attrs=field.attrs)
+    for name, cells, axis in zip(names, (target.lat, target.lon), (lat, lon), strict=True):
+        out = out.assign_coords(_coordinates(name, cells, axis, field.coords[name].attrs))
+    return out
 
 
-def _linear_columns(source: Cells, target: Cells) -> sparse.csr_array:
-    """Return cyclic linear weights of columns."""
-    index = _places(source)
-    points = source.centres[index]
-    points, index = np.r_[points, points[0] + 360.0], np.r_[index, index[0]]
-    left, weight = _neighbours(points, (target.centres - points[0]) % 360.0 + points[0])
-    row = np.tile(np.arange(target.size), 2)
-    weights = np.r_[1 - weight, weight]
-    return _nonzero(sparse.csr_array((weights, (row, index[np.r_[left, left + 1]])), shape=(target.size, source.size)))
+def _with_axes_of(field: xr.DataArray, lat: ArrayLike | xr.DataArray, lon: ArrayLike | xr.DataArray) -> xr.DataArray:
+    """Replace coordinates that differ by rounding: xarray would drop these cells in a later subtraction."""
+    for name, axis in zip(horizontal_names(field), (lat, lon), strict=True):
+        if not np.array_equal(field.coords[name].values, np.asarray(axis)):
+            field = field.assign_coords({name: (name, np.asarray(axis), field.coords[name].attrs)})
+    return field
 
 
-def _neighbours(points: Float, wanted: Float) -> tuple[NDArray[np.intp], Float]:
-    """Return the index of the point at or before each wanted one, and the weight of the next point."""
-    left = np.clip(np.searchsorted(points, wanted, side="right") - 1, 0, points.size - 2)
-    return left, (wanted - points[left]) / (points[left + 1] - points[left])
-
-
-def _places(cells: Cells) -> NDArray[np.intp]:
-    """Return the position in the field of each cell, from the first edge to the last."""
-    places = np.arange(cells.size)
-    return places[::-1] if cells.descending else places
-
-
-def _nonzero(matrix: sparse.csr_array) -> sparse.csr_array:
-    """Remove stored zeros, because a NaN times a weight of 0 would be NaN."""
-    matrix.eliminate_zeros()
-    return matrix
+def _require_overlap(field: xr.DataArray, source: Grid, target: Grid, method: Method) -> None:
+    """Raise ``ClimateError`` if no target value has a weight, because the field is of another region."""
+    if source.complete:
+        return
+    weights = weights_between(source, target, method)
+    if not (weights.rows.nnz + weights.zonal_means.nnz and weights.columns.nnz):
+        raise ClimateError(
+            f"the field{origin(field)} on the grid {source} has no part in the target grid {target}: every value would be "
+            "NaN. Choose a target that the field covers"
+        )
 
 
 def _coordinates(
