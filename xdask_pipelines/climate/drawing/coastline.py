@@ -1,17 +1,16 @@
-"""Coastlines from the bundled Natural Earth file (``land-110m.json``, TopoJSON), never from the network.
+"""Coastlines as lines for maps, cut at 180 degrees.
 
-Belongs here: decoding polygons in degrees. Does not belong here: projecting or drawing them (``maps``).
+Belongs here: lines in degrees. Does not belong here: projecting or drawing them (``maps``).
 """
 
 from __future__ import annotations
 
-import json
 from functools import lru_cache
-from importlib.resources import files
 
 import numpy as np
 
 from xdask_pipelines.climate.grids.grid import Float
+from xdask_pipelines.climate.regions.land_outlines import land_polygons
 
 
 @lru_cache(maxsize=1)
@@ -26,7 +25,9 @@ def coastlines() -> Float:
     Shape (n, 2): longitude from -180 to 180 and latitude, in degrees; a row of NaN between lines.
     """
     gap = np.full((1, 2), np.nan)
-    lines = np.concatenate([part for ring in _land_rings() for part in (_cut(ring), gap)])
+    lines = np.concatenate(
+        [part for polygon in land_polygons("110m") for ring in polygon for part in (_cut(ring), gap)]
+    )
     lines.flags.writeable = False  # the result is cached
     return lines
 
@@ -43,19 +44,3 @@ def _cut(ring: Float) -> Float:
         parts += [ring[start : i + 1], np.array([[edge, crossing], [np.nan, np.nan], [-edge, crossing]])]
         start = i + 1
     return np.concatenate([*parts, ring[start:]])
-
-
-def _land_rings() -> tuple[Float, ...]:
-    """Return closed rings of land and of its lakes, each of shape (n, 2): longitude and latitude in degrees.
-
-    Source of the format: the TopoJSON specification, sections 2.1.1 (transforms) and 2.1.4 (arc indexes).
-    """
-    topology = json.loads(files(__package__).joinpath("land-110m.json").read_text())
-    scale, translate = topology["transform"]["scale"], topology["transform"]["translate"]
-    arcs = [np.cumsum(arc, axis=0) * scale + translate for arc in topology["arcs"]]
-    return tuple(
-        np.concatenate([arcs[i] if i >= 0 else arcs[~i][::-1] for i in ring])
-        for geometry in topology["objects"]["land"]["geometries"]
-        for polygon in (geometry["arcs"] if geometry["type"] == "MultiPolygon" else [geometry["arcs"]])
-        for ring in polygon
-    )
