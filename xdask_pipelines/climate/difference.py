@@ -91,7 +91,7 @@ def _subtract(minuend: xr.DataArray, subtrahend: xr.DataArray, name: str, roles:
     if native and native == native_names(subtrahend):
         shared += native
     for dim in shared:
-        _require_same(minuend[dim], subtrahend[dim], name, roles)
+        require_same_coordinates(minuend[dim], subtrahend[dim], name, roles)
     # They agree except for rounding: both get the same coordinates, so that xarray aligns nothing.
     taken = {dim: minuend.coords[dim].variable for dim in (*horizontal, *shared) if dim in minuend.coords}
     # One float64 operand is enough for a float64 result. A float32 operand stays float32, because fewer bytes may have
@@ -143,8 +143,8 @@ def _grid_words(field: xr.DataArray, horizontal: Mapping[str, str]) -> str:
     return f"{sizes} ({', '.join(ends)})"
 
 
-def _require_same(one: xr.DataArray, other: xr.DataArray, name: str, roles: tuple[str, str]) -> None:
-    """Raise unless two coordinates of one name agree."""
+def require_same_coordinates(one: xr.DataArray, other: xr.DataArray, name: str, roles: tuple[str, str]) -> None:
+    """Raise ``ClimateError`` unless two coordinates of one name agree; ``roles`` name their fields."""
     if same_coordinate(one.values, other.values):
         return
     calendars = [_calendar(coordinate) for coordinate in (one, other)]

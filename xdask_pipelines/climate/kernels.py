@@ -156,3 +156,33 @@ def _sum(*blocks: NDArray[Any]) -> NDArray[Any]:
     for block in blocks[1:]:
         total += block
     return total
+
+
+def along(kernel: Kernel, field: xr.DataArray, dim: str, *, label: str, new: Mapping[str, int]) -> xr.Variable:
+    """Apply a kernel to whole series along one dimension: one task for each chunk of the other dimensions.
+
+    Parameters
+    ----------
+    kernel
+        Takes (..., n); returns (..., *sizes of ``new``) in float64.
+    new
+        Dimensions that replace ``dim``, at the end.
+    """
+    field = field.transpose(..., dim)
+    kept = field.dims[:-1]
+    dims = (*kept, *new)
+    if field.chunks is None:
+        return xr.Variable(dims, kernel(field.values))
+    result = da.blockwise(
+        kernel,
+        dims,
+        field.chunk({dim: -1}).data,
+        field.dims,
+        dtype=np.float64,
+        meta=np.empty((0,) * len(dims)),
+        new_axes=dict(new),
+        concatenate=True,
+        align_arrays=False,
+        token=label,
+    )
+    return xr.Variable(dims, result)

@@ -66,7 +66,7 @@ def time_weighted_mean(field: xr.DataArray, min_weight: float = 1.0) -> xr.DataA
     ):
         return field
     time = time_name(field)
-    lengths = _lengths(field, time)
+    lengths = step_lengths(field, time)
     mean = weighted_over_time(field, time, lengths / lengths.sum(), min_weight)
     cell_methods = str(field.attrs.get("cell_methods", ""))
     attrs = {**field.attrs, "cell_methods": cell_methods if "time: mean" in cell_methods else "time: mean"}
@@ -177,7 +177,7 @@ class _Divided:
         return divided(total, share, self.min_weight)
 
 
-def _lengths(field: xr.DataArray, time: str) -> Float:
+def step_lengths(field: xr.DataArray, time: str) -> Float:
     """Return the length of each step in days, shape (nt,); raise if lengths are unknown or steps are missing."""
     axis = sound_axis(field, time)
     if axis.kind == "moment":

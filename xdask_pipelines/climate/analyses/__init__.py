@@ -1,0 +1,24 @@
+"""Analyses of climate fields: means by period, anomalies, trends, skill, ensembles, warming levels.
+
+Belongs here: functions that climate scientists know by name, lazy on Dask arrays. Does not belong here: assets that
+offer them (``xdask_pipelines.assets``), pictures (``climate.drawing``).
+"""
+
+from xdask_pipelines.climate.analyses.anomalies import anomaly
+from xdask_pipelines.climate.analyses.ensembles import Member, ensemble_statistics, model_means
+from xdask_pipelines.climate.analyses.period_means import climatology, period_means
+from xdask_pipelines.climate.analyses.skill import skill
+from xdask_pipelines.climate.analyses.trends import sen_trend
+from xdask_pipelines.climate.analyses.warming_levels import warming_level_crossing
+
+__all__ = [
+    "Member",
+    "anomaly",
+    "climatology",
+    "ensemble_statistics",
+    "model_means",
+    "period_means",
+    "sen_trend",
+    "skill",
+    "warming_level_crossing",
+]
