@@ -86,5 +86,5 @@ def test_replicas_in_regions_that_left_the_topology_are_not_read() -> None:
 def test_a_version_does_not_depend_on_which_replica_is_read_and_follows_each() -> None:
     source = Source("era5")
     same, other = held(EAST, WEST), (*held(EAST), *held(WEST, etag="other"))
-    assert source.version(same) == source.version(held(EAST)) == "e"
-    assert source.version(other) == source.version(other[::-1]) not in ("e", "other")
+    assert source.version_of(same) == source.version_of(held(EAST)) == "e"
+    assert source.version_of(other) == source.version_of(other[::-1]) not in ("e", "other")

@@ -16,9 +16,8 @@ from xdask_pipelines.access.completeness import Steps, steps_of
 from xdask_pipelines.assets.config_values import typed_config
 from xdask_pipelines.assets.month_ranges import MonthRange
 from xdask_pipelines.assets.replicas import choose
-from xdask_pipelines.assets.source import Source, digest
+from xdask_pipelines.assets.source import Found, Source, digest
 from xdask_pipelines.catalog import Catalog, Entry
-from xdask_pipelines.catalog.series import Replicas
 from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.input_steps import input_name
@@ -67,14 +66,14 @@ class Analysis:
         """Return the months of an upstream result that the function gets."""
         return self.months[upstream](config) if upstream in self.months else MonthRange()
 
-    def replicas(self, catalog: Catalog, config: Any, partition: str) -> dict[str, Replicas]:
-        """What one partition reads, by parameter: each entry, in each Region that holds it."""
+    def found(self, catalog: Catalog, config: Any, partition: str) -> dict[str, Found]:
+        """Return the entries that one partition reads, by parameter, each in every Region that holds it."""
         return {name: source.resolve(catalog, config, partition) for name, source in self.sources.items()}
 
     def version(
         self,
         config: Any,
-        replicas: Mapping[str, Replicas],
+        found: Mapping[str, Found],
         upstream: Mapping[str, Mapping[str, str]],
         partition: str,
     ) -> str:
@@ -92,7 +91,7 @@ class Analysis:
             {
                 "code": self.code_version,
                 "config": config.model_dump() if config else None,
-                "sources": {name: self.sources[name].version(found) for name, found in replicas.items()},
+                "sources": {name: self.sources[name].version(each) for name, each in found.items()},
                 "upstream": used,
             }
         )
@@ -130,13 +129,14 @@ def run(
     inputs = {name: _asked_months(made, config, name, x) for name, x in inputs.items()}
     upstream = {n: {e.part: e.attributes["data_version"] for e in entries_of(x)} for n, x in inputs.items()}
     results = {e.id: e for x in inputs.values() for e in entries_of(x)}
-    found = {key: made.replicas(catalog, config, key) for key in keys}
+    found = {key: made.found(catalog, config, key) for key in keys}
     unread = {name for name, source in made.sources.items() if source.grid}
-    choice = choose(topology, {n: [found[k][n] for k in keys] for n in made.sources}, results.values(), unread)
+    groups = {n: [replicas for k in keys for replicas in found[k][n].groups] for n in made.sources}
+    choice = choose(topology, groups, results.values(), unread)
     parts, versions, provenance, used = {}, {}, {}, dict(results)
     for i, key in enumerate(keys):
-        entries = {name: choice.of(replicas) for name, replicas in found[key].items()}
-        arguments: dict[str, Any] = {name: made.sources[name].open(entry, key) for name, entry in entries.items()}
+        entries = {name: [choice.of(replicas) for replicas in each.groups] for name, each in found[key].items()}
+        arguments = {name: made.sources[name].open(each, choice.of) for name, each in found[key].items()}
         for name, x in inputs.items():
             arguments[name] = x.isel({PARTITION: i}, drop=True) if made.partitioned and PARTITION in x.dims else x
         if made.config_name:
@@ -148,7 +148,7 @@ def run(
                 "Return one; a number is xr.DataArray(number, attrs={'units': …})."
             )
         versions[key] = made.version(config, found[key], upstream, key)
-        used |= {e.id: e for e in entries.values()}
+        used |= {e.id: e for each in entries.values() for e in each}
         before = [e for e in results.values() if e.part in ("", key) or not key]
         provenance[key] = _provenance(made, key, entries, before, parts[key].attrs.get("time_steps"))
     shared: dict[str, Any] = {
@@ -180,27 +180,28 @@ def _asked_months(made: Analysis, config: Any, name: str, x: Any) -> Any:
 
 
 def _provenance(
-    made: Analysis, key: str, entries: Mapping[str, Entry], results: Sequence[Entry], time_steps: Any
+    made: Analysis, key: str, entries: Mapping[str, Sequence[Entry]], results: Sequence[Entry], time_steps: Any
 ) -> Provenance:
     """What one part is made from: its own files, and results with what they were made from."""
-    excerpts, experiments, attributions = inherited([*results, *entries.values()])
+    every = [entry for each in entries.values() for entry in each]
+    excerpts, experiments, attributions = inherited([*results, *every])
     steps: dict[str, Steps] = {}
     uncounted: list[str] = []
     excerpted = False
-    for name, entry in entries.items():
-        if made.sources[name].grid:
-            continue
+    read = [entry for name, each in entries.items() if not made.sources[name].grid for entry in each]
+    for entry in read:
         if "experiment_id" in entry.facets:
             experiments.add(entry.facets["experiment_id"])
         excerpted |= entry.excerpt
         if counted := steps_of(entry):
-            steps[input_name(entry, key)] = counted
+            name = input_name(entry, key)
+            steps[name if name not in steps else f"{name} ({entry.key})"] = counted
             if counted.excerpt and not counted.complete:
                 excerpts.add(str(counted))
         else:
             uncounted.append(input_name(entry, key))
     return Provenance(
-        sources=tuple(UsedEntry.of(entry) for entry in [*results, *entries.values()]),
+        sources=tuple(UsedEntry.of(entry) for entry in [*results, *every]),
         steps=steps,
         uncounted=tuple(sorted(uncounted)),
         time_steps=None if time_steps is None else int(time_steps),

@@ -59,7 +59,7 @@ def due(
         reuse: list[str] = []
         for key in _asked(made, analyses, configs, source_months(made, catalog)) if made.partitioned else [""]:
             upstream = {name: versions[name] for name in made.upstream}
-            wanted = made.version(config, made.replicas(catalog, config, key), upstream, key)
+            wanted = made.version(config, made.found(catalog, config, key), upstream, key)
             (reuse if kept.get(key) == wanted else run).append(key)
             versions[made.name][key] = wanted
         answer.append(Due(made.name, tuple(run), tuple(reuse)))
@@ -88,7 +88,8 @@ def covered(made: Analysis, catalog: Catalog, keys: Sequence[str]) -> dict[str, 
 
     Sources whose facets a run's config chooses say nothing of a partition before the run.
     """
-    fixed = [(source, source.facets) for source in made.sources.values() if not callable(source.facets)]
+    timed_by = [source for source in made.sources.values() if source.partition == "time" and source.each is None]
+    fixed = [(source, facets) for source in timed_by if (facets := source.fixed_facets()) is not None]
     versions: dict[str, list[str]] = {key: [] for key in keys} if fixed else {}
     for source, facets in fixed:
         entries = catalog.search(
@@ -101,7 +102,7 @@ def covered(made: Analysis, catalog: Catalog, keys: Sequence[str]) -> dict[str, 
         for key, so_far in versions.items():
             start, end = time_range(key)
             near = timed[bisect_left(starts, end - longest) : bisect_right(starts, start)]
-            found = [source.version((entry,)) for _, its_end, entry in near if its_end >= end]
+            found = [source.version_of((entry,)) for _, its_end, entry in near if its_end >= end]
             versions[key] = [*so_far, *found] if found else []
         versions = {key: found for key, found in versions.items() if found}
     return {

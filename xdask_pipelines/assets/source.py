@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import xarray as xr
@@ -18,11 +19,35 @@ from xdask_pipelines.access.completeness import steps_of
 from xdask_pipelines.access.time_selection import within
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.resolve import Replicas
-from xdask_pipelines.catalog.times import time_range
-from xdask_pipelines.climate import with_bounds
+from xdask_pipelines.catalog.runs import RUN, Segment, find_runs
+from xdask_pipelines.catalog.times import Time, range_of
+from xdask_pipelines.climate import same_coordinate, with_bounds
+from xdask_pipelines.climate.analyses import Member
+from xdask_pipelines.climate.axes import origin, time_name
 from xdask_pipelines.climate.times.periods import EXCERPT
+from xdask_pipelines.errors import AccessError
 
-Facets = Mapping[str, str] | Callable[[Any], Mapping[str, str]]
+Facets = Mapping[str, Any] | Callable[[Any], Mapping[str, Any]]
+#: How a run is named where a source opens several: a `Member`, the value of one facet, or the values of several.
+RunKey = Member | str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The entries of one source in the catalog: those of each run, each in every Region that holds it.
+
+    Attributes
+    ----------
+    runs
+        Segments by run; the one run of a source that opens no ensemble has the key ``""``.
+    """
+
+    runs: Mapping[RunKey, tuple[Segment, ...]]
+
+    @property
+    def groups(self) -> list[Replicas]:
+        """Return the replicas of each entry, in order."""
+        return [replicas for segments in self.runs.values() for segment in segments for replicas in segment.parts]
 
 
 @dataclass(frozen=True)
@@ -34,40 +59,122 @@ class Source:
     dataset
         Name in ``regions.yaml``.
     facets
-        What must fit, exactly; or a function of the asset's config that gives it.
+        Required values, exactly; or a function of the asset's config that returns them. With ``each``, a value may be a
+        list.
+    time
+        One period or a range of two, both included, as in `project.open`, or a function of the config; several files are
+        joined along time. None takes the one entry that matches.
+    each
+        Facets that distinguish runs, such as ``("source_id", "member_id")``: the function gets a mapping with one array
+        for each run that matches, from any Region, calendar and grid. None opens one run.
+    with_parent
+        Whether a scenario begins with the run that it starts from (``historical``).
+    partition
+        How a partition key is used: as the period ``"time"``, or as the value of the facet with this name.
     grid
         True if only the grid is used: the asset then depends on the grid alone, not on the values.
+
+    Examples
+    --------
+    >>> Source("cmip6", {"variable_id": "tas", "experiment_id": "ssp245", "table_id": "Amon"},
+    ...        time=("1995", "2014"), each=("source_id", "member_id"), with_parent=True).each
+    ('source_id', 'member_id')
     """
 
     dataset: str
     facets: Facets = field(default_factory=dict)
+    time: Time | Callable[[Any], Time | None] | None = None
+    each: tuple[str, ...] | None = None
+    with_parent: bool = False
+    partition: str = "time"
     grid: bool = False
 
-    def resolve(self, catalog: Catalog, config: Any, partition: str) -> Replicas:
-        """The one entry asked for, in each Region that holds it, or `MissingEntries` or `AmbiguousEntries`."""
-        wanted = self.facets(config) if callable(self.facets) else self.facets
-        times = [partition] if partition else None
-        ((_, replicas),) = catalog.replicas(dataset=self.dataset, times=times, each=None, **wanted)
-        return replicas
+    def resolve(self, catalog: Catalog, config: Any, partition: str) -> Found:
+        """Return the entries of exactly what is asked for.
 
-    def open(self, entry: Entry, partition: str = "") -> xr.DataArray | xr.Dataset:
-        """Lazy and placed, cut to a partition; a file with one variable gives an array.
+        Raises
+        ------
+        MissingEntries, AmbiguousEntries
+            If the catalog does not have it exactly once.
+        """
+        wanted = {**self._facets(config), **self._partition_facet(partition)}
+        time = self._time(config, partition)
+        if self.each is not None:
+            runs = find_runs(
+                catalog, dataset=self.dataset, by=self.each, time=time, with_parent=self.with_parent, **wanted
+            )
+            return Found({_run_key(self.each or (), key): segments for key, segments in runs.items()})
+        if self.with_parent:
+            (segments,) = find_runs(
+                catalog, dataset=self.dataset, by=("dataset",), time=time, with_parent=True, **wanted
+            ).values()
+            return Found({"": segments})
+        if partition and self.partition == "time":
+            parts = catalog.replicas(dataset=self.dataset, times=[partition], each=None, **wanted)
+        else:
+            parts = catalog.replicas(dataset=self.dataset, time=time, each=None, **wanted)
+        period = range_of(time) if time is not None else None
+        return Found({"": (Segment(tuple(replicas for _, replicas in parts), period),)})
+
+    def open(self, found: Found, chosen: Callable[[Replicas], Entry]) -> Any:
+        """Open the entries lazily and placed, cut to what is asked for.
 
         Steps that a file lacks are counted by the check ``complete`` of the result, which withdraws one partition and not
         all of a run.
-        """
-        return opened_field([entry], [time_range(partition)] if partition else [], holes_are_checked=True)
 
-    def version(self, replicas: Replicas) -> str:
-        """Digest of what is used of the entry; of all replicas, so that it does not depend on which is read."""
-        found = sorted({self._version_of(entry) for entry in replicas})
+        Parameters
+        ----------
+        found
+            From `resolve`.
+        chosen
+            From the replicas of an entry to the one that is read.
+
+        Returns
+        -------
+        A DataArray (a Dataset for several variables); with ``each`` a dict of them by run.
+        """
+        opened = {key: opened_run(segments, chosen) for key, segments in found.runs.items()}
+        return opened if self.each is not None else opened[""]
+
+    def version(self, found: Found) -> str:
+        """Return a digest of the entries used; of all replicas, so that it does not depend on which is read."""
+        versions = [self.version_of(replicas) for replicas in found.groups]
+        if list(found.runs) == [""]:
+            return versions[0] if len(versions) == 1 else digest(versions)
+        names = {str(key): [len(segment.parts) for segment in segments] for key, segments in found.runs.items()}
+        return digest([names, versions])
+
+    def version_of(self, replicas: Replicas) -> str:
+        """Return a digest of one entry and its replicas."""
+        found = sorted({self._digest_of(entry) for entry in replicas})
         return found[0] if len(found) == 1 else digest(found)
 
-    def _version_of(self, entry: Entry) -> str:
+    def fixed_facets(self) -> Mapping[str, Any] | None:
+        """Return the facets; None if a run's config chooses them."""
+        return None if callable(self.facets) else self.facets
+
+    def _facets(self, config: Any) -> dict[str, Any]:
+        return dict(self.facets(config) if callable(self.facets) else self.facets)
+
+    def _partition_facet(self, partition: str) -> dict[str, str]:
+        return {self.partition: partition} if partition and self.partition != "time" else {}
+
+    def _time(self, config: Any, partition: str) -> Time | None:
+        if partition and self.partition == "time":
+            return partition
+        return self.time(config) if callable(self.time) else self.time
+
+    def _digest_of(self, entry: Entry) -> str:
         if not self.grid:
             return entry.etag
         coords = (entry.header or {}).get("coords", {})
         return digest({n: c["data"] for n, c in coords.items() if _is_horizontal(n, c)})
+
+
+def _run_key(by: Sequence[str], key: tuple[str, ...]) -> RunKey:
+    if tuple(by) == RUN:
+        return Member(*key)
+    return key[0] if len(key) == 1 else key
 
 
 def _is_horizontal(name: str, coordinate: Mapping[str, Any]) -> bool:
@@ -75,6 +182,57 @@ def _is_horizontal(name: str, coordinate: Mapping[str, Any]) -> bool:
     attrs = coordinate["attrs"]
     by_attributes = attrs.get("standard_name") in ("latitude", "longitude") or attrs.get("axis") in ("X", "Y")
     return by_attributes or str(attrs.get("units", "")).startswith("degree") or name.startswith(("lat", "lon"))
+
+
+def opened_run(
+    segments: Sequence[Segment], chosen: Callable[[Replicas], Entry], *, holes_are_checked: bool = True
+) -> xr.DataArray | xr.Dataset:
+    """Open the segments of one run, in order of time; they may lie in several Regions."""
+    fields = []
+    for segment in segments:
+        entries = [chosen(replicas) for replicas in segment.parts]
+        for _, group in groupby(entries, key=lambda entry: entry.region):
+            together = list(group)
+            periods = [segment.period] if segment.period else []
+            if segment.period and len(together) < len(entries):  # another Region holds the rest of the period
+                start, end = together[0].time_start, together[-1].time_end
+                periods = [(max(segment.period[0], start or 0), min(segment.period[1], end or segment.period[1]))]
+            fields.append(opened_field(together, periods, holes_are_checked=holes_are_checked))
+    return fields[0] if len(fields) == 1 else joined_in_time(fields)
+
+
+def joined_in_time(fields: Sequence[xr.DataArray | xr.Dataset]) -> xr.DataArray | xr.Dataset:
+    """Join consecutive parts of one run along time; coordinates and units must agree except for rounding.
+
+    Raises
+    ------
+    AccessError
+        If units, calendars or coordinates differ.
+    """
+    first = fields[0]
+    if not all(isinstance(each, xr.DataArray) for each in fields):
+        raise AccessError("Parts of a run with several variables cannot be joined. Choose one variable.")
+    time = time_name(first)
+    for other in fields[1:]:
+        for name, values in (
+            ("units", [f.attrs.get("units") for f in (first, other)]),
+            ("calendar", [f[time].dt.calendar for f in (first, other)]),
+        ):
+            if values[0] != values[1]:
+                raise AccessError(
+                    f"Two parts of one run cannot be joined: {name} is {values[0]!r} in one{origin(first)} and "
+                    f"{values[1]!r} in the next{origin(other)}."
+                )
+        for dim in first.dims:
+            if dim != time and dim in first.coords and not same_coordinate(first[dim].values, other[dim].values):
+                raise AccessError(f"Two parts of one run differ in {dim!r}{origin(other)}, so they cannot be joined.")
+    joined = xr.concat(
+        list(fields), time, coords="minimal", compat="override", join="override", combine_attrs="override"
+    )
+    for key, joint in (("attribution", " "), ("license", "; "), (EXCERPT, "; ")):
+        if owed := dict.fromkeys(str(each.attrs[key]) for each in fields if each.attrs.get(key)):
+            joined.attrs[key] = joint.join(owed)
+    return joined
 
 
 def opened_field(

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -212,18 +213,28 @@ class Results:
         return {e.part: e.attributes["data_version"] for e in entries}
 
     def open(self, entries: Sequence[Entry]) -> Part:
-        """Open a result lazily in its home Region; several partitions are joined along ``partition``.
+        """Open a result lazily in its home Region; several partitions are joined along ``partition``, in this order.
 
-        A result in the client's Region is read into memory here.
+        Partitions may lie in several Regions. Those in the client's Region are read into memory here.
         """
-        if all(e.region == self.topology.client.region for e in entries):
-            folder = self.topology.results_folder(self.topology.client.region)
-            opened = open_here(folder / entries[0].key)
-        else:
-            opened = open_entries(entries, join=PARTITION)
-        result = _as_returned(opened)
+        opened = [self._open_together(list(group)) for _, group in groupby(entries, key=self._read_together)]
+        joined = opened[0] if len(opened) == 1 else _joined(opened)
+        result = _as_returned(joined)
         result.encoding["entries"] = tuple(entries)  # the entries are needed for versions and sources
         return result
+
+    def _read_together(self, entry: Entry) -> tuple[str, str]:
+        """Return the same value for entries that are opened as one dataset."""
+        return entry.region, entry.key if entry.region == self.topology.client.region else ""
+
+    def _open_together(self, entries: Sequence[Entry]) -> xr.Dataset:
+        if entries[0].region != self.topology.client.region:
+            return open_entries(entries, join=PARTITION)
+        store = open_here(self.topology.results_folder(self.topology.client.region) / entries[0].key)
+        if PARTITION not in store.dims:
+            return store
+        keys = json.loads(store[PARTITION].attrs["keys"])
+        return store.isel({PARTITION: [keys.index(entry.part) for entry in entries]})
 
 
 def run_command(asset: str, partitions: Sequence[str] = ()) -> str:
@@ -237,10 +248,16 @@ def _stacked(parts: Mapping[str, Part]) -> xr.Dataset:
     if list(parts) == [""]:
         return datasets[0]
     # Attributes that differ between parts, such as their hours, are dropped, because they are not valid for the others.
-    joined = xr.concat(
+    return _joined(datasets).assign_coords(
+        {PARTITION: (PARTITION, np.arange(len(datasets)), {"keys": json.dumps(list(parts))})}
+    )
+
+
+def _joined(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Join partitions of one result that are stored apart."""
+    return xr.concat(
         datasets, PARTITION, coords="minimal", compat="override", join="exact", combine_attrs="drop_conflicts"
     )
-    return joined.assign_coords({PARTITION: (PARTITION, np.arange(len(datasets)), {"keys": json.dumps(list(parts))})})
 
 
 def _unstacked(dataset: xr.Dataset) -> Part:

@@ -73,6 +73,12 @@ def write_cmip6_member(
         "grid_label": "gn",
     }
     dataset = _member(facets, years, calendar, shape, [seed, *member_id.encode()], fault)
+    if activity_id == "ScenarioMIP":
+        dataset.attrs |= {
+            "parent_experiment_id": "historical",
+            "parent_source_id": source_id,
+            "parent_variant_label": member_id,
+        }
     folder = Path(root).joinpath(*facets.values())
     if fault is Fault.DUPLICATE_VERSION:
         _write(dataset.assign(tas=dataset.tas + np.float32(1.0)), folder / _OLDER_VERSION, chunk_months)

@@ -1,0 +1,203 @@
+"""Ensembles over Regions: scenarios continue their historical runs, each run is reduced at home, one model has one vote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.catalog.runs import find_runs
+from xdask_pipelines.climate import area_weighted_mean, regrid, time_weighted_mean
+from xdask_pipelines.climate.analyses import anomaly, period_means
+from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries
+from xdask_pipelines.operations.project import instance, run_assets
+from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
+from xdask_pipelines.resources.pools.local_pools import LocalPools
+from xdask_pipelines.resources.results import Results
+from xdask_pipelines.synthetic import write_cmip6_member
+from xdask_pipelines.topology import Topology
+
+EAST, WEST = "us-east-1", "us-west-2"
+RUNS = {"UKESM1-0-LL": ("360_day", (18, 36), ("r1i1p1f2", "r2i1p1f2")), "CESM2": ("noleap", (24, 48), ("r1i1p1f1",))}
+REGIONS = """
+client: {region: eu-west-2, cidr: 10.0.0.0/16}
+workers:
+  - region: us-east-1
+    cidr: 10.1.0.0/16
+    pool: {instance_type: m5d.large, max_workers: 1}
+    datasets: [{name: cmip6, layout: cmip6-pds, mount: cmip6}]
+  - region: us-west-2
+    cidr: 10.2.0.0/16
+    pool: {instance_type: m5d.large, max_workers: 1}
+    datasets: [{name: cmip6, layout: cmip6-pds, mount: cmip6}]
+"""
+ANALYSES = '''
+import dagster as dg
+import numpy as np
+import xarray as xr
+
+from xdask_pipelines import climate
+from xdask_pipelines.assets import Source, analysis
+from xdask_pipelines.climate.analyses import anomaly, ensemble_statistics, period_means
+
+TAS = {"variable_id": "tas", "table_id": "Amon", "experiment_id": "ssp245"}
+EACH = ("source_id", "member_id")
+
+
+class Years(dg.Config):
+    last: str = "2017"
+
+
+def period(config):
+    return "2011", config.last
+
+
+@analysis(sources={"runs": Source("cmip6", TAS, time=period, each=EACH, with_parent=True)}, units="K")
+def ensemble_warming(runs: dict, config: Years) -> xr.Dataset:
+    """Annual warming of each model on one grid, and of all."""
+    lat, lon = np.arange(-85.0, 90, 10), np.arange(5.0, 360, 10)
+    years = {}
+    for run, tas in runs.items():
+        change = anomaly(tas, "2011-2014").sel(time=slice("2015", None))
+        years[run] = climate.regrid(period_means(change, "year"), lat, lon)
+    return ensemble_statistics(years)[["ensemble_mean", "ensemble_spread"]]
+
+
+@analysis(sources={"tas": Source("cmip6", {**TAS, "source_id": "CESM2"}, time=("2014-11", "2015-02"), with_parent=True)},
+          units="K")
+def winter(tas: xr.DataArray) -> xr.DataArray:
+    """Four months, of which two are of the historical run in another Region."""
+    return tas
+
+
+SCENARIOS = dg.StaticPartitionsDefinition(["historical", "ssp245"])
+
+
+@analysis(sources={"tas": Source("cmip6", {"variable_id": "tas", "source_id": "CESM2"}, partition="experiment_id")},
+          partitions_def=SCENARIOS, units="K")
+def scenario_mean(tas: xr.DataArray) -> xr.DataArray:
+    """Mean of one scenario."""
+    return climate.area_weighted_mean(climate.time_weighted_mean(tas))
+
+
+@analysis(units="K")
+def scenario_range(scenario_mean: xr.DataArray) -> xr.DataArray:
+    """Warmest minus coldest scenario."""
+    return (scenario_mean.max() - scenario_mean.min()).assign_attrs(units="K")
+'''
+
+
+@pytest.fixture(scope="module")
+def pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPools]:
+    folder = tmp_path_factory.mktemp("runs")
+    (folder / "regions.yaml").write_text(REGIONS)
+    (folder / "analyses").mkdir()
+    (folder / "analyses" / "runs.py").write_text(ANALYSES)
+    for source, (calendar, shape, members) in RUNS.items():
+        for member in members:
+            for region, experiment, years in (
+                (EAST, "historical", range(2011, 2015)),
+                (WEST, "ssp245", range(2015, 2019)),
+            ):
+                write_cmip6_member(
+                    folder / "data" / region / "cmip6",
+                    experiment_id=experiment,
+                    member_id=member,
+                    years=years,
+                    calendar=calendar,
+                    source_id=source,
+                    shape=shape,
+                    seed=len(source),
+                    chunk_months=24,
+                )
+    topology = Topology.load(folder / "regions.yaml")
+    os.environ["XDASK_TOPOLOGY"] = str(folder / "regions.yaml")
+    pools = LocalPools(topology)
+    pools.up()
+    try:
+        sync_datasets(topology)
+        yield pools
+    finally:
+        pools.close()
+        pools.down()
+        del os.environ["XDASK_TOPOLOGY"]
+
+
+def store(pools: LocalPools, source: str, experiment: str, member: str) -> xr.DataArray:
+    region, activity = (EAST, "CMIP") if experiment == "historical" else (WEST, "ScenarioMIP")
+    folder = pools.topology.data_folder(region) / "cmip6" / activity / "MOHC" / source / experiment / member
+    (path,) = folder.glob("Amon/tas/gn/v*")
+    return xr.open_zarr(path, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)).tas.load()
+
+
+def materialized(pools: LocalPools, name: str, keys: tuple[str, ...] = (), **config: str) -> xr.DataArray | xr.Dataset:
+    topology = pools.topology
+    with instance(topology) as history:
+        run_assets(topology, pools, history, [name], configs={name: config} if config else None, partitions=keys)
+    results = Results(topology, open_catalog(topology.catalog_url), pools)
+    (computed,), _ = pools.compute(results.open(results.find(name, keys or ("",))))
+    return computed
+
+
+def test_an_ensemble_over_regions_equals_plain_xarray(pools: LocalPools) -> None:
+    found = materialized(pools, "ensemble_warming", last="2017")
+    lat, lon = np.arange(-85.0, 90, 10), np.arange(5.0, 360, 10)
+    models = []
+    for source, (_, _, members) in RUNS.items():
+        runs = []
+        for member in members:
+            joined = xr.concat([store(pools, source, e, member) for e in ("historical", "ssp245")], "time")
+            change = anomaly(joined.sel(time=slice("2011", "2017")), "2011-2014").sel(time=slice("2015", None))
+            runs.append(regrid(period_means(change, "year"), lat, lon).values)
+        models.append(np.mean(runs, axis=0))
+    np.testing.assert_allclose(found.ensemble_mean.transpose("time", ...).values, np.mean(models, axis=0), atol=1e-9)
+    np.testing.assert_allclose(
+        found.ensemble_spread.transpose("time", ...).values, np.std(models, axis=0, ddof=1), atol=1e-9
+    )
+
+
+def test_a_scenario_begins_with_its_historical_run_in_another_region(pools: LocalPools) -> None:
+    found = materialized(pools, "winter")
+    assert [str(each)[:7] for each in found.time.values] == ["2014-11", "2014-12", "2015-01", "2015-02"]
+    parts = (store(pools, "CESM2", "historical", "r1i1p1f1")[-2:], store(pools, "CESM2", "ssp245", "r1i1p1f1")[:2])
+    assert np.array_equal(found.values, np.concatenate([part.values for part in parts]))
+
+
+def test_scenarios_are_partitions_and_each_is_kept(pools: LocalPools) -> None:
+    means = [float(materialized(pools, "scenario_mean", (key,)).squeeze()) for key in ("historical", "ssp245")]
+    for value, experiment in zip(means, ("historical", "ssp245"), strict=True):
+        expected = area_weighted_mean(time_weighted_mean(store(pools, "CESM2", experiment, "r1i1p1f1")))
+        assert value == pytest.approx(float(expected), abs=1e-9)
+    assert float(materialized(pools, "scenario_range")) == pytest.approx(max(means) - min(means), abs=1e-9)
+
+
+TAS = {"dataset": "cmip6", "variable_id": "tas", "table_id": "Amon"}
+
+
+def test_runs_are_found_exactly_or_refused(pools: LocalPools) -> None:
+    catalog = open_catalog(pools.topology.catalog_url)
+    runs = find_runs(catalog, **TAS, experiment_id="ssp245")
+    assert list(runs) == [("CESM2", "r1i1p1f1"), ("UKESM1-0-LL", "r1i1p1f2"), ("UKESM1-0-LL", "r2i1p1f2")]
+    (segments,) = find_runs(catalog, **TAS, experiment_id="ssp245", source_id="CESM2", with_parent=True).values()
+    assert [[entry.region for replicas in segment.parts for entry in replicas] for segment in segments] == [
+        [EAST],
+        [WEST],
+    ]
+    both = find_runs(catalog, **TAS, by=("experiment_id", "member_id"), source_id="CESM2")
+    assert len(both) == 2
+    with pytest.raises(MissingEntries, match=r"has no run of .*member_id=r9 is missing"):
+        find_runs(catalog, **TAS, experiment_id="ssp245", member_id=["r1i1p1f1", "r9"])
+    with pytest.raises(MissingEntries, match="lacks 2019"):
+        find_runs(catalog, **TAS, experiment_id="ssp245", time=("2015", "2019"))
+    with pytest.raises(MissingEntries, match="lacks 2014"):
+        find_runs(catalog, **TAS, experiment_id="ssp245", time=("2014", "2016"))
+    with pytest.raises(MissingEntries, match="historical' itself"):
+        find_runs(catalog, **TAS, experiment_id="historical", with_parent=True)
+    with pytest.raises(AmbiguousEntries, match="member_id: r1i1p1f2, r2i1p1f2"):
+        find_runs(catalog, **TAS, by=("source_id",), experiment_id="ssp245")
+    with pytest.raises(CatalogError, match="has no ensemble"):
+        find_runs(catalog, **TAS, by=("ensemble",), experiment_id="ssp245")
