@@ -17,6 +17,8 @@ from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.source import digest
 from xdask_pipelines.catalog import Entry
 from xdask_pipelines.climate import mean_of_partials, month_partial
+from xdask_pipelines.climate.regions import region_fraction
+from xdask_pipelines.errors import ClimateError
 from xdask_pipelines.resources.input_steps import InputSteps, in_words, input_name, input_steps
 from xdask_pipelines.resources.provenance import Provenance
 from xdask_pipelines.resources.result_figures import checked_fields, field_figures, partial_figures
@@ -55,7 +57,7 @@ def native() -> xr.DataArray:
 
 
 def judged(array: xr.DataArray, **options: Any) -> dict[str, Verdict]:
-    figures = field_figures(array.chunk()).compute(scheduler="synchronous")
+    figures = field_figures(array.chunk(), options.get("gaps")).compute(scheduler="synchronous")
     return field_verdicts(made(**options), array, {str(n): float(v) for n, v in figures.data_vars.items()})
 
 
@@ -116,12 +118,26 @@ def test_a_land_mask_is_reported_and_refused_only_where_every_cell_is_to_have_a_
     for options, warn in (
         ({}, True),
         ({"valid_range": (170, 340)}, False),
-        ({"valid_range": (170, 340), "masked": True}, True),
+        ({"valid_range": (170, 340), "gaps": "allowed"}, True),
+        ({"gaps": "none"}, False),
     ):
         verdict = judged(ocean, **options)["no_nan"]
         assert str(verdict.problem).startswith("30 of 648 cells have no value")
         assert verdict.warn is warn
-    assert "masked=True" in str(judged(ocean, valid_range=(170, 340))["no_nan"].problem)
+    assert 'gaps="allowed"' in str(judged(ocean, valid_range=(170, 340))["no_nan"].problem)
+
+
+def test_cells_may_lack_values_in_a_region_only() -> None:
+    ocean = field()
+    land = region_fraction(ocean, "land") > 0
+    verdict = judged(ocean.where(~land), valid_range=(170, 340), gaps="land")
+    assert problems({name: v for name, v in verdict.items() if not v.warn}) == {}
+    assert verdict["no_nan"].warn
+    holed = ocean.where(~land)
+    holed.loc[{"lat": -45.0, "lon": 240.0}] = np.nan  # in the Pacific
+    assert "1 of them lie outside 'land'" in str(judged(holed, gaps="land")["no_nan"].problem)
+    with pytest.raises(ClimateError, match="unknown region 'ocean'"):
+        analysis(gaps="ocean")
 
 
 def test_a_native_grid_has_land_by_nature() -> None:
@@ -132,7 +148,7 @@ def test_a_native_grid_has_land_by_nature() -> None:
 
 def test_a_result_without_any_value_is_refused() -> None:
     for array in (field() * np.nan, native() * np.nan):
-        verdict = judged(array.assign_attrs(units="K"), masked=True)["no_nan"]
+        verdict = judged(array.assign_attrs(units="K"), gaps="allowed")["no_nan"]
         assert "No value of result is finite" in str(verdict.problem)
         assert not verdict.warn
 

@@ -105,7 +105,9 @@ def _judge(
 ) -> tuple[dict[str, dict[str, Verdict]], Evidence, dict[str, dict[str, float]]]:
     opened = {e.part: _result(results, e) for e in entries}
     fields = {part: checked_fields(result, made.preview) for part, result in opened.items()}
-    lazy = {(part, name): field_figures(f) for part, of_part in fields.items() for name, f in of_part.items()}
+    lazy = {
+        (part, name): field_figures(f, made.gaps) for part, of_part in fields.items() for name, f in of_part.items()
+    }
     counts = {part: partial_figures(x) for part, x in opened.items() if isinstance(x, xr.Dataset) and is_partial(x)}
     results_in_memory, evidence = results.pools.compute(*lazy.values(), *counts.values(), tell=tell)
     by_field = dict(zip(lazy, map(_floats, results_in_memory[: len(lazy)]), strict=True))

@@ -3,8 +3,9 @@
 Belongs here: one function for each check. Does not belong here: running the checks (checks), the statistics (climate).
 
 Cells without value: a result without any finite value is refused. Otherwise such cells are reported; they are refused
-if the analysis declares a ``valid_range`` (every cell must have a possible value), unless it declares ``masked`` or the
-field is on a native grid, where land has no values. Rows at the poles and the seam are checked only in global maps.
+if the analysis declares ``gaps="none"``, or a ``valid_range`` without ``gaps`` (every cell must have a possible value),
+unless the field is on a native grid, where land has no values. With a region as ``gaps``, cells outside it must have
+values. Rows at the poles and the seam are checked only in global maps.
 
 Missing steps: they are refused, unless the dataset is declared ``excerpt: true``; then they are reported.
 """
@@ -94,13 +95,23 @@ def _no_nan(made: Analysis, field: xr.DataArray, figures: Mapping[str, float]) -
     if missing == size:
         return Verdict(f"No value of {made.name} is finite. Check the sources and its function.")
     have = f"{missing:.0f} of {size:.0f} cells have no value"
-    if made.valid_range and not made.masked and form_of(field) != "native map":
+    declare = '`@analysis(gaps="allowed")`, or `gaps` with the region where they are, such as `gaps="land"`'
+    if outside := figures.get("unexpected_nan_count", 0.0):
+        return Verdict(
+            f"{have}, and {outside:.0f} of them lie outside {made.gaps!r}, where all should have one. Look at the picture "
+            "for their location: a file may lack cells, or a grid may not cover the globe."
+        )
+    if made.gaps == "none" or (made.gaps is None and made.valid_range and form_of(field) != "native map"):
         return Verdict(
             f"{have}. Look at the picture for their location: a file may lack cells, or a grid may not cover the globe. "
-            "If the source has no values there by nature, such as land in an ocean field, declare it: "
-            "@analysis(masked=True, …)."
+            f"If the source has no values there by nature, such as land in an ocean field, declare it: {declare}."
         )
     return Verdict(f"{have}.", warn=True)
+
+
+def _may_lack(made: Analysis) -> bool:
+    """Return whether an analysis says that some cells have no value by nature."""
+    return made.gaps not in (None, "none")
 
 
 def _globe(made: Analysis, figures: Mapping[str, float]) -> dict[str, Verdict]:
@@ -109,10 +120,10 @@ def _globe(made: Analysis, figures: Mapping[str, float]) -> dict[str, Verdict]:
     return {
         "pole_rows": Verdict(
             f"The row nearest to the {' and '.join(bare)} pole has no value. Look at the picture: the grid may not "
-            "reach the pole. If the source has no values there by nature, declare it: @analysis(masked=True, …)."
+            'reach the pole. If the source has no values there by nature, declare it: `@analysis(gaps="allowed")`.'
             if bare
             else None,
-            warn=made.masked or not made.valid_range,
+            warn=_may_lack(made) or (made.gaps is None and not made.valid_range),
         ),
         "no_seam": Verdict(
             f"The step across 0/360 E is {figures['seam_step']:.2f}, the largest elsewhere "
@@ -161,7 +172,7 @@ def counted_verdict(made: Analysis, entry: Entry, figures: Mapping[str, float]) 
         problems.append(f"{uneven} {_plural(uneven, 'cell lacks', 'cells lack')} a value in some {instants}")
     if not problems:
         return Verdict(None)
-    if made_from.excerpted or made.masked:
+    if made_from.excerpted or _may_lack(made):
         return Verdict(f"{'; '.join(problems)}{' (excerpt)' if made_from.excerpted else ''}.", warn=True)
     return Verdict(f"{'; '.join(problems)}: values of the source are missing. {_REMEDY}")
 

@@ -20,6 +20,7 @@ from xdask_pipelines.assets.analysis_definition import Analysis, run
 from xdask_pipelines.assets.datasets import catalog_key, region_tag
 from xdask_pipelines.assets.month_ranges import MonthRange
 from xdask_pipelines.assets.source import Source, digest
+from xdask_pipelines.climate.regions import region
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.io_manager import Result
 from xdask_pipelines.topology import Topology
@@ -57,7 +58,7 @@ def analysis(
     preview: Callable[[Any], xr.DataArray] = lambda result: result,
     units: str | None = None,
     valid_range: tuple[float, float] | None = None,
-    masked: bool = False,
+    gaps: str | None = None,
     caveat: str = "",
     months: Mapping[str, Callable[[Any], MonthRange]] | None = None,
     group_name: str = "analysis",
@@ -80,9 +81,12 @@ def analysis(
         From the result to the field that the picture shows: a map, or any one or two dimensions.
     units, valid_range
         Units that the result must have, and smallest and largest value that can be, for the blocking checks. With a
-        ``valid_range`` every cell must have a value, too.
-    masked
-        True if cells without value are natural (land in an ocean field, levels below the ground): they are reported only.
+        ``valid_range`` every cell must have a value, too, unless ``gaps`` says otherwise.
+    gaps
+        Where cells may lack values: ``"none"`` (every cell must have one), ``"allowed"`` (such cells are only reported),
+        or a region (`climate.regions.region`) such as ``"land"`` for an ocean field: cells with a part in it may lack
+        values.
+        None is ``"none"`` with a ``valid_range``, else ``"allowed"``.
     caveat
         What pictures must say where a source is an excerpt.
     months
@@ -102,6 +106,8 @@ def analysis(
     >>> warming.key.to_user_string()
     'warming'
     """
+    if gaps not in (None, "none", "allowed"):
+        region(gaps)
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
         made = _analysis_from(
@@ -113,7 +119,7 @@ def analysis(
             owners=tuple(owners),
             units=units,
             valid_range=valid_range,
-            masked=masked,
+            gaps=gaps,
             caveat=caveat,
             months=months or {},
         )

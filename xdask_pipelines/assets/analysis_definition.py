@@ -43,7 +43,7 @@ class Analysis:
     preview: Callable[[Any], xr.DataArray]
     units: str | None
     valid_range: tuple[float, float] | None
-    masked: bool
+    gaps: str | None
     caveat: str
     months: Mapping[str, Callable[[Any], MonthRange]] = field(default_factory=dict)
 

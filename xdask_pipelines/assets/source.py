@@ -198,10 +198,15 @@ def opened_run(
                 start, end = together[0].time_start, together[-1].time_end
                 periods = [(max(segment.period[0], start or 0), min(segment.period[1], end or segment.period[1]))]
             fields.append(opened_field(together, periods, holes_are_checked=holes_are_checked))
-    return fields[0] if len(fields) == 1 else joined_in_time(fields)
+    if len(fields) == 1:
+        return fields[0]
+    arrays = [each for each in fields if isinstance(each, xr.DataArray)]
+    if len(arrays) < len(fields):
+        raise AccessError("Parts of a run with several variables cannot be joined. Choose one variable.")
+    return joined_in_time(arrays)
 
 
-def joined_in_time(fields: Sequence[xr.DataArray | xr.Dataset]) -> xr.DataArray | xr.Dataset:
+def joined_in_time(fields: Sequence[xr.DataArray]) -> xr.DataArray:
     """Join consecutive parts of one run along time; coordinates and units must agree except for rounding.
 
     Raises
@@ -210,8 +215,6 @@ def joined_in_time(fields: Sequence[xr.DataArray | xr.Dataset]) -> xr.DataArray 
         If units, calendars or coordinates differ.
     """
     first = fields[0]
-    if not all(isinstance(each, xr.DataArray) for each in fields):
-        raise AccessError("Parts of a run with several variables cannot be joined. Choose one variable.")
     time = time_name(first)
     for other in fields[1:]:
         for name, values in (

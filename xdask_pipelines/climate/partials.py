@@ -130,7 +130,7 @@ def combine_partials(partials: Sequence[xr.Dataset]) -> xr.Dataset:
     counted = [_steps(partial) for partial in partials]
     if None in counted:
         return added.drop_vars(_STEPS, errors="ignore")
-    return added.assign_coords({_STEPS: first[_STEPS].variable.copy(data=np.int64(sum(filter(None, counted))))})
+    return added.assign_coords({_STEPS: xr.Variable((), np.int64(sum(filter(None, counted))), first[_STEPS].attrs)})
 
 
 def mean_of_partials(partial: xr.Dataset, min_weight: float = 1.0) -> xr.DataArray:

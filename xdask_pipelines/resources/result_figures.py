@@ -15,6 +15,7 @@ from xdask_pipelines.climate import field_statistics, grid_of, mean_of_partials
 from xdask_pipelines.climate.axes import native_names
 from xdask_pipelines.climate.grids.shapes import Shape, is_gridded, shape_of
 from xdask_pipelines.climate.partials import is_partial
+from xdask_pipelines.climate.regions import region_fraction
 
 Part = xr.DataArray | xr.Dataset
 _LEAST = ("south_finite_count", "north_finite_count", "minimum")
@@ -49,14 +50,21 @@ def form_of(field: xr.DataArray) -> Shape | None:
     return "map" if is_gridded(field) else "native map" if native_names(field) else None
 
 
-def field_figures(field: xr.DataArray) -> xr.Dataset:
+def field_figures(field: xr.DataArray, gaps: str | None = None) -> xr.Dataset:
     """Compute statistics of one field over all steps, members and levels; lazy if the field is lazy.
+
+    Parameters
+    ----------
+    field
+        Of any shape.
+    gaps
+        What its analysis declares (`assets.analysis`); with a region, cells without value outside it are counted.
 
     Returns
     -------
     ``size``, ``finite_count``, ``nan_count``, ``minimum`` and ``maximum`` (of finite values). Of a map also the other
     figures of ``climate.field_statistics``: the fewest finite values in rows nearest to the poles, and ``seam_ratio``, the
-    largest of ``seam_step`` by ``largest_step``.
+    largest of ``seam_step`` by ``largest_step``; and with a region ``unexpected_nan_count``.
     """
     size = xr.DataArray(field.size)
     if field.dtype == np.bool_:
@@ -78,6 +86,9 @@ def field_figures(field: xr.DataArray) -> xr.Dataset:
         counts = {name: figures[name].sum() for name in ("finite_count", "nan_count")}
         least, most = {n: figures[n].min() for n in _LEAST}, {n: figures[n].max() for n in _MOST}
         figures = xr.Dataset({**counts, **least, **most})
+    if gaps not in (None, "none", "allowed"):
+        elsewhere = region_fraction(field, str(gaps)).reset_coords(drop=True) == 0
+        figures["unexpected_nan_count"] = (field.reset_coords(drop=True).isnull() & elsewhere).sum()
     return figures.assign(size=size)
 
 

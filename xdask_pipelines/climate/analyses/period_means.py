@@ -125,7 +125,7 @@ def climatology(field: xr.DataArray, every: Every = "month", min_weight: float =
         )
     matrix /= total[:, None]
     kernel = _Rows(matrix, float(min_weight))
-    new = {"sum_and_share": 2, every: len(labels)} if min_weight < 1 else {every: len(labels)}
+    new: dict[str, int] = {**({"sum_and_share": 2} if min_weight < 1 else {}), every: len(labels)}
     sums = sum_over(kernel, field, time, label=f"climatology-{every}", dtype=np.float64, new=new)
     if min_weight < 1:
         parts = [xr.DataArray(sums[i]) for i in range(2)]
@@ -180,7 +180,7 @@ def _map_groups(kernel: _GroupMeans, data: da.Array, number: NDArray[np.intp]) -
     edges = tuple(int(n) for n in np.append(0, stops))
     first = (0, *(int(number[stop]) for stop in edges[1:-1]))
     counts = tuple(np.diff([*first, kernel.size]).tolist())  # an excerpt may lack groups between blocks
-    return da.map_blocks(
+    means: da.Array = da.map_blocks(
         _GroupBlock(kernel, edges, first, counts),
         aligned,
         dtype=np.float64,
@@ -188,6 +188,7 @@ def _map_groups(kernel: _GroupMeans, data: da.Array, number: NDArray[np.intp]) -
         chunks=(counts, *aligned.chunks[1:]),
         token="period-means",
     )
+    return means
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,11 +212,9 @@ class _GroupMeans:
                 out[i] = np.tensordot(weight, part, axes=1) / total[i]
                 continue
             known = ~np.isnan(part)
-            sums = (
-                np.tensordot(weight, each, axes=1) / total[i]
-                for each in (np.where(known, part, 0.0), known.astype(float))
-            )
-            out[i] = divided(*sums, self.min_weight)
+            total_known = np.tensordot(weight, np.where(known, part, 0.0), axes=1) / total[i]
+            share = np.tensordot(weight, known.astype(np.float64), axes=1) / total[i]
+            out[i] = divided(total_known, share, self.min_weight)
         return out
 
     def part(self, start: int, stop: int, first: int, count: int) -> _GroupMeans:

@@ -80,7 +80,8 @@ def regional_mean(
     require_fraction(min_fraction, "min_fraction")
     require_field(field, "regional_mean")
     several = not isinstance(regions, Region | str)
-    chosen = [region_of(r) if isinstance(r, str) else r for r in (regions if several else [regions])]  # type: ignore[union-attr]
+    listed: list[Region | str] = [regions] if isinstance(regions, Region | str) else list(regions)
+    chosen = [region_of(each) if isinstance(each, str) else each for each in listed]
     if not chosen:
         raise ClimateError("no regions to average over; pass at least one")
     grid, horizontal = grid_of(field), horizontal_names(field)
