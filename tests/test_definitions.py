@@ -22,6 +22,12 @@ def topology(tmp_path: Path) -> Topology:
     return Topology.load(tmp_path / "regions.yaml")
 
 
+CLIMATE = [
+    f"cmip6_{name}"
+    for name in ("climatology", "anomaly", "regional_series", "trend", "warming_levels", "ensemble_change")
+]
+
+
 def test_code_location_loads_with_an_empty_catalog(topology: Topology) -> None:
     definitions = build_definitions(topology)
     dg.Definitions.validate_loadable(definitions)
@@ -48,6 +54,7 @@ def test_asset_graph_is_the_one_agreed(topology: Topology) -> None:
         "temperature_difference": ["cmip6_predicted_tas_regridded", "era5_historic_temp_regridded"],
         "model_bias": ["cmip6_reference_tas_regridded", "era5_historic_temp_regridded"],
         "climate_signal": ["cmip6_predicted_tas_regridded", "cmip6_reference_tas_regridded"],
+        **{key: ["cmip6_catalog_us_west_2"] for key in CLIMATE},
     }
 
 
@@ -68,6 +75,7 @@ def test_every_asset_has_owner_kind_and_the_regions_of_its_data(topology: Topolo
         "temperature_difference": "us-east-1_us-west-2",
         "model_bias": "us-east-1_us-west-2",
         "climate_signal": "us-west-2",
+        **dict.fromkeys(CLIMATE, "us-west-2"),
     }
 
 
@@ -92,7 +100,7 @@ def test_every_analysis_has_blocking_checks(topology: Topology) -> None:
         checks.setdefault(key.asset_key.to_python_identifier(), set()).add(key.name)
         assert graph.get_check_spec(key).blocking
     assert checks.pop("climate_signal") == {*NAMES, "bias_plus_signal_is_difference"}
-    assert len(checks) == 6
+    assert len(checks) == 6 + len(CLIMATE)
     assert all(names == set(NAMES) for names in checks.values())
 
 

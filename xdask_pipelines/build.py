@@ -11,8 +11,9 @@ from typing import Any
 
 import dagster as dg
 
-from xdask_pipelines.assets import datasets, published, temperature, upkeep
+from xdask_pipelines.assets import climate_analyses, datasets, published, temperature, upkeep
 from xdask_pipelines.assets.analysis import analyses_of, analysis_of, following
+from xdask_pipelines.assets.climate_config import DATASET
 from xdask_pipelines.assets.nightly_sync import dataset_assets
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.checks import checks_of, closure_check
@@ -114,7 +115,7 @@ def assemble(
         Further assets, in addition to those of the folder ``analyses``.
     """
     resources = build_resources(topology, overrides)
-    built = [*_main_job(topology, resources["catalog"]), *extra_assets]
+    built = [*_main_job(topology, resources["catalog"]), *_climate(topology), *extra_assets]
 
     def definitions(own: OwnAssets) -> dg.Definitions:
         return _definitions(topology, resources, built, own)
@@ -128,6 +129,10 @@ def assemble(
 
 def _main_job(topology: Topology, catalog: Catalog) -> list[dg.AssetsDefinition]:
     return [] if lacking(topology) else temperature.temperature_assets(months_of(catalog, "era5"))
+
+
+def _climate(topology: Topology) -> list[dg.AssetsDefinition]:
+    return climate_analyses.climate_assets() if DATASET in topology.dataset_names else []
 
 
 def _jobs(topology: Topology) -> list[Any]:

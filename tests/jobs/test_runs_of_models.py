@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ import xarray as xr
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.catalog.runs import find_runs
 from xdask_pipelines.climate import area_weighted_mean, regrid, time_weighted_mean
-from xdask_pipelines.climate.analyses import anomaly, period_means
-from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries
+from xdask_pipelines.climate.analyses import anomaly, climatology, period_means, sen_trend
+from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries, XdaskError
 from xdask_pipelines.operations.project import instance, run_assets
 from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
 from xdask_pipelines.resources.pools.local_pools import LocalPools
@@ -134,7 +135,7 @@ def store(pools: LocalPools, source: str, experiment: str, member: str) -> xr.Da
     return xr.open_zarr(path, decode_times=xr.coders.CFDatetimeCoder(use_cftime=True)).tas.load()
 
 
-def materialized(pools: LocalPools, name: str, keys: tuple[str, ...] = (), **config: str) -> xr.DataArray | xr.Dataset:
+def materialized(pools: LocalPools, name: str, keys: tuple[str, ...] = (), **config: Any) -> xr.DataArray | xr.Dataset:
     topology = pools.topology
     with instance(topology) as history:
         run_assets(topology, pools, history, [name], configs={name: config} if config else None, partitions=keys)
@@ -173,6 +174,69 @@ def test_scenarios_are_partitions_and_each_is_kept(pools: LocalPools) -> None:
         expected = area_weighted_mean(time_weighted_mean(store(pools, "CESM2", experiment, "r1i1p1f1")))
         assert value == pytest.approx(float(expected), abs=1e-9)
     assert float(materialized(pools, "scenario_range")) == pytest.approx(max(means) - min(means), abs=1e-9)
+
+
+CESM = {"source_id": "CESM2", "member_id": "r1i1p1f1"}
+
+
+def test_the_assets_of_the_group_climate_are_what_their_functions_say(pools: LocalPools) -> None:
+    both = [store(pools, "CESM2", experiment, "r1i1p1f1") for experiment in ("historical", "ssp245")]
+    tas = xr.concat(both, "time")
+    span = {"first": "2011", "last": "2018"}
+
+    found = materialized(pools, "cmip6_climatology", **CESM, **span, every="season")
+    np.testing.assert_allclose(found, climatology(tas, "season").values, atol=1e-9)
+
+    base = {"baseline": "2012-2014"}
+    found = materialized(pools, "cmip6_anomaly", **CESM, **span, **base)
+    np.testing.assert_allclose(found, anomaly(tas, "2012-2014").values, atol=1e-9)
+
+    found = materialized(pools, "cmip6_regional_series", **CESM, **span, **base, regions=["global", "MED & land"])
+    assert found.region.values.tolist() == ["global", "MED & land"]
+    wanted = period_means(anomaly(area_weighted_mean(tas), "2012-2014"), "year")
+    np.testing.assert_allclose(found.sel(region="global"), wanted, atol=1e-9)
+
+    found = materialized(pools, "cmip6_trend", **CESM, **span)
+    wanted = sen_trend(period_means(tas, "year"))
+    np.testing.assert_allclose(found.slope, wanted.slope.values, atol=1e-9)
+    np.testing.assert_allclose(found.p_value, wanted.p_value.values, atol=1e-9)
+
+    found = materialized(pools, "cmip6_warming_levels", **CESM, **span, **base, window=2, levels=[0.05, 9.0])
+    assert np.isfinite(found.central_year.values).tolist() == [True, False]
+
+    found = materialized(
+        pools,
+        "cmip6_ensemble_change",
+        first="2011",
+        last="2018",
+        future_first="2017",
+        future_last="2018",
+        **base,
+        degrees=10.0,
+    )
+    assert found.attrs["votes"] == 2
+    assert dict(found.ensemble_mean.sizes) == {"lat": 18, "lon": 36}
+
+
+@pytest.mark.parametrize(
+    ("asset", "config", "reason"),
+    [
+        ("cmip6_anomaly", {"baseline": "wmo"}, "unknown baseline 'wmo'"),
+        ("cmip6_regional_series", {"regions": ["MDE"]}, "unknown region 'MDE'"),
+        ("cmip6_regional_series", {"regions": []}, "at least one region"),
+        ("cmip6_trend", {"first": "2011", "last": "2010"}, "2011"),
+        ("cmip6_trend", {"first": "2011", "last": None}, "give both, or neither"),
+        ("cmip6_ensemble_change", {"degrees": 7.0}, "180 must be a multiple"),
+        ("cmip6_anomaly", {**CESM, "first": "2011", "last": "2018", "baseline": "1990-2000"}, "baseline '1990-2000'"),
+        ("cmip6_anomaly", {**CESM, "first": "1990", "last": "2018"}, "lacks 1990"),
+        ("cmip6_anomaly", {"first": "2011", "last": "2018", "member_id": "r7"}, "has no run of"),
+    ],
+)
+def test_bad_config_is_one_error_before_anything_runs(
+    pools: LocalPools, asset: str, config: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(XdaskError, match=reason):
+        materialized(pools, asset, **config)
 
 
 TAS = {"dataset": "cmip6", "variable_id": "tas", "table_id": "Amon"}

@@ -5,12 +5,13 @@ Belongs here: comparing the versions that a run would give with those that are k
 
 import hashlib
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from xdask_pipelines.assets.analysis_definition import Analysis
-from xdask_pipelines.catalog import Catalog
+from xdask_pipelines.assets.source import Source
+from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.times import time_range
 from xdask_pipelines.resources.results import Results
 
@@ -88,23 +89,40 @@ def covered(made: Analysis, catalog: Catalog, keys: Sequence[str]) -> dict[str, 
 
     Sources whose facets a run's config chooses say nothing of a partition before the run.
     """
-    timed_by = [source for source in made.sources.values() if source.partition == "time" and source.each is None]
-    fixed = [(source, facets) for source in timed_by if (facets := source.fixed_facets()) is not None]
+    fixed = [
+        (source, facets)
+        for source in made.sources.values()
+        if source.each is None and (facets := source.fixed_facets()) is not None
+    ]
     versions: dict[str, list[str]] = {key: [] for key in keys} if fixed else {}
     for source, facets in fixed:
         entries = catalog.search(
             dataset=source.dataset, time=None, superseded=False, limit=None, bbox=None, **dict(facets)
         )
-        timed = [(e.time_start, e.time_end, e) for e in entries if e.time_start is not None and e.time_end is not None]
-        timed.sort(key=lambda found: (found[0], found[2].id))
-        starts = [start for start, _, _ in timed]
-        longest = max((end - start for start, end, _ in timed), default=0)
-        for key, so_far in versions.items():
-            start, end = time_range(key)
-            near = timed[bisect_left(starts, end - longest) : bisect_right(starts, start)]
-            found = [source.version_of((entry,)) for _, its_end, entry in near if its_end >= end]
-            versions[key] = [*so_far, *found] if found else []
-        versions = {key: found for key, found in versions.items() if found}
+        found = _by_period(source, entries, versions) if source.partition == "time" else _by_facet(source, entries)
+        versions = {key: [*so_far, *found[key]] for key, so_far in versions.items() if found.get(key)}
     return {
         key: hashlib.blake2b("\n".join(found).encode(), digest_size=8).hexdigest() for key, found in versions.items()
     }
+
+
+def _by_period(source: Source, entries: Sequence[Entry], keys: Iterable[str]) -> dict[str, list[str]]:
+    """Versions of the entries that cover each period whole."""
+    timed = [(e.time_start, e.time_end, e) for e in entries if e.time_start is not None and e.time_end is not None]
+    timed.sort(key=lambda found: (found[0], found[2].id))
+    starts = [start for start, _, _ in timed]
+    longest = max((end - start for start, end, _ in timed), default=0)
+    versions = {}
+    for key in keys:
+        start, end = time_range(key)
+        near = timed[bisect_left(starts, end - longest) : bisect_right(starts, start)]
+        versions[key] = [source.version_of((entry,)) for _, its_end, entry in near if its_end >= end]
+    return versions
+
+
+def _by_facet(source: Source, entries: Sequence[Entry]) -> dict[str, list[str]]:
+    """Versions of the entries of each value of the facet that is the partition."""
+    versions: dict[str, list[str]] = {}
+    for entry in sorted(entries, key=lambda each: each.id):
+        versions.setdefault(entry.terms().get(source.partition, ""), []).append(source.version_of((entry,)))
+    return versions

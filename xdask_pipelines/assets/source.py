@@ -68,7 +68,7 @@ class Source:
         Facets that distinguish runs, such as ``("source_id", "member_id")``: the function gets a mapping with one array
         for each run that matches, from any Region, calendar and grid. None opens one run.
     with_parent
-        Whether a scenario begins with the run that it starts from (``historical``).
+        Whether a scenario begins with the run that it starts from (``historical``), or a function of the config.
     partition
         How a partition key is used: as the period ``"time"``, or as the value of the facet with this name.
     grid
@@ -85,7 +85,7 @@ class Source:
     facets: Facets = field(default_factory=dict)
     time: Time | Callable[[Any], Time | None] | None = None
     each: tuple[str, ...] | None = None
-    with_parent: bool = False
+    with_parent: bool | Callable[[Any], bool] = False
     partition: str = "time"
     grid: bool = False
 
@@ -99,12 +99,11 @@ class Source:
         """
         wanted = {**self._facets(config), **self._partition_facet(partition)}
         time = self._time(config, partition)
+        with_parent = self.with_parent(config) if callable(self.with_parent) else self.with_parent
         if self.each is not None:
-            runs = find_runs(
-                catalog, dataset=self.dataset, by=self.each, time=time, with_parent=self.with_parent, **wanted
-            )
+            runs = find_runs(catalog, dataset=self.dataset, by=self.each, time=time, with_parent=with_parent, **wanted)
             return Found({_run_key(self.each or (), key): segments for key, segments in runs.items()})
-        if self.with_parent:
+        if with_parent:
             (segments,) = find_runs(
                 catalog, dataset=self.dataset, by=("dataset",), time=time, with_parent=True, **wanted
             ).values()

@@ -99,7 +99,8 @@ def find_runs(
             missing=tuple(absent) or (words,),
         )
     return {
-        key: _segments(catalog, _name(by, key), entries, span, with_parent) for key, entries in sorted(groups.items())
+        key: _segments(catalog, words if tuple(by) == ("dataset",) else _name(by, key), entries, span, with_parent)
+        for key, entries in sorted(groups.items())
     }
 
 

@@ -1,0 +1,108 @@
+"""Climate analyses of CMIP6 runs as assets: climatology, anomalies, regional series, trends, warming levels, ensembles.
+
+Belongs here: which data go into which function of `climate`. Does not belong here: the arithmetic (``climate.analyses``),
+what people fill in (``climate_config``), the main job (``temperature``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import xarray as xr
+
+from xdask_pipelines import climate
+from xdask_pipelines.assets.analysis import analysis
+from xdask_pipelines.assets.climate_config import (
+    DATASET,
+    AnomalyConfig,
+    ChangeConfig,
+    ClimatologyConfig,
+    Data,
+    SeriesConfig,
+    TrendConfig,
+    WarmingConfig,
+)
+from xdask_pipelines.assets.source import Source
+from xdask_pipelines.catalog.runs import RUN
+from xdask_pipelines.catalog.times import Time
+from xdask_pipelines.climate import analyses
+from xdask_pipelines.climate.analyses import Member
+from xdask_pipelines.climate.regions import regional_mean
+
+GROUP = "climate"
+
+
+def _facets(config: Data) -> dict[str, Any]:
+    return config.facets()
+
+
+def _period(config: Data) -> Time | None:
+    return config.period()
+
+
+def _continues(config: Data) -> bool:
+    return config.starts_with_parent()
+
+
+RUN_SOURCE = Source(DATASET, _facets, time=_period, with_parent=_continues)
+RUNS_SOURCE = Source(DATASET, _facets, time=_period, with_parent=_continues, each=RUN)
+
+
+def climate_assets() -> list[dg.AssetsDefinition]:
+    """Return the climate analyses, each for a run or an ensemble that its config names."""
+
+    @analysis(sources={"field": RUN_SOURCE}, preview=lambda result: result[0], gaps="allowed", group_name=GROUP)
+    def cmip6_climatology(field: xr.DataArray, config: ClimatologyConfig) -> xr.DataArray:
+        """Mean of each month or season over all years of a period."""
+        return analyses.climatology(field, config.every)
+
+    @analysis(sources={"field": RUN_SOURCE}, preview=lambda result: result[-1], gaps="allowed", group_name=GROUP)
+    def cmip6_anomaly(field: xr.DataArray, config: AnomalyConfig) -> xr.DataArray:
+        """Differences of each step from the climatology of a baseline."""
+        return analyses.anomaly(field, config.baseline, config.every)
+
+    @analysis(
+        sources={"field": RUN_SOURCE}, preview=lambda result: result.isel(region=0), gaps="allowed", group_name=GROUP
+    )
+    def cmip6_regional_series(field: xr.DataArray, config: SeriesConfig) -> xr.DataArray:
+        """Annual anomalies from a baseline, averaged over regions."""
+        means = regional_mean(field, config.regions)
+        return analyses.period_means(analyses.anomaly(means, config.baseline), "year")
+
+    @analysis(sources={"field": RUN_SOURCE}, preview=lambda result: result.slope, gaps="allowed", group_name=GROUP)
+    def cmip6_trend(field: xr.DataArray, config: TrendConfig) -> xr.Dataset:
+        """Sen's slope of annual means for each decade, and the p-value of the Mann-Kendall test."""
+        return analyses.sen_trend(analyses.period_means(field, "year"))
+
+    @analysis(
+        sources={"field": RUN_SOURCE}, preview=lambda result: result.central_year, gaps="allowed", group_name=GROUP
+    )
+    def cmip6_warming_levels(field: xr.DataArray, config: WarmingConfig) -> xr.Dataset:
+        """First windows of years in which the global mean reaches each warming level."""
+        warming = analyses.anomaly(climate.area_weighted_mean(field), config.baseline, "year")
+        return analyses.warming_level_crossing(warming, config.levels, config.window)
+
+    @analysis(
+        sources={"runs": RUNS_SOURCE}, preview=lambda result: result.ensemble_mean, gaps="allowed", group_name=GROUP
+    )
+    def cmip6_ensemble_change(runs: dict[Member, xr.DataArray], config: ChangeConfig) -> xr.Dataset:
+        """Change from a baseline to a later period: mean, spread, percentiles and agreement of sign over models."""
+        step = config.degrees
+        lat, lon = np.arange(-90 + step / 2, 90, step), np.arange(step / 2, 360, step)
+        changes = {}
+        for run, field in runs.items():
+            change = analyses.anomaly(field, config.baseline, "year")
+            later = climate.time_weighted_mean(climate.select_period(change, config.future_first, config.future_last))
+            changes[run] = climate.regrid(later, lat, lon)
+        return analyses.ensemble_statistics(changes)
+
+    return [
+        cmip6_climatology,
+        cmip6_anomaly,
+        cmip6_regional_series,
+        cmip6_trend,
+        cmip6_warming_levels,
+        cmip6_ensemble_change,
+    ]
