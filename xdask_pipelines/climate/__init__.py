@@ -11,6 +11,7 @@ from xdask_pipelines.climate.grids.tolerance import same_coordinate
 from xdask_pipelines.climate.means import area_weighted_mean, time_weighted_mean
 from xdask_pipelines.climate.partials import combine_partials, mean_of_partials, month_partial
 from xdask_pipelines.climate.regridding.regrid import covered_fraction, regrid
+from xdask_pipelines.climate.regridding.weights_file import regrid_by_weights
 from xdask_pipelines.climate.statistics import field_statistics
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
 from xdask_pipelines.climate.times.periods import select_period
@@ -32,6 +33,7 @@ __all__ = [
     "month_partial",
     "quantise",
     "regrid",
+    "regrid_by_weights",
     "same_coordinate",
     "select_period",
     "time_weighted_mean",

@@ -99,6 +99,37 @@ def native_names(field: xr.DataArray) -> tuple[str, str] | None:
     return (lat, lon) if set(field[lat].dims) == set(field[lon].dims) else None
 
 
+def native_horizontal_dims(field: xr.DataArray) -> tuple[str, ...]:
+    """Return the one or two dimensions on which a field has both latitudes and longitudes, in the field's order.
+
+    Raises
+    ------
+    ClimateError
+        If there are no such coordinates: a field of rows and columns has each on a dimension of its own.
+    """
+    if native := native_names(field):
+        found = set(field[native[0]].dims)
+        return tuple(str(dim) for dim in field.dims if dim in found)
+    flat = [
+        {
+            c.dims
+            for name, c in field.coords.items()
+            if c.ndim == 1 and not _is_carried_bound(str(name)) and _is(c, *kind)
+        }
+        for kind in (
+            ("latitude", _LATITUDE_UNITS, _LATITUDE_NAMES),
+            ("longitude", _LONGITUDE_UNITS, _LONGITUDE_NAMES),
+        )
+    ]
+    if len(flat[0]) == 1 and flat[0] == flat[1]:
+        return tuple(map(str, flat[0].pop()))
+    raise ClimateError(
+        f"{field.name or 'the field'}{origin(field)} has no latitudes and longitudes on the same dimensions among "
+        f"{tuple(map(str, field.dims))}. For a field of rows and columns, use climate.regrid; else give the coordinates "
+        "their CF standard_name"
+    )
+
+
 def origin(*holders: Any) -> str:
     """Return text such as ``" of us-east-1:era5/t2m.nc"`` with the file of a field or coordinate, for error messages.
 
@@ -202,9 +233,10 @@ def _the_one(field: xr.DataArray, what: str, test: Callable[[xr.DataArray], bool
         )
     if what != "time" and native_names(field):
         raise ClimateError(
-            f"{label} has no {what} dimension among {dims}: it is on a native grid with 2-D coordinates. Means over time "
-            "and over levels work on native grids. For area means and regridding, use a version of the data on a regular "
-            "grid (in CMIP6 the grid label gr)",
+            f"{label} has no {what} dimension among {dims}: it is on a native grid with 2-D coordinates. For area means, "
+            "pass the areas of its cells (in CMIP6 areacella or areacello): area_weighted_mean(field, areas=areas). For "
+            "regridding, create weights with `cdo gencon,TARGETGRID FIELD.nc WEIGHTS.nc` for climate.regrid_by_weights, "
+            "or use a version of the data on a regular grid (in CMIP6 the grid label gr)",
             dims=dims,
         )
     raise ClimateError(

@@ -21,8 +21,9 @@ from xdask_pipelines.climate.axes import (
     time_name,
 )
 from xdask_pipelines.climate.grids.grid import Float, Grid, grid_of
+from xdask_pipelines.climate.grids.tolerance import same_coordinate
 from xdask_pipelines.climate.kernels import elementwise, map_fields, sum_over
-from xdask_pipelines.climate.masks import divided, renormalised, require_fraction
+from xdask_pipelines.climate.masks import ROUNDING, divided, renormalised, require_fraction
 from xdask_pipelines.climate.times.periods import EXCERPT
 from xdask_pipelines.climate.times.step_checks import refuse_gaps, sound_axis
 from xdask_pipelines.climate.times.time_axis import DAY
@@ -73,7 +74,9 @@ def time_weighted_mean(field: xr.DataArray, min_weight: float = 1.0) -> xr.DataA
     return xr.DataArray(mean, coords=coordinates_without(field, time), name=field.name, attrs=attrs)
 
 
-def area_weighted_mean(field: xr.DataArray, min_fraction: float = 1.0) -> xr.DataArray:
+def area_weighted_mean(
+    field: xr.DataArray, min_fraction: float = 1.0, areas: xr.DataArray | None = None
+) -> xr.DataArray:
     """Compute the mean over latitude and longitude, weighted by exact cell areas, of the values that are not NaN.
 
     Parameters
@@ -83,6 +86,9 @@ def area_weighted_mean(field: xr.DataArray, min_fraction: float = 1.0) -> xr.Dat
     min_fraction
         Smallest fraction of the grid's area that must have values, from 0 (any) to 1 (all): with less, the mean is NaN.
         For an ocean field, for example, 0.
+    areas
+        Areas of the cells, over the field's horizontal dimensions, for curvilinear and unstructured fields: ``areacella`` or
+        ``areacello`` of CMIP6. NaN counts as 0. None computes exact areas from latitudes and longitudes.
 
     Returns
     -------
@@ -105,6 +111,8 @@ def area_weighted_mean(field: xr.DataArray, min_fraction: float = 1.0) -> xr.Dat
     """
     require_fraction(min_fraction, "min_fraction")
     require_field(field, "area_weighted_mean")
+    if areas is not None:
+        return _mean_by_areas(field, areas, min_fraction)
     horizontal = horizontal_names(field)
     mean = map_fields(
         AreaMeanKernel(grid_of(field), float(min_fraction)),
@@ -115,6 +123,38 @@ def area_weighted_mean(field: xr.DataArray, min_fraction: float = 1.0) -> xr.Dat
     )
     attrs = {**field.attrs, "cell_methods": f"{field.attrs.get('cell_methods', '')} area: mean".strip()}
     return xr.DataArray(mean, coords=coordinates_without(field, *horizontal), name=field.name, attrs=attrs)
+
+
+def _mean_by_areas(field: xr.DataArray, areas: xr.DataArray, min_fraction: float) -> xr.DataArray:
+    """Compute the mean of a field over the dimensions of given areas."""
+    require_field(areas, "area_weighted_mean: areas")
+    dims = tuple(map(str, areas.dims))
+    fitting = set(dims) <= set(field.dims) and all(field.sizes[dim] == areas.sizes[dim] for dim in dims)
+    if not dims or not fitting:
+        raise ClimateError(
+            f"area_weighted_mean: the areas{origin(areas)} have the sizes {dict(areas.sizes)}, the field{origin(field)} "
+            f"{dict(field.sizes)}; pass the areas of the cells of this field's own grid"
+        )
+    for name in field.coords:
+        both = name in areas.coords and set(field[name].dims) <= set(dims) and not is_time(field[name])
+        if (
+            both
+            and field[name].ndim
+            and not same_coordinate(field[name].values, areas[name].transpose(*field[name].dims).values)
+        ):
+            raise ClimateError(
+                f"area_weighted_mean: the field{origin(field)} and its areas{origin(areas)} differ in {str(name)!r}; pass "
+                "the areas of the cells of this field's own grid"
+            )
+    weights = areas.reset_coords(drop=True).drop_vars(dims, errors="ignore").astype(np.float64).fillna(0.0)
+    values = field.reset_coords(drop=True).drop_vars(field.dims, errors="ignore").astype(np.float64)
+    known = values.notnull()
+    total = (values.fillna(0.0) * weights).sum(dims)
+    share = (known * weights).sum(dims) / weights.sum(dims)
+    enough = (share >= min_fraction - ROUNDING) & (share > ROUNDING)
+    mean = (total / (known * weights).sum(dims)).where(enough)
+    attrs = {**field.attrs, "cell_methods": f"{field.attrs.get('cell_methods', '')} area: mean".strip()}
+    return xr.DataArray(mean.variable, coords=coordinates_without(field, *dims), name=field.name, attrs=attrs)
 
 
 @dataclass(frozen=True)

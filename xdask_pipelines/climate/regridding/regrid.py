@@ -184,9 +184,21 @@ def _mapped(
     result = map_fields(kernel, field, names, label=f"regrid-{kernel.method}", dtype=np.float64, shape=target.shape)
     kept = {name: c for name, c in field.coords.items() if not set(names) & set(c.dims)}
     out = xr.DataArray(result, coords=kept, name=field.name, attrs=field.attrs)
-    for name, cells, axis in zip(names, (target.lat, target.lon), (lat, lon), strict=True):
-        out = out.assign_coords(_coordinates(name, cells, axis, field.coords[name].attrs))
-    return out
+    attrs = (field.coords[names[0]].attrs, field.coords[names[1]].attrs)
+    return target_coordinates(out, names, target, (lat, lon), attrs)
+
+
+def target_coordinates(
+    field: xr.DataArray,
+    names: tuple[str, str],
+    target: Grid,
+    axes: tuple[Any, Any],
+    attrs: tuple[dict[Any, Any], dict[Any, Any]],
+) -> xr.DataArray:
+    """Return a field with the target's axes as its coordinates, and their bounds unless they are midpoints."""
+    for name, cells, axis, said in zip(names, (target.lat, target.lon), axes, attrs, strict=True):
+        field = field.assign_coords(_coordinates(name, cells, axis, said))
+    return field
 
 
 def _with_axes_of(field: xr.DataArray, lat: ArrayLike | xr.DataArray, lon: ArrayLike | xr.DataArray) -> xr.DataArray:
