@@ -18,7 +18,7 @@ install = mkdir -p var && { $(BIN)/python -m pip install --no-compile --no-deps 
 PYTEST_RUN ?= pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test damage browser cdo wan opensearch opensearch-stop opensearch-test coverage lint bench bench-wan bench-many contract clean \
+.PHONY: help demo ui test damage browser cdo wan opensearch opensearch-stop opensearch-test coverage lint bench bench-climate bench-wan bench-many contract clean \
 	infra-synth infra-diff infra-deploy infra-destroy rehearse rehearse-test
 
 help:  ## This list
@@ -82,10 +82,10 @@ lint: $(DEV)  ## Style and types; the Dockerfile; scripts of hosts
 bench: $(DEV)  ## Speed and memory beside what one would pick instead, as ratios
 	$(BIN)/python -m benchmarks
 
-bench-cdo: $(DEV)  ## Regridding and means beside CDO (Debian: apt-get install cdo)
-	$(BIN)/python -m $(PYTEST_RUN) -m cdo tests/climate
+bench-climate: $(DEV)  ## A month of hourly data through a pool: CPU and memory of workers beside netCDF4 and decompression alone
+	$(BIN)/python -m benchmarks.climate
 
-wan: $(DEV)  ## Placement over a WAN made of network namespaces, beside what one would pick instead (root, Linux)
+bench-wan: $(DEV)  ## Placement over a WAN made of network namespaces, beside what one would pick instead (root, Linux)
 	$(BIN)/python -m benchmarks.wan
 
 bench-many: $(DEV)  ## A hundred worker processes in five Regions, beside plain Dask (15 GB of memory)

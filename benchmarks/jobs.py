@@ -1,4 +1,4 @@
-"""What is measured: reading a month, regridding, searching the catalog.
+"""What is measured: regridding, searching the catalog. Months that are read through a pool are in `benchmarks.climate`.
 
 Belongs here: jobs and the ways of doing them, ours first. A way takes the job's folder, sets up, and returns what is
 to be measured; answers of all ways must agree. Does not belong here: clocks.
@@ -17,8 +17,6 @@ from benchmarks import catalog, describing, nightly
 from benchmarks.scheduler import ran, submitted
 
 Way = Callable[[Path], Callable[[], Any]]
-MONTH = "2011/01/data/air_temperature_at_2_metres.nc"
-VARIABLE = "air_temperature_at_2_metres"
 
 
 @dataclass(frozen=True)
@@ -29,78 +27,6 @@ class Job:
     prepare: Callable[[Path], Collection[str] | None]
     ways: dict[str, Way]
     rounds: int = 5
-
-
-# ---- the sum of a month -----------------------------------------------------------------------------------------
-
-
-def _prepare_month(folder: Path) -> None:
-    from xdask_pipelines.synthetic import write_era5_month
-
-    write_era5_month(folder, 2011, 1, hours=96, shape=(721, 1440))
-
-
-def _digest(total: np.ndarray) -> str:
-    import hashlib
-
-    return hashlib.blake2b(np.ascontiguousarray(total, dtype="f8").tobytes(), digest_size=8).hexdigest()
-
-
-def _sum_ours(folder: Path) -> Callable[[], Any]:
-    from xdask_pipelines.access.header import describe
-    from xdask_pipelines.access.open import block_slices
-    from xdask_pipelines.access.read_block import read_file
-
-    path = folder / MONTH
-    variable = describe(path, "netcdf4")["variables"][VARIABLE]
-
-    def run() -> str:
-        total = np.zeros(variable["shape"][1:])
-        for slices in block_slices(variable):
-            total[slices[1:]] += read_file(path, VARIABLE, slices).sum(axis=0, dtype="f8")
-        return _digest(total)
-
-    return run
-
-
-def _sum_xarray(folder: Path) -> Callable[[], Any]:
-    import dask
-    import xarray as xr
-
-    def run() -> str:
-        with dask.config.set(scheduler="sync"), xr.open_dataset(folder / MONTH, chunks={"time0": 24}) as dataset:
-            return _digest(dataset[VARIABLE].astype("f8").sum("time0").values)
-
-    return run
-
-
-def _sum_h5py(folder: Path) -> Callable[[], Any]:
-    import h5py
-
-    def run() -> str:
-        with h5py.File(folder / MONTH) as file:
-            variable = file[VARIABLE]
-            total = np.zeros(variable.shape[1:])
-            for start in range(0, variable.shape[0], 24):
-                total += variable[start : start + 24].sum(axis=0, dtype="f8")
-        return _digest(total)
-
-    return run
-
-
-def _sum_limit(folder: Path) -> Callable[[], Any]:
-    import deflate
-    import h5py
-
-    def run() -> None:
-        with h5py.File(folder / MONTH) as file:
-            variable = file[VARIABLE].id
-            infos = [variable.get_chunk_info(i) for i in range(variable.get_num_chunks())]
-        raw = (folder / MONTH).read_bytes()
-        for info in infos:
-            deflate.zlib_decompress(raw[info.byte_offset : info.byte_offset + info.size], 24 * 100 * 100 * 4)
-
-    return run
 
 
 # ---- regridding -------------------------------------------------------------------------------------------------
@@ -199,16 +125,6 @@ def _search_pandas(folder: Path) -> Callable[[], Any]:
 
 
 JOBS = {
-    "month": Job(
-        "sum of 96 h of 721 x 1440 ERA5-like data, chunks (24, 100, 100), one thread",
-        _prepare_month,
-        {
-            "ours: stored chunks, libdeflate": _sum_ours,
-            "xarray and dask": _sum_xarray,
-            "h5py, 24 h at a time": _sum_h5py,
-            "limit: decompression alone": _sum_limit,
-        },
-    ),
     "regrid": Job(
         "721 x 1440 to 1801 x 3600, float64",
         lambda folder: None,

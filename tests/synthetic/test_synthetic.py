@@ -44,6 +44,16 @@ def test_sums_are_exact_because_values_are_multiples_of_a_32nd(tmp_path: Path) -
     assert 200 < values.min() < values.max() < 330
 
 
+def test_roughness_stays_in_time_is_exact_and_is_harder_to_compress(tmp_path: Path) -> None:
+    smooth, rough = (write_era5_month(tmp_path / f"{r}", 2011, 1, **SMALL, roughness=r) for r in (0.0, 0.5))
+    difference = read(rough) - read(smooth)
+    assert np.array_equal(difference, np.broadcast_to(difference[0], difference.shape))
+    assert np.array_equal(difference * 32, np.rint(difference * 32))
+    assert 0.3 < difference[0, 9].std() < 0.7
+    assert not difference[:, [0, -1]].any()
+    assert rough.stat().st_size > smooth.stat().st_size
+
+
 def test_every_longitude_of_a_pole_row_is_alike(tmp_path: Path) -> None:
     values = read(write_era5_month(tmp_path, 2011, 1, **SMALL))
     assert (np.ptp(values[:, [0, -1]], axis=2) == 0).all()

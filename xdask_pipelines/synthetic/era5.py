@@ -43,6 +43,7 @@ def write_era5_month(
     shape: tuple[int, int] = (181, 360),
     chunks: tuple[int, int, int] = (24, 100, 100),
     seed: int = 0,
+    roughness: float = 0.0,
     fault: Fault | None = None,
 ) -> Path:
     """Write one month of one variable; 120 months of 24 hours at 181 x 360 take about 10 s on one core.
@@ -61,6 +62,9 @@ def write_era5_month(
         Hours, rows, columns of one chunk; the default is that of the public files.
     seed
         Same seed, same weather, whatever the shape of chunks.
+    roughness
+        Standard deviation of a terrain that makes the file harder to compress, in the variable's units: temperatures of
+        721 x 1440 cells pack 8 times with 0, and 6.6 times with 0.018, as ERA5's do.
     fault
         What should be wrong with the file.
 
@@ -117,6 +121,7 @@ def write_era5_month(
             compression_opts=1,
             shuffle=True,
         )
+        terrain = fields.terrain(lat, lon, roughness, seed=seed) if roughness else None
         wrong_units = fault is Fault.WRONG_UNITS
         array.attrs.update(
             standard_name=known.standard_name,
@@ -136,6 +141,8 @@ def write_era5_month(
                 trend=np.zeros(instants.size),
                 seed=seed,
             )
+            if terrain is not None:
+                block += terrain
             if wrong_units:
                 block -= np.float32(KELVIN_AT_ZERO_CELSIUS)
             if fault is Fault.NAN_VALUE and start == 0:

@@ -74,6 +74,29 @@ def values(
     return field.astype(np.float32).reshape(hours.size, lat.size, lon.size)
 
 
+def terrain(
+    lat: NDArray[np.float64], lon: NDArray[np.float64], amplitude: float, *, seed: int | Sequence[int]
+) -> NDArray[np.float32]:
+    """Differences between neighbouring cells that stay the same in time, which make a field harder to compress.
+
+    Parameters
+    ----------
+    lat, lon
+        Degrees, shapes (ny,) and (nx,).
+    amplitude
+        Standard deviation at the equator, in the field's units.
+    seed
+        Same seed, same terrain.
+
+    Returns
+    -------
+    Shape (ny, nx), multiples of 1/32; 0 at the poles.
+    """
+    rng = np.random.default_rng([*((seed,) if isinstance(seed, int) else seed), 1])
+    rough = amplitude * rng.standard_normal((lat.size, lon.size)) * np.cos(np.deg2rad(lat))[:, None]
+    return (np.rint(rough / QUANTUM) * QUANTUM).astype(np.float32)
+
+
 @lru_cache(maxsize=4)
 def _patterns(standard_name: str, lat: bytes, lon: bytes, seed: tuple[int, ...]) -> NDArray[np.float64]:
     """Patterns that belong to the coefficients in ``values``, shape (number of coefficients, ny * nx)."""
