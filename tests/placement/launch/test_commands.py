@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import check_scheduler
 from xdask_pipelines.placement.launch import machine_defaults
 from xdask_pipelines.placement.launch.scheduler_command import SchedulerOptions, scheduler_command
-from xdask_pipelines.placement.launch.worker_command import WorkerOptions, worker_command
+from xdask_pipelines.placement.launch.worker_command import ALLOCATION, WorkerOptions, worker_command
 from xdask_pipelines.placement.settings import Settings
 
 
@@ -84,3 +85,16 @@ def test_the_address_towards_this_machine_is_loopback_and_an_unknown_name_is_an_
 
 def test_the_launcher_is_this_python() -> None:
     assert worker_command(WorkerOptions(EAST, "tcp://s:1", "a")).words[0] == sys.executable
+
+
+def test_worker_processes_keep_memory_that_is_freed_though_nannies_would_not(cluster: Cluster) -> None:
+    """Each process started by any command: a nanny would set MALLOC_TRIM_THRESHOLD_ to 64 kB."""
+    for found in cluster.client.run(lambda: dict(os.environ)).values():
+        assert ALLOCATION.items() <= found.items()
+
+
+def test_what_the_operator_sets_of_allocation_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "1000000")
+    environment = worker_command(WorkerOptions(EAST, "tcp://s:1", "a")).environment
+    assert environment["MALLOC_TRIM_THRESHOLD_"] == "1000000"
+    assert environment["MALLOC_ARENA_MAX"] == "1"
