@@ -11,6 +11,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.climate.meter import Cost, Meter
@@ -18,7 +19,8 @@ from benchmarks.climate.month import SHAPE, Month, written_month
 from benchmarks.climate.ways import decompression, ours, slabs
 
 ONE, TWO = "ours, one process", "ours, two processes"
-WRITTEN, SLABS = "ours, one process, written at home", "netCDF4, slabs of 24 h"
+WRITTEN, NUMPY = "ours, one process, written at home", "ours, one process, without Numba"
+SLABS = "netCDF4, slabs of 24 h"
 INFLATE, DECODE = "limit: inflate alone", "limit: inflate and unshuffle"
 Costs = Mapping[str, Sequence[Cost]]
 
@@ -32,13 +34,15 @@ def measured(month: Month, data: Path, rounds: int) -> Costs:
     digests: set[str] = set()
     with ExitStack() as stack:
         results = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=data)))
-        one, computed, written = stack.enter_context(ours([month], data, results, 1))
-        two, computed_by_two, _ = stack.enter_context(ours([month], data, results, 2))
+        one, computed, written = stack.enter_context(ours([month], data, results, 1, numba=True))
+        two, computed_by_two, _ = stack.enter_context(ours([month], data, results, 2, numba=True))
+        numpy, computed_by_numpy, _ = stack.enter_context(ours([month], data, results, 1, numba=False))
         plain, summed = stack.enter_context(slabs([month], 1))
         runs: dict[str, tuple[Meter, Callable[[], str]]] = {
             ONE: (Meter(one), computed),
             WRITTEN: (Meter(one), written),
             TWO: (Meter(two), computed_by_two),
+            NUMPY: (Meter(numpy), computed_by_numpy),
             SLABS: (Meter(plain), summed),
         }
         for i in range(rounds + 1):
@@ -87,6 +91,8 @@ def main() -> None:
         f"{month.hours} h of {SHAPE[0]} x {SHAPE[1]}: {stored / 1e6:.0f} MB stored, {decoded / 1e6:.0f} MB decoded "
         f"({decoded / stored:.1f} times), {len(chunks)} chunks of {shape}"
     )
+    if find_spec("numba") is None:
+        print("Numba is not installed: all ways of ours are without it")
     lines = table(measured(month, data, given.rounds))
     print(f"\nMedians of {given.rounds} rounds; CPU and peak memory are those of the worker processes.\n")
     print("\n".join(lines))

@@ -6,6 +6,7 @@ Belongs here: the ways. Does not belong here: the months (month), clocks (meter)
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,8 +35,11 @@ def digest(total: np.ndarray) -> str:
 
 
 @contextmanager
-def ours(months: list[Month], data: Path, results: Path, processes: int) -> Iterator[tuple[Client, Run, Run]]:
+def ours(
+    months: list[Month], data: Path, results: Path, processes: int, *, numba: bool
+) -> Iterator[tuple[Client, Run, Run]]:
     """Start a pool as ``xdask pools up`` does; yield a run that returns the partial, and one that writes it at home."""
+    os.environ["NUMBA_DISABLE_JIT"] = "0" if numba else "1"  # workers inherit it
     with local_regions([REGION], processes, 1, data={REGION: data}, results={REGION: results}) as client:
         entries = entries_of(client, data, months)
 

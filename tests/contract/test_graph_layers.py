@@ -22,6 +22,7 @@ from xdask_pipelines.placement.dask_internals.graph_layers import (
     function_of,
     fuse_blocks,
     in_order,
+    inputs_of,
     is_shuffle,
     keywords,
     reduction_step,
@@ -138,3 +139,11 @@ def test_size_in_memory_is_that_of_arrays() -> None:
 
 def test_flatten_lists_keys() -> None:
     assert list(flatten([[("x", 0), ("x", 1)], ["y"]])) == [("x", 0), ("x", 1), "y"]
+
+
+def test_inputs_of_a_layer_are_those_it_was_made_with() -> None:
+    values = {(0, 0): "a", (0, 1): "b"}
+    made = blockwise(str, "made", (0, 1), block_inputs(values, (1, 2)), (0, 1), numblocks={})
+    assert inputs_of(made) == values
+    assert inputs_of(layer(ONES + 1)) is None
+    assert inputs_of(layer(ONES.sum())) is None

@@ -33,3 +33,12 @@ def decode_values(raw: np.ndarray, name: str, dims: tuple[str, ...], attrs: Mapp
     """Apply CF packing and fill values to stored values (an empty array gives the decoded dtype)."""
     variable = xr.conventions.decode_cf_variable(name, xr.Variable(dims, raw, dict(attrs)), decode_times=False)
     return np.asarray(variable.values)
+
+
+#: Attributes that change values when they are decoded.
+_DECODED = frozenset({"_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "dtype"})
+
+
+def is_decoded(dtype: np.dtype, attrs: Mapping[str, Any]) -> bool:
+    """Return whether stored values are those that `decode_values` returns: native floats without packing or fill value."""
+    return dtype.kind == "f" and dtype.isnative and not _DECODED & attrs.keys()

@@ -15,12 +15,15 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
+from xdask_pipelines.access.block_shape import extended, spans_of
+from xdask_pipelines.access.column_sums import sums_while_reading
 from xdask_pipelines.access.coordinates import unpack
 from xdask_pipelines.access.decoding import decode_coordinates, decode_values
 from xdask_pipelines.access.describing.raw import attributes
 from xdask_pipelines.access.join import conversions, in_time_order, joined_coordinates, where
 from xdask_pipelines.access.read_block import FILES, Block, StoredVariable, read_block
 from xdask_pipelines.climate.axes import is_time
+from xdask_pipelines.climate.kernels import sum_while_reading_by
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.dask_internals.graph_layers import HighLevelGraph, block_inputs, blockwise
 from xdask_pipelines.placement.graph.homes import layer_name
@@ -28,6 +31,8 @@ from xdask_pipelines.placement.graph.homes import layer_name
 #: Largest result of a leaf in memory; a leaf reads whole chunks of the file.
 BLOCK_BYTES = 64_000_000
 READ = "read"
+
+sum_while_reading_by(sums_while_reading)
 
 
 class Described(Protocol):
@@ -191,7 +196,7 @@ def _lazy(name: str, entries: Sequence[Described], join: str | None, opened_from
         for e, convert, own in zip(entries, conversions(name, described, entries), dtypes, strict=True)
     ]
     axis = dims.index(join) if join in dims else 0
-    spans = [_spans(v["shape"], _block_shape(v)) for v in described]
+    spans = [spans_of(v["shape"], _block_shape(v)) for v in described]
     rest = [s for i, s in enumerate(spans[0]) if i != axis]
     for entry, other in zip(entries, spans, strict=True):
         if [s for i, s in enumerate(other) if i != axis] != rest or tuple(_variable(name, entry)["dims"]) != dims:
@@ -266,30 +271,13 @@ def _source(name: str, entry: Described) -> StoredVariable:
         seen["size_bytes"],
         seen["modified_ns"],
         mount=(entry.header or {}).get("mount", ""),
+        chunks=tuple(variable["chunks"]),
     )
 
 
 def _block_shape(variable: Mapping[str, Any]) -> tuple[int, ...]:
     """Return a block of whole stored chunks, extended from the last dimension backwards up to `BLOCK_BYTES`."""
-    shape, block = variable["shape"], list(variable["chunks"])
-    itemsize = np.dtype(variable["dtype"]).itemsize
-    for axis in reversed(range(len(shape))):
-        others = itemsize * int(np.prod([b for i, b in enumerate(block) if i != axis]))
-        fits = max(1, BLOCK_BYTES // max(1, others) // block[axis])
-        block[axis] = min(shape[axis], block[axis] * fits)
-        if block[axis] < shape[axis]:
-            break
-    return tuple(block)
-
-
-def _spans(shape: Sequence[int], block: Sequence[int]) -> list[list[tuple[int, int]]]:
-    return [[(a, min(a + b, n)) for a in range(0, n, b)] if n else [(0, 0)] for n, b in zip(shape, block, strict=True)]
-
-
-def block_slices(variable: Mapping[str, Any]) -> list[tuple[slice, ...]]:
-    """Return the blocks in which a variable of a header is read."""
-    spans = _spans(variable["shape"], _block_shape(variable))
-    return [tuple(slice(*span) for span in block) for block in product(*spans)]
+    return extended(variable["chunks"], variable["shape"], np.dtype(variable["dtype"]).itemsize, BLOCK_BYTES)
 
 
 def _share(variable: Mapping[str, Any], slices: tuple[slice, ...]) -> int:

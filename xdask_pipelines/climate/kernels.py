@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import dask.array as da
 import numpy as np
@@ -18,6 +18,26 @@ Kernel = Callable[..., NDArray[Any]]
 
 # At 80 ms between Regions each level of a graph costs 0.09 s; 32 inputs a task make one level of a month.
 SPLIT_EVERY = 32
+
+
+class SumsWhileReading(Protocol):
+    """Sums of a kernel's results that the tasks that read an array compute, so that its values leave no task."""
+
+    def __call__(self, array: da.Array, kernel: Kernel, added: tuple[int, ...], dtype: DTypeLike) -> da.Array | None:
+        """Return the partial sums along the first axis, in order, as an array of shape (parts, *added, *other sizes).
+
+        None if the array is not the result of reading alone. A part sums what ``kernel`` returns for each block along the
+        first axis in the way of ``array.sum(axis=0, split_every=SPLIT_EVERY)``, so that results have the same bits.
+        """
+
+
+_sums_while_reading: SumsWhileReading = lambda array, kernel, added, dtype: None  # noqa: E731
+
+
+def sum_while_reading_by(function: SumsWhileReading) -> None:
+    """Set how `sum_over` lets tasks that read data sum them."""
+    global _sums_while_reading
+    _sums_while_reading = function
 
 
 @dataclass(frozen=True)
@@ -92,7 +112,9 @@ def sum_over(
     dtype: DTypeLike,
     new: Mapping[str, int] | None = None,
 ) -> xr.Variable:
-    """Sum the results of a kernel for each block along one dimension; the other dimensions keep their chunks.
+    """Sum the results of a kernel for each block along one dimension.
+
+    The other dimensions keep their chunks; or get those of the tasks that read the field, if these sum what they read.
 
     Parameters
     ----------
@@ -107,17 +129,26 @@ def sum_over(
     dims = (*added, *field.dims[1:])
     if field.chunks is None:
         return xr.Variable(dims, kernel(field.values, slice(0, field.sizes[dim])))
-    lengths, *others = field.chunks
-    partial = da.map_blocks(
+    partial = _sums_while_reading(field.data, kernel, tuple(added.values()), dtype)
+    if partial is None:
+        partial = _sums_of_blocks(field, kernel, label, dtype, added)
+    return xr.Variable(dims, partial.sum(axis=0, dtype=dtype, split_every=SPLIT_EVERY))
+
+
+def _sums_of_blocks(
+    field: xr.DataArray, kernel: Kernel, label: str, dtype: DTypeLike, added: Mapping[str, int]
+) -> da.Array:
+    lengths, *others = field.chunks or ()
+    partial: da.Array = da.map_blocks(
         _Block(kernel, tuple(int(end) for end in np.cumsum((0, *lengths)))),
         field.data,
         dtype=dtype,
-        meta=np.empty((0,) * (len(dims) + 1), dtype=dtype),
+        meta=np.empty((0,) * (field.ndim + len(added)), dtype=dtype),
         chunks=((1,) * len(lengths), *((size,) for size in added.values()), *others),
         new_axis=list(range(1, len(added) + 1)) or None,
         token=label,
     )
-    return xr.Variable(dims, partial.sum(axis=0, dtype=dtype, split_every=SPLIT_EVERY))
+    return partial
 
 
 @dataclass(frozen=True)

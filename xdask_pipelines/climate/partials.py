@@ -27,6 +27,7 @@ from xdask_pipelines.climate.grids.grid import Float
 from xdask_pipelines.climate.grids.tolerance import same_coordinate
 from xdask_pipelines.climate.kernels import add, elementwise, sum_over
 from xdask_pipelines.climate.masks import ROUNDING, require_fraction
+from xdask_pipelines.climate.step_sums import sum_of_steps
 from xdask_pipelines.climate.times.periods import EXCERPT
 from xdask_pipelines.climate.times.step_checks import refuse_gaps, sound_axis
 from xdask_pipelines.climate.times.time_axis import TimeAxis
@@ -43,7 +44,8 @@ def month_partial(field: xr.DataArray) -> xr.Dataset:
     Parameters
     ----------
     field
-        Hourly values with dimensions time, latitude and longitude, in any chunks; the horizontal chunks are kept.
+        Hourly values with dimensions time, latitude and longitude, in any chunks. A variable of NetCDF-4 files as it was
+        opened is summed by the tasks that read it: each holds a few stored chunks at a time, whatever the month's size.
 
     Returns
     -------
@@ -237,13 +239,16 @@ def _require_same(first: xr.Dataset, other: xr.Dataset, i: int) -> None:
 
 
 def _sum_and_count(block: NDArray[Any], _steps: slice) -> Float:
-    total = block.sum(axis=0, dtype=np.float64)
-    if np.isfinite(
-        total
-    ).all():  # then all values are finite. 0.016 s for 24 h of 721 x 1440, against 0.060 s with masks
-        return np.stack([total, np.full_like(total, len(block))])
+    found = np.empty((2, *block.shape[1:]))
+    found[0] = sum_of_steps(block)
+    # If sums are finite, all values are. 0.016 s for 24 h of 721 x 1440, against 0.060 s with masks.
+    if np.isfinite(found[0]).all():
+        found[1] = len(block)
+        return found
     finite = np.isfinite(block)
-    return np.stack([np.sum(block, axis=0, dtype=np.float64, where=finite), np.sum(finite, axis=0, dtype=np.float64)])
+    found[0] = sum_of_steps(np.where(finite, block, 0))
+    np.sum(finite, axis=0, dtype=np.float64, out=found[1])
+    return found
 
 
 def _steps(partial: xr.Dataset) -> int | None:

@@ -58,6 +58,17 @@ def block_inputs(values: Mapping[tuple[int, ...], Any], numblocks: Sequence[int]
     return BlockwiseDepDict(dict(values), numblocks=tuple(numblocks))
 
 
+def inputs_of(layer: Layer) -> Mapping[tuple[int, ...], Any] | None:
+    """Return the values of `block_inputs` of a blockwise layer without other inputs; None for other layers."""
+    if not isinstance(layer, Blockwise):
+        return None
+    inputs = list(layer.io_deps.values())
+    if len(inputs) != 1 or len(layer.indices) != 1 or not isinstance(inputs[0], BlockwiseDepDict):
+        return None
+    mapping: Mapping[tuple[int, ...], Any] = inputs[0].mapping
+    return mapping
+
+
 def annotated(layer: Layer, annotations: Mapping[str, Any]) -> Layer:
     """Return a copy of a layer with further annotations."""
     copied = copy.copy(layer)
