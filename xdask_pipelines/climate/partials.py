@@ -247,7 +247,7 @@ def _sum_and_count(block: NDArray[Any], _steps: slice) -> Float:
         return found
     finite = np.isfinite(block)
     found[0] = sum_of_steps(np.where(finite, block, 0))
-    np.sum(finite, axis=0, dtype=np.float64, out=found[1])
+    np.sum(finite, axis=0, dtype=np.float64, out=found[1, ...])
     return found
 
 
