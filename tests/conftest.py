@@ -12,6 +12,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from uuid import uuid4
 
+import dask
+import distributed.client
 import pytest
 from distributed import Client, Scheduler
 from xdist.remote import Producer
@@ -25,6 +27,7 @@ from tests.support.recorder import Recorder, is_others
 from tests.support.together import Together, order
 from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.placement import local_regions
+from xdask_pipelines.placement.client import self_placing
 from xdask_pipelines.resources.opensearch.search_node import SearchNode
 from xdask_pipelines.topology import absolute_address
 
@@ -59,6 +62,26 @@ def hostile(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     process = HostileProcess(address, tmp_path_factory.mktemp("hostile") / "log", running.data[EAST])
     yield process
     process.end()
+
+
+@pytest.fixture
+def no_default_client_before() -> Iterator[None]:
+    """Without the client of the shared cluster, which other tests in this process may have made the default."""
+    clients = dict(distributed.client._global_clients)
+    distributed.client._global_clients.clear()
+    token = distributed.client._current_client.set(None)
+    with dask.config.set(scheduler=None):
+        yield
+    distributed.client._current_client.reset(token)
+    distributed.client._global_clients.update(clients)
+
+
+@pytest.fixture(autouse=True)
+def no_project_left_open() -> Iterator[None]:
+    """A project that a test leaves open would compute what later tests give to clients of their own."""
+    yield
+    for placer in self_placing.open_placers():
+        self_placing.stop_placing(placer)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,13 +14,16 @@ from xdist.scheduler import LoadScopeScheduling
 REPO = Path(__file__).parents[2]
 #: The first ones take the longest.
 CLUSTER, JOBS, PLACEMENT = "cluster", "tests/jobs", "tests/placement"
+#: Folders whose tests share the pools of one project.
+WITH_POOLS = (JOBS, "tests/notebook")
 
 
 @cache
 def group(path: str) -> str:
     """Name of the group that a file of tests belongs to: the users of one set of processes, or the file alone."""
-    if path.startswith(f"{JOBS}/"):
-        return JOBS
+    for folder in WITH_POOLS:
+        if path.startswith(f"{folder}/"):
+            return folder
     return CLUSTER if "Cluster" in (REPO / path).read_text() else path
 
 

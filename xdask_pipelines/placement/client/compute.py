@@ -90,6 +90,38 @@ def compute(
     return assemble([_assemble(x, values) for x in lazy]), evidence
 
 
+def keep(client: Client, collections: list[Any]) -> list[Any]:
+    """Compute Dask collections in the home Regions of their data, and keep the results on the workers there.
+
+    Parameters
+    ----------
+    client
+        As for `compute`.
+    collections
+        Dask collections.
+
+    Returns
+    -------
+    Collections of the same kinds that refer to the results. It returns as soon as the scheduler has the graph. There is no
+    evidence until something that is computed from them arrives, by `compute`.
+
+    Raises
+    ------
+    PlacementError
+        If the scheduler does not place tasks.
+    """
+    check_scheduler(client)
+    outputs = sorted({key for x in collections for key in flatten(x.__dask_keys__())}, key=str)
+    if len(outputs) > MAX_TASKS:
+        raise too_many_tasks(len(outputs), MAX_TASKS)
+    before = SchedulerRPC(client).newest(outputs)
+    with client.as_current(), dask.config.set(array_optimize=_submission(MAX_TASKS)):
+        kept: list[Any] = client.persist(collections)
+    # A computation of the same keys that follows at once must not be taken for this one.
+    _until_begun(client, futures_of(kept), outputs, before)
+    return kept
+
+
 def _run(
     client: Client, lazy: list[Any], progress: Progress | None, max_tasks: int
 ) -> tuple[dict[Any, Any], Report | None]:

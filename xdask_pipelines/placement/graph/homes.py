@@ -15,6 +15,7 @@ from dask.base import is_dask_collection
 from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
+from xdask_pipelines.placement.dask_internals.graph_layers import MaterializedLayer
 from xdask_pipelines.placement.dask_internals.task_specs import Alias, GraphNode, Task, fused_in
 from xdask_pipelines.placement.graph.task_codec import Fused
 
@@ -135,12 +136,29 @@ def combine(reads: Homes, pins: Homes, inherited: Iterable[Homes]) -> Homes:
 
 def homes_of(*xs: Any) -> Homes:
     """Return the Regions in which lazy objects read or to which they are pinned, from the layers of their graphs."""
-    regions = set()
+    return frozenset(mark[1] for name in marked_layers(*xs) if (mark := mark_of(name)))
+
+
+def marked_layers(*xs: Any) -> set[str]:
+    """Return the names of the layers in the graphs of lazy objects that read in a Region or pin to one."""
+    names: set[str] = set()
     for x in xs:
         graph = x.__dask_graph__() if is_dask_collection(x) else None
-        names = getattr(graph, "layers", graph) or ()
-        regions |= {mark[1] for name in names if (mark := mark_of(name))}
-    return frozenset(regions)
+        keys = getattr(graph, "layers", graph) or ()
+        names |= {str(key[0] if isinstance(key, tuple) else key) for key in keys if mark_of(key)}
+    return names
+
+
+def has_placed_tasks(x: Any) -> bool:
+    """Return whether a graph has tasks with homes inside a layer of another name, as delayed values of arrays do."""
+    graph = x.__dask_graph__() if is_dask_collection(x) else None
+    layers = getattr(graph, "layers", {"": MaterializedLayer(graph or {})}).values()
+    tables = [layer.mapping for layer in layers if isinstance(layer, MaterializedLayer)]
+    return any(
+        mark_of(key) or (isinstance(task, Fused) and task.marks is not None and any(task.marks))
+        for table in tables
+        for key, task in table.items()
+    )
 
 
 def describe_mixture(key: Key, homes: Iterable[str]) -> str:

@@ -73,14 +73,15 @@ def at_home(region: str) -> Iterator[ReadCounter]:
     except ValueError:
         raise PlacementError(
             f"Data of Region {region} can be read only on a worker of that Region, and this process is not a worker. "
-            "Compute with a client that is connected to the pools (`xdask pools up`), not with Dask's local schedulers."
+            "Compute with the pools (`xdask pools up`): `project.compute(x)` in a notebook, not one of Dask's local "
+            "schedulers."
         ) from None
     offered = sorted(r for r in worker.state.total_resources if r.startswith(POOL_PREFIX))
     if pool_name(region) not in offered:
         raise PlacementError(
             f"A task that needs data of Region {region} was sent to worker {worker.address}, which belongs to "
-            f"{', '.join(offered) or 'no pool'}. The scheduler does not place tasks. Start it with `xdask pools up`, "
-            "and compute with xdask_pipelines.placement."
+            f"{', '.join(offered) or 'no pool'}. The scheduler does not place tasks. Start the pools with `xdask pools up`, "
+            "and compute with `project.compute(x)`."
         )
     ledger = ReadCounter()
     token = _gate.set(True)

@@ -1,15 +1,17 @@
 """A project in a notebook or script: search, open, compute.
 
-Belongs here: the interface that combines catalog, access and pools. Does not belong here: their functions.
+Belongs here: the interface that combines catalog, access and pools. Does not belong here: their functions, how Dask finds
+the project for its collections (placement.client.self_placing).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import xarray as xr
+from distributed import Client
 
 from xdask_pipelines.assets.replicas import from_cheapest
 from xdask_pipelines.assets.source import opened_field
@@ -18,6 +20,8 @@ from xdask_pipelines.catalog.query import Wanted
 from xdask_pipelines.catalog.resolve import nearest
 from xdask_pipelines.catalog.times import Time, range_of
 from xdask_pipelines.placement import Evidence
+from xdask_pipelines.placement.client.self_placing import place_with, stop_placing
+from xdask_pipelines.placement.graph.homes import marked_layers
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 from xdask_pipelines.resources.pools.standing_pools import Pools
 from xdask_pipelines.topology import Topology
@@ -26,9 +30,13 @@ if TYPE_CHECKING:
     from xdask_pipelines.access.esm_datastore import PlacedDatastore
 
 
-@dataclass
+@dataclass(eq=False)
 class Project:
     """See :func:`xdask_pipelines.open_project`.
+
+    As long as a project is open, ``.compute()``, ``.load()``, ``.values`` and ``.plot()`` of what it opened compute in the
+    Regions of the data, as `compute` does. Other Dask collections are computed as without a project. `close`, or the end
+    of a ``with`` block, ends this.
 
     Attributes
     ----------
@@ -39,16 +47,26 @@ class Project:
     pools
         The running pools; the first `compute` connects to them.
     evidence
-        Evidence of the latest `compute`: tasks and bytes by Region. Empty before the first one.
+        Evidence of the latest computation, by `compute` or by a lazy object itself: tasks and bytes by Region. Empty before
+        the first one.
     """
 
     topology: Topology
     catalog: Catalog = field(init=False)
     pools: Pools = field(init=False)
     evidence: Evidence = field(init=False, default_factory=Evidence)
+    _opened: set[str] = field(init=False, repr=False, default_factory=set)
+    _client_id: str = field(init=False, repr=False, default="")
 
     def __post_init__(self) -> None:
         self.catalog, self.pools = open_catalog(self.topology.catalog_url), pools_of(self.topology)
+        place_with(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def open(
         self,
@@ -86,7 +104,10 @@ class Project:
         held_by_all = set.intersection(*({entry.region for entry in replicas} for _, replicas in replicas))
         entries = nearest(replicas, [region for region in near if region in held_by_all] or near)
         periods: list[Time] = [time] if time is not None else list(times or ())
-        return opened_field(entries, [range_of(period) for period in periods])
+        opened = opened_field(entries, [range_of(period) for period in periods])
+        self._opened |= marked_layers(opened)
+        place_with(self)
+        return opened
 
     def to_esm(self, *, superseded: bool = False, time: Time | None = None, **query: Wanted) -> PlacedDatastore:
         """Return matching entries as an intake-esm datastore, whose datasets are lazy and read in their home Regions.
@@ -121,8 +142,9 @@ class Project:
     def compute(self, *xs: Any) -> Any:
         """Compute lazy objects in the Regions of their data; `evidence` is updated.
 
-        This method does not start pools. Pools keep running between calls and serve all notebooks; temporary workers of
-        one notebook would be slower, and would remain if its kernel dies.
+        Several objects in one call are one computation, whose evidence covers all of them. This method does not start
+        pools. Pools keep running between calls and serve all notebooks; temporary workers of one notebook would be slower,
+        and would remain if its kernel dies.
 
         Parameters
         ----------
@@ -138,9 +160,43 @@ class Project:
         PlacementError
             If the pools are down, or a task would run outside the Region of its data.
         """
-        results, self.evidence = self.pools.compute(*xs)
+        results = self.compute_all(xs)
         return results[0] if len(xs) == 1 else results
 
     def close(self) -> None:
-        """Disconnect from the pools, which keep running."""
+        """Disconnect from the pools, which keep running; lazy objects of the project no longer compute themselves."""
+        stop_placing(self)
         self.pools.close()
+
+    # ---- what Dask asks for placed collections -----------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Return the folder of the project, by which two openings of one project are recognised."""
+        return str(self.topology.root)
+
+    def opened(self) -> set[str]:
+        """Return the names of the layers that read what this project opened."""
+        return self._opened
+
+    def client(self) -> Client:
+        """Return the client of the pools, one for each process, and connect it if necessary.
+
+        Raises
+        ------
+        PlacementError
+            If the pools are down.
+        """
+        client = self.pools.client()
+        self._client_id = client.id
+        return client
+
+    def client_id(self) -> str:
+        """Return the identifier of the connected client; empty before the first connection."""
+        return self._client_id
+
+    def compute_all(self, xs: Sequence[Any]) -> tuple[Any, ...]:
+        """Compute as `compute`, and return one value for each object."""
+        self.client()
+        results, self.evidence = self.pools.compute(*xs)
+        return results

@@ -25,7 +25,7 @@ from xdask_pipelines.errors import (
 from xdask_pipelines.notebook import Project
 from xdask_pipelines.placement.graph.homes import homes_of
 
-REPO = Path(__file__).parents[1]
+REPO = Path(__file__).parents[2]
 
 
 @pytest.fixture
