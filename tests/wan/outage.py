@@ -48,7 +48,7 @@ def tried(client: Client, east: str, west: str, token: str, *, told: bool) -> di
 
     def listen(state: Any) -> None:
         nonlocal said
-        if not said and sum(done for done, _ in state.values()) >= 20:
+        if not said and sum(at.done for at in state.values()) >= 20:
             said = True
             say("running")
             sys.stdin.readline()

@@ -19,6 +19,7 @@ from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.query import Wanted
 from xdask_pipelines.catalog.resolve import nearest
 from xdask_pipelines.catalog.times import Time, range_of
+from xdask_pipelines.notebook.progress_display import ProgressDisplay
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.client.self_placing import place_with, stop_placing
 from xdask_pipelines.placement.graph.homes import marked_layers
@@ -56,10 +57,11 @@ class Project:
     pools: Pools = field(init=False)
     evidence: Evidence = field(init=False, default_factory=Evidence)
     _opened: set[str] = field(init=False, repr=False, default_factory=set)
+    _progress: ProgressDisplay = field(init=False, repr=False, default_factory=ProgressDisplay)
     _client_id: str = field(init=False, repr=False, default="")
 
     def __post_init__(self) -> None:
-        self.catalog, self.pools = open_catalog(self.topology.catalog_url), pools_of(self.topology)
+        self.catalog, self.pools = open_catalog(self.topology.catalog_url), pools_of(self.topology, self._progress)
         place_with(self)
 
     def __enter__(self) -> Self:
@@ -198,5 +200,6 @@ class Project:
     def compute_all(self, xs: Sequence[Any]) -> tuple[Any, ...]:
         """Compute as `compute`, and return one value for each object."""
         self.client()
-        results, self.evidence = self.pools.compute(*xs)
+        with self._progress.shown():
+            results, self.evidence = self.pools.compute(*xs)
         return results

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from xdask_pipelines.placement.client.compute import Progress as Watch
+from xdask_pipelines.placement.client.scheduler_rpc import RegionProgress
 
 
 @contextmanager
@@ -21,10 +22,10 @@ def bars() -> Iterator[Watch]:
         display.disable = not display.console.is_terminal
         shown: dict[str, TaskID] = {}
 
-        def watch(state: Mapping[str, tuple[int, int]]) -> None:
-            for region, (done, planned) in state.items():
+        def watch(state: Mapping[str, RegionProgress]) -> None:
+            for region, at in state.items():
                 if region not in shown:
-                    shown[region] = display.add_task(region, total=planned)
-                display.update(shown[region], completed=done, total=planned)
+                    shown[region] = display.add_task(region, total=at.planned)
+                display.update(shown[region], completed=at.done, total=at.planned)
 
         yield watch

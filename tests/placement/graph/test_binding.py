@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from tests.support.places import CENTRAL, CLIENT_REGION, EAST, WEST, Cluster, array
 from xdask_pipelines.placement import Evidence, PlacementError, compute, pin
+from xdask_pipelines.placement.client.scheduler_rpc import RegionProgress
 
 
 def between_workers(moved: Any) -> dict[str, int]:
@@ -177,12 +178,12 @@ def test_progress_counts_up_to_what_was_planned(cluster: Cluster) -> None:
         sleep(0.3)
         return block
 
-    seen: list[dict[str, tuple[int, int]]] = []
+    seen: list[dict[str, RegionProgress]] = []
     lazy = array(EAST, (6, 5), (1, 5), 13).map_blocks(slow, meta=np.empty((0, 0)))
     compute(cluster.client, lazy, progress=lambda state: seen.append(dict(state)))
-    done = [state[EAST][0] for state in seen]
+    done = [state[EAST].done for state in seen]
     assert done == sorted(done)
-    assert seen[-1][EAST] == (6, 6)
+    assert seen[-1][EAST] == (6, 6, 0)
     assert any(0 < n < 6 for n in done)
 
 

@@ -18,7 +18,7 @@ from distributed import Client, Future, futures_of, wait
 
 from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement.client.containers import unpack
-from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
+from xdask_pipelines.placement.client.scheduler_rpc import RegionProgress, SchedulerRPC
 from xdask_pipelines.placement.dask_internals.graph_layers import flatten
 from xdask_pipelines.placement.dask_internals.scheduling import KilledWorker
 from xdask_pipelines.placement.evidence import Evidence
@@ -26,8 +26,8 @@ from xdask_pipelines.placement.graph.fence import MAX_TASKS, fenced, too_many_ta
 from xdask_pipelines.placement.query_planning import refuse_query_planning
 from xdask_pipelines.system.version import VERSION
 
-#: ``{region: (tasks done, tasks planned)}``
-Progress = Callable[[Mapping[str, tuple[int, int]]], None]
+#: Called with the progress of each Region.
+Progress = Callable[[Mapping[str, RegionProgress]], None]
 Report = Mapping[str, Any]
 _POLL_SECONDS = 0.5
 #: Timeout for a graph to arrive on the scheduler, and the interval of checks.
@@ -46,7 +46,7 @@ def compute(
     *xs
         Dask arrays, xarray objects, delayed values, and containers of them; anything else passes through unchanged.
     progress
-        Called about twice a second with the tasks done and planned in each Region.
+        Called about twice a second with the tasks done and planned, and the bytes read, in each Region.
     max_tasks
         Maximum number of tasks in one submission.
 

@@ -7,12 +7,20 @@ Belongs here: one method for each request. Does not belong here: using the answe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from dask.typing import Key
 from distributed import Client
 
 from xdask_pipelines.placement.dask_internals.scheduler_requests import ask
+
+
+class RegionProgress(NamedTuple):
+    """Progress of one Region in a computation: tasks done, tasks planned, and stored bytes that they have read."""
+
+    done: int
+    planned: int
+    bytes_read: int
 
 
 class SchedulerRPC:
@@ -44,12 +52,12 @@ class SchedulerRPC:
         answer: str | None = ask(self._client, "newest", client=self._client.id, keys=outputs)
         return answer
 
-    def progress(self, outputs: Sequence[Key]) -> Mapping[str, tuple[int, int]] | None:
-        """Return tasks done and planned, by Region; answered by `Ledger._answer_progress`."""
-        answer: Mapping[str, tuple[int, int]] | None = ask(
+    def progress(self, outputs: Sequence[Key]) -> dict[str, RegionProgress] | None:
+        """Return the progress of each Region; answered by `Ledger._answer_progress`."""
+        answer: Mapping[str, tuple[int, int, int]] | None = ask(
             self._client, "progress", client=self._client.id, keys=outputs
         )
-        return answer
+        return {region: RegionProgress(*counts) for region, counts in answer.items()} if answer is not None else None
 
     def report(self, outputs: Sequence[Key], *, delivered: bool) -> Mapping[str, Any] | None:
         """Return the report of this client's newest computation of these outputs, and end the computation.

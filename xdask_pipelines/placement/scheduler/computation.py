@@ -95,10 +95,13 @@ class Computation:
             },
         }
 
-    def progress(self) -> dict[str, tuple[int, int]]:
-        """Return ``{region: (done, planned)}``; tasks that are bound late count in the Region in which they ran."""
+    def progress(self) -> dict[str, tuple[int, int, int]]:
+        """Return ``{region: (tasks done, tasks planned, bytes read)}``.
+
+        Tasks that are bound late count in the Region in which they ran.
+        """
         return {
-            region: (self.ran[region], max(self.planned[region], self.ran[region]))
+            region: (self.ran[region], max(self.planned[region], self.ran[region]), self.read[region])
             for region in sorted(self.planned.keys() | self.ran.keys())
         }
 

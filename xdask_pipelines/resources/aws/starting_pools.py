@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic, time
 
 from xdask_pipelines.errors import EmptyPool
+from xdask_pipelines.placement.client.scheduler_rpc import RegionProgress
 from xdask_pipelines.resources.aws.ecs_service import EcsService
 from xdask_pipelines.system.units import counted
 
@@ -42,7 +43,7 @@ class StartingPools:
         self._looked = float("-inf")
         self._reported: dict[str, tuple[float, str]] = {}
 
-    def __call__(self, state: Mapping[str, tuple[int, int]]) -> None:
+    def __call__(self, state: Mapping[str, RegionProgress]) -> None:
         """Look at Regions with unfinished tasks, every few seconds.
 
         Raises
@@ -53,7 +54,7 @@ class StartingPools:
         if monotonic() - self._looked < _LOOK_SECONDS:
             return
         self._looked = monotonic()
-        unfinished = [region for region, (done, planned) in state.items() if done < planned]
+        unfinished = [region for region, at in state.items() if at.done < at.planned]
         workers = self._workers() if unfinished else {}
         empty = [region for region in unfinished if not workers.get(region)]
         self._since = {region: self._since.get(region, (monotonic(), time())) for region in empty}

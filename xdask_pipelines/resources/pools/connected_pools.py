@@ -18,7 +18,7 @@ from xdask_pipelines.placement import Evidence, check_scheduler, compute
 from xdask_pipelines.placement.client.compute import Progress
 from xdask_pipelines.placement.client.connect import connect
 from xdask_pipelines.placement.client.roads import Road, clock_skews, measure_roads
-from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
+from xdask_pipelines.placement.client.scheduler_rpc import RegionProgress, SchedulerRPC
 from xdask_pipelines.placement.local import tls
 from xdask_pipelines.resources.pools.standing_pools import Status, Tell
 from xdask_pipelines.topology import Topology
@@ -151,7 +151,7 @@ class ConnectedPools(ABC):
         """Compute as `placement.compute` does, and report the progress of each Region line by line."""
         watchers = self._watchers(tell)
 
-        def progress(state: Mapping[str, tuple[int, int]]) -> None:
+        def progress(state: Mapping[str, RegionProgress]) -> None:
             for watch in watchers:
                 watch(state)
 
@@ -173,9 +173,10 @@ class _Lines:
 
     def __init__(self, tell: Tell) -> None:
         self._tell = tell
-        self._last: Mapping[str, tuple[int, int]] = {}
+        self._last = ""
 
-    def __call__(self, state: Mapping[str, tuple[int, int]]) -> None:
-        if state != self._last:
-            self._last = dict(state)
-            self._tell("tasks done: " + ", ".join(f"{region} {done}/{all_}" for region, (done, all_) in state.items()))
+    def __call__(self, state: Mapping[str, RegionProgress]) -> None:
+        line = "tasks done: " + ", ".join(f"{region} {at.done}/{at.planned}" for region, at in state.items())
+        if line != self._last:
+            self._last = line
+            self._tell(line)
