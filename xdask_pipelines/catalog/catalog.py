@@ -35,6 +35,14 @@ class Catalog:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
 
+    def __repr__(self) -> str:
+        return f"<Catalog: {type(self.backend).__name__.removesuffix('Backend')}>"
+
+    def _repr_html_(self) -> str:
+        from xdask_pipelines.catalog.catalog_page import catalog_page  # kept light: only notebooks show pages
+
+        return catalog_page(self.backend)
+
     def search(
         self,
         *,

@@ -40,7 +40,7 @@ MAX_DOCUMENT_BYTES = 8_000_000
 MARK = "\x1f"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Entry:
     """One file or store in one Region, with everything that is known without opening it.
 
@@ -222,6 +222,14 @@ class Entry:
         document["attributes"] = dict(self.attributes)
         document["header"] = None if self.header is None else dict(self.header)
         return document
+
+    def __repr__(self) -> str:
+        return f"<Entry {self}>"
+
+    def _repr_html_(self) -> str:
+        from xdask_pipelines.catalog.entry_page import entry_page  # kept light: only notebooks show pages
+
+        return entry_page(self._document())
 
     def __str__(self) -> str:
         return one_line(f"{self.dataset} {self.region}:{self.key}" + (f"#{self.part}" if self.part else ""))

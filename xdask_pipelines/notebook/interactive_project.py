@@ -16,11 +16,13 @@ from distributed import Client
 from xdask_pipelines.assets.replicas import from_cheapest
 from xdask_pipelines.assets.source import opened_field
 from xdask_pipelines.catalog import Catalog, open_catalog
-from xdask_pipelines.catalog.query import Wanted
+from xdask_pipelines.catalog.query import Box, Wanted
 from xdask_pipelines.catalog.resolve import nearest
 from xdask_pipelines.catalog.times import Time, range_of
+from xdask_pipelines.notebook.entry_table import EntryTable
 from xdask_pipelines.notebook.progress_display import ProgressDisplay
-from xdask_pipelines.placement import Evidence
+from xdask_pipelines.notebook.project_page import project_page
+from xdask_pipelines.placement import Evidence, Plan, plan
 from xdask_pipelines.placement.client.self_placing import place_with, stop_placing
 from xdask_pipelines.placement.graph.homes import marked_layers
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from xdask_pipelines.access.esm_datastore import PlacedDatastore
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Project:
     """See :func:`xdask_pipelines.open_project`.
 
@@ -111,6 +113,34 @@ class Project:
         place_with(self)
         return opened
 
+    def search(
+        self,
+        *,
+        superseded: bool = False,
+        limit: int | None = None,
+        time: Time | None = None,
+        bbox: Box | None = None,
+        **query: Wanted,
+    ) -> EntryTable:
+        """Return the entries of the catalog that match, as a table.
+
+        Parameters
+        ----------
+        superseded, limit, time, bbox, **query
+            As in :meth:`xdask_pipelines.catalog.Catalog.search`.
+
+        Returns
+        -------
+        A sequence of entries that shows as a table; ``to_pandas`` returns a data frame.
+
+        Raises
+        ------
+        CatalogError
+            If no entry has a name, or a value is not text.
+        """
+        found = self.catalog.search(superseded=superseded, limit=limit, time=time, bbox=bbox, **query)
+        return EntryTable(found)
+
     def to_esm(self, *, superseded: bool = False, time: Time | None = None, **query: Wanted) -> PlacedDatastore:
         """Return matching entries as an intake-esm datastore, whose datasets are lazy and read in their home Regions.
 
@@ -164,6 +194,34 @@ class Project:
         """
         results = self.compute_all(xs)
         return results[0] if len(xs) == 1 else results
+
+    def plan(self, *xs: Any) -> Plan:
+        """Predict where lazy objects would be computed, what they would read, and what would cross Regions.
+
+        Nothing runs, and no pool is needed.
+
+        Parameters
+        ----------
+        *xs
+            As for `compute`.
+
+        Returns
+        -------
+        The plan, which shows as a picture.
+
+        Raises
+        ------
+        PlacementError
+            If a task mixes reads of two Regions, as `compute` would.
+        """
+        return plan(*xs, settings=self.pools.settings())
+
+    def __repr__(self) -> str:
+        regions = ", ".join(self.topology.worker_regions)
+        return f"<Project {self.topology.root}: data in {regions}; client in {self.topology.client.region}>"
+
+    def _repr_html_(self) -> str:
+        return project_page(self.topology, self.catalog, self.pools, self.evidence)
 
     def close(self) -> None:
         """Disconnect from the pools, which keep running; lazy objects of the project no longer compute themselves."""

@@ -9,8 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from xdask_pipelines.system.markup import block, table
+from xdask_pipelines.system.markup import text as markup_text
+from xdask_pipelines.system.units import format_bytes
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Evidence:
     """Tasks and bytes of one computation, by Region.
 
@@ -83,3 +87,45 @@ class Evidence:
                 else:
                     sums[name] = sums.get(name, 0) + value
         return cls.from_dict(sums)
+
+    # ---- display ------------------------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"<Evidence: {self._in_words()}>"
+
+    def _in_words(self) -> str:
+        if not self.tasks_by_region and not self.bytes_across and not self.reused_tasks:
+            return "nothing was computed in a Region"
+        tasks = ", ".join(f"{region} {n:,}" for region, n in sorted(self.tasks_by_region.items())) or "0"
+        reused = f" and {self.reused_tasks:,} reused" if self.reused_tasks else ""
+        return (
+            f"tasks {tasks}{reused}, {self.misplaced_tasks} misplaced; "
+            f"{format_bytes(sum(self.bytes_read_by_region.values()))} read at home, "
+            f"{format_bytes(sum(self.bytes_across.values()))} across Regions; {self.seconds:.1f} s"
+        )
+
+    def _repr_html_(self) -> str:
+        from xdask_pipelines.placement.footprint import in_words  # kept light: schedulers and workers show nothing
+        from xdask_pipelines.placement.prediction.transfers_drawing import transfers_drawing
+
+        if not self.tasks_by_region and not self.bytes_across:
+            return block("Evidence", self._in_words())
+        regions = sorted(self.tasks_by_region.keys() | self.bytes_read_by_region.keys())
+        rows = [
+            (
+                region,
+                f"{self.tasks_by_region.get(region, 0):,}",
+                format_bytes(self.bytes_read_by_region.get(region, 0)),
+                format_bytes(sum(n for pair, n in self.bytes_across.items() if pair.startswith(f"{region}->"))),
+                f"{self.seconds_by_region.get(region, 0.0):.2f}",
+                f"{self.worker_seconds_by_region.get(region, 0.0):.2f}",
+            )
+            for region in regions
+        ]
+        head = ("Region", "tasks", "read at home", "sent to other Regions", "seconds", "thread-seconds")
+        return block(
+            f"Evidence: {self._in_words()}",
+            table(head, rows, right=range(1, len(head))),
+            transfers_drawing(self.tasks_by_region, self.bytes_read_by_region, self.bytes_across),
+            in_words(self.as_dict()) if self.cost_usd else markup_text(""),
+        )

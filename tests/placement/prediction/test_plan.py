@@ -17,7 +17,7 @@ from matplotlib.image import imread
 
 from tests.support.places import CENTRAL, CLIENT_REGION, EAST, SETTINGS, WEST
 from xdask_pipelines.placement import PlacementError, Plan, pin, plan
-from xdask_pipelines.placement.prediction.picture import BOX_HEIGHT, box_places
+from xdask_pipelines.placement.prediction.box_layout import BOX_HEIGHT, box_places
 from xdask_pipelines.placement.settings import Link, Rates
 from xdask_pipelines.system.units import format_bytes
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from math import cos, hypot, log10, pi, sin
+from math import log10
 from textwrap import shorten
 from types import MappingProxyType
 from typing import Literal
@@ -16,11 +16,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from xdask_pipelines.placement.prediction.box_layout import BOX_HEIGHT, BOX_WIDTH, bend, box_places, edge, on_curve
 from xdask_pipelines.system.safe_text import drawn
 from xdask_pipelines.system.units import format_bytes
 
 _INK, _WORKER, _CLIENT, _ARROW = "#22303c", "#e3eef7", "#f6ead7", "#b5512f"
-_WIDTH, BOX_HEIGHT = 2.3, 1.0
+_BEND = 0.24
 
 
 def picture(
@@ -89,19 +90,12 @@ def picture(
     return out.getvalue()
 
 
-def box_places(regions: list[str], client_region: str) -> dict[str, tuple[float, float]]:
-    """Place all Regions on an ellipse: the client at the bottom, the others clockwise from there."""
-    names = [client_region, *regions]
-    angles = [-pi / 2 - 2 * pi * i / len(names) for i in range(len(names))]
-    return {name: (3.5 * cos(angle), 1.65 * sin(angle) - 0.35) for name, angle in zip(names, angles, strict=True)}
-
-
 def _box(axes: Axes, x: float, y: float, region: str, name: str, lines: list[str], colour: str) -> None:
-    corner = (x - _WIDTH / 2, y - BOX_HEIGHT / 2)
+    corner = (x - BOX_WIDTH / 2, y - BOX_HEIGHT / 2)
     style = "round,pad=0.04,rounding_size=0.12"
     axes.add_patch(
         FancyBboxPatch(
-            corner, _WIDTH, BOX_HEIGHT, boxstyle=style, facecolor=colour, edgecolor=_INK, linewidth=1.2, zorder=3
+            corner, BOX_WIDTH, BOX_HEIGHT, boxstyle=style, facecolor=colour, edgecolor=_INK, linewidth=1.2, zorder=3
         )
     )
     head = y + (0.32 if name else 0.24)
@@ -111,14 +105,13 @@ def _box(axes: Axes, x: float, y: float, region: str, name: str, lines: list[str
 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], nbytes: int, most: int) -> None:
-    (x0, y0), (x1, y1) = _edge(start, end), _edge(end, start)
+    first, last = edge(start, end), edge(end, start)
     width = 1.2 + 4.0 * max(0.0, 1 + log10(nbytes / most) / 4)
-    bend = 0.24
     axes.add_patch(
         FancyArrowPatch(
-            (x0, y0),
-            (x1, y1),
-            connectionstyle=f"arc3,rad={bend}",
+            first,
+            last,
+            connectionstyle=f"arc3,rad={_BEND}",
             arrowstyle="-|>",
             mutation_scale=12 + 2 * width,
             linewidth=width,
@@ -128,16 +121,6 @@ def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float], nby
         )
     )
     # The label is on the curve near its start, because the arrow in the other direction has its own label.
-    t, cx, cy = 0.36, (x0 + x1) / 2 + bend * (y1 - y0), (y0 + y1) / 2 - bend * (x1 - x0)
-    x = (1 - t) ** 2 * x0 + 2 * t * (1 - t) * cx + t**2 * x1
-    y = (1 - t) ** 2 * y0 + 2 * t * (1 - t) * cy + t**2 * y1
+    x, y = on_curve(first, bend(first, last, _BEND), last, 0.36)
     label = {"facecolor": "white", "edgecolor": "none", "alpha": 0.9, "pad": 1.5}
     axes.text(x, y, format_bytes(nbytes), ha="center", va="center", fontsize=11, color=_ARROW, zorder=5, bbox=label)
-
-
-def _edge(inside: tuple[float, float], towards: tuple[float, float]) -> tuple[float, float]:
-    """Return where the line from a box's centre to a point leaves the box."""
-    dx, dy = towards[0] - inside[0], towards[1] - inside[1]
-    gap = 0.08 / (hypot(dx, dy) or 1)
-    share = min(_WIDTH / 2 / abs(dx) if dx else 1.0, BOX_HEIGHT / 2 / abs(dy) if dy else 1.0)
-    return inside[0] + dx * (share + gap), inside[1] + dy * (share + gap)

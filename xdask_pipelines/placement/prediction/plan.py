@@ -29,9 +29,11 @@ from xdask_pipelines.placement.prediction.forecast import Step, forecast
 from xdask_pipelines.placement.prediction.warnings import of_graph, of_run
 from xdask_pipelines.placement.query_planning import refuse_query_planning
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.system.markup import block, items, picture
+from xdask_pipelines.system.units import counted, format_bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """Prediction of `Evidence`.
 
@@ -84,11 +86,27 @@ class Plan:
             for name, value in values.items()
         }
 
+    def __repr__(self) -> str:
+        return f"<Plan: {self._in_words()}>"
+
+    def _in_words(self) -> str:
+        tasks = ", ".join(f"{region} {n:,}" for region, n in sorted(self.tasks_by_region.items())) or "0"
+        warned = f"; {counted(len(self.warnings), 'warning')}" if self.warnings else ""
+        return (
+            f"tasks {tasks}; {format_bytes(sum(self.bytes_read_by_region.values()))} read at home, "
+            f"{format_bytes(sum(self.bytes_across.values()))} across Regions; about {self.seconds:.1f} s and "
+            f"{sum(self.cost_usd.values()):.2g} USD{warned}"
+        )
+
+    def _repr_html_(self) -> str:
+        drawing = picture(self.picture("svg"), "svg+xml", self._in_words())
+        return block(f"Plan: {self._in_words()}", drawing, items([f"Warning: {line}" for line in self.warnings]))
+
     def picture(self, form: Literal["png", "svg"] = "png") -> bytes:
         """Draw the plan: Regions as boxes with their tasks and reads, and transfers as arrows."""
-        from xdask_pipelines.placement.prediction.picture import picture  # workers and schedulers never draw
+        from xdask_pipelines.placement.prediction.picture import picture as drawn  # workers and schedulers never draw
 
-        return picture(
+        return drawn(
             self.client_region,
             self.tasks_by_region,
             self.reading_tasks_by_region,

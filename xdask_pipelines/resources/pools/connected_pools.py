@@ -68,6 +68,16 @@ class ConnectedPools(ABC):
     def dashboard(self) -> str:
         """Address of the page of Regions; empty if it is unknown."""
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.topology.root}: {self._scheduler() or 'not running'}>"
+
+    def _repr_html_(self) -> str:
+        return self.status()._repr_html_()
+
+    @abstractmethod
+    def status(self) -> Status:
+        """Return the state of the processes, and which pools can take tasks."""
+
     # ---- what all kinds do ------------------------------------------------------------------------------------------
 
     def existing_certificates(self) -> Path | None:

@@ -17,6 +17,8 @@ from xdask_pipelines.access.home_calls import Compute
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.client.roads import Road
 from xdask_pipelines.placement.settings import Settings
+from xdask_pipelines.system.markup import Markup, block, items, link, table
+from xdask_pipelines.system.units import counted
 from xdask_pipelines.topology import Topology
 
 START = "xdask pools up"
@@ -38,6 +40,19 @@ class Status:
     def up(self) -> bool:
         """Return whether every pool can take tasks."""
         return not self.problems
+
+    def _repr_html_(self) -> str:
+        if not self.address:
+            return block("Pools: not running", items(self.problems))
+        rows = [(region, f"{n:,}") for region, n in sorted(self.workers.items())]
+        dashboard = Markup(f"<div>Dashboard: {link(self.dashboard)}</div>" if self.dashboard else "")
+        return block(
+            f"Pools: {counted(sum(self.workers.values()), 'worker process', 'worker processes')}, scheduler at "
+            f"{self.address}",
+            table(("Region", "worker processes"), rows, right=(1,)),
+            dashboard,
+            items([*self.problems, *self.notes]),
+        )
 
 
 class Pools(Protocol):
