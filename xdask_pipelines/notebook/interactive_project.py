@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 import xarray as xr
 from distributed import Client
 
+from xdask_pipelines.access.plain_datetimes import with_datetimes
 from xdask_pipelines.assets.replicas import from_cheapest
 from xdask_pipelines.assets.source import opened_field
 from xdask_pipelines.catalog import Catalog, open_catalog
@@ -94,7 +95,9 @@ class Project:
         Returns
         -------
         A DataArray for one variable, in the same form as for analyses: with its bounds, so that means can weight months
-        by their lengths. A Dataset for several variables.
+        by their lengths. A Dataset for several variables. Times are datetime64 if the calendar is standard, and cftime
+        objects else, which plots take too if nc-time-axis is installed (``pip install "xdask_pipelines[notebook]"``).
+        Analyses get cftime objects in all calendars; the functions of ``xdask_pipelines.climate`` take both.
 
         Raises
         ------
@@ -111,7 +114,7 @@ class Project:
         opened = opened_field(entries, [range_of(period) for period in periods])
         self._opened |= marked_layers(opened)
         place_with(self)
-        return opened
+        return with_datetimes(opened)
 
     def search(
         self,

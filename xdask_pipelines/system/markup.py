@@ -16,7 +16,7 @@ from xdask_pipelines.system.safe_text import html
 
 _LINE = "1px solid rgba(128,128,128,0.35)"
 _CELL = f"padding:0.2em 0.8em 0.2em 0;border:0;border-bottom:{_LINE};vertical-align:top;background:none;"
-_TABLE = "border-collapse:collapse;margin:0.4em 0;font-size:0.92em;border:0;"
+_TABLE = "border-collapse:collapse;margin:0.4em 0;font-size:0.92em;border:0;color:inherit;"
 
 
 class Markup(str):

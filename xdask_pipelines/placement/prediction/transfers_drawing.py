@@ -89,7 +89,11 @@ def _arrow(src: Point, dst: Point, nbytes: int, most: int) -> str:
     control = bend(start, end, _BEND)
     width = 1.2 + 3.0 * max(0.0, 1 + log10(nbytes / most) / 4)
     (x0, y0), (x1, y1), (x2, y2) = _at(start), _at(control), _at(end)
+    # The label is outside of the bend, where it does not hide the curve.
     x, y = _at(on_curve(start, control, end, 0.4))
+    outwards = (x1 - (x0 + x2) / 2, y1 - (y0 + y2) / 2)
+    off = (outwards[0] ** 2 + outwards[1] ** 2) ** 0.5 or 1.0
+    x, y = round(x + 30 * outwards[0] / off, 1), round(y + 15 * outwards[1] / off + 4, 1)
     # The head points from the control point to the end of the curve.
     dx, dy = x2 - x1, y2 - y1
     length = (dx**2 + dy**2) ** 0.5 or 1.0
