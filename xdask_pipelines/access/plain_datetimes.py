@@ -11,13 +11,13 @@ do not pass through its computation: `.compute()` and `.plot()` would differ fro
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 import cftime
 import numpy as np
 import xarray as xr
 
-T = TypeVar("T", xr.DataArray, xr.Dataset)
+T = TypeVar("T", bound=xr.DataArray | xr.Dataset)
 #: Calendars that numpy has, with their first day in it: the standard calendar is Julian before.
 _FIRST = {
     "proleptic_gregorian": (1, 1, 1),
@@ -46,10 +46,11 @@ def with_datetimes(opened: T) -> T:
         return opened
     converted = {}
     for name, coordinate in dates.items():
-        flat = xr.CFTimeIndex(coordinate.values.ravel()).to_datetimeindex(time_unit="us")
+        index: Any = xr.CFTimeIndex
+        flat = index(coordinate.values.ravel()).to_datetimeindex(time_unit="us")
         values = np.asarray(flat).reshape(coordinate.shape)
         converted[name] = xr.Variable(coordinate.dims, values, coordinate.attrs, encoding=coordinate.encoding)
-    return opened.assign_coords(converted)
+    return cast(T, opened.assign_coords(converted))
 
 
 def _has_dates(coordinate: xr.DataArray) -> bool:

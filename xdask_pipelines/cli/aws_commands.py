@@ -1,4 +1,4 @@
-"""Commands for a deployment on AWS: its cost, sleep, pages and notebooks, and what its containers run.
+"""Commands for a deployment on AWS: its cost, sleep, pages and what its containers run; and notebooks, there and here.
 
 Belongs here: options, output and exit codes. Does not belong here: the work of the commands (operations.aws).
 """
@@ -122,9 +122,18 @@ def execute(words: tuple[str, ...]) -> None:
     prepared_command(topology(), words).become()
 
 
-@click.group(cls=Group)
-def notebook() -> None:
-    """Start and stop your notebook on AWS."""
+@click.group(cls=Group, invoke_without_command=True)
+@click.option(
+    "--port", type=click.IntRange(1, 65535), help="Port on this machine.  [default: 8888, or the next free one]"
+)
+@click.option("--browser/--no-browser", default=True, show_default=True, help="Whether to open a browser.")
+@click.pass_context
+def notebook(context: click.Context, port: int | None, browser: bool) -> None:
+    """Open JupyterLab in this project's folder until Ctrl-C; or start, open and stop your notebook on AWS."""
+    if context.invoked_subcommand is None:
+        from xdask_pipelines.operations.notebook_server import notebook_command
+
+        notebook_command(topology(), port=port, browser=browser).become()
 
 
 @notebook.command("start")
