@@ -90,7 +90,7 @@ def test_a_computation_shows_its_progress(project: Project) -> None:
         return block
 
     view = Recorded()
-    project._progress._choose = lambda: view
+    project._placer.progress._choose = lambda: view
     lazy = pin(da.ones(6, chunks=1), WEST).map_blocks(slow, meta=np.empty(0))
     lazy.compute()
     assert view.shown[-1] == "cleared"

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import xarray as xr
-from distributed import Client
 
 from xdask_pipelines.access.plain_datetimes import with_datetimes
 from xdask_pipelines.assets.replicas import from_cheapest
@@ -20,18 +19,19 @@ from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.query import Box, Wanted
 from xdask_pipelines.catalog.resolve import nearest
 from xdask_pipelines.catalog.times import Time, range_of
+from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.notebook.entry_table import EntryTable
-from xdask_pipelines.notebook.progress_display import ProgressDisplay
+from xdask_pipelines.notebook.explorer import Explorer
 from xdask_pipelines.notebook.project_page import project_page
+from xdask_pipelines.notebook.project_placer import ProjectPlacer
+from xdask_pipelines.notebook.selection import Selection, saved_names, saved_selection
 from xdask_pipelines.placement import Evidence, Plan, plan
-from xdask_pipelines.placement.client.self_placing import place_with, stop_placing
-from xdask_pipelines.placement.graph.homes import marked_layers
-from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 from xdask_pipelines.resources.pools.standing_pools import Pools
 from xdask_pipelines.topology import Topology
 
 if TYPE_CHECKING:
     from xdask_pipelines.access.esm_datastore import PlacedDatastore
+    from xdask_pipelines.notebook.explorer_widgets import ExplorerWidgets
 
 
 @dataclass(eq=False, repr=False)
@@ -48,24 +48,24 @@ class Project:
         The content of ``regions.yaml``.
     catalog
         The catalog, with ``search``, ``facets`` and ``resolve``.
-    pools
-        The running pools; the first `compute` connects to them.
-    evidence
-        Evidence of the latest computation, by `compute` or by a lazy object itself: tasks and bytes by Region. Empty before
-        the first one.
     """
 
     topology: Topology
     catalog: Catalog = field(init=False)
-    pools: Pools = field(init=False)
-    evidence: Evidence = field(init=False, default_factory=Evidence)
-    _opened: set[str] = field(init=False, repr=False, default_factory=set)
-    _progress: ProgressDisplay = field(init=False, repr=False, default_factory=ProgressDisplay)
-    _client_id: str = field(init=False, repr=False, default="")
+    _placer: ProjectPlacer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.catalog, self.pools = open_catalog(self.topology.catalog_url), pools_of(self.topology, self._progress)
-        place_with(self)
+        self.catalog, self._placer = open_catalog(self.topology.catalog_url), ProjectPlacer(self.topology)
+
+    @property
+    def pools(self) -> Pools:
+        """Return the pools; the first computation connects to them."""
+        return self._placer.pools
+
+    @property
+    def evidence(self) -> Evidence:
+        """Return the evidence of the latest computation, by `compute` or by a lazy object itself; empty before the first."""
+        return self._placer.evidence
 
     def __enter__(self) -> Self:
         return self
@@ -112,8 +112,7 @@ class Project:
         entries = nearest(replicas, [region for region in near if region in held_by_all] or near)
         periods: list[Time] = [time] if time is not None else list(times or ())
         opened = opened_field(entries, [range_of(period) for period in periods])
-        self._opened |= marked_layers(opened)
-        place_with(self)
+        self._placer.add(opened)
         return with_datetimes(opened)
 
     def search(
@@ -195,7 +194,7 @@ class Project:
         PlacementError
             If the pools are down, or a task would run outside the Region of its data.
         """
-        results = self.compute_all(xs)
+        results = self._placer.compute_all(xs)
         return results[0] if len(xs) == 1 else results
 
     def plan(self, *xs: Any) -> Plan:
@@ -219,6 +218,53 @@ class Project:
         """
         return plan(*xs, settings=self.pools.settings())
 
+    def explore(self, name: str = "") -> ExplorerWidgets:
+        """Show drop-downs of the catalog in a notebook: choose data of the past, a projection or both, and use them.
+
+        Parameters
+        ----------
+        name
+            Name of the selection. A selection that the project has is shown as it was; each change is saved.
+
+        Returns
+        -------
+        The widgets, which show if they are the last line of a cell. `selection` returns what is chosen.
+
+        Raises
+        ------
+        XdaskError
+            If ipywidgets is not installed.
+        """
+        try:
+            from xdask_pipelines.notebook.explorer_widgets import ExplorerWidgets  # imports an extra
+        except ModuleNotFoundError as error:
+            if error.name not in ("ipywidgets", "IPython"):
+                raise
+            raise XdaskError(
+                'The drop-downs need ipywidgets. Install it with `pip install "xdask_pipelines[notebook]"`, restart the '
+                "kernel, and try again; or list entries with project.search()."
+            ) from error
+        return ExplorerWidgets(Explorer(self, name))
+
+    def selection(self, name: str) -> Selection:
+        """Return a selection that was made with `explore`, in this notebook or another one.
+
+        Parameters
+        ----------
+        name
+            Its name; `selections` lists all.
+
+        Raises
+        ------
+        XdaskError
+            If the project has none of this name; the message lists all names.
+        """
+        return saved_selection(self, name)
+
+    def selections(self) -> list[str]:
+        """Return the names of the selections that the project has."""
+        return saved_names(self.topology)
+
     def __repr__(self) -> str:
         regions = ", ".join(self.topology.worker_regions)
         return f"<Project {self.topology.root}: data in {regions}; client in {self.topology.client.region}>"
@@ -228,39 +274,4 @@ class Project:
 
     def close(self) -> None:
         """Disconnect from the pools, which keep running; lazy objects of the project no longer compute themselves."""
-        stop_placing(self)
-        self.pools.close()
-
-    # ---- what Dask asks for placed collections -----------------------------------------------------------------------
-
-    @property
-    def name(self) -> str:
-        """Return the folder of the project, by which two openings of one project are recognised."""
-        return str(self.topology.root)
-
-    def opened(self) -> set[str]:
-        """Return the names of the layers that read what this project opened."""
-        return self._opened
-
-    def client(self) -> Client:
-        """Return the client of the pools, one for each process, and connect it if necessary.
-
-        Raises
-        ------
-        PlacementError
-            If the pools are down.
-        """
-        client = self.pools.client()
-        self._client_id = client.id
-        return client
-
-    def client_id(self) -> str:
-        """Return the identifier of the connected client; empty before the first connection."""
-        return self._client_id
-
-    def compute_all(self, xs: Sequence[Any]) -> tuple[Any, ...]:
-        """Compute as `compute`, and return one value for each object."""
-        self.client()
-        with self._progress.shown():
-            results, self.evidence = self.pools.compute(*xs)
-        return results
+        self._placer.close()

@@ -1,0 +1,122 @@
+"""A selection as an analysis of the project: a file for ``analyses/`` that computes the same as the notebook.
+
+Belongs here: the text of the file. Does not belong here: what a selection computes (selection), finding the file
+(own_analyses).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from xdask_pipelines.errors import AmbiguousEntries, XdaskError
+from xdask_pipelines.notebook.facet_titles import KINDS
+from xdask_pipelines.notebook.selection import Chosen, Selection, has_time, is_name, result_lines
+from xdask_pipelines.own_analyses.analysis_files import FOLDER
+from xdask_pipelines.system.safe_text import one_line
+
+
+def save_as_asset(selection: Selection, name: str = "") -> Path:
+    """Write a selection as an analysis into the project's folder ``analyses``.
+
+    Parameters
+    ----------
+    selection
+        The selection.
+    name
+        Name of the asset and its file; empty for the name of the selection.
+
+    Returns
+    -------
+    Path of the file. ``xdask plan NAME`` and ``xdask run NAME`` find it.
+
+    Raises
+    ------
+    XdaskError
+        If the name is not one of Python's, the file exists, cannot be written, or a kind of data lies in several files.
+    """
+    name = name or selection.name
+    if not is_name(name):
+        raise XdaskError(f"{name!r} cannot be the name of an analysis. Use letters, digits and underscores.")
+    path = selection.project.topology.root / FOLDER / f"{name}.py"
+    text = asset_text(selection, name)
+    try:
+        path.parent.mkdir(exist_ok=True)
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise XdaskError(f"{path} exists. Remove it, or save the selection under another name.") from None
+    except OSError as error:
+        raise XdaskError(f"{path} cannot be written: {error.strerror}. Check its permissions and the disk.") from error
+    return path
+
+
+def asset_text(selection: Selection, name: str) -> str:
+    """Return the Python file of an analysis that computes what `Selection.compute` does; errors as of `save_as_asset`."""
+    kinds = [kind for kind in KINDS if kind in selection.chosen]
+    for kind in kinds:
+        _refuse_several_files(selection, kind)
+    opened = selection.open_each()
+    without_time = {kind for kind, field in opened.items() if not has_time(field)}
+    periods = {
+        kind: (each.time, each.time) if isinstance(each.time, str) else each.time
+        for kind, each in selection.chosen.items()
+        if each.time is not None and kind not in without_time
+    }
+    units = str(opened[kinds[-1]].attrs.get("units", ""))
+    what = str(opened[kinds[-1]].attrs.get("long_name") or opened[kinds[-1]].name or "field")
+    functions = ["difference", "regrid"] if len(kinds) > 1 else []
+    functions += ["select_period"] if periods else []
+    functions += ["time_weighted_mean"] if set(kinds) - without_time else []
+    sources = [f"        {kind!r}: Source({_source(selection.chosen[kind])})," for kind in kinds]
+    title = f"Mean over time of {what}" if len(kinds) == 1 else f"{what}: projection minus historical, means over time"
+    imports = [
+        "import xarray as xr",
+        "from xdask_pipelines.assets import Source, analysis",
+        *([f"from xdask_pipelines.climate import {', '.join(functions)}"] if functions else []),
+        *(["from xdask_pipelines.climate.axes import horizontal_names"] if len(kinds) > 1 else []),
+    ]
+    selected = [f"    {kind} = select_period({kind}, {first!r}, {last!r})" for kind, (first, last) in periods.items()]
+    *steps, last_step = result_lines(list(kinds), without_time)
+    parameters = ", ".join(f"{kind}: xr.DataArray" for kind in kinds)
+    lines = [
+        f"# The selection {selection.name} of a notebook.",
+        *imports,
+        "",
+        "",
+        "@analysis(",
+        "    sources={",
+        *sources,
+        "    },",
+        *([f"    units={units!r},"] if units else []),
+        ")",
+        f"def {name}({parameters}) -> xr.DataArray:",
+        f"    {_docstring(title, units)}",
+        *selected,
+        *(f"    {step}" for step in steps),
+        f"    return {last_step.removeprefix('result = ')}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _source(chosen: Chosen) -> str:
+    return f"{chosen.dataset!r}, {dict(chosen.facets)!r}"
+
+
+def _docstring(title: str, units: str) -> str:
+    """Return a docstring of one line; a title comes from a file, and may hold anything."""
+    text = one_line(f"{title}, {units}." if units else f"{title}.").replace("\\", "/").replace('"', "'")
+    return f'"""{text}"""'
+
+
+def _refuse_several_files(selection: Selection, kind: str) -> None:
+    """Raise if the data of one kind are several entries: a source of an analysis is one entry."""
+    chosen = selection.chosen[kind]
+    try:
+        found = selection.project.catalog.replicas(**replace(chosen, time=None).query())
+    except AmbiguousEntries as error:
+        raise XdaskError(
+            f"{selection.name}: the {kind} data lie in several files, but a source of an analysis is one file or store. "
+            "Choose data of one file, or write an analysis with monthly partitions as era5_monthly_mean has."
+        ) from error
+    assert len(found) == 1
