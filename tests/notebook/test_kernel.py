@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
@@ -12,6 +13,11 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+
+from xdask_pipelines.notebook import Project
+from xdask_pipelines.notebook.selection import Chosen, Selection
+
+REPO = Path(__file__).parents[2]
 
 pytest.importorskip("ipywidgets", reason="the extra [notebook] is not installed")
 
@@ -33,7 +39,11 @@ class Kernel:
     def run(self, *cells: str) -> list[list[Any]]:
         """Run cells in a new kernel; return the outputs of each."""
         self.notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
-        self._client.execute(env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"})
+        # Not `execute`: it ends with a question to the kernel, whose answer is sometimes lost and awaited for 2 minutes.
+        with self._client.setup_kernel(env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}):
+            for index, cell in enumerate(self.notebook.cells):
+                self._client.execute_cell(cell, index)
+        self._client.set_widgets_metadata()
         return [cell.outputs for cell in self.notebook.cells]
 
 
@@ -53,6 +63,7 @@ def texts(outputs: list[Any]) -> str:
     return "\n".join(map(str, shown))
 
 
+BEFORE = {"experiment_id": "pre-industrial"}
 OPEN = "from xdask_pipelines import open_project\nproject = open_project()"
 
 
@@ -144,6 +155,17 @@ def test_an_error_of_a_drop_down_is_shown_and_no_traceback(kernel: Kernel) -> No
     states = kernel.notebook.metadata["widgets"]["application/vnd.jupyter.widget-state+json"]["state"].values()
     (shown,) = [output for each in states for output in each["state"].get("outputs", ())]
     assert "'tomorrow' is not a period" in unescape(shown["data"]["text/html"])
+
+
+def test_the_documentation_runs(kernel: Kernel, project: Project) -> None:
+    chosen = {"projection": Chosen("cmip6", {"experiment_id": "A1B"}), "historical": Chosen("cmip6", BEFORE)}
+    Selection(project, "warm", chosen).save()
+    blocks = re.findall(r"```python\n(.*?)```", (REPO / "docs/notebooks.md").read_text(), re.S)
+    opened, found, explored, last = kernel.run(*blocks)
+    assert "image/png" in kinds(opened)
+    assert "text/html" in kinds(found)
+    assert "application/vnd.jupyter.widget-view+json" in kinds(explored)
+    assert "historical" in texts(last)
 
 
 def test_a_foreign_scheduler_is_refused_by_name(kernel: Kernel) -> None:
