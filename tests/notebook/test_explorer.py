@@ -14,13 +14,16 @@ import xarray as xr
 from tests.support.catalog_helpers import cmip6, era5
 from xdask_pipelines import open_project
 from xdask_pipelines.catalog import Change, open_catalog
+from xdask_pipelines.climate import area_weighted_mean
 from xdask_pipelines.errors import CatalogError, XdaskError
 from xdask_pipelines.notebook import Project
 from xdask_pipelines.notebook.candidates import candidate_lines, resolution_of
 from xdask_pipelines.notebook.explorer import Explorer
 from xdask_pipelines.notebook.facet_choice import FacetChoice
 from xdask_pipelines.notebook.facet_titles import facet_title, kind_of, value_title
-from xdask_pipelines.notebook.selection import Chosen, Selection, saved_selection
+from xdask_pipelines.notebook.saved_selections import saved_selection
+from xdask_pipelines.notebook.selection import Chosen, Selection
+from xdask_pipelines.notebook.selection_asset import asset_text, save_as_asset
 from xdask_pipelines.operations.planning import plan_asset
 
 XDASK = Path(sys.executable).with_name("xdask")
@@ -137,6 +140,20 @@ def test_both_are_compared_where_they_lie(project: Project, warm: Explorer) -> N
     expected = opened["projection"].compute() - opened["historical"].compute()
     np.testing.assert_allclose(result.values, expected.values, atol=1e-4)
     assert project.evidence.misplaced_tasks == 0
+    assert warm.selection().picture(result).startswith(b"\x89PNG")
+
+
+def test_a_projection_minus_a_reanalysis_is_what_the_demo_computes(project: Project) -> None:
+    explorer = Explorer(project, "demo")
+    explorer.choose("historical", "dataset", "era5")
+    explorer.choose("projection", "dataset", "cmip6")
+    explorer.choose("projection", "experiment_id", "A1B")
+    result = explorer.compute()
+    assert float(area_weighted_mean(result)) == pytest.approx(3.3986, abs=5e-5)
+    assert set(project.evidence.tasks_by_region) == {"us-east-1", "us-west-2"}
+    text = asset_text(explorer.selection(), "demo")
+    assert "regrid(mean_of_partials(month_partial(historical)), projection[lat], projection[lon])" in text
+    assert "# us-east-1:era5-pds" in explorer.code()
 
 
 def test_code_has_a_licence_and_a_resolution_for_each_candidate_and_runs(
@@ -238,8 +255,6 @@ def test_a_saved_asset_runs_and_computes_what_the_notebook_did(project: Project,
 
 
 def test_an_asset_of_a_period_selects_it(project: Project, folder: Path) -> None:
-    from xdask_pipelines.notebook.selection_asset import asset_text, save_as_asset
-
     one = Selection(
         project, "spring", {"projection": Chosen("models", {"member_id": "r2i1p1f2"}, ("2015-03", "2015-05"))}
     )

@@ -14,7 +14,8 @@ import xarray as xr
 from xdask_pipelines.errors import AmbiguousEntries, XdaskError
 from xdask_pipelines.notebook.facet_choice import FacetChoice
 from xdask_pipelines.notebook.facet_titles import KINDS, Kind, value_title, variable_title
-from xdask_pipelines.notebook.selection import Chosen, OpenProject, Selection, saved_names, saved_selection
+from xdask_pipelines.notebook.saved_selections import saved_names, saved_selection
+from xdask_pipelines.notebook.selection import Chosen, OpenProject, Selection
 from xdask_pipelines.notebook.selection_asset import save_as_asset
 from xdask_pipelines.placement import Plan
 from xdask_pipelines.system.units import counted, format_bytes

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 import ipywidgets
-from IPython.display import HTML, display
+from IPython.display import HTML, Image, display
 
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.notebook.explorer import Explorer
@@ -19,6 +19,7 @@ from xdask_pipelines.notebook.selection import Selection
 from xdask_pipelines.system.safe_text import html
 
 _LAYOUT = {"width": "32em"}
+_PICTURE_WIDTH = 800
 _STYLE = {"description_width": "8em"}
 _SHOWN = (("historical", "historical"), ("projection", "projection"), ("both", "both"))
 
@@ -191,13 +192,12 @@ class ExplorerWidgets:
             display(HTML(f"<pre>{html(str(error))}</pre>"))
 
     def _compute(self) -> None:
-        import matplotlib.pyplot as plt
-
-        self.result = self.explorer.compute()
-        figure, axes = plt.subplots(figsize=(9, 4.5))
-        self.result.plot(ax=axes)
-        display(figure)
-        plt.close(figure)
+        selection = self.explorer.selection()
+        self.result = selection.compute()
+        if 1 <= self.result.ndim <= 2:
+            display(Image(selection.picture(self.result), width=_PICTURE_WIDTH))
+        else:
+            display(self.result)
         display(self.explorer.project.evidence)
 
     def _save_as_asset(self) -> None:

@@ -24,7 +24,8 @@ from xdask_pipelines.notebook.entry_table import EntryTable
 from xdask_pipelines.notebook.explorer import Explorer
 from xdask_pipelines.notebook.project_page import project_page
 from xdask_pipelines.notebook.project_placer import ProjectPlacer
-from xdask_pipelines.notebook.selection import Selection, saved_names, saved_selection
+from xdask_pipelines.notebook.saved_selections import saved_names, saved_selection
+from xdask_pipelines.notebook.selection import Selection
 from xdask_pipelines.placement import Evidence, Plan, plan
 from xdask_pipelines.resources.pools.standing_pools import Pools
 from xdask_pipelines.topology import Topology

@@ -1,6 +1,7 @@
 """A named selection of data: what a person chose, which lines it stands for, and what is computed from it.
 
-Belongs here: selections and their files. Does not belong here: choosing (explorer), files of analyses (selection_asset).
+Belongs here: what a selection stands for and computes. Does not belong here: choosing (explorer), reading saved ones
+(saved_selections), files of analyses (selection_asset).
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import xarray as xr
 
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.times import Time
-from xdask_pipelines.climate import difference, regrid, time_weighted_mean
-from xdask_pipelines.climate.axes import horizontal_names, is_time
+from xdask_pipelines.climate import difference, regrid
+from xdask_pipelines.climate.axes import horizontal_names
+from xdask_pipelines.climate.periods import EXCERPT
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.notebook.candidates import candidate_lines
 from xdask_pipelines.notebook.facet_titles import KINDS
+from xdask_pipelines.notebook.time_reduction import import_lines, mean_over_time, reduction_of, result_lines
 from xdask_pipelines.placement import Evidence, Plan
 from xdask_pipelines.resources.var import writable
 from xdask_pipelines.system.files import write_atomically
@@ -29,7 +32,8 @@ from xdask_pipelines.system.markup import Markup, block
 from xdask_pipelines.system.safe_text import html
 from xdask_pipelines.topology import Topology
 
-_FOLDER = "selections"
+#: Folder of saved selections, in the project's ``var``.
+FOLDER = "selections"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
@@ -171,6 +175,24 @@ class Selection:
         computed: xr.DataArray = self.project.compute(self.result())
         return computed
 
+    def picture(self, result: xr.DataArray) -> bytes:
+        """Draw what `compute` returned, as assets are drawn: a map, a line or a plane.
+
+        Returns
+        -------
+        A PNG. It says if data are an excerpt.
+
+        Raises
+        ------
+        ClimateError
+            If the result has no dimension or more than two, or no finite value.
+        """
+        from xdask_pipelines.climate.drawing.plots import draw  # imports cartopy
+
+        excerpts = dict.fromkeys(str(f.attrs[EXCERPT]) for f in self.open_each().values() if EXCERPT in f.attrs)
+        title = f"{self.name}: {result.attrs.get('long_name') or result.name}"
+        return draw(result, title, "; ".join(excerpts) or None)
+
     def entries(self) -> dict[str, list[Entry]]:
         """Return the entries that fit, by kind, in all Regions that hold them."""
         return {kind: self.project.catalog.search(**each.query()) for kind, each in self.chosen.items()}
@@ -178,21 +200,16 @@ class Selection:
     def code(self) -> str:
         """Return the lines that the selection stands for, with licence and resolution of each candidate."""
         lines = ["from xdask_pipelines import open_project"]
-        both = len(self.chosen) > 1
-        names = ("difference, regrid, time_weighted_mean") if both else "time_weighted_mean"
-        lines += [f"from xdask_pipelines.climate import {names}"]
-        lines += ["from xdask_pipelines.climate.axes import horizontal_names"] if both else []
+        reductions = {kind: reduction_of(field) for kind, field in self.open_each().items()}
+        lines += import_lines(reductions)
         lines += ["", "project = open_project()"]
         entries = self.entries()
         for kind in KINDS:
             if kind in self.chosen:
                 lines += [f"# {line}" for line in candidate_lines(entries[kind])]
                 lines += [f"{kind} = project.open({_arguments(self.chosen[kind].query())})"]
-        lines += [*result_lines(list(self.chosen), self._without_time()), "result.compute().plot()"]
+        lines += [*result_lines(reductions), "result.compute().plot()"]
         return "\n".join(lines) + "\n"
-
-    def _without_time(self) -> set[str]:
-        return {kind for kind, field in self.open_each().items() if not has_time(field)}
 
     # ---- files --------------------------------------------------------------------------------------------------------
 
@@ -204,7 +221,7 @@ class Selection:
         XdaskError
             If ``var/`` cannot be written.
         """
-        path = writable(self.project.topology, _FOLDER) / f"{self.name}.json"
+        path = writable(self.project.topology, FOLDER) / f"{self.name}.json"
         chosen = {
             kind: {"dataset": each.dataset, "facets": dict(each.facets), "time": each.time}
             for kind, each in self.chosen.items()
@@ -232,61 +249,3 @@ def _arguments(query: Mapping[str, Any]) -> str:
 def is_name(text: str) -> bool:
     """Return whether a text can be a name in Python."""
     return text.isidentifier() and not iskeyword(text)
-
-
-def has_time(field: xr.DataArray) -> bool:
-    """Return whether a field has a time coordinate."""
-    return any(is_time(coordinate) for coordinate in field.coords.values())
-
-
-def mean_over_time(field: xr.DataArray) -> xr.DataArray:
-    """Return the mean over time; a field without time unchanged."""
-    return time_weighted_mean(field) if has_time(field) else field
-
-
-def result_lines(kinds: list[str], without_time: set[str]) -> list[str]:
-    """Return the lines that compute a result from ``historical`` and ``projection``, as `Selection.result` does."""
-    means = {kind: kind if kind in without_time else f"time_weighted_mean({kind})" for kind in kinds}
-    if len(kinds) == 1:
-        return [f"result = {means[kinds[0]]}"]
-    return [
-        "lat, lon = horizontal_names(projection)",
-        f"historic = regrid({means['historical']}, projection[lat], projection[lon])",
-        f"result = difference({means['projection']}, historic)",
-    ]
-
-
-def saved_names(topology: Topology) -> list[str]:
-    """Return the names of the selections that the project has."""
-    return sorted(path.stem for path in (topology.var / _FOLDER).glob("*.json"))
-
-
-def saved_selection(project: OpenProject, name: str) -> Selection:
-    """Return a saved selection.
-
-    Raises
-    ------
-    XdaskError
-        If there is none of this name, or its file is damaged.
-    """
-    folder = project.topology.var / _FOLDER
-    names = saved_names(project.topology)
-    if name not in names:
-        available = ", ".join(names) or "none yet; project.explore() makes one"
-        raise XdaskError(f"The project has no selection {name!r}. Available: {available}.")
-    path = folder / f"{name}.json"
-    try:
-        document = json.loads(path.read_text())["chosen"]
-        chosen = {
-            kind: Chosen(each["dataset"], dict(each["facets"]), _time(each["time"])) for kind, each in document.items()
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise XdaskError(
-            f"The selection {name} cannot be read: {path} is damaged ({type(error).__name__}: {error}). Remove the file, "
-            "and choose again with project.explore()."
-        ) from error
-    return Selection(project, name, chosen)
-
-
-def _time(value: Any) -> Time | None:
-    return value if value is None or isinstance(value, str) else (str(value[0]), str(value[1]))

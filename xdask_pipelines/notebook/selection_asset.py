@@ -11,7 +11,8 @@ from pathlib import Path
 
 from xdask_pipelines.errors import AmbiguousEntries, XdaskError
 from xdask_pipelines.notebook.facet_titles import KINDS
-from xdask_pipelines.notebook.selection import Chosen, Selection, has_time, is_name, result_lines
+from xdask_pipelines.notebook.selection import Chosen, Selection, is_name
+from xdask_pipelines.notebook.time_reduction import import_lines, reduction_of, result_lines
 from xdask_pipelines.own_analyses.analysis_files import FOLDER
 from xdask_pipelines.system.safe_text import one_line
 
@@ -57,27 +58,23 @@ def asset_text(selection: Selection, name: str) -> str:
     for kind in kinds:
         _refuse_several_files(selection, kind)
     opened = selection.open_each()
-    without_time = {kind for kind, field in opened.items() if not has_time(field)}
+    reductions = {kind: reduction_of(field) for kind, field in opened.items()}
     periods = {
         kind: (each.time, each.time) if isinstance(each.time, str) else each.time
         for kind, each in selection.chosen.items()
-        if each.time is not None and kind not in without_time
+        if each.time is not None and reductions[kind] != "none"
     }
     units = str(opened[kinds[-1]].attrs.get("units", ""))
     what = str(opened[kinds[-1]].attrs.get("long_name") or opened[kinds[-1]].name or "field")
-    functions = ["difference", "regrid"] if len(kinds) > 1 else []
-    functions += ["select_period"] if periods else []
-    functions += ["time_weighted_mean"] if set(kinds) - without_time else []
     sources = [f"        {kind!r}: Source({_source(selection.chosen[kind])})," for kind in kinds]
     title = f"Mean over time of {what}" if len(kinds) == 1 else f"{what}: projection minus historical, means over time"
     imports = [
         "import xarray as xr",
         "from xdask_pipelines.assets import Source, analysis",
-        *([f"from xdask_pipelines.climate import {', '.join(functions)}"] if functions else []),
-        *(["from xdask_pipelines.climate.axes import horizontal_names"] if len(kinds) > 1 else []),
+        *import_lines(reductions, ["select_period"] if periods else []),
     ]
     selected = [f"    {kind} = select_period({kind}, {first!r}, {last!r})" for kind, (first, last) in periods.items()]
-    *steps, last_step = result_lines(list(kinds), without_time)
+    *steps, last_step = result_lines(reductions)
     parameters = ", ".join(f"{kind}: xr.DataArray" for kind in kinds)
     lines = [
         f"# The selection {selection.name} of a notebook.",
