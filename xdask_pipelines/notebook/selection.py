@@ -20,7 +20,7 @@ from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.times import Time
 from xdask_pipelines.climate import difference, regrid
 from xdask_pipelines.climate.axes import horizontal_names
-from xdask_pipelines.climate.periods import EXCERPT
+from xdask_pipelines.climate.times.periods import EXCERPT
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.notebook.candidates import candidate_lines
 from xdask_pipelines.notebook.facet_titles import KINDS

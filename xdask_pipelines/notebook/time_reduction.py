@@ -15,7 +15,7 @@ import xarray as xr
 
 from xdask_pipelines.climate import mean_of_partials, month_partial, time_weighted_mean
 from xdask_pipelines.climate.axes import is_time
-from xdask_pipelines.climate.periods import EXCERPT
+from xdask_pipelines.climate.times.periods import EXCERPT
 from xdask_pipelines.notebook.facet_titles import KINDS
 
 Reduction = Literal["none", "weighted", "excerpt"]
