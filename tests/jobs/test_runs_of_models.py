@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from xdask_pipelines import open_project
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.catalog.runs import find_runs
 from xdask_pipelines.climate import area_weighted_mean, regrid, time_weighted_mean
-from xdask_pipelines.climate.analyses import anomaly, climatology, period_means, sen_trend
+from xdask_pipelines.climate.analyses import anomaly, climatology, ensemble_statistics, period_means, sen_trend
 from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries, XdaskError
 from xdask_pipelines.operations.project import instance, run_assets
 from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
@@ -174,6 +175,23 @@ def test_scenarios_are_partitions_and_each_is_kept(pools: LocalPools) -> None:
         expected = area_weighted_mean(time_weighted_mean(store(pools, "CESM2", experiment, "r1i1p1f1")))
         assert value == pytest.approx(float(expected), abs=1e-9)
     assert float(materialized(pools, "scenario_range")) == pytest.approx(max(means) - min(means), abs=1e-9)
+
+
+def test_a_notebook_opens_the_same_ensemble(pools: LocalPools) -> None:
+    with open_project() as project:
+        runs = project.ensemble(**TAS, experiment_id="ssp245", time=("2014", "2016"), with_parent=True)
+        assert list(map(str, runs)) == ["CESM2 r1i1p1f1", "UKESM1-0-LL r1i1p1f2", "UKESM1-0-LL r2i1p1f2"]
+        means = {run: period_means(area_weighted_mean(field), "year") for run, field in runs.items()}
+        found = ensemble_statistics(means).ensemble_mean.compute()
+        assert set(project.evidence.bytes_read_by_region) == {EAST, WEST}
+        assert project.evidence.misplaced_tasks == 0
+        one = project.open(**TAS, **CESM, experiment_id="ssp245", time=("2014", "2016"), with_parent=True)
+        expected = period_means(area_weighted_mean(one), "year").compute()
+    assert found.sizes["time"] == 3
+    tas = xr.concat([store(pools, "CESM2", each, "r1i1p1f1") for each in ("historical", "ssp245")], "time")
+    np.testing.assert_allclose(expected, period_means(area_weighted_mean(tas.sel(time=slice("2014", "2016"))), "year"))
+    with open_project() as project, pytest.raises(CatalogError, match="leave out times and each"):
+        project.open(**TAS, **CESM, experiment_id="ssp245", times=["2015"], with_parent=True)
 
 
 CESM = {"source_id": "CESM2", "member_id": "r1i1p1f1"}

@@ -15,7 +15,7 @@ from tests.support.catalog_helpers import cmip6, era5
 from xdask_pipelines import open_project
 from xdask_pipelines.catalog import Change, open_catalog
 from xdask_pipelines.climate import area_weighted_mean
-from xdask_pipelines.errors import CatalogError, XdaskError
+from xdask_pipelines.errors import AmbiguousEntries, CatalogError, XdaskError
 from xdask_pipelines.notebook import Project
 from xdask_pipelines.notebook.candidates import candidate_lines, resolution_of
 from xdask_pipelines.notebook.explorer import Explorer
@@ -258,7 +258,7 @@ def test_an_asset_of_a_period_selects_it(project: Project, folder: Path) -> None
     one = Selection(
         project, "spring", {"projection": Chosen("models", {"member_id": "r2i1p1f2"}, ("2015-03", "2015-05"))}
     )
-    assert "select_period(projection, '2015-03', '2015-05')" in asset_text(one, "spring")
+    assert "time=('2015-03', '2015-05')" in asset_text(one, "spring")
     path = save_as_asset(one)
     done = subprocess.run(
         [XDASK.with_name("ruff"), "check", path], capture_output=True, text=True, check=False, cwd=folder
@@ -271,8 +271,9 @@ def test_an_asset_of_a_period_selects_it(project: Project, folder: Path) -> None
         with pytest.raises(XdaskError, match="cannot be the name of an analysis"):
             save_as_asset(one, name)
     several = Selection(project, "all", {"projection": Chosen("models")})
-    with pytest.raises(XdaskError, match="lie in several files"):
+    with pytest.raises(AmbiguousEntries, match="Pass one value of member_id"):
         save_as_asset(several)
+    assert not (folder / "analyses" / "all.py").exists()
 
 
 def test_without_ipywidgets_one_error_says_what_to_install(folder: Path) -> None:

@@ -102,7 +102,7 @@ class Source:
         with_parent = self.with_parent(config) if callable(self.with_parent) else self.with_parent
         if self.each is not None:
             runs = find_runs(catalog, dataset=self.dataset, by=self.each, time=time, with_parent=with_parent, **wanted)
-            return Found({_run_key(self.each or (), key): segments for key, segments in runs.items()})
+            return Found({run_key(self.each, key): segments for key, segments in runs.items()})
         if with_parent:
             (segments,) = find_runs(
                 catalog, dataset=self.dataset, by=("dataset",), time=time, with_parent=True, **wanted
@@ -170,7 +170,8 @@ class Source:
         return digest({n: c["data"] for n, c in coords.items() if _is_horizontal(n, c)})
 
 
-def _run_key(by: Sequence[str], key: tuple[str, ...]) -> RunKey:
+def run_key(by: Sequence[str], key: tuple[str, ...]) -> RunKey:
+    """Return how a run is named in a mapping: a `Member` by model and member, a text by one facet, else a tuple."""
     if tuple(by) == RUN:
         return Member(*key)
     return key[0] if len(key) == 1 else key

@@ -14,12 +14,13 @@ import xarray as xr
 
 from xdask_pipelines.access.plain_datetimes import with_datetimes
 from xdask_pipelines.assets.replicas import from_cheapest
-from xdask_pipelines.assets.source import opened_field
+from xdask_pipelines.assets.source import opened_field, opened_run, run_key
 from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.query import Box, Wanted
 from xdask_pipelines.catalog.resolve import nearest
+from xdask_pipelines.catalog.runs import RUN, Segment, find_runs
 from xdask_pipelines.catalog.times import Time, range_of
-from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.errors import CatalogError, XdaskError
 from xdask_pipelines.notebook.entry_table import EntryTable
 from xdask_pipelines.notebook.explorer import Explorer
 from xdask_pipelines.notebook.project_page import project_page
@@ -81,6 +82,7 @@ class Project:
         time: Time | None = None,
         times: Sequence[str] | None = None,
         each: Mapping[str, Sequence[str]] | None = None,
+        with_parent: bool = False,
         **facets: str,
     ) -> xr.DataArray | xr.Dataset:
         """Open the requested data lazily; nothing is read yet.
@@ -92,6 +94,9 @@ class Project:
             included; ``times`` is a list of separate periods. Several entries are joined along time, and steps outside
             these periods are dropped. If several Regions hold all of the data, the one from which results are cheapest
             to send is used; ``region`` selects another.
+        with_parent
+            Whether a scenario begins with the run that it starts from, as its attributes say (`find_runs`); its parts may
+            lie in several Regions.
 
         Returns
         -------
@@ -107,12 +112,65 @@ class Project:
         AccessError
             If entries have no header yet or cannot be joined.
         """
+        if with_parent:
+            if times is not None or each is not None:
+                raise CatalogError("with_parent takes time, a period or a range; leave out times and each")
+            runs = find_runs(self.catalog, dataset=dataset, by=("dataset",), time=time, with_parent=True, **facets)
+            (segments,) = runs.values()
+            return self._opened_run(segments)
         near = from_cheapest(self.topology, self.topology.client.region)
         replicas = self.catalog.replicas(dataset=dataset, time=time, times=times, each=each, **facets)
         held_by_all = set.intersection(*({entry.region for entry in replicas} for _, replicas in replicas))
         entries = nearest(replicas, [region for region in near if region in held_by_all] or near)
         periods: list[Time] = [time] if time is not None else list(times or ())
         opened = opened_field(entries, [range_of(period) for period in periods])
+        self._placer.add(opened)
+        return with_datetimes(opened)
+
+    def ensemble(
+        self,
+        *,
+        dataset: str,
+        by: Sequence[str] = RUN,
+        time: Time | None = None,
+        with_parent: bool = False,
+        **facets: str | Sequence[str],
+    ) -> dict[Any, xr.DataArray | xr.Dataset]:
+        """Open all runs that match lazily, from any Regions, calendars and grids.
+
+        Reduce each run before they meet, for example by `climate.regrid` and `climate.analyses.period_means`: then it is
+        reduced in its own Region, and only the results cross. `climate.analyses.ensemble_statistics` takes the mapping.
+
+        Parameters
+        ----------
+        dataset, by, time, with_parent, **facets
+            As in :func:`xdask_pipelines.catalog.runs.find_runs`.
+
+        Returns
+        -------
+        One array for each run, as from `open`, by `climate.analyses.Member` (model and member), or by the values of ``by``.
+
+        Raises
+        ------
+        MissingEntries, AmbiguousEntries
+            As in :func:`xdask_pipelines.catalog.runs.find_runs`.
+
+        Examples
+        --------
+        >>> from xdask_pipelines import open_project
+        >>> runs = open_project().ensemble(dataset="cmip6", by=["experiment_id"], variable_id="tas")
+        >>> sorted(runs)
+        ['A1B', 'E1', 'pre-industrial']
+        """
+        runs = find_runs(self.catalog, dataset=dataset, by=by, time=time, with_parent=with_parent, **facets)
+        return {run_key(by, key): self._opened_run(segments) for key, segments in runs.items()}
+
+    def _opened_run(self, segments: Sequence[Segment]) -> xr.DataArray | xr.Dataset:
+        """Open the segments of a run, each entry from the Region from which results are cheapest to send."""
+        near = from_cheapest(self.topology, self.topology.client.region)
+        opened = opened_run(
+            segments, lambda replicas: nearest([(str(replicas[0]), replicas)], near)[0], holes_are_checked=False
+        )
         self._placer.add(opened)
         return with_datetimes(opened)
 

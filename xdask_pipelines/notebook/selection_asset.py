@@ -6,10 +6,9 @@ Belongs here: the text of the file. Does not belong here: what a selection compu
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
-from xdask_pipelines.errors import AmbiguousEntries, XdaskError
+from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.notebook.facet_titles import KINDS
 from xdask_pipelines.notebook.selection import Chosen, Selection, is_name
 from xdask_pipelines.notebook.time_reduction import import_lines, reduction_of, result_lines
@@ -34,7 +33,7 @@ def save_as_asset(selection: Selection, name: str = "") -> Path:
     Raises
     ------
     XdaskError
-        If the name is not one of Python's, the file exists, cannot be written, or a kind of data lies in several files.
+        If the name is not one of Python's, the file exists, or it cannot be written.
     """
     name = name or selection.name
     if not is_name(name):
@@ -55,15 +54,8 @@ def save_as_asset(selection: Selection, name: str = "") -> Path:
 def asset_text(selection: Selection, name: str) -> str:
     """Return the Python file of an analysis that computes what `Selection.compute` does; errors as of `save_as_asset`."""
     kinds = [kind for kind in KINDS if kind in selection.chosen]
-    for kind in kinds:
-        _refuse_several_files(selection, kind)
     opened = selection.open_each()
     reductions = {kind: reduction_of(field) for kind, field in opened.items()}
-    periods = {
-        kind: (each.time, each.time) if isinstance(each.time, str) else each.time
-        for kind, each in selection.chosen.items()
-        if each.time is not None and reductions[kind] != "none"
-    }
     units = str(opened[kinds[-1]].attrs.get("units", ""))
     what = str(opened[kinds[-1]].attrs.get("long_name") or opened[kinds[-1]].name or "field")
     sources = [f"        {kind!r}: Source({_source(selection.chosen[kind])})," for kind in kinds]
@@ -71,9 +63,8 @@ def asset_text(selection: Selection, name: str) -> str:
     imports = [
         "import xarray as xr",
         "from xdask_pipelines.assets import Source, analysis",
-        *import_lines(reductions, ["select_period"] if periods else []),
+        *import_lines(reductions),
     ]
-    selected = [f"    {kind} = select_period({kind}, {first!r}, {last!r})" for kind, (first, last) in periods.items()]
     *steps, last_step = result_lines(reductions)
     parameters = ", ".join(f"{kind}: xr.DataArray" for kind in kinds)
     lines = [
@@ -89,7 +80,6 @@ def asset_text(selection: Selection, name: str) -> str:
         ")",
         f"def {name}({parameters}) -> xr.DataArray:",
         f"    {_docstring(title, units)}",
-        *selected,
         *(f"    {step}" for step in steps),
         f"    return {last_step.removeprefix('result = ')}",
     ]
@@ -97,23 +87,12 @@ def asset_text(selection: Selection, name: str) -> str:
 
 
 def _source(chosen: Chosen) -> str:
-    return f"{chosen.dataset!r}, {dict(chosen.facets)!r}"
+    return f"{chosen.dataset!r}, {dict(chosen.facets)!r}" + (
+        f", time={chosen.time!r}" if chosen.time is not None else ""
+    )
 
 
 def _docstring(title: str, units: str) -> str:
     """Return a docstring of one line; a title comes from a file, and may hold anything."""
     text = one_line(f"{title}, {units}." if units else f"{title}.").replace("\\", "/").replace('"', "'")
     return f'"""{text}"""'
-
-
-def _refuse_several_files(selection: Selection, kind: str) -> None:
-    """Raise if the data of one kind are several entries: a source of an analysis is one entry."""
-    chosen = selection.chosen[kind]
-    try:
-        found = selection.project.catalog.replicas(**replace(chosen, time=None).query())
-    except AmbiguousEntries as error:
-        raise XdaskError(
-            f"{selection.name}: the {kind} data lie in several files, but a source of an analysis is one file or store. "
-            "Choose data of one file, or write an analysis with monthly partitions as era5_monthly_mean has."
-        ) from error
-    assert len(found) == 1
