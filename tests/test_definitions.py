@@ -24,7 +24,10 @@ def topology(tmp_path: Path) -> Topology:
 
 CLIMATE = [
     f"cmip6_{name}"
-    for name in ("climatology", "anomaly", "regional_series", "trend", "warming_levels", "ensemble_change")
+    for name in (
+        *("climatology", "anomaly", "regional_series", "trend", "warming_levels", "ensemble_change"),
+        *("frost_days", "warm_days"),
+    )
 ]
 
 

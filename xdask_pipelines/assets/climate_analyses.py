@@ -20,8 +20,10 @@ from xdask_pipelines.assets.climate_config import (
     ChangeConfig,
     ClimatologyConfig,
     Data,
+    FrostConfig,
     SeriesConfig,
     TrendConfig,
+    WarmDaysConfig,
     WarmingConfig,
 )
 from xdask_pipelines.assets.source import Source
@@ -105,4 +107,33 @@ def climate_assets() -> list[dg.AssetsDefinition]:
         cmip6_trend,
         cmip6_warming_levels,
         cmip6_ensemble_change,
+        *(_extremes() if analyses.has_indices() else []),
     ]
+
+
+def _extremes() -> list[dg.AssetsDefinition]:
+    """Return the analyses of extremes, which need the extra [indices]."""
+
+    @analysis(
+        sources={"tasmin": RUN_SOURCE},
+        preview=lambda result: result[-1],
+        gaps="allowed",
+        units="days",
+        group_name=GROUP,
+    )
+    def cmip6_frost_days(tasmin: xr.DataArray, config: FrostConfig) -> xr.DataArray:
+        """Days of each year whose minimum temperature is below 0 degC (FD)."""
+        return analyses.frost_days(tasmin)
+
+    @analysis(
+        sources={"tasmax": RUN_SOURCE},
+        preview=lambda result: result[-1],
+        gaps="allowed",
+        units="days",
+        group_name=GROUP,
+    )
+    def cmip6_warm_days(tasmax: xr.DataArray, config: WarmDaysConfig) -> xr.DataArray:
+        """Days of each year above the 90th percentile of their day of the year in a baseline (TX90p)."""
+        return analyses.warm_days(tasmax, config.baseline)
+
+    return [cmip6_frost_days, cmip6_warm_days]

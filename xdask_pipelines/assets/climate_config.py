@@ -133,18 +133,27 @@ class TrendConfig(OneRun):
     last: str | None = Field("2020", description="Last year, included.")
 
 
-class WarmingConfig(OneRun):
+class FrostConfig(OneRun):
+    """Frost days of one run."""
+
+    variable_id: str = Field("tasmin", description="Daily minimum temperature, by its CMIP6 name.")
+    table_id: str = Field("day", description="Table of daily values.")
+
+
+class WarmDaysConfig(OneRun, Baseline):
+    """TX90p of one run."""
+
+    variable_id: str = Field("tasmax", description="Daily maximum temperature, by its CMIP6 name.")
+    table_id: str = Field("day", description="Table of daily values.")
+    baseline: str = Field("wmo-1961-1990", description=f"Two years such as 1961-1990, or a name: {_BASELINES}.")
+
+
+class WarmingConfig(OneRun, Baseline):
     """Warming levels of one run."""
 
     levels: list[float] = Field([1.5, 2.0, 3.0, 4.0], description="Warming levels, in the units of the variable.")
     baseline: str = Field("pre-industrial", description=f"Two years such as 1850-1900, or a name: {_BASELINES}.")
     window: int = Field(20, ge=1, description="Years of a window.")
-
-    @field_validator("baseline")
-    @classmethod
-    def _known_baseline(cls, value: str) -> str:
-        baseline_years(value)
-        return value
 
 
 class ChangeConfig(Runs, Baseline):

@@ -6,6 +6,7 @@ offer them (``xdask_pipelines.assets``), pictures (``climate.drawing``).
 
 from xdask_pipelines.climate.analyses.anomalies import anomaly
 from xdask_pipelines.climate.analyses.ensembles import Member, ensemble_statistics, model_means
+from xdask_pipelines.climate.analyses.extremes import frost_days, has_indices, warm_days
 from xdask_pipelines.climate.analyses.period_means import climatology, period_means
 from xdask_pipelines.climate.analyses.skill import skill
 from xdask_pipelines.climate.analyses.trends import sen_trend
@@ -16,9 +17,12 @@ __all__ = [
     "anomaly",
     "climatology",
     "ensemble_statistics",
+    "frost_days",
+    "has_indices",
     "model_means",
     "period_means",
     "sen_trend",
     "skill",
+    "warm_days",
     "warming_level_crossing",
 ]
