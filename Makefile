@@ -84,6 +84,8 @@ bench: $(DEV)  ## Speed and memory beside what one would pick instead, as ratios
 
 bench-climate: $(DEV)  ## A month of hourly data through a pool: CPU and memory of workers beside netCDF4 and decompression alone
 	$(BIN)/python -m benchmarks.climate
+	$(BIN)/python -m benchmarks.climate.months
+	$(BIN)/python -m benchmarks regrid
 
 bench-wan: $(DEV)  ## Placement over a WAN made of network namespaces, beside what one would pick instead (root, Linux)
 	$(BIN)/python -m benchmarks.wan
