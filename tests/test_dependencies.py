@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((REPO / "pyproject.toml").read_text())["project"]
 LOCKS = {
     "requirements.lock": ("test", "build"),
     "docker/requirements.lock": ("test", "build", "notebook"),
-    "requirements-dev.lock": ("grib", "notebook", "indices", "test", "build", "infra", "dev"),
+    "requirements-dev.lock": ("grib", "notebook", "indices", "fast", "test", "build", "infra", "dev"),
 }
 #: Decode files of others, or answer a network.
 WITH_FLOOR = {"bokeh", "cryptography", "h5py", "netcdf4", "numcodecs", "orjson", "pyarrow", "starlette", "tornado"}
