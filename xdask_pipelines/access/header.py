@@ -18,6 +18,7 @@ from xdask_pipelines.access.coordinates import MAX_COORDINATE_BYTES, pack, unpac
 from xdask_pipelines.access.describing import classic, hdf5, zarr_store
 from xdask_pipelines.access.describing.classic_size import needed_bytes
 from xdask_pipelines.access.describing.coverage import extent
+from xdask_pipelines.access.describing.fixes import fixed
 from xdask_pipelines.access.describing.grib_arrays import describe_grib
 from xdask_pipelines.access.describing.long_attributes import with_short_attributes
 from xdask_pipelines.access.describing.raw import RawFile, RawVariable, Unusable, plain
@@ -57,7 +58,8 @@ def describe(
     size and time of modification on the Region's mount, which may differ from those of S3 in the catalog. If the data
     have them, ``time_range`` (two time keys), ``time_gaps`` (pairs of time keys), ``steps`` (found, expected, unit) and
     ``extent`` (west, south, east, north in degrees). ``variable`` is the data variable in the path; ``container`` is
-    ``netcdf3`` for netCDF classic. ``cut_attributes`` lists truncated attributes.
+    ``netcdf3`` for netCDF classic. ``cut_attributes`` lists truncated attributes,
+    and ``fixes`` the fixes of known faults of the source (`describing.fixes`).
 
     Raises
     ------
@@ -70,7 +72,7 @@ def describe(
     try:
         files = dict(place.files())
         given = claim or Claim()
-        header = with_short_attributes(validated(_read(path, file_format, variables, given.names, files), given))
+        header = with_short_attributes(validated(fixed(_read(path, file_format, variables, given.names, files)), given))
     except Unusable as error:
         raise AccessError(
             f"{path.name} {error.reason}. If the file is yours, {error.remedy}, then run `xdask sync`; if not, use another "

@@ -165,7 +165,8 @@ class Source:
 
     def _digest_of(self, entry: Entry) -> str:
         if not self.grid:
-            return entry.etag
+            fixes = (entry.header or {}).get("fixes")
+            return digest([entry.etag, fixes]) if fixes else entry.etag
         coords = (entry.header or {}).get("coords", {})
         return digest({n: c["data"] for n, c in coords.items() if _is_horizontal(n, c)})
 
@@ -261,6 +262,8 @@ def opened_field(
     if timeless := [name for name in (entries[0].header or {}).get("timeless", ()) if name in opened.dims]:
         opened = opened.isel(dict.fromkeys(timeless, 0), drop=True)
     said = {k: opened.attrs[k] for k in ("license", "attribution") if k in opened.attrs}
+    if fixes := dict.fromkeys(name for entry in entries for name in (entry.header or {}).get("fixes", ())):
+        said["fixes"] = ", ".join(fixes)
     counted = [str(steps) for entry in entries if (steps := steps_of(entry)) and not steps.complete]
     if any(entry.excerpt for entry in entries) or (counted and holes_are_checked):
         said[EXCERPT] = "; ".join(dict.fromkeys(counted)) or "excerpt"

@@ -29,7 +29,7 @@ _RESERVED = frozenset({"superseded", "limit", "time", "times", "each", "near", "
 _TAKEN = _RESERVED | frozenset(FIELDS)
 _FORMATS = frozenset(get_args(Format))
 #: Version of the checks of headers. A sync reads a header again if it was checked by another version.
-_CHECKED = "3"
+_CHECKED = "4"
 _DAMAGED = (
     "The catalog is damaged, or a newer version wrote it. Run `xdask sync --full`, which writes all entries again"
 )

@@ -24,7 +24,7 @@ _NAME = "provenance"
 
 @dataclass(frozen=True, slots=True)
 class UsedEntry:
-    """An entry that was read, with its version at that time."""
+    """An entry that was read, with its version at that time, and the fixes of its header (`access.describing.fixes`)."""
 
     dataset: str
     region: str
@@ -33,11 +33,15 @@ class UsedEntry:
     version: str
     digest: str
     size_bytes: int
+    fixes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, entry: Entry) -> UsedEntry:
         """The record of an entry."""
-        return cls(entry.dataset, entry.region, entry.key, entry.part, entry.version, entry.etag, entry.size_bytes)
+        return cls(
+            *(entry.dataset, entry.region, entry.key, entry.part, entry.version, entry.etag, entry.size_bytes),
+            fixes=tuple((entry.header or {}).get("fixes", ())),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
