@@ -78,14 +78,14 @@ def warm_days(tasmax: xr.DataArray, baseline: str) -> xr.DataArray:
     except ClimateError as error:
         raise ClimateError(f"baseline {baseline!r} ({first} to {last}): {error}") from error
 
-    def call() -> Any:
+    def index() -> Any:
         library = _xclim()
         from xclim.core.calendar import percentile_doy
 
         limits = percentile_doy(_whole(base), window=_WINDOW_DAYS, per=_PERCENT).sel(percentiles=_PERCENT, drop=True)
         return library.atmos.tx90p(_whole(field), limits, freq="YS")
 
-    return _called("warm_days", call, tasmax).assign_attrs(baseline=f"{first} to {last}")
+    return _called("warm_days", index, tasmax).assign_attrs(baseline=f"{first} to {last}")
 
 
 def _xclim() -> ModuleType:
@@ -120,10 +120,10 @@ def _whole(field: xr.DataArray) -> xr.DataArray:
     return field.chunk(time=-1) if field.chunks else field
 
 
-def _called(function: str, call: Any, field: xr.DataArray) -> xr.DataArray:
+def _called(function: str, index: Any, field: xr.DataArray) -> xr.DataArray:
     """Return the result of xclim; its refusals of units and metadata become errors of this package."""
     try:
-        result: xr.DataArray = call()
+        result: xr.DataArray = index()
     except ClimateError:
         raise
     except Exception as error:
