@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -117,16 +116,16 @@ def pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPools]:
                     chunk_months=24,
                 )
     topology = Topology.load(folder / "regions.yaml")
-    os.environ["XDASK_TOPOLOGY"] = str(folder / "regions.yaml")
-    pools = LocalPools(topology)
-    pools.up()
-    try:
-        sync_datasets(topology)
-        yield pools
-    finally:
-        pools.close()
-        pools.down()
-        del os.environ["XDASK_TOPOLOGY"]
+    with pytest.MonkeyPatch.context() as patch:  # the package's own project may be up, too
+        patch.setenv("XDASK_TOPOLOGY", str(folder / "regions.yaml"))
+        pools = LocalPools(topology)
+        pools.up()
+        try:
+            sync_datasets(topology)
+            yield pools
+        finally:
+            pools.close()
+            pools.down()
 
 
 def store(pools: LocalPools, source: str, experiment: str, member: str) -> xr.DataArray:

@@ -254,9 +254,11 @@ def _stacked(parts: Mapping[str, Part]) -> xr.Dataset:
 
 
 def _joined(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Join partitions of one result that are stored apart."""
+    """Join partitions of one result; numbers that are coordinates, such as the time steps of a partial, are of each."""
+    numbers = [n for n, c in datasets[0].coords.items() if c.ndim == 0 and c.dtype.kind in "iuf"]
+    shared = [name for name in numbers if all(name in dataset.coords for dataset in datasets)]
     return xr.concat(
-        datasets, PARTITION, coords="minimal", compat="override", join="exact", combine_attrs="drop_conflicts"
+        datasets, PARTITION, coords=shared, compat="override", join="exact", combine_attrs="drop_conflicts"
     )
 
 
