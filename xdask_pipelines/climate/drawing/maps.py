@@ -1,6 +1,7 @@
 """Maps as PNG: cells of a horizontal field on the globe, without global state and network access.
 
-Belongs here: drawing horizontal fields. Does not belong here: the globe itself (``globe``), other fields (``plots``).
+Belongs here: drawing horizontal fields. Does not belong here: what a map shows (``globe``, ``region_view``), other fields
+(``plots``).
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from matplotlib.colors import BoundaryNorm
 from numpy.typing import NDArray
 
 from xdask_pipelines.climate.axes import horizontal_names, require_field
-from xdask_pipelines.climate.drawing.globe import draw_globe, globe
 from xdask_pipelines.climate.drawing.picture_frame import (
     Extend,
     Words,
@@ -24,6 +24,7 @@ from xdask_pipelines.climate.drawing.picture_frame import (
     in_words,
     png,
 )
+from xdask_pipelines.climate.drawing.region_view import View, WholeGlobe, view_of
 from xdask_pipelines.climate.grids.grid import Cells, Float, grid_of
 from xdask_pipelines.climate.means import area_weighted_mean
 from xdask_pipelines.climate.regridding.regrid import regrid
@@ -33,7 +34,7 @@ _FINEST_ROWS = 361  # finer fields are averaged first: a pixel would show a sing
 
 
 def draw_map(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
-    """Draw a horizontal field on a world map.
+    """Draw a horizontal field on a world map, or, if all its values are in one region, on a map of that region.
 
     A temperature in K is shown in degC (K - 273.15), with a sequential palette. A difference (by ``units_metadata``, or
     if values have both signs) keeps its units and has a palette that diverges from 0, with symmetric limits that
@@ -57,9 +58,10 @@ def draw_map(field: xr.DataArray, title: str, subtitle: str | None = None) -> by
         If the field has other dimensions, is a Dask array, or has no finite value.
     """
     shown = shown_field(field)
-    image, norm, palette, extend = coloured(shown)
+    view = _view(shown)
+    image, norm, palette, extend = coloured(shown, view)
     figure = frame(title, subtitle, shown.words)
-    draw_globe(figure, image)
+    view.draw(figure, image)
     colour_bar(figure, norm, palette, extend, shown.words.axis)
     return png(figure)
 
@@ -109,18 +111,24 @@ def shown_field(field: xr.DataArray) -> _Shown:
     return _Shown(grid.lat, grid.lon, in_words(field, mean))
 
 
-def coloured(shown: _Shown) -> tuple[NDArray[np.uint8], BoundaryNorm, Any, Extend]:
-    """Return pixels (RGBA, transparent off the globe), and the scale of the colour bar."""
+def _view(shown: _Shown) -> View:
+    rows, columns = np.nonzero(np.isfinite(shown.values))
+    largest = max(float(np.diff(cells.edges).max()) for cells in (shown.lat, shown.lon))
+    return view_of(shown.lat.centres[rows], shown.lon.centres[columns], largest)
+
+
+def coloured(shown: _Shown, view: View | None = None) -> tuple[NDArray[np.uint8], BoundaryNorm, Any, Extend]:
+    """Return pixels (RGBA, transparent off the map), and the scale of the colour bar; by default of the whole world."""
+    view = view or WholeGlobe()
     finite = np.isfinite(shown.values)
     weights = np.outer(shown.lat.measure, shown.lon.measure)[finite]
     norm, palette, extend = colour_scale(shown.values[finite], weights, shown.words.diverging)
-    world = globe()
-    rows, columns = cell_at(shown.lat, world.latitudes), cell_at(shown.lon, world.longitudes)
+    rows, columns = cell_at(shown.lat, view.latitudes), cell_at(shown.lon, view.longitudes)
     outside = (rows < 0)[:, None] | (columns < 0)
     pixels = np.ma.masked_invalid(shown.values[rows[:, None], columns])
     pixels[outside] = np.ma.masked
     image = palette(norm(pixels), bytes=True)
-    image[~world.inside] = 0
+    image[~view.inside] = 0
     return image, norm, palette, extend
 
 

@@ -10,8 +10,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from xdask_pipelines.climate.drawing.globe import draw_globe, globe
 from xdask_pipelines.climate.drawing.picture_frame import colour_bar, colour_scale, frame, in_words, png
+from xdask_pipelines.climate.drawing.region_view import view_of
 from xdask_pipelines.climate.grids.grid import Float
 from xdask_pipelines.climate.grids.shapes import places_of
 from xdask_pipelines.errors import ClimateError
@@ -21,7 +21,7 @@ _REACH = 0.75
 
 
 def draw_native_map(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
-    """Draw a field on a world map by the latitude and longitude of each value.
+    """Draw a field on a map of the world, or of the region of all its values, by the latitude and longitude of each value.
 
     A pixel has the colour of the nearest point on the sphere, if that is not farther away than the distance between
     neighbouring points: cells are never stretched over a seam, a fold or a gap. Points without value are grey, like
@@ -53,7 +53,8 @@ def draw_native_map(field: xr.DataArray, title: str, subtitle: str | None = None
         )
     tree = cKDTree(points[placed])
     reach = (_REACH * _spacing(points))[placed]
-    world = globe()
+    valued = placed & np.isfinite(words.values)
+    world = view_of(lat[valued], lon[valued], float(np.rad2deg(np.median(reach)) / _REACH))
     lats = np.broadcast_to(world.latitudes[:, None], world.longitudes.shape)
     distance, nearest = tree.query(_on_sphere(lats, world.longitudes)[world.inside])
     pixels = np.full(world.inside.shape, np.nan)
@@ -65,7 +66,7 @@ def draw_native_map(field: xr.DataArray, title: str, subtitle: str | None = None
     image: NDArray[np.uint8] = palette(norm(np.ma.masked_invalid(pixels)), bytes=True)
     image[~world.inside] = 0
     figure = frame(title, subtitle, words)
-    draw_globe(figure, image)
+    world.draw(figure, image)
     colour_bar(figure, norm, palette, extend, words.axis)
     return png(figure)
 
