@@ -23,6 +23,8 @@ from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.input_steps import input_name
 from xdask_pipelines.resources.io_manager import Result, entries_of
 from xdask_pipelines.resources.provenance import Provenance, UsedEntry, inherited
+from xdask_pipelines.system.packages import deciding_versions
+from xdask_pipelines.system.recorded_steps import recorded
 from xdask_pipelines.topology import Topology
 
 
@@ -141,7 +143,8 @@ def run(
             arguments[name] = x.isel({PARTITION: i}, drop=True) if made.partitioned and PARTITION in x.dims else x
         if made.config_name:
             arguments[made.config_name] = config
-        parts[key] = made.function(**arguments)
+        with recorded() as processing:
+            parts[key] = made.function(**arguments)
         if not isinstance(parts[key], xr.DataArray | xr.Dataset):
             raise XdaskError(
                 f"{made.name} returned {type(parts[key]).__name__}, and a result is an xarray.DataArray or xarray.Dataset. "
@@ -150,9 +153,11 @@ def run(
         versions[key] = made.version(config, found[key], upstream, key)
         used |= {e.id: e for each in entries.values() for e in each}
         before = [e for e in results.values() if e.part in ("", key) or not key]
-        provenance[key] = _provenance(made, key, entries, before, parts[key].attrs.get("time_steps"))
+        one = _provenance(made, key, entries, before, parts[key].attrs.get("time_steps"))
+        provenance[key] = replace(one, processing=tuple(processing))
     shared: dict[str, Any] = {
         "code_version": made.code_version,
+        "packages": deciding_versions(),
         "config": config.model_dump() if config else {},
         "replicas": choice.said,
         "upstream": {name: digest(of_parts) for name, of_parts in upstream.items()},

@@ -19,6 +19,7 @@ from xdask_pipelines.cli import (
     jobs,
     lustre,
     machine,
+    report_commands,
     show,
 )
 from xdask_pipelines.cli.common import Group
@@ -41,6 +42,7 @@ for _command in (
     jobs.plan,
     jobs.run_one,
     jobs.list_assets,
+    report_commands.report,
     machine.pools,
     foreground.scheduler,
     foreground.worker,

@@ -23,7 +23,7 @@ from xdask_pipelines.cli.common import (
     tell,
     topology_with_catalog,
 )
-from xdask_pipelines.system.units import counted
+from xdask_pipelines.system.units import counted, with_units
 
 
 @click.command()
@@ -157,11 +157,12 @@ def _print_run(done: Mapping[str, Any]) -> None:
         value = (
             metadata["value"] if isinstance(metadata["value"], str) else f"{metadata['value']:.6g}"
         )  # text: nan, inf
-        echo(f"value                 {value} {metadata['units']}".rstrip(), bold=True)
+        echo(f"value                 {with_units(value, metadata['units'])}", bold=True)
     if "picture" in metadata:
         echo(metadata["picture"])
     if "area_weighted_mean" in metadata:
-        echo(f"area-weighted mean    {metadata['area_weighted_mean']:.4f} {metadata['units']}")
+        mean = f"{metadata['area_weighted_mean']:.4f}"
+        echo(f"area-weighted mean    {with_units(mean, metadata['units'])}")
     if evidence:
         echo(f"tasks by Region       {pairs(evidence['tasks_by_region'])}; misplaced {evidence['misplaced_tasks']}")
         echo(f"bytes read by Region  {byte_pairs(evidence['bytes_read_by_region'])}")

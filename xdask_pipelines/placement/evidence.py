@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from xdask_pipelines.system.markup import block, table
+from xdask_pipelines.system.markup import Markup, block, table
 from xdask_pipelines.system.markup import text as markup_text
 from xdask_pipelines.system.units import format_bytes
 
@@ -104,12 +104,8 @@ class Evidence:
             f"{format_bytes(sum(self.bytes_across.values()))} across Regions; {self.seconds:.1f} s"
         )
 
-    def _repr_html_(self) -> str:
-        from xdask_pipelines.placement.footprint import in_words  # kept light: schedulers and workers show nothing
-        from xdask_pipelines.placement.prediction.transfers_drawing import transfers_drawing
-
-        if not self.tasks_by_region and not self.bytes_across:
-            return block("Evidence", self._in_words())
+    def by_region(self) -> Markup:
+        """Return a table of tasks, bytes and seconds by Region."""
         regions = sorted(self.tasks_by_region.keys() | self.bytes_read_by_region.keys())
         rows = [
             (
@@ -123,9 +119,17 @@ class Evidence:
             for region in regions
         ]
         head = ("Region", "tasks", "read at home", "sent to other Regions", "seconds", "thread-seconds")
+        return table(head, rows, right=range(1, len(head)))
+
+    def _repr_html_(self) -> str:
+        from xdask_pipelines.placement.footprint import in_words  # kept light: schedulers and workers show nothing
+        from xdask_pipelines.placement.prediction.transfers_drawing import transfers_drawing
+
+        if not self.tasks_by_region and not self.bytes_across:
+            return block("Evidence", self._in_words())
         return block(
             f"Evidence: {self._in_words()}",
-            table(head, rows, right=range(1, len(head))),
+            self.by_region(),
             transfers_drawing(self.tasks_by_region, self.bytes_read_by_region, self.bytes_across),
             in_words(self.as_dict()) if self.cost_usd else markup_text(""),
         )

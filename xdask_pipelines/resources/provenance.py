@@ -52,8 +52,12 @@ class Provenance:
     ----------
     code_version
         Digest of the function's source.
+    packages
+        Versions of Python and of the packages that decide the bits of a result, this one among them.
     config
         Values of the run's config.
+    processing
+        Recorded steps inside the analysis, such as regriddings: ``kind``, and settings.
     sources
         Entries that were read, files and results; only the first `MOST_SOURCES`.
     source_count, source_digest
@@ -79,7 +83,9 @@ class Provenance:
     """
 
     code_version: str = ""
+    packages: Mapping[str, str] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
+    processing: tuple[Mapping[str, str], ...] = ()
     sources: tuple[UsedEntry, ...] = ()
     source_count: int = 0
     source_digest: str = ""

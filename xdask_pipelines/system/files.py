@@ -1,11 +1,13 @@
 """Atomic writing of files.
 
-Belongs here: replacing one file. Does not belong here: its content, folders.
+Belongs here: replacing files. Does not belong here: its content, folders.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from uuid import uuid4
 
@@ -39,4 +41,42 @@ def write_atomically(path: Path, content: str | bytes, *, mode: int | None = Non
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
+        raise
+
+
+def write_all_or_none(files: Mapping[Path, str]) -> None:
+    """Write several files as UTF-8; none is changed unless there is space for all.
+
+    Parameters
+    ----------
+    files
+        Content by path. Missing folders are created; those that are empty after an error are removed.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written. All old contents stay.
+    """
+    created: list[Path] = []
+    partial: dict[Path, Path] = {}
+    try:
+        for path, content in files.items():
+            missing = [folder for folder in (path.parent, *path.parent.parents) if not folder.exists()]
+            created += missing
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                raise IsADirectoryError(21, "Is a directory", str(path))
+            partial[path] = path.with_name(f".{path.name}.{uuid4().hex}")
+            with partial[path].open("xb") as out:
+                out.write(content.encode())
+                out.flush()
+                os.fsync(out.fileno())
+        for path, complete in partial.items():
+            complete.replace(path)
+    except BaseException:
+        for each in partial.values():
+            each.unlink(missing_ok=True)
+        for folder in created:
+            with suppress(OSError):  # another process may use it already
+                folder.rmdir()
         raise

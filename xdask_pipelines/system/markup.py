@@ -101,6 +101,14 @@ def link(address: str, label: str = "") -> Markup:
     return Markup(f'<a href="{html(address)}" target="_blank" rel="noopener">{html(label or address)}</a>')
 
 
+def local_link(file: str, label: str) -> Markup:
+    """Return a link to a page in the same folder; text if the name leads elsewhere."""
+    parts = urlsplit(file)
+    if parts.scheme or parts.netloc or "/" in file or "\\" in file:
+        return text(label)
+    return Markup(f'<a href="{html(file)}" style="color:inherit">{html(label)}</a>')
+
+
 def items(lines: Sequence[object]) -> Markup:
     """Return a list; empty without lines."""
     inner = "".join(f"<li>{text(line)}</li>" for line in lines)

@@ -15,6 +15,7 @@ from urllib.parse import quote, unquote_plus
 from pydantic import AfterValidator, Field, PrivateAttr, model_validator
 
 from xdask_pipelines.errors import TopologyError
+from xdask_pipelines.topology.addresses import alert_url
 from xdask_pipelines.topology.aws_facts import region_partitions
 from xdask_pipelines.topology.aws_names import ALARM_TOPIC
 from xdask_pipelines.topology.aws_stanza import Aws
@@ -28,8 +29,8 @@ from xdask_pipelines.topology.stanzas import (
     LinkStanza,
     Preset,
     PresetName,
+    Reports,
     Worker,
-    alert_url,
     host_name,
     scheduler_address,
 )
@@ -52,7 +53,8 @@ class Topology(Stanza):
     ``profile`` is how Regions are reached: ``local`` as folders and processes of this machine, ``attached`` as workers
     that are started anywhere for the ``scheduler``, ``aws`` as buckets and file systems, which ``aws`` describes.
     ``alerts`` is the address for messages about failed syncs. ``ui_hosts`` are hosts with ports, such as those of a tunnel
-    or a reverse proxy, by which browsers reach the UI and the dashboard in addition to loopback. ``presets`` are values for
+    or a reverse proxy, by which browsers reach the UI and the dashboard in addition to loopback. ``reports`` says where a
+    page of every result is written; without it, ``xdask report`` writes one when it is asked. ``presets`` are values for
     the config of analyses, by a name of one's own: ``xdask demo --preset NAME``.
 
     Read it with :func:`find_topology` or :meth:`Topology.load`; both raise :class:`TopologyError`. Methods that take a
@@ -68,6 +70,7 @@ class Topology(Stanza):
     scheduler: Annotated[str, AfterValidator(scheduler_address)] | None = None
     alerts: Annotated[str, AfterValidator(alert_url)] | None = None
     ui_hosts: Annotated[tuple[Annotated[str, AfterValidator(host_name)], ...], Field(strict=False)] = ()
+    reports: Reports | None = None
     presets: dict[PresetName, Preset] = Field(default_factory=dict)
     _root: Path | None = PrivateAttr(default=None)
 

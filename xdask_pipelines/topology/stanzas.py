@@ -12,7 +12,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from xdask_pipelines.system.safe_text import without_secrets
+from xdask_pipelines.topology.addresses import doi_text, report_folder, s3_url
 from xdask_pipelines.topology.aws_facts import INSTANCE_TYPES, InstanceType, usd_per_vcpu_second
 from xdask_pipelines.topology.aws_stanza import Vpc, Zone
 from xdask_pipelines.topology.layout_names import layout_names
@@ -80,19 +80,6 @@ def _excluded(path: str) -> str:
 def _readable_pattern(text: str) -> str:
     read_pattern(text)
     return text
-
-
-def _s3_url(url: str) -> str:
-    if not re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^\s]*)?", url):
-        raise ValueError(f"{url!r} is not an S3 address; write s3://bucket or s3://bucket/prefix, or leave it out")
-    return url
-
-
-def alert_url(address: str) -> str:
-    """Check where alerts go: a topic of SNS, or a URL that takes a JSON document by POST."""
-    if not re.fullmatch(r"arn:aws[a-z-]*:sns:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]+|https?://[^\s]+", address):
-        raise ValueError(f"{without_secrets(address)!r} is neither arn:aws:sns:REGION:ACCOUNT:TOPIC nor https://…")
-    return address
 
 
 def host_name(host: str) -> str:
@@ -215,7 +202,8 @@ class Dataset(Stanza):
 
     ``source`` is the bucket that the mount is imported from; a folder of one's own has none. ``anonymous`` asks it
     without credentials. ``inventory`` is the folder of its S3 Inventory, to be read instead of listing it. ``excerpt``
-    says that the data are knowingly incomplete, so that completeness warns instead of blocking.
+    says that the data are knowingly incomplete, so that completeness warns instead of blocking. ``doi`` is what reports
+    cite, where the files do not name it.
     ``pattern`` says what paths
     look like, for the layout ``generic`` alone; ``variable`` is the variable, where the pattern has no ``{variable}``.
     ``exclude`` are files, stores or folders below the mount that are known to be bad.
@@ -227,12 +215,13 @@ class Dataset(Stanza):
     pattern: Annotated[str, AfterValidator(_readable_pattern)] | None = None
     variable: Annotated[str, Field(min_length=1)] | None = None
     exclude: Annotated[tuple[Annotated[str, AfterValidator(_excluded)], ...], Field(strict=False)] = ()
-    source: Annotated[str, AfterValidator(_s3_url)] | None = None
+    source: Annotated[str, AfterValidator(s3_url)] | None = None
     anonymous: bool = False
-    inventory: Annotated[str, AfterValidator(_s3_url)] | None = None
+    inventory: Annotated[str, AfterValidator(s3_url)] | None = None
     excerpt: bool = False
     license: str | None = None
     attribution: str | None = None
+    doi: Annotated[str, AfterValidator(doi_text)] | None = None
 
     def problems(self) -> Iterator[tuple[str, str]]:
         """Keys that do not go together, each with what is wrong and what to do."""
@@ -270,6 +259,15 @@ class LinkStanza(Stanza):
     mbit: Annotated[float, Field(gt=0)] = 1000.0
     usd_per_gb: Annotated[float, Field(ge=0)] | None = None
     kwh_per_gb: Annotated[float, Field(ge=0)] | None = None
+
+
+class Reports(Stanza):
+    """Where a page of every result that passes its checks is written.
+
+    ``folder`` is a folder, relative to that of the file, or ``s3://bucket/prefix``.
+    """
+
+    folder: Annotated[str, AfterValidator(report_folder)]
 
 
 def scheduler_address(address: str) -> str:

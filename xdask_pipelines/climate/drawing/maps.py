@@ -24,7 +24,7 @@ from xdask_pipelines.climate.drawing.picture_frame import (
     in_words,
     png,
 )
-from xdask_pipelines.climate.drawing.region_view import View, WholeGlobe, view_of
+from xdask_pipelines.climate.drawing.region_view import MapView, WholeGlobe, view_of
 from xdask_pipelines.climate.grids.grid import Cells, Float, grid_of
 from xdask_pipelines.climate.means import area_weighted_mean
 from xdask_pipelines.climate.regridding.regrid import regrid
@@ -111,13 +111,13 @@ def shown_field(field: xr.DataArray) -> _Shown:
     return _Shown(grid.lat, grid.lon, in_words(field, mean))
 
 
-def _view(shown: _Shown) -> View:
+def _view(shown: _Shown) -> MapView:
     rows, columns = np.nonzero(np.isfinite(shown.values))
     largest = max(float(np.diff(cells.edges).max()) for cells in (shown.lat, shown.lon))
     return view_of(shown.lat.centres[rows], shown.lon.centres[columns], largest)
 
 
-def coloured(shown: _Shown, view: View | None = None) -> tuple[NDArray[np.uint8], BoundaryNorm, Any, Extend]:
+def coloured(shown: _Shown, view: MapView | None = None) -> tuple[NDArray[np.uint8], BoundaryNorm, Any, Extend]:
     """Return pixels (RGBA, transparent off the map), and the scale of the colour bar; by default of the whole world."""
     view = view or WholeGlobe()
     finite = np.isfinite(shown.values)

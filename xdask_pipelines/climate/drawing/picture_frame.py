@@ -21,6 +21,7 @@ from matplotlib.figure import Figure
 from xdask_pipelines.climate.grids.grid import Float
 from xdask_pipelines.errors import ClimateError
 from xdask_pipelines.system.safe_text import drawn
+from xdask_pipelines.system.units import number, with_units
 
 KELVIN_AT_ZERO_CELSIUS = 273.15
 INK, FAINT, NO_VALUE = "#333333", "#666666", "#b0b0b0"
@@ -81,13 +82,13 @@ def in_words(field: xr.DataArray, mean: float, missing: str = "cells without val
     else:
         diverging = is_difference or low < 0 < high
     units = "" if units == "1" else units
-    words = [f"minimum {number(low)} {units}", f"maximum {number(high)} {units}"]
+    words = [f"minimum {with_units(number(low), units)}", f"maximum {with_units(number(high), units)}"]
     if np.isfinite(mean):
-        words.insert(0, f"area-weighted mean {number(mean)} {units}")
+        words.insert(0, f"area-weighted mean {with_units(number(mean), units)}")
     if lacking:
         coarse = f"{lacking} of the {field.size} cells of this coarse picture without value"
         words.append(coarse if "is_coarse" in attrs else f"{lacking} {missing}")
-    caption = "     ".join(word.strip() for word in words)
+    caption = "     ".join(words)
     label = str(attrs.get("long_name") or field.name or "")
     return Words(
         values,
@@ -163,18 +164,6 @@ def colour_bar(figure: Figure, norm: BoundaryNorm, palette: Any, extend: Extend,
 def capital(text: str) -> str:
     """Return a text with its first letter capitalised."""
     return text[:1].upper() + text[1:]
-
-
-def number(value: float) -> str:
-    """Format a value for display, with a true minus sign."""
-    text = (
-        f"{value:.2f}"
-        if 0.1 <= abs(value) < 1000 or value == 0
-        else f"{value:.6g}"
-        if abs(value) > 1
-        else f"{value:.3g}"
-    )
-    return text.replace("-", "−")
 
 
 def nice_step(span: float, most: int) -> float:

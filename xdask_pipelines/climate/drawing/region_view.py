@@ -26,7 +26,7 @@ _PIXELS = 1000
 _LEAST_COSINE = 0.2
 
 
-class View(Protocol):
+class MapView(Protocol):
     """What a map shows: the place of each pixel, in degrees."""
 
     @property
@@ -149,7 +149,7 @@ def _degrees(value: float, positive: str, negative: str) -> str:
     return f"{abs(value):g}°{sign if abs(value) != 180.0 else ''}"
 
 
-def view_of(lat: Float, lon: Float, cell_degrees: float) -> View:
+def view_of(lat: Float, lon: Float, cell_degrees: float) -> MapView:
     """Return the map on which values at some places are drawn: zoomed if all are in one region.
 
     Parameters

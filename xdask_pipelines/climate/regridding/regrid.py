@@ -19,6 +19,7 @@ from xdask_pipelines.climate.kernels import map_fields
 from xdask_pipelines.climate.masks import ROUNDING, renormalised, require_fraction
 from xdask_pipelines.climate.regridding.row_column_weights import Method, weights_between
 from xdask_pipelines.errors import ClimateError
+from xdask_pipelines.system.recorded_steps import record
 
 _DESCRIPTIONS = {
     "conservative": "first-order conservative: area-weighted means of the source cells that a cell overlaps",
@@ -86,6 +87,13 @@ def regrid(
         field = _with_axes_of(field, lat, lon)
         return field.assign_attrs(regridding="none: the field was on this grid already")
     out = _mapped(RegridKernel(source, target, method, float(min_fraction)), field, lat, lon)
+    record(
+        "regridding",
+        method=_DESCRIPTIONS[method],
+        source_cells=f"{source.shape[0]} x {source.shape[1]}",
+        target_cells=f"{target.shape[0]} x {target.shape[1]}",
+        min_fraction=f"{min_fraction:g}",
+    )
     rule = "" if min_fraction == 1 else f"; at least {min_fraction:g} of each value's weights"
     attrs = {"regridding": _DESCRIPTIONS[method] + rule}
     cell_methods = str(field.attrs.get("cell_methods", ""))

@@ -21,6 +21,7 @@ from xdask_pipelines.climate.grids.grid import Float, make_grid
 from xdask_pipelines.climate.masks import renormalised, require_fraction
 from xdask_pipelines.climate.regridding.regrid import target_coordinates
 from xdask_pipelines.errors import ClimateError
+from xdask_pipelines.system.recorded_steps import record
 
 #: Variables of the two conventions: weights, source and target cell of each (from 1), covered fraction and area of each
 #: target cell, centres of target cells.
@@ -124,6 +125,13 @@ def regrid_by_weights(
     out = xr.DataArray(values, dims=out_dims, coords=coords, name=field.name, attrs=field.attrs)
     out = target_coordinates(out, ("lat", "lon"), grid, (lat, lon), ({}, {}))
     said = str(weights.attrs.get("map_method", "weights from a file"))
+    record(
+        "regridding",
+        method=f"by weights from a file: {said}",
+        source_cells=cells,
+        target_cells=f"{grid.shape[0]} x {grid.shape[1]}",
+        min_fraction=f"{min_fraction:g}",
+    )
     return out.assign_attrs(regridding=f"by weights from a file: {said}")
 
 

@@ -1,0 +1,159 @@
+"""Reports of real results: everything is on the page, nothing is loaded, and hostile text stays text."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.lab import Project
+from xdask_pipelines.errors import MissingEntries, XdaskError
+from xdask_pipelines.operations.materialize import materialize
+from xdask_pipelines.operations.records.written_report import report_result
+
+XDASK = Path(sys.executable).with_name("xdask")
+ANALYSES = '''
+import dagster as dg
+import xarray as xr
+from pydantic import Field
+from xdask_pipelines.assets import Source, analysis
+from xdask_pipelines.climate import regrid
+
+MODEL = Source("models", {"member_id": "r1i1p1f2", "variable_id": "tas"})
+
+
+class Baseline(dg.Config):
+    baseline: str = Field("ar6-recent", description="Named period.")
+
+
+@analysis(sources={"tas": MODEL}, units="K")
+def reported_map(tas: xr.DataArray, config: Baseline) -> xr.DataArray:
+    """A map of <script>alert(1)</script> & more, K.
+
+    On a coarser grid; `code` stays as it is.
+    """
+    return regrid(tas.mean("time"), [60.0, 20.0, -20.0, -60.0], [0.0, 90.0, 180.0, 270.0]).assign_attrs(units="K")
+
+
+@analysis(units="1")
+def reported_share(reported_map: xr.DataArray) -> xr.DataArray:
+    """Share of cells above 280 K."""
+    return (reported_map > 280).mean().assign_attrs(units="1")
+
+
+@analysis(units="K")
+def reported_line(reported_map: xr.DataArray) -> xr.DataArray:
+    """Zonal means, K."""
+    return reported_map.mean("lon").assign_attrs(units="K")
+
+
+@analysis(units="K")
+def never_computed(reported_map: xr.DataArray) -> xr.DataArray:
+    """Nothing yet."""
+    return reported_map
+'''
+
+
+@pytest.fixture(scope="module")
+def reported(project: Project) -> Project:
+    """The project with results to report."""
+    (project.topology.root / "analyses" / "reported.py").write_text(ANALYSES)
+    for name in ("reported_map", "reported_share", "reported_line"):
+        materialize(project.topology, name)
+    return project
+
+
+class Elements(HTMLParser):
+    """Elements, attributes and text of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.addresses: list[str] = []
+        self.text: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        assert not any(name.startswith("on") for name, _ in attrs)
+        self.addresses += [str(value) for name, value in attrs if name in ("src", "href", "action", "data", "srcset")]
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+
+def test_the_page_of_a_map_says_everything_and_loads_nothing(reported: Project, tmp_path: Path) -> None:
+    address = report_result(reported.topology, "reported_map", folder=str(tmp_path))
+    page = Elements(Path(address).read_text())
+    text = " ".join(page.text)
+    assert not page.tags & {"script", "iframe", "object", "embed", "link", "form", "base"}
+    assert all(address.startswith("data:image/png;base64,") for address in page.addresses)
+    assert len(page.addresses) == 1
+    for said in (
+        "A map of <script>alert(1)</script> & more, K",
+        "On a coarser grid; `code` stays as it is.",
+        "area-weighted mean",
+        "models ssp245 2015 to 2017",
+        "ar6-recent (1995-2014)",
+        "first-order conservative",
+        "18 x 36, target cells 4 x 4",
+        "0 elsewhere",
+        "USD",
+        "tracking_id",
+        "@misc{models-",
+        "unknown",
+        "xdask run reported_map -c baseline=ar6-recent",
+        "xdask reproduce us-west-2:results/reported_map/",
+        "passed: The result has units",
+    ):
+        assert said in text, said
+    assert "us-west-2:results/reported_map/" in text
+    assert "svg" in page.tags
+
+
+def test_a_number_is_a_number_without_units_and_a_line_is_drawn(reported: Project, tmp_path: Path) -> None:
+    number = Path(report_result(reported.topology, "reported_share", folder=str(tmp_path))).read_text()
+    assert re.search(r'<p class="number">0\.\d\d</p>', number)
+    assert "<img" not in number
+    assert "Through the results reported_map." in number
+    assert "xdask run reported_map -c baseline=ar6-recent\nxdask run reported_share" in number
+    line = Path(report_result(reported.topology, "reported_line", folder=str(tmp_path))).read_text()
+    assert 'src="data:image/png;base64,' in line
+    index = (tmp_path / "index.html").read_text()
+    assert {"reported_share.html", "reported_line.html"} == set(re.findall(r'href="([^"]+)"', index))
+
+
+def test_the_command_writes_into_the_default_folder_and_says_where(reported: Project) -> None:
+    words = [XDASK, "report", "reported_map", "--json"]
+    done = subprocess.run(words, cwd=reported.topology.root, capture_output=True, text=True, timeout=120, check=True)
+    page = Path(json.loads(done.stdout)["page"])
+    assert page == reported.topology.var / "reports" / "reported_map.html"
+    assert page.is_file()
+
+
+@pytest.mark.parametrize(
+    ("name", "partition", "error", "said"),
+    [
+        ("never_computed", "", MissingEntries, "Not materialized yet: never_computed. Materialize"),
+        ("no_such_asset", "", XdaskError, "There is no asset no_such_asset"),
+        ("era5_catalog_us-east-1", "", XdaskError, "is not an analysis, so it has no stored result"),
+        ("reported_map", "2011-01", XdaskError, "reported_map has no partitions; leave out 2011-01"),
+        ("us-west-2:results/reported_map/x.zarr", "", XdaskError, "The catalog has no result us-west-2:results"),
+    ],
+)
+def test_what_has_no_result_is_one_clear_error_and_writes_nothing(
+    reported: Project, tmp_path: Path, name: str, partition: str, error: type[XdaskError], said: str
+) -> None:
+    with pytest.raises(error, match=re.escape(said)):
+        report_result(reported.topology, name, partition, str(tmp_path / "new"))
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_address_of_s3_is_checked(reported: Project) -> None:
+    with pytest.raises(XdaskError, match="is not an S3 address"):
+        report_result(reported.topology, "reported_map", folder="s3://Not A Bucket")

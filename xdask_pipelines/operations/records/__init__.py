@@ -1,0 +1,1 @@
+"""What is recorded of results: reports, provenance, reproduction."""
