@@ -22,6 +22,7 @@ from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.input_steps import input_steps
 from xdask_pipelines.resources.provenance import Provenance
+from xdask_pipelines.resources.reporting.result_report import write_report
 from xdask_pipelines.resources.result_figures import (
     checked_fields,
     field_figures,
@@ -75,8 +76,22 @@ def checks_of(made: Analysis, analyses: Mapping[str, Analysis]) -> dg.AssetCheck
                     **({"evidence": dg.MetadataValue.json(evidence.as_dict())} if name == NAMES[0] else {}),
                 },
             )
+        if results.topology.reports:
+            _report(context, results, made, [entry for entry in entries if entry not in own])
 
     return check
+
+
+def _report(context: dg.AssetCheckExecutionContext, results: Results, made: Analysis, entries: Sequence[Entry]) -> None:
+    """Write the reports of results that passed; the run goes on without those that cannot be written."""
+    for entry in entries:
+        try:
+            address = write_report(
+                results.topology, results.catalog, context.instance, entry, made.function.__doc__ or ""
+            )
+            context.log.info(f"report: {address}")
+        except Exception as error:  # the result is stored and checked: a page about it must not fail the run
+            context.log.warning(f"The report of {made.name} was not written. {type(error).__name__}: {error}")
 
 
 _MEANING = {

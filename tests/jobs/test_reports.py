@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from tests.jobs.lab import Project
 from xdask_pipelines.errors import MissingEntries, XdaskError
 from xdask_pipelines.operations.materialize import materialize
 from xdask_pipelines.operations.records.written_report import report_result
+from xdask_pipelines.topology import Topology
 
 XDASK = Path(sys.executable).with_name("xdask")
 ANALYSES = '''
@@ -157,3 +162,41 @@ def test_what_has_no_result_is_one_clear_error_and_writes_nothing(
 def test_an_address_of_s3_is_checked(reported: Project) -> None:
     with pytest.raises(XdaskError, match="is not an S3 address"):
         report_result(reported.topology, "reported_map", folder="s3://Not A Bucket")
+
+
+@pytest.fixture
+def reporting(reported: Project) -> Iterator[Project]:
+    """The project, whose regions.yaml names a folder of reports."""
+    file = reported.topology.root / "regions.yaml"
+    before = file.read_text()
+    file.write_text(before + "\nreports: {folder: pages of results}\n")
+    try:
+        yield Project(Topology.load(file), reported.pools)
+    finally:
+        file.write_text(before)
+
+
+def test_a_page_is_written_after_each_materialization_if_the_project_says_so(reporting: Project) -> None:
+    folder = reporting.topology.root / "pages of results"
+    assert not folder.exists()
+    materialize(reporting.topology, "reported_share")
+    text = " ".join(Elements((folder / "reported_share.html").read_text()).text)
+    assert "passed: The result has units" in text
+    assert "reported_share.html" in (folder / "index.html").read_text()
+
+
+def test_a_page_that_cannot_be_written_is_a_warning_of_a_run_that_succeeds(
+    reporting: Project, history: dg.DagsterInstance
+) -> None:
+    folder = reporting.topology.root / "pages of results"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.touch()
+    try:
+        done = materialize(reporting.topology, "reported_share")
+    finally:
+        folder.unlink()
+    assert set(done["checks"].values()) == {"passed"}
+    said = [record.event_log_entry for record in history.get_records_for_run(done["run_id"]).records]
+    (warning,) = [e for e in said if "The report of reported_share was not written" in e.user_message]
+    assert warning.level == logging.WARNING
+    assert "Not a directory" in warning.user_message or "File exists" in warning.user_message
