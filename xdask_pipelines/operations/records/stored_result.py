@@ -73,7 +73,8 @@ def stored_result(
     results: Results = (assembly.definitions.resources or {})["results"].results
     analyses = analyses_of(assembly.definitions.resolve_all_asset_specs())
     if match := _ADDRESS.fullmatch(name):
-        entry = _at(results, name, *match.groups(""), partition)
+        region, key, part = match.groups("")
+        entry = _at(results, name, region, key, part, partition)
         return Stored(assembly, results, entry, analyses.get(entry.dataset))
     assembly.refuse_unknown([name])
     if name not in analyses:
