@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.notebook.real_kernel import Kernel
 from xdask_pipelines import open_project
 from xdask_pipelines.notebook import Project
 from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
@@ -49,3 +50,10 @@ def project(folder: Path) -> Iterator[Project]:
 @pytest.fixture(autouse=True)
 def alone(no_default_client_before: None) -> None:
     """As in a notebook, no client is the default."""
+
+
+@pytest.fixture
+def kernel(folder: Path) -> Iterator[Kernel]:
+    yield Kernel(folder)
+    for path in [*(folder / "var/selections").glob("*"), *(folder / "analyses").glob("*.py")]:
+        path.unlink()

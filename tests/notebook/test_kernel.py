@@ -2,65 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
-from typing import Any
 
-import nbformat
 import pytest
-from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from tests.notebook.real_kernel import Kernel, kinds, texts
 from xdask_pipelines.notebook import Project
 from xdask_pipelines.notebook.selection import Chosen, Selection
 
 REPO = Path(__file__).parents[2]
 
 pytest.importorskip("ipywidgets", reason="the extra [notebook] is not installed")
-
-
-class Kernel:
-    """A notebook whose cells run one after the other; each `restart` begins with an empty memory."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.restart()
-
-    def restart(self) -> None:
-        self.notebook = nbformat.v4.new_notebook()
-        self.notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        self._client = NotebookClient(
-            self.notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(self.folder)}}
-        )
-
-    def run(self, *cells: str) -> list[list[Any]]:
-        """Run cells in a new kernel; return the outputs of each."""
-        self.notebook.cells = [nbformat.v4.new_code_cell(cell) for cell in cells]
-        # Not `execute`: it ends with a question to the kernel, whose answer is sometimes lost and awaited for 2 minutes.
-        with self._client.setup_kernel(env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}):
-            for index, cell in enumerate(self.notebook.cells):
-                self._client.execute_cell(cell, index)
-        self._client.set_widgets_metadata()
-        return [cell.outputs for cell in self.notebook.cells]
-
-
-@pytest.fixture
-def kernel(folder: Path) -> Iterator[Kernel]:
-    yield Kernel(folder)
-    for path in [*(folder / "var/selections").glob("*"), *(folder / "analyses").glob("*.py")]:
-        path.unlink()
-
-
-def kinds(outputs: list[Any]) -> set[str]:
-    return {kind for output in outputs for kind in output.get("data", {})}
-
-
-def texts(outputs: list[Any]) -> str:
-    shown = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs]
-    return "\n".join(map(str, shown))
 
 
 BEFORE = {"experiment_id": "pre-industrial"}

@@ -120,7 +120,9 @@ def test_what_a_check_says_is_markdown_that_shows_it(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(checks, "_judge", judge)
     monkeypatch.setattr(checks, "_entries", lambda *_: [])
     context: Any = SimpleNamespace(
-        resources=SimpleNamespace(results=SimpleNamespace(results=SimpleNamespace(topology=SimpleNamespace(reports=None)))),
+        resources=SimpleNamespace(
+            results=SimpleNamespace(results=SimpleNamespace(topology=SimpleNamespace(reports=None)))
+        ),
         run=SimpleNamespace(run_id="r"),
         log=SimpleNamespace(info=print),
     )
