@@ -131,6 +131,12 @@ def test_two_scenarios_launched_at_once_end_each_with_its_own_evidence(
 def test_asset_page_shows_the_map(ui: Ui, page: Page, shot: Shot) -> None:
     page.goto(f"{ui.url}/assets/{MAIN}")
     page.get_by_text("area_weighted_mean").wait_for()
+    first = page.get_by_role("row").filter(has_text="result").first
+    small = first.locator("img[src^='/xdask/pictures/']")
+    expect(small).to_be_visible()
+    until(lambda: small.evaluate("e => e.complete"), "small picture decoded")
+    assert small.evaluate("e => [e.naturalWidth, e.getBoundingClientRect().width]") == [620, 620]
+    expect(first).to_contain_text("3.40 K")
     shot(page, "asset-page")
     page.get_by_text("[Show Markdown]").first.click()
     picture = page.locator("img[src^='data:image/png']")

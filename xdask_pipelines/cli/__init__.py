@@ -43,6 +43,8 @@ for _command in (
     jobs.run_one,
     jobs.list_assets,
     report_commands.report,
+    report_commands.provenance,
+    report_commands.reproduce,
     machine.pools,
     foreground.scheduler,
     foreground.worker,

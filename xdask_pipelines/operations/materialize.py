@@ -17,8 +17,8 @@ from xdask_pipelines.resources.pools.standing_pools import Tell
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.topology import Topology
 
-#: Metadata that are only for the UI: the picture as Markdown, and a table.
-_SHOWN_ELSEWHERE = ("map", "plot", "sources", "picture_file")
+#: Metadata that are only for the UI: the summary and the picture as Markdown, and a table.
+_SHOWN_ELSEWHERE = ("result", "map", "plot", "sources", "picture_file")
 
 
 def materialize(

@@ -1,7 +1,7 @@
 """Dagster's webserver with a guard, and a `dagster dev` that starts it.
 
-Belongs here: which requests reach Dagster. Does not belong here: starting and stopping (ui), rules for browsers
-(browser_requests).
+Belongs here: which requests reach Dagster, and the pictures of results. Does not belong here: starting and stopping (ui),
+rules for browsers (browser_requests).
 
 Dagster has no login, and accepts mutations by GET from any page. ``python -m xdask_pipelines.operations.webserver dev …`` is
 ``dagster dev …`` whose webserver is ``python -m xdask_pipelines.operations.webserver …``, so that no unguarded one listens.
@@ -9,29 +9,39 @@ Dagster has no login, and accepts mutations by GET from any page. ``python -m xd
 
 from __future__ import annotations
 
+import base64
+import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 import dagster_webserver.app
 import dagster_webserver.cli
+from dagster import AssetKey, DagsterEventType, DagsterInstance
 from dagster._cli import dev
 from dagster_shared.ipc import open_ipc_subprocess
 from dagster_webserver.webserver import DagsterWebserver
+from PIL import Image
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocketClose
 
+from xdask_pipelines.resources.result_summary import PICTURES, picture_in
 from xdask_pipelines.system.browser_requests import ANSWER_HEADERS, own_hosts, refusal
-from xdask_pipelines.topology import find_topology
+from xdask_pipelines.topology import Topology, find_topology
 
 _MODULE = "xdask_pipelines.operations.webserver"
 _GRAPHQL = "/graphql"
 #: Paths that return data, files or query results instead of a page of the UI.
-_NOT_BY_LINK = (_GRAPHQL, "/logs", "/notebook", "/dagit", "/download_debug", "/report_asset")
+_NOT_BY_LINK = (_GRAPHQL, "/logs", "/notebook", "/dagit", "/download_debug", "/report_asset", PICTURES)
+_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_WIDTH_PIXELS = 620
 #: A page of another origin cannot send these without a preflight request, which is refused.
 _BODIES = ("application/json", "application/graphql")
 
@@ -104,6 +114,44 @@ class GuardedWebserver(DagsterWebserver):  # type: ignore[type-arg]
     def build_middleware(self) -> list[Middleware]:
         """Return the middleware, with the guard first."""
         return [Middleware(Guard, hosts=_hosts()), *super().build_middleware()]
+
+    def build_routes(self) -> list[BaseRoute]:
+        """Return the routes, with that of pictures before the one that answers all other paths."""
+        prefix = self._app_path_prefix or ""
+        return [Route(f"{prefix}{PICTURES}/{{asset}}/{{run_id}}.png", self._picture), *super().build_routes()]
+
+    def _picture(self, request: Request) -> Response:
+        """Answer with the picture of a materialization: its file, or on another machine what the history holds."""
+        asset, run_id = request.path_params["asset"], request.path_params["run_id"]
+        png = picture_of_run(find_topology(), self._process_context.instance, asset, run_id)
+        if png is None:
+            return JSONResponse({"error": f"{asset} has no picture of the run {run_id}."}, status_code=404)
+        return Response(_small(png), media_type="image/png", headers={"Cache-Control": "private, max-age=86400"})
+
+
+def _small(png: bytes) -> bytes:
+    """Return a picture with the width that a page of an asset has beside its columns."""
+    with Image.open(io.BytesIO(png)) as whole:
+        small = whole.convert("RGB").resize((_WIDTH_PIXELS, round(_WIDTH_PIXELS * whole.height / whole.width)))
+    content = io.BytesIO()
+    small.save(content, "PNG")
+    return content.getvalue()
+
+
+def picture_of_run(topology: Topology, history: DagsterInstance, asset: str, run_id: str) -> bytes | None:
+    """Return the picture of one materialization as PNG; None if there is none."""
+    if not (asset.isidentifier() and _RUN_ID.fullmatch(run_id)):
+        return None
+    try:
+        return (topology.var / "pictures" / asset / f"{run_id}.png").read_bytes()
+    except OSError:
+        found = history.get_records_for_run(run_id, of_type=DagsterEventType.ASSET_MATERIALIZATION).records
+    for record in found:
+        made = record.asset_materialization
+        if made is not None and made.asset_key == AssetKey(asset):
+            metadata = {name: value.value for name, value in made.metadata.items()}
+            return base64.b64decode(encoded) if (encoded := picture_in(metadata)) else None
+    return None
 
 
 def _guarded_start(parts: Sequence[str], **options: Any) -> Any:

@@ -25,6 +25,7 @@ from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.footprint import in_words
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.provenance import Provenance
+from xdask_pipelines.resources.result_summary import figure_text, summary
 from xdask_pipelines.resources.results import Kept, Label, Results
 from xdask_pipelines.system.files import write_atomically
 from xdask_pipelines.system.safe_text import markdown
@@ -122,6 +123,22 @@ def _metadata(asset: str, result: Result, kept: Kept, pictures: Path, run_id: st
     evidence, entry = kept.evidence, kept.entries[0]
     metadata = _picture(asset, result, kept.picture, kept.no_picture, pictures, run_id)
     made_from = result.made_from
+    units = str(metadata.get("units", ""))
+    figures = {
+        "value": "value" in metadata and figure_text(metadata["value"], units),
+        "area-weighted mean": "area_weighted_mean" in metadata and figure_text(metadata["area_weighted_mean"], units),
+    }
+    facts = {
+        **{name: text for name, text in figures.items() if text},
+        "picture": metadata.get("picture", ""),
+        "scenario": ", ".join(result.every("experiments")),
+        "excerpt": "; ".join(result.every("excerpts")),
+        "partitions": ", ".join(filter(None, result.parts)),
+        "tasks outside their Region": evidence.misplaced_tasks,
+    }
+    has_picture = "map" in metadata or "plot" in metadata
+    shown_first = {"result": dg.MetadataValue.md(summary(asset, run_id, has_picture, facts, evidence))}
+    metadata = shown_first | metadata
     if excerpts := result.every("excerpts"):
         metadata["excerpt"] = "; ".join(excerpts)
     gaps = {n: str(s) for one in result.provenance.values() for n, s in one.steps.items() if not s.complete}
@@ -139,12 +156,12 @@ def _metadata(asset: str, result: Result, kept: Kept, pictures: Path, run_id: st
         "sources": _sources_table(result.sources),
         "attribution": dg.MetadataValue.md("; ".join(map(markdown, result.every("attributions"))) or "none"),
         "misplaced_tasks": evidence.misplaced_tasks,
-        "evidence": dg.MetadataValue.json(evidence.as_dict()),
         "footprint": in_words(evidence.as_dict()),
         "store": f"{entry.region}:{entry.key}",
         "size_bytes": entry.size_bytes,
         "digest": entry.etag,
         "code_version": made_from.code_version,
+        "evidence": dg.MetadataValue.json(evidence.as_dict()),
     }
 
 
@@ -174,6 +191,8 @@ def _picture(
     excerpts = result.every("excerpts")
     subtitle = "; ".join(filter(None, [*excerpts, result.caveat if excerpts else ""]))
     title = ", ".join([asset.replace("_", " "), *result.every("experiments")])
+    if str(field_.attrs.get("long_name", "")) in _inherited_names(result.sources):
+        field_ = field_.assign_attrs(long_name=asset.replace("_", " "))
     try:
         png = draw(field_, title, subtitle or None)
     except ClimateError as error:  # the result is stored and checked without a picture
@@ -184,6 +203,12 @@ def _picture(
         return {"map" if shape == "native map" else "plot": image, **metadata}
     mean = float(field_.attrs["area_mean"]) if "area_mean" in field_.attrs else float(area_weighted_mean(field_))
     return {"map": image, **({"area_weighted_mean": mean} if np.isfinite(mean) else {}), **metadata}
+
+
+def _inherited_names(sources: tuple[Entry, ...]) -> set[str]:
+    """Return the long names of the inputs: of a result that carries one, it names the input, and not the result."""
+    variables = [variable for entry in sources for variable in (entry.header or {}).get("variables", {}).values()]
+    return {str(variable.get("attrs", {}).get("long_name", "")) for variable in variables} - {""}
 
 
 def saved_picture(png: bytes, file: Path) -> dict[str, Any]:

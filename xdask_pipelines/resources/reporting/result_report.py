@@ -26,14 +26,14 @@ from xdask_pipelines.resources.reporting.citations import citations_of
 from xdask_pipelines.resources.reporting.lineage import Lineage, Made, lineage_of
 from xdask_pipelines.resources.reporting.report_folder import Listed, file_name, folder_at, published
 from xdask_pipelines.resources.reporting.report_page import ReportContent, report_page
+from xdask_pipelines.resources.result_summary import figure_text, picture_in
 from xdask_pipelines.resources.results import run_command
 from xdask_pipelines.system.safe_text import from_markdown
-from xdask_pipelines.system.units import format_bytes, number, with_units
+from xdask_pipelines.system.units import format_bytes
 from xdask_pipelines.topology import Topology
 
 #: Folder of reports of projects whose regions.yaml names none.
 DEFAULT_FOLDER = "var/reports"
-_PICTURE = re.compile(r"\(data:image/png;base64,([A-Za-z0-9+/=]+)\)")
 _LONGEST_TITLE = 300
 
 
@@ -88,9 +88,9 @@ def content_of(
     title, *rest = _paragraphs(description) or [entry.dataset.replace("_", " ")]
     units = str(metadata.get("units", ""))
     value = metadata.get("value")
-    shown = "" if value is None else with_units(value if isinstance(value, str) else number(value), units)
+    shown = "" if value is None else figure_text(value, units)
     mean = metadata.get("area_weighted_mean")
-    mean_text = with_units(number(float(mean)), units) if isinstance(mean, int | float) else ""
+    mean_text = "" if mean is None else figure_text(mean, units)
     record = lineage.result.record
     name = file_name(entry.dataset, entry.part)
     listed = Listed(name, title[:_LONGEST_TITLE].rstrip("."), entry.dataset, entry.part, made, shown or mean_text)
@@ -99,7 +99,7 @@ def content_of(
     return ReportContent(
         listed=listed,
         paragraphs=tuple(rest),
-        png=_png(metadata),
+        png=base64.b64decode(picture_in(metadata)),
         number=shown,
         no_picture=str(metadata.get("picture", "")),
         facts={
@@ -155,13 +155,6 @@ def _of_run(history: dg.DagsterInstance, entry: Entry) -> tuple[dict[str, Any], 
             checks[evaluation.check_name] = f"{state}: {from_markdown(evaluation.description or '')}".rstrip(": ")
     made = datetime.fromtimestamp(record.timestamp, UTC).strftime("%Y-%m-%d %H:%M")
     return {name: value.value for name, value in event.metadata.items()}, made, checks
-
-
-def _png(metadata: Mapping[str, Any]) -> bytes:
-    for name in ("map", "plot"):
-        if match := _PICTURE.search(str(metadata.get(name, ""))):
-            return base64.b64decode(match[1])
-    return b""
 
 
 def _paragraphs(description: str) -> list[str]:
