@@ -76,8 +76,9 @@ def checks_of(made: Analysis, analyses: Mapping[str, Analysis]) -> dg.AssetCheck
                     **({"evidence": dg.MetadataValue.json(evidence.as_dict())} if name == NAMES[0] else {}),
                 },
             )
-        if results.topology.reports:
-            _report(context, results, made, [entry for entry in entries if entry not in own])
+        passed = [entry for entry in entries if entry.part not in refused]
+        if passed and results.topology.reports:
+            _report(context, results, made, passed)
 
     return check
 

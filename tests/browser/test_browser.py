@@ -135,7 +135,7 @@ def test_asset_page_shows_the_map(ui: Ui, page: Page, shot: Shot) -> None:
     small = first.locator("img[src^='/xdask/pictures/']")
     expect(small).to_be_visible()
     until(lambda: small.evaluate("e => e.complete"), "small picture decoded")
-    assert small.evaluate("e => [e.naturalWidth, e.getBoundingClientRect().width]") == [620, 620]
+    assert small.evaluate("e => [e.naturalWidth, e.getBoundingClientRect().width]") == [460, 460]
     expect(first).to_contain_text("3.40 K")
     shot(page, "asset-page")
     page.get_by_text("[Show Markdown]").first.click()

@@ -38,6 +38,7 @@ def main(topology: Path | None) -> None:
 
 for _command in (
     init.init,
+    init.new_analysis,
     jobs.demo,
     jobs.plan,
     jobs.run_one,

@@ -66,7 +66,7 @@ def _print_provenance(found: Mapping[str, Any]) -> None:
             echo(f"  {step['kind']:<11} {_texts({name: value for name, value in step.items() if name != 'kind'})}")
         if each["sources"] > each["recorded_sources"]:
             echo(f"  sources     {each['recorded_sources']:,} of {each['sources']:,} are recorded", fg="yellow")
-    rows = [("DATASET", "REGION", "VERSION", "DIGEST", "TRACKING_ID", "STATE", "KEY")]
+    rows: list[tuple[str, ...]] = [("DATASET", "REGION", "VERSION", "DIGEST", "TRACKING_ID", "STATE", "KEY")]
     names = ("dataset", "region", "version", "digest", "tracking_id", "state", "key")
     rows += [tuple(str(each[name]) for name in names) for each in found["sources"]]
     echo("\n".join(columns(rows)))

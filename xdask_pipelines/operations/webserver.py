@@ -41,7 +41,7 @@ _GRAPHQL = "/graphql"
 #: Paths that return data, files or query results instead of a page of the UI.
 _NOT_BY_LINK = (_GRAPHQL, "/logs", "/notebook", "/dagit", "/download_debug", "/report_asset", PICTURES)
 _RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-_WIDTH_PIXELS = 620
+_WIDTH_PIXELS = 460
 #: A page of another origin cannot send these without a preflight request, which is refused.
 _BODIES = ("application/json", "application/graphql")
 
@@ -118,7 +118,7 @@ class GuardedWebserver(DagsterWebserver):  # type: ignore[type-arg]
     def build_routes(self) -> list[BaseRoute]:
         """Return the routes, with that of pictures before the one that answers all other paths."""
         prefix = self._app_path_prefix or ""
-        return [Route(f"{prefix}{PICTURES}/{{asset}}/{{run_id}}.png", self._picture), *super().build_routes()]
+        return [Route(f"{prefix}{PICTURES}/{{asset}}/{{run_id}}.png", self._picture), *super().build_routes()]  # type: ignore[no-untyped-call]
 
     def _picture(self, request: Request) -> Response:
         """Answer with the picture of a materialization: its file, or on another machine what the history holds."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from xdask_pipelines.assets.analysis_definition import Analysis, run
 from xdask_pipelines.catalog import Catalog, Change, Entry, open_catalog
 from xdask_pipelines.climate.axes import PARTITION
-from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.errors import ChangedEntry, XdaskError
 from xdask_pipelines.operations.records.stored_result import stored_result
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.client.compute import Progress
@@ -96,6 +96,11 @@ def reproduce(
         again = _computed_lazily(topology, stored.results, made, entry, record, entries)
         before = _one_part(stored.results.open([entry]))
         return _compared(pools, entry, _changes(made, record), before, again)
+    except ChangedEntry as error:
+        raise XdaskError(
+            f"{name} cannot be reproduced, because what is stored is not what was catalogued: {error} A store of a result "
+            "that something else has changed is worthless; compute it again with `xdask run`."
+        ) from error
     finally:
         pools.close()
 
@@ -186,7 +191,7 @@ def _compared(pools: Any, entry: Entry, changed: tuple[str, ...], before: Part, 
         problems += [f"the coordinate {c} of {name} differs" for c in _other_coordinates(old[name], new[name])]
     comparable = [n for n in old.keys() & new.keys() if old[n].dims == new[n].dims and old[n].shape == new[n].shape]
     lazy = {
-        name: _difference(old[name].reset_coords(drop=True), new[name].reset_coords(drop=True)) for name in comparable
+        name: difference(old[name].reset_coords(drop=True), new[name].reset_coords(drop=True)) for name in comparable
     }
     values, evidence = pools.compute(*lazy.values())
     figures = dict(zip(lazy, values, strict=True))
@@ -216,8 +221,18 @@ def _other_coordinates(old: xr.DataArray, new: xr.DataArray) -> list[str]:
     ]
 
 
-def _difference(old: xr.DataArray, new: xr.DataArray) -> xr.Dataset:
-    """Return the number of values with other bits, and the largest difference; lazy if one is lazy."""
+def difference(old: xr.DataArray, new: xr.DataArray) -> xr.Dataset:
+    """Return the number of values with other bits, and the largest difference; lazy if one is lazy.
+
+    Parameters
+    ----------
+    old, new
+        Of one shape; coordinates are not compared.
+
+    Returns
+    -------
+    ``different``, where all NaN are equal; and ``largest``, NaN if only one of both is NaN somewhere.
+    """
     dims = list(old.dims)
     plain = [each.drop_vars(list(each.coords)).drop_attrs() for each in (old, new)]
     chunks = next((each.chunksizes for each in plain if each.chunks is not None), None)
@@ -235,8 +250,9 @@ def _other_bits(old: NDArray[Any], new: NDArray[Any]) -> NDArray[np.bool_]:
         old, new = old.astype(kind), new.astype(kind)
     if old.dtype.kind != "f":
         return np.asarray(old != new)
+    # not ascontiguousarray, which returns a vector for a number
     whole = np.dtype(f"u{old.dtype.itemsize}")
-    other = np.ascontiguousarray(old).view(whole) != np.ascontiguousarray(new).view(whole)
+    other = np.asarray(old, order="C").view(whole) != np.asarray(new, order="C").view(whole)
     return np.asarray(other & ~(np.isnan(old) & np.isnan(new)))
 
 

@@ -74,7 +74,7 @@ def stored_result(
     analyses = analyses_of(assembly.definitions.resolve_all_asset_specs())
     if match := _ADDRESS.fullmatch(name):
         region, key, part = match.groups("")
-        entry = _at(results, name, region, key, part, partition)
+        entry = _at(results, name, region, key, part or partition)
         return Stored(assembly, results, entry, analyses.get(entry.dataset))
     assembly.refuse_unknown([name])
     if name not in analyses:
@@ -88,9 +88,8 @@ def stored_result(
     return Stored(assembly, results, newest, analyses[name])
 
 
-def _at(results: Results, address: str, region: str, key: str, part: str, partition: str) -> Entry:
+def _at(results: Results, address: str, region: str, key: str, wanted: str) -> Entry:
     """Return the result at an address."""
-    wanted = part or partition
     there = results.catalog.search(layout=LAYOUT, region=region, key=key, superseded=True)
     found = [entry for entry in there if Provenance.is_in(entry) and (entry.part == wanted or not wanted)]
     if len(found) == 1:
