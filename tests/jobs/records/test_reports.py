@@ -8,17 +8,24 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import dagster as dg
 import pytest
+import xarray as xr
 
+from infra.rehearsal.servers.s3_server import S3Server
 from tests.jobs.lab import Project
+from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.climate.drawing import plots
 from xdask_pipelines.errors import MissingEntries, XdaskError
 from xdask_pipelines.operations.materialize import materialize
 from xdask_pipelines.operations.records.written_report import report_result
+from xdask_pipelines.resources import io_manager
+from xdask_pipelines.resources.io_manager import Result
 from xdask_pipelines.topology import Topology
 
 XDASK = Path(sys.executable).with_name("xdask")
@@ -200,3 +207,31 @@ def test_a_page_that_cannot_be_written_is_a_warning_of_a_run_that_succeeds(
     (warning,) = [e for e in said if "The report of reported_share was not written" in e.user_message]
     assert warning.level == logging.WARNING
     assert "Not a directory" in warning.user_message or "File exists" in warning.user_message
+
+
+def test_a_page_is_written_into_a_bucket(reported: Project, bucket: Callable[[str], str], s3: S3Server) -> None:
+    address = bucket("") + "/pages"
+    page = report_result(reported.topology, "reported_line", folder=address)
+    assert page == f"{address}/reported_line.html"
+    name = address.split("/")[2]
+    keys = {each["Key"] for each in s3.client().list_objects_v2(Bucket=name)["Contents"]}
+    assert keys == {"pages/reported_line.html", "pages/index.html"}
+
+
+def test_a_picture_has_the_name_of_the_result_and_not_that_of_its_input(
+    reported: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[str] = []
+
+    def note(field: xr.DataArray, *_: str | None) -> bytes:
+        drawn.append(str(field.attrs.get("long_name")))
+        return b"png"
+
+    (entry,) = open_catalog(reported.topology.catalog_url).search(dataset="reported_map")
+    variables = {"x": {"attrs": {"long_name": "name of the input"}}}
+    source = replace(entry, header={**(entry.header or {}), "variables": variables})
+    monkeypatch.setattr(plots, "draw", note)
+    for name in ("name of the input", "name of its own"):
+        field = xr.DataArray([1.0, 2.0], dims="x", attrs={"long_name": name, "units": "1"})
+        io_manager._picture("an_asset", Result({}, sources=(source,)), field, "", reported.topology.var / "p", "r")
+    assert drawn == ["an asset", "name of its own"]
