@@ -42,6 +42,8 @@ class Settings(dg.Config):
     box: Box = Box()
     window: int | None = None
     percent: float = Field(50, gt=0, lt=100)
+    regions: list[str] = Field(default_factory=lambda: ["global"])
+    members: list[str] | None = None
 
     @field_validator("member")
     @classmethod
@@ -146,3 +148,12 @@ def test_a_request_gives_the_values_in_the_form_of_dagster(topology: Topology):
         check_request(definitions, sync, {"dry_run": "perhaps"}, ())
     with pytest.raises(XdaskError, match=r"era5_lustre_us-east-1 has no config value dry_run\. It takes none"):
         check_request(definitions, "era5_lustre_us-east-1", {"dry_run": "true"}, ())
+
+
+def test_lists_of_text_are_written_as_json():
+    got = typed(regions='["MED & land", "1"]', members='["r1"]')
+    assert (got.regions, got.members) == (["MED & land", "1"], ["r1"])
+    assert typed(members="null").members is None
+    for text in ("land", '"land"', "[1, 2]"):
+        with pytest.raises(XdaskError, match=r"regions = .* does not fit the type list\[str\]"):
+            typed(regions=text)

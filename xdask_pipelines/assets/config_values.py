@@ -9,7 +9,7 @@ import json
 import types
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin
 
 import dagster as dg
 import pydantic
@@ -106,13 +106,26 @@ def _read(value: Any, annotation: Any) -> Any:
     if not isinstance(value, str):
         return value
     leaves = set(_leaves(annotation))
-    if leaves <= {str, type(None)} and not (value == "null" and type(None) in leaves):
+    of_text = leaves <= {str, type(None)} and not any(map(_has_parts, _alternatives(annotation)))
+    if of_text and not (value == "null" and type(None) in leaves):
         return value
     try:
         found = json.loads(value)
     except ValueError:
         return value
     return value if str in leaves and isinstance(found, int | float) and not isinstance(found, bool) else found
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    """The types of a union; any other type by itself."""
+    is_union = isinstance(annotation, types.UnionType) or get_origin(annotation) is Union
+    return get_args(annotation) if is_union else (annotation,)
+
+
+def _has_parts(annotation: Any) -> bool:
+    """Whether values of a type are lists, mappings or configs, which are written as JSON."""
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and issubclass(kind, list | tuple | set | dict | Mapping | dg.Config)
 
 
 def _leaves(annotation: Any) -> Iterator[Any]:
