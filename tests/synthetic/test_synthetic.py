@@ -183,3 +183,10 @@ def test_writing_again_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
         store = write_cmip6_member(tmp_path, shape=(6, 8), seed=seed)
     assert list(path.parent.iterdir()) == [path]
     assert list(store.parent.iterdir()) == [store]
+
+
+def test_members_warm_as_fast_as_asked(tmp_path: Path) -> None:
+    stores = [write_cmip6_member(tmp_path / f"{each}", shape=(4, 8), warming=each) for each in (0.0, 0.5)]
+    flat, warm = (open_store(store).tas.astype(np.float64).mean(("lat", "lon")) for store in stores)
+    years = np.arange(24) / 12 + 2015 - 1990
+    assert np.abs(warm - flat - 0.5 * years).max() < 1 / 64

@@ -20,7 +20,6 @@ from xdask_pipelines.synthetic import fields
 from xdask_pipelines.synthetic.faults import KELVIN_AT_ZERO_CELSIUS, Fault, truncate, turn
 
 _TIME_UNITS = "days since 1850-01-01"
-_WARMING_KELVIN_PER_YEAR = 0.03
 _OLDER_VERSION = "v20180101"
 
 
@@ -35,6 +34,7 @@ def write_cmip6_member(
     version: str = "v20190507",
     shape: tuple[int, int] = (144, 192),
     chunk_months: int = 600,
+    warming: float = 0.03,
     seed: int = 0,
     fault: Fault | None = None,
 ) -> Path:
@@ -52,6 +52,8 @@ def write_cmip6_member(
         Rows and columns of cells; no cell is centred on a pole.
     chunk_months
         Months in one chunk; a chunk holds whole fields.
+    warming
+        What is added everywhere, in K per year since 1990; years before are colder.
     seed
         Same seed and member, same weather.
     fault
@@ -72,7 +74,7 @@ def write_cmip6_member(
         "variable_id": "tas",
         "grid_label": "gn",
     }
-    dataset = _member(facets, years, calendar, shape, [seed, *member_id.encode()], fault)
+    dataset = _member(facets, years, calendar, shape, warming, [seed, *member_id.encode()], fault)
     if activity_id == "ScenarioMIP":
         dataset.attrs |= {
             "parent_experiment_id": "historical",
@@ -94,6 +96,7 @@ def _member(
     years: range,
     calendar: str,
     shape: tuple[int, int],
+    warming: float,
     seed: list[int],
     fault: Fault | None,
 ) -> xr.Dataset:
@@ -114,7 +117,7 @@ def _member(
         lon,
         time * 24,
         year_fraction=(elapsed_years + 0.5 / 12) % 1,
-        trend=_WARMING_KELVIN_PER_YEAR * (elapsed_years + years[0] - 1990),
+        trend=warming * (elapsed_years + years[0] - 1990),
         seed=seed,
     )
     rows, columns, lon_in_store = turn(fault, lat, lon)
