@@ -18,7 +18,7 @@ install = mkdir -p var && { $(BIN)/python -m pip install --no-compile --no-deps 
 PYTEST_RUN ?= pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test damage browser cdo wan opensearch opensearch-stop opensearch-test coverage lint bench bench-climate bench-wan bench-many contract clean \
+.PHONY: help demo ui test damage browser cdo wan opensearch opensearch-stop opensearch-test coverage lint tour bench bench-climate bench-wan bench-many contract clean \
 	infra-synth infra-diff infra-deploy infra-destroy rehearse rehearse-test
 
 help:  ## This list
@@ -26,6 +26,9 @@ help:  ## This list
 
 demo: $(READY)  ## The main job on the data in data/, with two Regions on this machine
 	$(BIN)/xdask demo
+
+tour: $(READY)  ## A year of synthetic 0.25 degree hours and an ensemble in two Regions, from sync to report, in minutes
+	$(BIN)/python -m benchmarks.climate_tour
 
 ui: $(READY)  ## Pools and Dagster on http://127.0.0.1:3000; Ctrl-C stops everything
 	$(BIN)/xdask ui

@@ -1,0 +1,1 @@
+"""Tests of what `make` targets of the folder benchmarks do, at a small size."""
