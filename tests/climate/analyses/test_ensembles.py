@@ -11,6 +11,7 @@ import xarray as xr
 
 from xdask_pipelines.climate import area_weighted_mean, cell_areas
 from xdask_pipelines.climate.analyses import Member, ensemble_statistics, model_means, skill
+from xdask_pipelines.climate.drawing.picture_frame import in_words
 from xdask_pipelines.errors import ClimateError
 
 LAT, LON = np.arange(-85.0, 90, 10), np.arange(0.0, 360, 20)
@@ -116,3 +117,26 @@ def test_runs_that_do_not_fit_are_refused_by_name() -> None:
         ensemble_statistics({})
     with pytest.raises(ClimateError, match="0 to 100"):
         ensemble_statistics({Member("A", "r1"): good}, percentiles=(101,))
+
+
+def test_changes_of_temperature_stay_differences_and_are_not_shown_in_celsius() -> None:
+    def run(value: float) -> xr.DataArray:
+        attrs = {"units": "K", "units_metadata": "temperature: difference"}
+        coords = {"lat": [45.0, -45.0], "lon": [90.0, 270.0]}
+        return xr.DataArray(np.full((2, 2), value), coords=coords, name="tas", attrs=attrs)
+
+    changes = {Member("A", "r1"): run(1.0), Member("B", "r1"): run(4.0)}
+    found = ensemble_statistics(changes)
+    for name, value in (("ensemble_mean", 2.5), ("ensemble_spread", np.sqrt(4.5))):
+        words = in_words(found[name], value)
+        assert words.units == "K"
+        np.testing.assert_allclose(words.values, value)
+    assert in_words(found.ensemble_percentile[0], 1.15).units == "K"
+    assert "units_metadata" not in found.sign_agreement.attrs
+    fields = {member: (280 + field).drop_attrs(deep=False).assign_attrs(units="K") for member, field in changes.items()}
+    absolute = ensemble_statistics(fields)
+    assert in_words(absolute.ensemble_mean, 282.5).units == "°C"
+    assert in_words(absolute.ensemble_spread, 2.1).units == "K"
+    figures = skill(run(4.0), run(1.0))
+    assert figures.bias.attrs["units_metadata"] == figures.rmse.attrs["units_metadata"] == "temperature: difference"
+    assert "units_metadata" not in figures.pattern_correlation.attrs

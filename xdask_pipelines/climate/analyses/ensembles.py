@@ -117,18 +117,23 @@ def ensemble_statistics(
     attrs, units = votes.attrs, str(votes.attrs.get("units", "1"))
     label = attrs.get("long_name") or votes.name or "field"
 
-    def made(part: Any, text: str, unit: str) -> xr.DataArray:
-        return xr.DataArray(figures[part], coords=coords, attrs={"units": unit, "long_name": text})
+    scale = {key: attrs[key] for key in ("units_metadata",) if key in attrs}  # of changes: a temperature difference
+    spread_scale = {"units_metadata": "temperature: difference"} if units == "K" else scale
+
+    def made(part: Any, text: str, unit: str, more: Mapping[str, Any]) -> xr.DataArray:
+        return xr.DataArray(figures[part], coords=coords, attrs={"units": unit, "long_name": text, **more})
 
     axis = ("percentile", list(map(float, percentiles)), {"units": "percent"})
     percentile = (
         xr.DataArray(figures[..., 3:], coords={**coords}).rename(figure="percentile").assign_coords(percentile=axis)
     )
     data = {
-        "ensemble_mean": made((..., 0), f"ensemble mean of {label}", units),
-        "ensemble_spread": made((..., 1), f"standard deviation over {dim}s of {label}", units),
-        "sign_agreement": made((..., 2), f"fraction of {dim}s with the sign of the mean", "1"),
-        "ensemble_percentile": percentile.assign_attrs(units=units, long_name=f"percentiles over {dim}s of {label}"),
+        "ensemble_mean": made((..., 0), f"ensemble mean of {label}", units, scale),
+        "ensemble_spread": made((..., 1), f"standard deviation over {dim}s of {label}", units, spread_scale),
+        "sign_agreement": made((..., 2), f"fraction of {dim}s with the sign of the mean", "1", {}),
+        "ensemble_percentile": percentile.assign_attrs(
+            units=units, long_name=f"percentiles over {dim}s of {label}", **scale
+        ),
     }
     kept = {key: attrs[key] for key in ("attribution", "license", "baseline", "runs") if key in attrs}
     return xr.Dataset(data, attrs={**kept, "votes": number, "vote": vote})

@@ -76,13 +76,17 @@ def skill(field: xr.DataArray, reference: xr.DataArray, min_fraction: float = 1.
     figures = _with_pair(kernel, moved, names)
     coords = coordinates_without(gap, *names)
     units = str(gap.attrs.get("units", "1"))
+    scale = {key: gap.attrs[key] for key in ("units_metadata",) if key in gap.attrs}  # no points on the Kelvin scale
     kept = {key: gap.attrs[key] for key in ("attribution", "license") if key in gap.attrs}
     return xr.Dataset(
         {
             name: xr.DataArray(
                 figures[..., i],
                 coords=coords,
-                attrs={"long_name": text, "units": "1" if name == "pattern_correlation" else units},
+                attrs={
+                    "long_name": text,
+                    **({"units": "1"} if name == "pattern_correlation" else {"units": units, **scale}),
+                },
             )
             for i, (name, text) in enumerate(_FIGURES.items())
         },
