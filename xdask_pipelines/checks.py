@@ -16,11 +16,11 @@ import xarray as xr
 from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.source import digest
 from xdask_pipelines.catalog import Change, Entry
-from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.climate.partials import is_partial
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.input_steps import input_steps
+from xdask_pipelines.resources.parts import only
 from xdask_pipelines.resources.provenance import Provenance
 from xdask_pipelines.resources.reporting.result_report import write_report
 from xdask_pipelines.resources.result_figures import (
@@ -148,8 +148,7 @@ def _judge(
 
 
 def _result(results: Results, entry: Entry) -> xr.DataArray | xr.Dataset:
-    opened = results.open([entry])
-    return opened.isel({PARTITION: 0}, drop=True) if PARTITION in opened.dims else opened
+    return only(results.open([entry]))
 
 
 def _floats(figures: xr.Dataset) -> dict[str, float]:

@@ -18,7 +18,7 @@ from tests.support.access_helpers import Entry
 from tests.support.machines import machine
 from tests.support.places import EAST, WEST, Cluster
 from xdask_pipelines.access import Written, open_entries, written_lazily
-from xdask_pipelines.access.header import select_step
+from xdask_pipelines.access.header import select_steps
 from xdask_pipelines.access.write import open_here, write_here
 from xdask_pipelines.errors import AccessError
 from xdask_pipelines.placement import compute, local_regions, pin
@@ -256,7 +256,9 @@ def test_partitions_of_one_store_that_are_computed_together_are_not_taken_for_ea
     values = np.arange(3.0)[:, None] + np.zeros((3, 8))
     stored = xr.Dataset({"x": (("partition", "lon"), pin(da.from_array(values, chunks=(1, 8)), EAST))})
     written = write(cluster.client, stored, EAST, "results/a/partitions.zarr")
-    parts = [replace(entry(written, EAST), header=select_step(written.header, "partition", i)) for i in range(3)]
+    parts = [
+        replace(entry(written, EAST), header=select_steps(written.header, "partition", i, i + 1)) for i in range(3)
+    ]
     opened = [open_entries([part], join="partition").x.max() for part in parts]
     found, _ = compute(cluster.client, *opened)
     assert [float(each) for each in found] == [0.0, 1.0, 2.0]

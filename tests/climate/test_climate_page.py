@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import doctest
+import linecache
 import re
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+import xarray as xr
 
 from xdask_pipelines.assets.analysis import analyses_of
 from xdask_pipelines.assets.climate_analyses import climate_assets
@@ -20,8 +22,6 @@ from xdask_pipelines.climate.times.baselines import BASELINES
 TEXT = (Path(__file__).parents[2] / "docs" / "climate.md").read_text()
 CLIMATE = analyses_of(climate_assets())
 
-pytest.importorskip("xclim", reason="the extra [indices] is not installed")
-
 
 def test_the_examples_of_the_page_run() -> None:
     told: list[str] = []
@@ -29,6 +29,20 @@ def test_the_examples_of_the_page_run() -> None:
     assert len(example.examples) > 30
     assert not [each for each in example.examples if each.options]
     assert doctest.DocTestRunner().run(example, out=told.append).failed == 0, "".join(told)
+
+
+def test_the_analysis_of_the_page_gets_months_as_time() -> None:
+    (code,) = re.findall(r"```python\n(# analyses/.*?)```", TEXT, re.S)
+    made: dict[str, Any] = {}
+    linecache.cache["docs/climate.md"] = (len(code), None, code.splitlines(keepends=True), "docs/climate.md")
+    exec(compile(code, "docs/climate.md", "exec"), made)
+    months = xr.date_range("2011-01", periods=24, freq="MS", use_cftime=True)
+    count = xr.DataArray(months.days_in_month * 24, coords={"time": months})
+    value = xr.DataArray(280.0 + months.month, coords={"time": months})
+    partials = xr.Dataset({"sum": (value * count).assign_attrs(units="K"), "count": count})
+    (analysed,) = analyses_of([made["era5_seasons"]]).values()
+    seasons = analysed.function(partials)
+    assert float(seasons.sel(season="MAM")) == pytest.approx(280 + (3 * 31 + 4 * 30 + 5 * 31) / 92, abs=1e-12)
 
 
 def test_the_page_names_every_analysis() -> None:

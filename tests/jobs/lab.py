@@ -52,12 +52,12 @@ def hourly_mean(hourly: xr.DataArray) -> xr.Dataset:
     return climate.month_partial(hourly)
 
 
-LATE = dg.MonthlyPartitionsDefinition(start_date="2011-03-01", end_date="2011-05-01", timezone="UTC")
+LATE = dg.MonthlyPartitionsDefinition(start_date="2011-03", end_date="2011-05", fmt="%Y-%m", timezone="UTC")
 
 
 @analysis(sources={"hourly": Source("hourly", TEMPERATURE)}, **{**COMMON, "partitions_def": LATE})
 def hourly_late(hourly: xr.DataArray) -> xr.Dataset:
-    """Fewer months than there are, named by their first day."""
+    """Fewer months than there are."""
     return climate.month_partial(hourly)
 
 
@@ -77,6 +77,31 @@ def mixed_mean(hourly: xr.DataArray) -> xr.Dataset:
 def hourly_long_mean(hourly_mean: xr.Dataset) -> xr.DataArray:
     """Mean of all months."""
     return climate.mean_of_partials(hourly_mean)
+
+
+@analysis(units="K")
+def hourly_series(hourly_mean: xr.Dataset) -> xr.DataArray:
+    """Months as steps of time."""
+    return climate.monthly_means(hourly_mean)
+
+
+@analysis(sources={"hourly": Source("hourly", TEMPERATURE)}, partitions_def=MONTHS, preview=lambda x: x[0], units="K")
+def hourly_days(hourly: xr.DataArray) -> xr.DataArray:
+    """Mean of each day of one month."""
+    return hourly.coarsen(time0=24, coord_func="min").mean().assign_attrs(units="K")
+
+
+@analysis(partitions_def=MONTHS, units="K")
+def hourly_warmest_day(hourly_days: xr.DataArray) -> xr.DataArray:
+    """Warmest day of one month."""
+    return hourly_days.max("time0", keep_attrs=True)
+
+
+@analysis(units="K")
+def hourly_warmest(hourly_days: xr.DataArray, hourly_warmest_day: xr.DataArray) -> xr.Dataset:
+    """Warmest day of all months, from days and from months."""
+    both = {"days": hourly_days.max("time0"), "months": hourly_warmest_day.max("time")}
+    return xr.Dataset({name: each.assign_attrs(units="K") for name, each in both.items()})
 
 
 MODEL = {"member_id": "r3i1p1f2", "variable_id": "tas"}

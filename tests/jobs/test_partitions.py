@@ -12,6 +12,7 @@ import xarray as xr
 from tests.jobs.lab import Project
 from xdask_pipelines.assets.upkeep import collect_results
 from xdask_pipelines.catalog import open_catalog
+from xdask_pipelines.climate import time_weighted_mean
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.planning import plan_asset
 from xdask_pipelines.operations.project import run_assets
@@ -55,6 +56,55 @@ def test_a_mean_over_months_weighs_hours_and_needs_every_month(project: Project,
     expected = sum(s for s, _ in sums) / sum(n for _, n in sums)
     (mean,), _ = project.pools.compute(results.open(results.find("hourly_long_mean")))
     np.testing.assert_allclose(mean.values, expected, rtol=0, atol=1e-10)
+
+
+MONTHS = ["2011-01", "2011-02", "2011-03", "2011-04"]
+
+
+def test_months_are_steps_of_time_for_what_follows(project: Project, history) -> None:
+    """They carry bounds, whether they were stored together or not."""
+    run_assets(project.topology, project.pools, history, ["hourly_mean"], partitions=MONTHS[:3])
+    run_assets(project.topology, project.pools, history, ["hourly_mean"], partitions=MONTHS[3:])
+    run_assets(project.topology, project.pools, history, ["hourly_series"])
+    results = results_of(project)
+    (series,), evidence = project.pools.compute(results.open(results.find("hourly_series")))
+    assert evidence.misplaced_tasks == 0
+    assert [str(each)[:10] for each in series.time.values] == [f"{month}-01" for month in MONTHS]
+    for i, month in enumerate((1, 2, 3, 4)):
+        total, count = plain_sum(project, month)
+        np.testing.assert_allclose(series.values[i], total / count, rtol=0, atol=1e-10)
+    hours = [plain_sum(project, month)[1] for month in (1, 2, 3, 4)]
+    days = [
+        (upper - lower).days for lower, upper in zip(series.time_lower.values, series.time_upper.values, strict=True)
+    ]
+    assert days == [31, 28, 31, 30]
+    weighted = time_weighted_mean(series)
+    expected = np.average(series.values, axis=0, weights=days)
+    np.testing.assert_allclose(weighted.values, expected, rtol=0, atol=1e-10)
+    assert sum(hours) == 24 * sum(days)
+
+
+def test_steps_of_time_inside_partitions_are_one_series(project: Project, history) -> None:
+    for months in (MONTHS[:2], MONTHS[2:3], MONTHS[3:]):
+        run_assets(project.topology, project.pools, history, ["hourly_days"], partitions=months)
+    run_assets(project.topology, project.pools, history, ["hourly_warmest_day"], partitions=MONTHS)
+    run_assets(project.topology, project.pools, history, ["hourly_warmest"])
+    results = results_of(project)
+    (days, february, warmest), _ = project.pools.compute(
+        results.open(results.find("hourly_days", MONTHS)),
+        results.open(results.find("hourly_days", ["2011-02"])),
+        results.open(results.find("hourly_warmest")),
+    )
+    assert days.sizes["time0"] == 31 + 28 + 31 + 30
+    assert [str(days.time0.values[i])[:10] for i in (0, 31, 119)] == ["2011-01-01", "2011-02-01", "2011-04-30"]
+    assert (february.values == days.values[31:59]).all()
+    with xr.open_dataset(
+        project.data("us-east-1") / "hourly/2011/02/data/air_temperature_at_2_metres.nc", engine="netcdf4"
+    ) as file:
+        hourly = file["air_temperature_at_2_metres"].astype("float64").values
+    np.testing.assert_allclose(february.values[3], hourly[72:96].mean(axis=0), rtol=1e-6)
+    assert (warmest["days"].values == days.max("time0").values).all()
+    assert (warmest["months"].values == warmest["days"].values).all()
 
 
 @pytest.mark.parametrize(
@@ -115,7 +165,7 @@ def test_a_plan_is_of_the_partitions_that_a_run_would_take(project: Project) -> 
     with pytest.raises(XdaskError, match=r"has no partition 2011-01-01\. It has 2011-01 to 2011-07\."):
         plan_asset(project.topology, "hourly_mean", ["2011-01-01"])
     late, all_months = (plan_asset(project.topology, name) for name in ("hourly_late", "hourly_mean"))
-    assert late == plan_asset(project.topology, "hourly_late", ["2011-03-01", "2011-04-01"])
+    assert late == plan_asset(project.topology, "hourly_late", ["2011-03", "2011-04"])
     assert 2 * sum(late.reading_tasks_by_region.values()) < sum(all_months.reading_tasks_by_region.values()) + 8
 
 

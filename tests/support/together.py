@@ -28,7 +28,7 @@ def group(path: str) -> str:
 
 
 def order(item: pytest.Item) -> tuple[bool, ...]:
-    """Sort key: groups first, the hostile client's test after all others of its group."""
+    """Sort key: groups first; the hostile client's test, and what reads stored results, after all others of their groups."""
     path = item.path.relative_to(REPO).as_posix()
     uses_cluster = "running" in getattr(item, "fixturenames", ())
     assert not uses_cluster or group(path) == CLUSTER, f"{path}: annotate the fixture of the shared cluster: `Cluster`"
@@ -36,6 +36,7 @@ def order(item: pytest.Item) -> tuple[bool, ...]:
         group(path) != CLUSTER,
         group(path) != JOBS,
         path == f"{PLACEMENT}/test_hostile.py",
+        path.startswith(f"{JOBS}/records/"),
         not path.startswith(PLACEMENT),
     )
 

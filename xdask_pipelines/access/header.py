@@ -215,25 +215,29 @@ def _grib_header(path: Path, known: Collection[str] | None) -> dict[str, Any]:
     return header | ({"extent": box} if (box := extent(coords)) else {})
 
 
-def select_step(header: Mapping[str, Any], dim: str, index: int) -> dict[str, Any]:
-    """Return the header of one step along a dimension of a store, for an entry that is a part of the store."""
+#: What a header says of all its times together, which is not true of a part of them.
+_OF_ALL_TIMES = ("time_range", "time_gaps", "steps")
+
+
+def select_steps(header: Mapping[str, Any], dim: str, start: int, stop: int) -> dict[str, Any]:
+    """Return the header of some steps along a dimension of a store, for an entry that is a part of the store."""
 
     def coordinate(c: Mapping[str, Any]) -> dict[str, Any]:
         if dim not in c["dims"]:
             return dict(c)
         axis = c["dims"].index(dim)
-        return {**c, **pack(np.take(unpack(c), [index], axis=axis))}
+        return {**c, **pack(np.take(unpack(c), range(start, stop), axis=axis))}
 
     def variable(v: Mapping[str, Any]) -> dict[str, Any]:
         if dim not in v["dims"]:
             return dict(v)
         axis = v["dims"].index(dim)
         shape, origin = list(v["shape"]), [0] * len(v["shape"])
-        steps, shape[axis], origin[axis] = shape[axis], 1, index
-        return {**v, "shape": shape, "origin": origin, "stored_bytes": v["stored_bytes"] // steps}
+        steps, shape[axis], origin[axis] = shape[axis], stop - start, start
+        return {**v, "shape": shape, "origin": origin, "stored_bytes": v["stored_bytes"] * (stop - start) // steps}
 
     return {
-        **header,
+        **{key: value for key, value in header.items() if key not in _OF_ALL_TIMES},
         "coords": {name: coordinate(c) for name, c in header["coords"].items()},
         "variables": {name: variable(v) for name, v in header["variables"].items()},
     }

@@ -18,7 +18,7 @@ from dagster._core.definitions.metadata.metadata_value import ObjectMetadataValu
 
 from xdask_pipelines.assets.analysis_definition import Analysis, run
 from xdask_pipelines.assets.datasets import catalog_key, region_tag
-from xdask_pipelines.assets.month_ranges import MonthRange
+from xdask_pipelines.assets.month_ranges import MonthRange, refuse_other_keys
 from xdask_pipelines.assets.source import Source, digest
 from xdask_pipelines.climate.regions import region
 from xdask_pipelines.resources.failures import explained
@@ -76,7 +76,9 @@ def analysis(
     sources
         Catalogued data by parameter.
     partitions_def
-        Partitions; the function is called for each key by itself, and sources must hold exactly that month.
+        Partitions; the function is called for each key by itself, and sources must hold exactly that period. Keys in time
+        are periods (``fmt="%Y-%m"`` for months): an analysis that follows gets them along time, with bounds, so that means,
+        climatologies and trends take them. A partition of a longer period gets all partitions inside it.
     preview
         From the result to the field that the picture shows: a map, or any one or two dimensions.
     units, valid_range
@@ -110,6 +112,7 @@ def analysis(
         region(gaps)
 
     def decorate(function: Callable[..., Any]) -> dg.AssetsDefinition:
+        refuse_other_keys(function.__name__, partitions_def)
         made = _analysis_from(
             function,
             sources or {},

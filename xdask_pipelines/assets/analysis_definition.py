@@ -18,14 +18,17 @@ from xdask_pipelines.assets.month_ranges import MonthRange
 from xdask_pipelines.assets.replicas import choose
 from xdask_pipelines.assets.source import Found, Source, digest
 from xdask_pipelines.catalog import Catalog, Entry
-from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.input_steps import input_name
 from xdask_pipelines.resources.io_manager import Result, entries_of
+from xdask_pipelines.resources.parts import calendars_of, chosen, dated, in_time, only, parts_for
 from xdask_pipelines.resources.provenance import Provenance, UsedEntry, inherited
 from xdask_pipelines.system.packages import deciding_versions
 from xdask_pipelines.system.recorded_steps import recorded
 from xdask_pipelines.topology import Topology
+
+#: Of stores of results: with a new number, all results are computed again.
+_FORM = 2
 
 
 @dataclass(frozen=True)
@@ -84,15 +87,18 @@ class Analysis:
         ``upstream`` gives each upstream result's versions by partition; of those a partition uses only its own.
         """
         used = {
-            name: {partition: versions[partition]}
-            if partition in versions
-            else {key: version for key, version in versions.items() if not key or key in self.months_of(name, config)}
+            name: {
+                key: versions[key]
+                for key in parts_for(partition, list(versions))
+                if name not in self.months or key in self.months_of(name, config)
+            }
             for name, versions in upstream.items()
         }
         return digest(
             {
                 "code": self.code_version,
                 "config": config.model_dump() if config else None,
+                "form": _FORM,
                 "sources": {name: self.sources[name].version(each) for name, each in found.items()},
                 "upstream": used,
             }
@@ -136,23 +142,27 @@ def run(
     groups = {n: [replicas for k in keys for replicas in found[k][n].groups] for n in made.sources}
     choice = choose(topology, groups, results.values(), unread)
     parts, versions, provenance, used = {}, {}, {}, dict(results)
-    for i, key in enumerate(keys):
+    parts_of = {name: [entry.part for entry in entries_of(x)] for name, x in inputs.items()}
+    for key in keys:
         entries = {name: [choice.of(replicas) for replicas in each.groups] for name, each in found[key].items()}
         arguments = {name: made.sources[name].open(each, choice.of) for name, each in found[key].items()}
+        own = {name: parts_for(key, there) for name, there in parts_of.items()}
         for name, x in inputs.items():
-            arguments[name] = x.isel({PARTITION: i}, drop=True) if made.partitioned and PARTITION in x.dims else x
+            some = chosen(x, parts_of[name], own[name])
+            arguments[name] = only(some) if own[name] == [key] else in_time(some)
         if made.config_name:
             arguments[made.config_name] = config
         with recorded() as processing:
-            parts[key] = made.function(**arguments)
-        if not isinstance(parts[key], xr.DataArray | xr.Dataset):
+            part = made.function(**arguments)
+        if not isinstance(part, xr.DataArray | xr.Dataset):
             raise XdaskError(
-                f"{made.name} returned {type(parts[key]).__name__}, and a result is an xarray.DataArray or xarray.Dataset. "
+                f"{made.name} returned {type(part).__name__}, and a result is an xarray.DataArray or xarray.Dataset. "
                 "Return one; a number is xr.DataArray(number, attrs={'units': …})."
             )
+        parts[key] = dated(part, key, calendars_of(arguments.values()))
         versions[key] = made.version(config, found[key], upstream, key)
         used |= {e.id: e for each in entries.values() for e in each}
-        before = [e for e in results.values() if e.part in ("", key) or not key]
+        before = [e for name, x in inputs.items() for e in entries_of(x) if e.part in own[name]]
         one = _provenance(made, key, entries, before, parts[key].attrs.get("time_steps"))
         provenance[key] = replace(one, processing=tuple(processing))
     shared: dict[str, Any] = {
@@ -174,13 +184,13 @@ def run(
 
 def _asked_months(made: Analysis, config: Any, name: str, x: Any) -> Any:
     """Return an upstream result, cut to the months that the config asks for."""
-    if name not in made.months or PARTITION not in x.dims:
+    entries = entries_of(x)
+    if name not in made.months or all(not entry.part for entry in entries):
         return x
-    entries, asked = entries_of(x), made.months_of(name, config)
-    asked.refuse_gaps(name, [entry.part for entry in entries])
-    chosen = [i for i, entry in enumerate(entries) if entry.part in asked]
-    cut = x.isel({PARTITION: chosen})
-    cut.encoding["entries"] = tuple(entries[i] for i in chosen)
+    asked, months = made.months_of(name, config), [entry.part for entry in entries]
+    asked.refuse_gaps(name, months)
+    cut = chosen(x, months, asked.of(months))
+    cut.encoding["entries"] = tuple(entry for entry in entries if entry.part in asked)
     return cut
 
 

@@ -1,7 +1,7 @@
-"""Months of a partitioned result that an analysis uses, by its config.
+"""Partitions in time: keys that are periods, and the months of a partitioned result that an analysis uses by its config.
 
-Belongs here: the range, and refusing one that is not complete. Does not belong here: partitions of Dagster (partitions),
-selecting time steps (climate.times.periods).
+Belongs here: refusing keys that say something else, and ranges that are not complete. Does not belong here: which
+partitions there are (partitions), selecting time steps (climate.times.periods).
 """
 
 from __future__ import annotations
@@ -10,11 +10,15 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from xdask_pipelines.errors import MissingEntries, XdaskError
+import dagster as dg
+
+from xdask_pipelines.catalog.times import carried, time_key, time_range
+from xdask_pipelines.errors import CatalogError, MissingEntries, XdaskError
 from xdask_pipelines.system.units import counted
 
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
 _SHOWN = 12
+_FORMATS = {"monthly": "%Y-%m", "daily": "%Y-%m-%d", "hourly": "%Y-%m-%dT%H"}
 
 
 @dataclass(frozen=True)
@@ -74,3 +78,45 @@ class MonthRange:
 def _months(first: str, last: str) -> list[str]:
     begin, end = (int(month[:4]) * 12 + int(month[5:]) - 1 for month in (first, last))
     return [f"{n // 12:04d}-{n % 12 + 1:02d}" for n in range(begin, end + 1)]
+
+
+def refuse_other_keys(name: str, partitions_def: dg.PartitionsDefinition[str] | None) -> None:
+    """Refuse partitions in time whose keys are not their periods.
+
+    Dagster's default names a month by its first day, ``2011-03-01``, which as a period is that day alone.
+
+    Raises
+    ------
+    dg.DagsterInvalidDefinitionError
+        If the key of the first partition is another period, or none.
+
+    Examples
+    --------
+    >>> refuse_other_keys("mean", dg.MonthlyPartitionsDefinition("2011-03-01"))
+    Traceback (most recent call last):
+      ...
+    dagster._core.errors.DagsterInvalidDefinitionError: mean: the partition '2011-03-01' lasts from 2011-03-01 until \
+before 2011-04-01, which its key does not say. Pass fmt="%Y-%m" to the partitions' definition, so that keys are periods.
+    """
+    if not isinstance(partitions_def, dg.TimeWindowPartitionsDefinition):
+        return
+    window, key = partitions_def.get_first_partition_window(), partitions_def.get_first_partition_key()
+    if window is None or key is None:  # there is none yet
+        return
+    start, end = (time_key(t.year, t.month, t.day, t.hour, t.minute, t.second) for t in (window.start, window.end))
+    try:
+        named = time_range(key)
+    except CatalogError:
+        named = (0, 0)
+    if (named[0], carried(named[1])) == (start, end):
+        return
+    schedule = str(getattr(partitions_def.schedule_type, "value", "")).lower()
+    remedy = (
+        f'Pass fmt="{_FORMATS[schedule]}" to the partitions\' definition, so that keys are periods'
+        if schedule in _FORMATS
+        else "Use monthly, daily or hourly partitions"
+    )
+    raise dg.DagsterInvalidDefinitionError(
+        f"{name}: the partition {key!r} lasts from {window.start:%Y-%m-%d} until before {window.end:%Y-%m-%d}, which its "
+        f"key does not say. {remedy}."
+    )

@@ -9,7 +9,8 @@ from xdask_pipelines.climate.difference import climate_signal, difference, model
 from xdask_pipelines.climate.grids.grid import Grid, cell_areas, grid_of, make_grid
 from xdask_pipelines.climate.grids.tolerance import same_coordinate
 from xdask_pipelines.climate.means import area_weighted_mean, time_weighted_mean
-from xdask_pipelines.climate.partials import combine_partials, mean_of_partials, month_partial
+from xdask_pipelines.climate.partial_means import mean_of_partials, monthly_means
+from xdask_pipelines.climate.partials import combine_partials, month_partial
 from xdask_pipelines.climate.regridding.regrid import covered_fraction, regrid
 from xdask_pipelines.climate.regridding.weights_file import regrid_by_weights
 from xdask_pipelines.climate.statistics import field_statistics
@@ -31,6 +32,7 @@ __all__ = [
     "mean_of_partials",
     "model_bias",
     "month_partial",
+    "monthly_means",
     "quantise",
     "regrid",
     "regrid_by_weights",

@@ -1,13 +1,11 @@
 """Monthly partials: sums and counts that add up exactly to means of any period.
 
-Belongs here: computing, adding and dividing partials. Does not belong here: storing partials (resources), means with
-weights (means).
+Belongs here: computing and adding partials. Does not belong here: dividing them (partial_means), storing them (resources).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -25,17 +23,16 @@ from xdask_pipelines.climate.axes import (
 )
 from xdask_pipelines.climate.grids.grid import Float
 from xdask_pipelines.climate.grids.tolerance import same_coordinate
-from xdask_pipelines.climate.kernels import add, elementwise, sum_over
-from xdask_pipelines.climate.masks import ROUNDING, require_fraction
+from xdask_pipelines.climate.kernels import add, sum_over
 from xdask_pipelines.climate.step_sums import sum_of_steps
 from xdask_pipelines.climate.times.periods import EXCERPT
 from xdask_pipelines.climate.times.step_checks import refuse_gaps, sound_axis
 from xdask_pipelines.climate.times.time_axis import TimeAxis
 from xdask_pipelines.errors import ClimateError
 
-_SUM, _COUNT = "sum", "count"
+SUM, COUNT = "sum", "count"
 #: Number of time steps: an attribute, and a coordinate because a store of several partials keeps the attributes of one.
-_STEPS = "time_steps"
+STEPS = "time_steps"
 
 
 def month_partial(field: xr.DataArray) -> xr.Dataset:
@@ -65,8 +62,8 @@ def month_partial(field: xr.DataArray) -> xr.Dataset:
     >>> coords = {"time": hours, "lat": [0.0, 10.0], "lon": [0.0, 10.0]}
     >>> field = xr.DataArray(np.full((48, 2, 2), 280.0), coords=coords, attrs={"units": "K"})
     >>> days = [month_partial(field[:24]), month_partial(field[24:])]
-    >>> mean_of_partials(combine_partials(days)).values.tolist()
-    [[280.0, 280.0], [280.0, 280.0]]
+    >>> combine_partials(days)["sum"].values.tolist()
+    [[13440.0, 13440.0], [13440.0, 13440.0]]
     """
     require_field(field, "month_partial")
     time = time_name(field)
@@ -87,7 +84,7 @@ def month_partial(field: xr.DataArray) -> xr.Dataset:
     both = sum_over(_sum_and_count, field, time, label="month-partial", dtype=np.float64, new={"partial": 2})
     instants = field.indexes[time]
     steps = xr.Variable((), np.int64(len(instants)), {"units": "1", "long_name": "time steps"})
-    coords = {**coordinates_without(field, time), _STEPS: steps}
+    coords = {**coordinates_without(field, time), STEPS: steps}
     shared = {key: field.attrs[key] for key in ("standard_name", "units", "long_name") if key in field.attrs}
     total = xr.DataArray(both[0], coords=coords, attrs={**shared, "cell_methods": f"{time}: sum"})
     count = xr.DataArray(both[1].astype(np.int64), coords=coords, attrs={"units": "1", "long_name": "finite values"})
@@ -96,10 +93,10 @@ def month_partial(field: xr.DataArray) -> xr.Dataset:
         "variable": str(field.name) if field.name is not None else "",
         "time_coverage_start": str(instants[0]),
         "time_coverage_end": str(instants[-1]),
-        _STEPS: len(instants),
+        STEPS: len(instants),
         "time_step_seconds": axis.step[1],
     }
-    return xr.Dataset({_SUM: total, _COUNT: count}, attrs=attrs)
+    return xr.Dataset({SUM: total, COUNT: count}, attrs=attrs)
 
 
 def combine_partials(partials: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -115,7 +112,7 @@ def combine_partials(partials: Sequence[xr.Dataset]) -> xr.Dataset:
     if not partials:
         raise ClimateError("no monthly partials to combine; pass at least one month")
     for i, partial in enumerate(partials):
-        _require_partial(partial, "combine_partials", f"partial {i}")
+        require_partial(partial, "combine_partials", f"partial {i}")
     first = partials[0]
     for i, other in enumerate(partials[1:], start=1):
         _require_same(first, other, i)
@@ -124,54 +121,25 @@ def combine_partials(partials: Sequence[xr.Dataset]) -> xr.Dataset:
         **first.attrs,
         "time_coverage_start": min(str(p.attrs.get("time_coverage_start", "")) for p in partials),
         "time_coverage_end": max(str(p.attrs.get("time_coverage_end", "")) for p in partials),
-        _STEPS: sum(int(p.attrs.get(_STEPS, 0)) for p in partials),
+        STEPS: sum(int(p.attrs.get(STEPS, 0)) for p in partials),
     }
     added = xr.Dataset(
-        {name: add(*(p[name] for p in partials), label="combine-partials") for name in (_SUM, _COUNT)}, attrs=attrs
+        {name: add(*(p[name] for p in partials), label="combine-partials") for name in (SUM, COUNT)}, attrs=attrs
     )
-    counted = [_steps(partial) for partial in partials]
+    counted = [steps_of(partial) for partial in partials]
     if None in counted:
-        return added.drop_vars(_STEPS, errors="ignore")
-    return added.assign_coords({_STEPS: xr.Variable((), np.int64(sum(filter(None, counted))), first[_STEPS].attrs)})
+        return added.drop_vars(STEPS, errors="ignore")
+    return added.assign_coords({STEPS: xr.Variable((), np.int64(sum(filter(None, counted))), first[STEPS].attrs)})
 
 
-def mean_of_partials(partial: xr.Dataset, min_weight: float = 1.0) -> xr.DataArray:
-    """Compute the mean from a partial, with equal weights for all values.
-
-    Partitions of one store (the dimension ``partition``) are added first. All other dimensions are kept.
-
-    Parameters
-    ----------
-    partial
-        From ``month_partial``, ``combine_partials`` or a store of several.
-    min_weight
-        Smallest fraction of the time steps that must have values in a cell, from 0 (any) to 1 (all): with less, the
-        mean of the cell is NaN.
-
-    Returns
-    -------
-    The mean in float64, with the units of the sum and its dimensions without ``partition``.
-
-    Raises
-    ------
-    ClimateError
-        If the argument is not a partial, or ``min_weight`` is not from 0 to 1.
-    """
-    require_fraction(min_weight, "min_weight")
-    _require_partial(partial, "mean_of_partials")
-    divide = _Divide(min_weight * (_steps(partial) or 0))
-    total, count = partial[_SUM], partial[_COUNT]
-    if PARTITION in total.dims:
-        total, count = (each.sum(PARTITION, skipna=False, keep_attrs=True) for each in (total, count))
-    coords = {name: c for name, c in total.coords.items() if name != _STEPS and (c.ndim or not is_time(c))}
-    mean = elementwise(divide, total, count, label="mean-of-partials", dtype=np.float64)
-    attrs = {**partial.attrs, **total.attrs, "cell_methods": "time: mean"}
-    return xr.DataArray(mean, coords=coords, name=str(partial.attrs.get("variable", "")) or None, attrs=attrs)
+def is_of_months(total: xr.DataArray, dim: Any) -> bool:
+    """Return whether partials of several periods lie along a dimension."""
+    return bool(dim == PARTITION or (dim in total.coords and is_time(total[dim])))
 
 
 def is_partial(result: Any) -> bool:
     """Return whether an object is a dataset of sum and count, as from ``month_partial``."""
-    return isinstance(result, xr.Dataset) and {_SUM, _COUNT} <= set(result.data_vars)
+    return isinstance(result, xr.Dataset) and {SUM, COUNT} <= set(result.data_vars)
 
 
 def _require_apart(partials: Sequence[xr.Dataset]) -> None:
@@ -198,8 +166,9 @@ def _differ(axis: TimeAxis) -> bool:
     return bool(np.ptp(lengths) > allowed * lengths.min())
 
 
-def _require_partial(partial: Any, function: str, which: str = "its argument") -> None:
-    missing = [n for n in (_SUM, _COUNT) if not isinstance(partial, xr.Dataset) or n not in partial.data_vars]
+def require_partial(partial: Any, function: str, which: str = "its argument") -> None:
+    """Raise ``ClimateError`` unless the argument of a function is a partial."""
+    missing = [n for n in (SUM, COUNT) if not isinstance(partial, xr.Dataset) or n not in partial.data_vars]
     if missing:
         raise ClimateError(
             f"{function} takes partials, the datasets of sum and count from month_partial; {which} is "
@@ -209,7 +178,7 @@ def _require_partial(partial: Any, function: str, which: str = "its argument") -
 
 def _require_same(first: xr.Dataset, other: xr.Dataset, i: int) -> None:
     """Raise unless two partials can be added value by value."""
-    one, two = first[_SUM], other[_SUM]
+    one, two = first[SUM], other[SUM]
     for what, first_value, other_value in (
         ("units", one.attrs.get("units"), two.attrs.get("units")),
         ("variable", first.attrs.get("variable"), other.attrs.get("variable")),
@@ -228,7 +197,7 @@ def _require_same(first: xr.Dataset, other: xr.Dataset, i: int) -> None:
             "same levels and members for both",
             index=i,
         )
-    shared = [n for n in one.coords if n in two.coords and n not in one.dims and n != _STEPS and not is_time(one[n])]
+    shared = [n for n in one.coords if n in two.coords and n not in one.dims and n != STEPS and not is_time(one[n])]
     for name in (*one.dims, *shared):
         if not same_coordinate(one[name].values, two[name].values):
             raise ClimateError(
@@ -251,22 +220,12 @@ def _sum_and_count(block: NDArray[Any], _steps: slice) -> Float:
     return found
 
 
-def _steps(partial: xr.Dataset) -> int | None:
+def steps_of(partial: xr.Dataset) -> int | None:
     """Return the number of time steps of a partial, or of all partitions of a store; None if they were not counted."""
-    if _STEPS not in partial.coords:
+    if STEPS not in partial.coords:
         return None
-    steps = partial[_STEPS]
-    times = partial.sizes.get(PARTITION, 1) if PARTITION not in steps.dims else 1  # equal numbers are stored once
-    return int(steps.sum()) * times
-
-
-@dataclass(frozen=True)
-class _Divide:
-    """Sums by counts; NaN where there are fewer values than needed."""
-
-    needed: float
-
-    def __call__(self, total: Float, count: NDArray[np.int64]) -> Float:
-        enough = (count > 0) & (count >= self.needed * (1.0 - ROUNDING))
-        mean: Float = np.divide(total, count, out=np.full(np.shape(total), np.nan), where=enough)
-        return mean
+    steps, total = partial[STEPS], partial[SUM]
+    dims = [dim for dim in total.dims if is_of_months(total, dim) and dim not in steps.dims]
+    return int(steps.sum()) * int(
+        np.prod([total.sizes[dim] for dim in dims], dtype=int)
+    )  # equal numbers are stored once

@@ -6,34 +6,40 @@ belong here: Dagster's contexts (io_manager), writing blocks (access).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from xdask_pipelines.access import open_entries, written_lazily
-from xdask_pipelines.access.header import select_step
+from xdask_pipelines.access.header import select_steps
 from xdask_pipelines.access.write import Written, open_here, write_here
 from xdask_pipelines.catalog import Catalog, Change, Entry
 from xdask_pipelines.catalog.entry import version_order
 from xdask_pipelines.climate import dequantise, quantise
-from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.climate.grids.shapes import picture_of
 from xdask_pipelines.errors import MissingEntries
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.graph.homes import homes_of
 from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX
+from xdask_pipelines.resources.parts import (
+    Part,
+    joined,
+    joined_along,
+    only,
+    own_steps,
+    own_time,
+    stacked,
+    steps_in_store,
+)
 from xdask_pipelines.resources.pools.standing_pools import Pools, Tell
 from xdask_pipelines.resources.provenance import Provenance
 from xdask_pipelines.topology import Topology
 
 LAYOUT = "result"
-Part = xr.DataArray | xr.Dataset
 _SINGLE = "xdask_single_variable"
 
 
@@ -120,8 +126,8 @@ class Results:
         else:
             (here,) = values
             written = write_here(here, self.topology.results_folder(prepared.region) / prepared.key, prepared.key)
-            picture, no_picture = picture_of(preview(_unstacked(here)))
-        entries = self._entries(label, prepared, written, list(parts))
+            picture, no_picture = picture_of(preview(_first(here, parts)))
+        entries = self._entries(label, prepared, written, parts)
         self.catalog.commit(Change(upserts=entries))
         return Kept(tuple(entries), picture, no_picture, evidence)
 
@@ -132,7 +138,7 @@ class Results:
         preview: Callable[[Part], Any] = lambda part: part,
     ) -> PreparedResult:
         """Prepare the computation of `keep` without running it. Parameters as in `keep`."""
-        dataset, first = _stacked(parts), next(iter(parts.values()))
+        dataset, first = stacked(_as_datasets(parts)), next(iter(parts.values()))
         homes = homes_of(dataset)
         version = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{label.run_id}"
         key = f"{RESULTS_PREFIX}{label.asset}/{version}.zarr"
@@ -143,7 +149,9 @@ class Results:
         lazy = (written_lazily(dataset, region, key), *([] if picture is None else [quantise(picture)]))
         return PreparedResult(region, key, version, lazy, at_home=True, no_picture=no_picture)
 
-    def _entries(self, label: Label, prepared: PreparedResult, written: Written, parts: list[str]) -> list[Entry]:
+    def _entries(
+        self, label: Label, prepared: PreparedResult, written: Written, parts: Mapping[str, Part]
+    ) -> list[Entry]:
         shared: dict[str, Any] = {
             "dataset": label.asset,
             "region": prepared.region,
@@ -157,8 +165,9 @@ class Results:
             "modified_ns": written.modified_ns,
         }
         entries = []
-        for i, part in enumerate(parts):
-            header = select_step(written.header, PARTITION, i) if part else written.header
+        dim, steps = steps_in_store(_as_datasets(parts))
+        for part in parts:
+            header = select_steps(written.header, dim, *steps[part]) if part else written.header
             provenance = label.provenance.get(part, Provenance())
             entries.append(
                 Entry(
@@ -213,13 +222,12 @@ class Results:
         return {e.part: e.attributes["data_version"] for e in entries}
 
     def open(self, entries: Sequence[Entry]) -> Part:
-        """Open a result lazily in its home Region; several partitions are joined along ``partition``, in this order.
+        """Open a result lazily in its home Region; several partitions are joined along time or ``partition`` (`parts`).
 
         Partitions may lie in several Regions. Those in the client's Region are read into memory here.
         """
         opened = [self._open_together(list(group)) for _, group in groupby(entries, key=self._read_together)]
-        joined = opened[0] if len(opened) == 1 else _joined(opened)
-        result = _as_returned(joined)
+        result = _as_returned(self._joined(opened, entries[0]))
         result.encoding["entries"] = tuple(entries)  # the entries are needed for versions and sources
         return result
 
@@ -229,12 +237,14 @@ class Results:
 
     def _open_together(self, entries: Sequence[Entry]) -> xr.Dataset:
         if entries[0].region != self.topology.client.region:
-            return open_entries(entries, join=PARTITION)
+            return open_entries(entries, join=joined_along(entries[0]))
         store = open_here(self.topology.results_folder(self.topology.client.region) / entries[0].key)
-        if PARTITION not in store.dims:
-            return store
-        keys = json.loads(store[PARTITION].attrs["keys"])
-        return store.isel({PARTITION: [keys.index(entry.part) for entry in entries]})
+        return self._joined([store.isel(own_steps(entry)) for entry in entries], entries[0])
+
+    def _joined(self, datasets: Sequence[xr.Dataset], entry: Entry) -> xr.Dataset:
+        return (
+            datasets[0] if len(datasets) == 1 else joined(datasets, joined_along(entry) or str(own_time(datasets[0])))
+        )
 
 
 def run_command(asset: str, partitions: Sequence[str] = ()) -> str:
@@ -243,29 +253,15 @@ def run_command(asset: str, partitions: Sequence[str] = ()) -> str:
     return " ".join(["xdask run", asset, *(["--partition", *dict.fromkeys((keys[0], keys[-1]))] if keys else [])])
 
 
-def _stacked(parts: Mapping[str, Part]) -> xr.Dataset:
-    datasets = [_as_dataset(x) for x in parts.values()]
-    if list(parts) == [""]:
-        return datasets[0]
-    # Attributes that differ between parts, such as their hours, are dropped, because they are not valid for the others.
-    return _joined(datasets).assign_coords(
-        {PARTITION: (PARTITION, np.arange(len(datasets)), {"keys": json.dumps(list(parts))})}
-    )
+def _first(dataset: xr.Dataset, parts: Mapping[str, Part]) -> Part:
+    """Return the first part of what `stacked` returned, in the form in which the analysis returned it."""
+    dim, steps = steps_in_store(_as_datasets(parts))
+    start, stop = next(iter(steps.values()))
+    return only(_as_returned(dataset.isel({dim: slice(start, stop)}) if dim in dataset.dims else dataset))
 
 
-def _joined(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Join partitions of one result; numbers that are coordinates, such as the time steps of a partial, are of each."""
-    numbers = [n for n, c in datasets[0].coords.items() if c.ndim == 0 and c.dtype.kind in "iuf"]
-    shared = [name for name in numbers if all(name in dataset.coords for dataset in datasets)]
-    return xr.concat(
-        datasets, PARTITION, coords=shared, compat="override", join="exact", combine_attrs="drop_conflicts"
-    )
-
-
-def _unstacked(dataset: xr.Dataset) -> Part:
-    """Return the first part in the form in which the analysis returned it."""
-    first = dataset.isel({PARTITION: 0}, drop=True) if PARTITION in dataset.dims else dataset
-    return _as_returned(first)
+def _as_datasets(parts: Mapping[str, Part]) -> dict[str, xr.Dataset]:
+    return {key: _as_dataset(part) for key, part in parts.items()}
 
 
 def _as_returned(dataset: xr.Dataset) -> Part:

@@ -12,7 +12,8 @@ import xarray as xr
 
 from xdask_pipelines.climate.axes import horizontal_names, native_names
 from xdask_pipelines.climate.grids.grid import grid_of
-from xdask_pipelines.climate.partials import is_partial, mean_of_partials
+from xdask_pipelines.climate.partial_means import mean_of_partials
+from xdask_pipelines.climate.partials import is_partial
 from xdask_pipelines.errors import ClimateError
 
 Shape = Literal["map", "native map", "plane", "line", "number"]

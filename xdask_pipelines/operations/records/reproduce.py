@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from xdask_pipelines.assets.analysis_definition import Analysis, run
 from xdask_pipelines.catalog import Catalog, Change, Entry, open_catalog
-from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.errors import ChangedEntry, XdaskError
 from xdask_pipelines.operations.records.stored_result import stored_result
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.client.compute import Progress
+from xdask_pipelines.resources.parts import only
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 from xdask_pipelines.resources.pools.standing_pools import Tell
 from xdask_pipelines.resources.provenance import Provenance
@@ -94,7 +94,7 @@ def reproduce(
         record = Provenance.of(entry)
         entries = _recorded_entries(stored.results.catalog, entry, record)
         again = _computed_lazily(topology, stored.results, made, entry, record, entries)
-        before = _one_part(stored.results.open([entry]))
+        before = only(stored.results.open([entry]))
         return _compared(pools, entry, _changes(made, record), before, again)
     except ChangedEntry as error:
         raise XdaskError(
@@ -172,10 +172,6 @@ def _changes(made: Analysis, record: Provenance) -> tuple[str, ...]:
         if now.get(name) != before:
             changed.append(f"{name} is {now.get(name, 'not installed')}, and was {before}")
     return tuple(changed)
-
-
-def _one_part(result: Part) -> Part:
-    return result.isel({PARTITION: 0}, drop=True) if PARTITION in result.dims else result
 
 
 def _compared(pools: Any, entry: Entry, changed: tuple[str, ...], before: Part, again: Part) -> Reproduction:
