@@ -7,9 +7,12 @@ import pytest
 import xarray as xr
 from matplotlib.figure import Figure
 
-from xdask_pipelines.climate.analyses import skill
+from xdask_pipelines.climate.analyses import skill, taylor_points
 from xdask_pipelines.climate.drawing import taylor
+from xdask_pipelines.climate.drawing.plots import draw
 from xdask_pipelines.climate.drawing.taylor import draw_taylor
+from xdask_pipelines.climate.grids.shapes import picture_of
+from xdask_pipelines.climate.thumbnail import dequantise, quantise
 from xdask_pipelines.errors import ClimateError
 
 
@@ -35,7 +38,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 def test_points_are_at_their_angle_and_radius(drawn: list[Figure]) -> None:
-    assert draw_taylor(figures(0.5, 0.9, 0.99), "title").startswith(b"\x89PNG")
+    assert draw(taylor_points(figures(0.5, 0.9, 0.99)), "title").startswith(b"\x89PNG")
     (axes,) = drawn[0].axes
     points = [line for line in axes.lines if line.get_marker() == "o"]
     assert [line.get_label() for line in points] == ["M0", "M1", "M2"]
@@ -45,7 +48,7 @@ def test_points_are_at_their_angle_and_radius(drawn: list[Figure]) -> None:
 
 
 def test_negative_correlations_have_room_and_missing_ones_are_named(drawn: list[Figure]) -> None:
-    draw_taylor(figures(-0.5, np.nan, 0.9), "title")
+    draw(taylor_points(figures(-0.5, np.nan, 0.9)), "title")
     assert drawn[0].axes[0].get_thetamax() == 180
     assert any("without figures: M1" in text.get_text() for text in drawn[0].texts)
 
@@ -55,18 +58,25 @@ def test_figures_of_skill_can_be_drawn() -> None:
     field = xr.DataArray(
         np.arange(64.0).reshape(2, 4, 8), coords=coords, dims=("model", "lat", "lon"), attrs={"units": "K"}
     )
-    assert draw_taylor(skill(field, field[0]), "title").startswith(b"\x89PNG")
+    points = taylor_points(skill(field.chunk(), field[0]))
+    assert points.chunks
+    shown, reason = picture_of(points[:1])
+    assert shown is not None, reason
+    assert shown.sizes == {"model": 1}, "a single model is a point, too"
+    small = dequantise(quantise(points).compute())
+    xr.testing.assert_allclose(small.drop_attrs(), points.compute().drop_attrs(), rtol=1e-6)
+    assert draw(small, "title").startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
-    ("dataset", "reason"),
+    ("points", "reason"),
     [
-        (xr.Dataset(), "missing: standard_deviation"),
-        (figures(0.5).isel(model=0), "over one dimension"),
-        (figures(0.5, 0.6).chunk(), "in memory"),
-        (figures(np.nan), "no field has both"),
+        (xr.DataArray([1.0, 2.0], dims="model"), "taylor_points"),
+        (taylor_points(figures(0.5)).isel(model=0), "over one dimension"),
+        (taylor_points(figures(0.5, 0.6).chunk()), "in memory"),
+        (taylor_points(figures(np.nan)), "no field has both"),
     ],
 )
-def test_other_data_are_refused(dataset: xr.Dataset, reason: str) -> None:
+def test_other_data_are_refused(points: xr.DataArray, reason: str) -> None:
     with pytest.raises(ClimateError, match=reason):
-        draw_taylor(dataset, "title")
+        draw_taylor(points, "title")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import dagster as dg
 import numpy as np
 import pytest
 import xarray as xr
@@ -13,13 +14,20 @@ from xdask_pipelines import open_project
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.catalog.runs import find_runs
 from xdask_pipelines.climate import area_weighted_mean, regrid, time_weighted_mean
-from xdask_pipelines.climate.analyses import anomaly, climatology, ensemble_statistics, period_means, sen_trend
+from xdask_pipelines.climate.analyses import (
+    anomaly,
+    climatology,
+    ensemble_statistics,
+    period_means,
+    sen_trend,
+    skill,
+)
 from xdask_pipelines.errors import AmbiguousEntries, CatalogError, MissingEntries, XdaskError
 from xdask_pipelines.operations.project import instance, run_assets
 from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
 from xdask_pipelines.resources.pools.local_pools import LocalPools
 from xdask_pipelines.resources.results import Results
-from xdask_pipelines.synthetic import write_cmip6_member
+from xdask_pipelines.synthetic import write_cmip6_member, write_era5_month
 from xdask_pipelines.topology import Topology
 
 EAST, WEST = "us-east-1", "us-west-2"
@@ -30,7 +38,9 @@ workers:
   - region: us-east-1
     cidr: 10.1.0.0/16
     pool: {instance_type: m5d.large, max_workers: 1}
-    datasets: [{name: cmip6, layout: cmip6-pds, mount: cmip6}]
+    datasets:
+      - {name: cmip6, layout: cmip6-pds, mount: cmip6}
+      - {name: era5, layout: era5-pds, mount: era5}
   - region: us-west-2
     cidr: 10.2.0.0/16
     pool: {instance_type: m5d.large, max_workers: 1}
@@ -115,6 +125,8 @@ def pools(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalPools]:
                     seed=len(source),
                     chunk_months=24,
                 )
+    for month in range(1, 13):
+        write_era5_month(folder / "data" / EAST / "era5", 2012, month, shape=(19, 36), chunks=(96, 19, 36))
     topology = Topology.load(folder / "regions.yaml")
     with pytest.MonkeyPatch.context() as patch:  # the package's own project may be up, too
         patch.setenv("XDASK_TOPOLOGY", str(folder / "regions.yaml"))
@@ -235,9 +247,36 @@ def test_the_assets_of_the_group_climate_are_what_their_functions_say(pools: Loc
     assert dict(found.ensemble_mean.sizes) == {"lat": 18, "lon": 36}
 
 
+def test_runs_are_compared_with_the_same_months_of_era5(pools: LocalPools) -> None:
+    materialized(pools, "era5_monthly_mean", ("2012-01",))
+    with pytest.raises(XdaskError, match=r"era5_monthly_mean are not materialized: 2012-02, |11 months .* are missing"):
+        materialized(pools, "cmip6_skill", first="2012", last="2012", degrees=10.0)
+    materialized(pools, "era5_monthly_mean", tuple(f"2012-{month:02}" for month in range(2, 13)))
+    found = materialized(pools, "cmip6_skill", first="2012", last="2012", degrees=10.0)
+    assert found.run.values.tolist() == ["CESM2 r1i1p1f1", "UKESM1-0-LL r1i1p1f2", "UKESM1-0-LL r2i1p1f2"]
+    hours = [
+        xr.open_dataset(file, engine="netcdf4").air_temperature_at_2_metres.astype("float64")
+        for file in sorted(pools.topology.data_folder(EAST).glob("era5/2012/*/data/*.nc"))
+    ]
+    mean = sum(month.sum("time0") for month in hours) / sum(month.sizes["time0"] for month in hours)
+    grid = np.arange(-85.0, 90, 10), np.arange(5.0, 360, 10)
+    own = time_weighted_mean(store(pools, "CESM2", "historical", "r1i1p1f1").sel(time="2012"))
+    wanted = skill(regrid(own, *grid), regrid(mean.assign_attrs(hours[0].attrs), *grid))
+    for name in wanted.data_vars:
+        assert float(found[name][0]) == pytest.approx(float(wanted[name]), abs=1e-9), name
+    with instance(pools.topology) as history:
+        event = history.get_latest_materialization_event(dg.AssetKey("cmip6_skill"))
+    metadata = event.asset_materialization.metadata
+    assert "data:image/png" in metadata["plot"].value
+    assert metadata["misplaced_tasks"].value == 0
+
+
 @pytest.mark.parametrize(
     ("asset", "config", "reason"),
     [
+        ("cmip6_skill", {"variable_id": "pr"}, "only tas"),
+        ("cmip6_skill", {"first": None, "last": None}, "give both"),
+        ("cmip6_skill", {"first": "2012-02-03"}, "is not a month"),
         ("cmip6_anomaly", {"baseline": "wmo"}, "unknown baseline 'wmo'"),
         ("cmip6_regional_series", {"regions": ["MDE"]}, "unknown region 'MDE'"),
         ("cmip6_regional_series", {"regions": []}, "at least one region"),

@@ -11,6 +11,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from xdask_pipelines import climate
 from xdask_pipelines.assets.analysis import analysis
@@ -22,6 +23,7 @@ from xdask_pipelines.assets.climate_config import (
     Data,
     FrostConfig,
     SeriesConfig,
+    SkillConfig,
     TrendConfig,
     WarmDaysConfig,
     WarmingConfig,
@@ -91,14 +93,28 @@ def climate_assets() -> list[dg.AssetsDefinition]:
     )
     def cmip6_ensemble_change(runs: dict[Member, xr.DataArray], config: ChangeConfig) -> xr.Dataset:
         """Change from a baseline to a later period: mean, spread, percentiles and agreement of sign over models."""
-        step = config.degrees
-        lat, lon = np.arange(-90 + step / 2, 90, step), np.arange(step / 2, 360, step)
         changes = {}
         for run, field in runs.items():
             change = analyses.anomaly(field, config.baseline, "year")
             later = climate.time_weighted_mean(climate.select_period(change, config.future_first, config.future_last))
-            changes[run] = climate.regrid(later, lat, lon)
+            changes[run] = climate.regrid(later, *_even_grid(config.degrees))
         return analyses.ensemble_statistics(changes)
+
+    @analysis(
+        sources={"runs": RUNS_SOURCE},
+        months={"era5_monthly_mean": SkillConfig.months},
+        preview=analyses.taylor_points,
+        gaps="allowed",
+        group_name=GROUP,
+    )
+    def cmip6_skill(runs: dict[Member, xr.DataArray], era5_monthly_mean: xr.Dataset, config: SkillConfig) -> xr.Dataset:
+        """Bias, error, pattern correlation and standard deviation of runs against ERA5 over the same months."""
+        grid = _even_grid(config.degrees)
+        reference = climate.regrid(climate.mean_of_partials(era5_monthly_mean), *grid)
+        figures = [
+            analyses.skill(climate.regrid(climate.time_weighted_mean(f), *grid), reference) for f in runs.values()
+        ]
+        return xr.concat(figures, xr.Variable("run", [str(run) for run in runs]), combine_attrs="drop_conflicts")
 
     return [
         cmip6_climatology,
@@ -107,8 +123,14 @@ def climate_assets() -> list[dg.AssetsDefinition]:
         cmip6_trend,
         cmip6_warming_levels,
         cmip6_ensemble_change,
+        cmip6_skill,
         *(_extremes() if analyses.has_indices() else []),
     ]
+
+
+def _even_grid(degrees: float) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return centres of cells of equal steps."""
+    return np.arange(-90 + degrees / 2, 90, degrees), np.arange(degrees / 2, 360, degrees)
 
 
 def _extremes() -> list[dg.AssetsDefinition]:

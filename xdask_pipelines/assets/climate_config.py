@@ -11,6 +11,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field, field_validator, model_validator
 
+from xdask_pipelines.assets.month_ranges import MonthRange
 from xdask_pipelines.catalog.runs import RUN
 from xdask_pipelines.catalog.times import Time, range_of
 from xdask_pipelines.climate.regions import region
@@ -19,6 +20,13 @@ from xdask_pipelines.climate.times.baselines import BASELINES, baseline_years
 DATASET = "cmip6"
 HISTORICAL = "historical"
 _BASELINES = ", ".join(BASELINES)
+
+
+def dividing(degrees: float) -> float:
+    """Return the step of a grid that reaches from pole to pole; refuse others."""
+    if abs(180 / degrees - round(180 / degrees)) > 1e-9:
+        raise ValueError("180 must be a multiple of it")
+    return degrees
 
 
 class Data(dg.Config):
@@ -156,6 +164,42 @@ class WarmingConfig(OneRun, Baseline):
     window: int = Field(20, ge=1, description="Years of a window.")
 
 
+class SkillConfig(Runs):
+    """Skill of runs against ERA5 over the same months, on a grid of equal steps."""
+
+    experiment_id: str = Field("historical", description="Experiment; a scenario begins with its historical run.")
+    first: str | None = Field("1995", description="First year or month, of runs and of ERA5.")
+    last: str | None = Field("2014", description="Last year or month, included.")
+    degrees: float = Field(2.0, gt=0, le=30, description="Step of the common grid, in degrees; it must divide 180.")
+
+    @field_validator("degrees")
+    @classmethod
+    def _divides(cls, value: float) -> float:
+        return dividing(value)
+
+    @field_validator("variable_id")
+    @classmethod
+    def _near_surface(cls, value: str) -> str:
+        if value != "tas":
+            raise ValueError("the reference is the 2 m temperature of ERA5, so only tas can be compared")
+        return value
+
+    @model_validator(mode="after")
+    def _same_months(self) -> SkillConfig:
+        self.months()
+        return self
+
+    def months(self) -> MonthRange:
+        """Return the months of ERA5."""
+        if not self.first or not self.last:
+            raise ValueError("first and last: give both, so that runs and ERA5 are of the same months")
+        ends = (
+            f"{self.first}-01" if len(self.first) == 4 else self.first,
+            f"{self.last}-12" if len(self.last) == 4 else self.last,
+        )
+        return MonthRange(*ends)
+
+
 class ChangeConfig(Runs, Baseline):
     """Change of an ensemble between a baseline and a later period, on a grid of equal steps."""
 
@@ -167,6 +211,4 @@ class ChangeConfig(Runs, Baseline):
     @field_validator("degrees")
     @classmethod
     def _divides(cls, value: float) -> float:
-        if abs(180 / value - round(180 / value)) > 1e-9:
-            raise ValueError("180 must be a multiple of it")
-        return value
+        return dividing(value)

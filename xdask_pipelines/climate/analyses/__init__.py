@@ -8,7 +8,7 @@ from xdask_pipelines.climate.analyses.anomalies import anomaly
 from xdask_pipelines.climate.analyses.ensembles import Member, ensemble_statistics, model_means
 from xdask_pipelines.climate.analyses.extremes import frost_days, has_indices, warm_days
 from xdask_pipelines.climate.analyses.period_means import climatology, period_means
-from xdask_pipelines.climate.analyses.skill import skill
+from xdask_pipelines.climate.analyses.skill import skill, taylor_points
 from xdask_pipelines.climate.analyses.trends import sen_trend
 from xdask_pipelines.climate.analyses.warming_levels import warming_level_crossing
 
@@ -23,6 +23,7 @@ __all__ = [
     "period_means",
     "sen_trend",
     "skill",
+    "taylor_points",
     "warm_days",
     "warming_level_crossing",
 ]

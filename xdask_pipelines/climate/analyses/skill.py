@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from xdask_pipelines.climate.axes import coordinates_without, horizontal_names
 from xdask_pipelines.climate.difference import difference
 from xdask_pipelines.climate.grids.grid import Float, Grid, grid_of
+from xdask_pipelines.climate.grids.shapes import CORRELATION
 from xdask_pipelines.climate.kernels import map_fields
 from xdask_pipelines.climate.masks import ROUNDING, require_fraction
 
@@ -92,6 +93,33 @@ def skill(field: xr.DataArray, reference: xr.DataArray, min_fraction: float = 1.
         },
         attrs=kept,
     )
+
+
+def taylor_points(figures: xr.Dataset) -> xr.DataArray:
+    """Return what a Taylor diagram shows of the figures of several fields, as one field that pictures recognise.
+
+    Parameters
+    ----------
+    figures
+        From `skill`, along one dimension such as models; lazy or in memory.
+
+    Returns
+    -------
+    Standard deviations by that of the reference, with the coordinate ``pattern_correlation``.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> values = {"standard_deviation": 12.0, "reference_standard_deviation": 10.0, "pattern_correlation": 0.9}
+    >>> figures = xr.Dataset({name: ("model", [value]) for name, value in values.items()}, {"model": ["UKESM1-0-LL"]})
+    >>> taylor_points(figures).values.tolist(), taylor_points(figures).pattern_correlation.values.tolist()
+    ([1.2], [0.9])
+    """
+    reference = figures["reference_standard_deviation"]
+    ratio = figures["standard_deviation"] / reference.where(reference > 0)
+    attrs = {"units": "1", "long_name": "standard deviation by that of the reference"}
+    own = figures["pattern_correlation"]
+    return ratio.rename("taylor").assign_coords({CORRELATION: own.variable}).assign_attrs(attrs)
 
 
 def _with_pair(kernel: _Figures, both: xr.DataArray, names: tuple[str, str]) -> xr.Variable:

@@ -23,6 +23,7 @@ from xdask_pipelines.climate.drawing.picture_frame import (
     png,
 )
 from xdask_pipelines.climate.drawing.plot_axes import axis_of, is_horizontal, is_longitude, is_vertical
+from xdask_pipelines.climate.drawing.taylor import draw_taylor
 from xdask_pipelines.climate.grids.shapes import shape_of
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
 from xdask_pipelines.errors import ClimateError
@@ -33,12 +34,12 @@ _MOST_VALUES = 200_000
 
 
 def draw(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
-    """Draw a field as a map, a line or a plane.
+    """Draw a field as a map, a line, a plane or a Taylor diagram.
 
     A field with latitude and longitude becomes a map (`maps.draw_map`), and one on a native ocean grid a map of its
     points. One dimension becomes a line: vertical for levels, else horizontal. Two other dimensions become a plane:
     levels are vertical (pressure and depth increase downwards); time is horizontal with latitude or levels, and
-    vertical with longitude (a Hovmöller diagram).
+    vertical with longitude (a Hovmöller diagram). Points of `analyses.taylor_points` become a Taylor diagram.
 
     Parameters
     ----------
@@ -65,6 +66,8 @@ def draw(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
         )
     if shape == "map":
         return draw_map(field, title, subtitle)
+    if shape == "taylor":
+        return draw_taylor(field, title, subtitle)
     if field.size > _MOST_VALUES:
         field = dequantise(quantise(field))
     if shape == "native map":

@@ -11,15 +11,15 @@ from matplotlib import colormaps
 from matplotlib.projections.polar import PolarAxes
 
 from xdask_pipelines.climate.drawing.picture_frame import FAINT, INK, Words, frame, png
+from xdask_pipelines.climate.grids.shapes import CORRELATION, shape_of
 from xdask_pipelines.errors import ClimateError
 from xdask_pipelines.system.safe_text import drawn
 
-_NEEDED = ("standard_deviation", "reference_standard_deviation", "pattern_correlation")
 _CORRELATIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
-def draw_taylor(figures: xr.Dataset, title: str, subtitle: str | None = None) -> bytes:
-    """Draw the figures of `analyses.skill` of several fields against one reference.
+def draw_taylor(points: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
+    """Draw the skill of several fields against one reference.
 
     The distance from the origin is the field's standard deviation by that of the reference, the angle the correlation, and
     the distance from the point *reference* the centred root mean square error (K. E. Taylor 2001,
@@ -27,9 +27,8 @@ def draw_taylor(figures: xr.Dataset, title: str, subtitle: str | None = None) ->
 
     Parameters
     ----------
-    figures
-        Dataset in memory, with ``standard_deviation``, ``reference_standard_deviation`` and ``pattern_correlation`` over one
-        dimension, such as models; its coordinate names the points.
+    points
+        From `analyses.taylor_points`, in memory, over one dimension, such as models; its coordinate names the points.
     title, subtitle
         Texts, as in `plots.draw`.
 
@@ -40,18 +39,16 @@ def draw_taylor(figures: xr.Dataset, title: str, subtitle: str | None = None) ->
     Raises
     ------
     ClimateError
-        If the dataset lacks these figures, they have no or several dimensions, are lazy, or no point has figures.
+        If these are no such points, they are lazy, or none has figures.
     """
-    missing = [name for name in _NEEDED if name not in figures]
-    if missing or figures[_NEEDED[0]].ndim != 1 or any(figures[name].chunks for name in _NEEDED if name in figures):
+    if shape_of(points) != "taylor" or points.chunks or points[CORRELATION].chunks:
         raise ClimateError(
-            "a Taylor diagram needs the figures of climate.analyses.skill in memory, over one dimension such as models"
-            + (f"; missing: {', '.join(missing)}" if missing else "")
+            "a Taylor diagram needs points in memory over one dimension, such as models: pass "
+            "climate.analyses.taylor_points(climate.analyses.skill(…)) of fields that are joined along it"
         )
-    dim = str(figures[_NEEDED[0]].dims[0])
-    names = [str(each) for each in (figures[dim].values if dim in figures.coords else range(figures.sizes[dim]))]
-    own, other, correlation = (np.broadcast_to(figures[name].values, len(names)).astype(float) for name in _NEEDED)
-    ratio = own / np.where(other > 0, other, np.nan)
+    dim = str(points.dims[0])
+    names = [str(each) for each in (points[dim].values if dim in points.coords else range(points.size))]
+    ratio, correlation = points.values.astype(float), points[CORRELATION].values.astype(float)
     known = np.isfinite(ratio) & np.isfinite(correlation)
     if not known.any():
         raise ClimateError(
@@ -59,7 +56,7 @@ def draw_taylor(figures: xr.Dataset, title: str, subtitle: str | None = None) ->
         )
     left_out = [name for name, there in zip(names, known, strict=True) if not there]
     caption = f"not shown, without figures: {', '.join(left_out)}" if left_out else "area-weighted, centred over space"
-    figure = frame(title, subtitle, Words(ratio, False, "", "", caption, str(figures.attrs.get("attribution", ""))))
+    figure = frame(title, subtitle, Words(ratio, False, "", "", caption, str(points.attrs.get("attribution", ""))))
     axes = figure.add_axes((0.06, 0.12, 0.62, 0.74), projection="polar")
     assert isinstance(axes, PolarAxes)
     _ground(axes, max(1.5, 1.1 * float(ratio[known].max())), negative=bool((correlation[known] < 0).any()))

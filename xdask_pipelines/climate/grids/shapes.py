@@ -1,4 +1,4 @@
-"""The shape of a result in a picture: a map, a map of a native grid, a plane, a line, a number, or none of these.
+"""The shape of a result in a picture: a map, a map of a native grid, a plane, a line, a Taylor diagram, a number, or none.
 
 Belongs here: finding the shape from dimensions and coordinates. Does not belong here: drawing (``maps``, ``plots``).
 """
@@ -16,7 +16,9 @@ from xdask_pipelines.climate.partial_means import mean_of_partials
 from xdask_pipelines.climate.partials import is_partial
 from xdask_pipelines.errors import ClimateError
 
-Shape = Literal["map", "native map", "plane", "line", "number"]
+Shape = Literal["map", "native map", "plane", "line", "taylor", "number"]
+#: Coordinate of the points of a Taylor diagram (`climate.analyses.taylor_points`).
+CORRELATION = "pattern_correlation"
 
 
 def shape_of(field: xr.DataArray) -> Shape | None:
@@ -26,8 +28,11 @@ def shape_of(field: xr.DataArray) -> Shape | None:
     -------
     ``"map"``: latitude and longitude with cells that touch. ``"native map"``: two dimensions, with 2-D coordinates or
     axes with gaps. ``"plane"``: any other two dimensions (cross sections, Hovmöller diagrams). ``"line"``: one
-    dimension. ``"number"``: none. None for three dimensions and more.
+    dimension. ``"taylor"``: one dimension with the points of a Taylor diagram. ``"number"``: none. None for three
+    dimensions and more.
     """
+    if field.ndim == 1 and CORRELATION in field.coords and field[CORRELATION].dims == field.dims:
+        return "taylor"
     if field.ndim == 2:
         if native := native_names(field):
             return "native map" if set(field[native[0]].dims) == set(field.dims) else "plane"
@@ -87,7 +92,7 @@ def picture_of(result: Any) -> tuple[xr.DataArray | None, str]:
         return None, f"no picture: values of dtype {result.dtype} cannot be drawn"
     if not result.size:
         return None, "no picture: the result is empty"
-    field = result.squeeze()
+    field = result if shape_of(result) == "taylor" else result.squeeze()
     if field.ndim > 2:
         dims = ", ".join(map(str, field.dims))
         return None, (
