@@ -47,20 +47,21 @@ def difference(projected: xr.DataArray, historic: xr.DataArray) -> xr.DataArray:
     >>> difference(one, other).values.tolist()
     [[1.5, 1.5], [1.5, 1.5]]
     """
-    return _subtract(projected, historic, "temperature_difference", ("projected", "historic"))
+    return subtract(projected, historic, "temperature_difference", ("projected", "historic"))
 
 
 def model_bias(reference: xr.DataArray, historic: xr.DataArray) -> xr.DataArray:
     """Subtract observations or a reanalysis from the model's reference run of the same period; raises as ``difference``."""
-    return _subtract(reference, historic, "model_bias", ("reference run", "historic"))
+    return subtract(reference, historic, "model_bias", ("reference run", "historic"))
 
 
 def climate_signal(projected: xr.DataArray, reference: xr.DataArray) -> xr.DataArray:
     """Subtract a model's reference run from its projection; raises as ``difference``."""
-    return _subtract(projected, reference, "climate_signal", ("projected", "reference run"))
+    return subtract(projected, reference, "climate_signal", ("projected", "reference run"))
 
 
-def _subtract(minuend: xr.DataArray, subtrahend: xr.DataArray, name: str, roles: tuple[str, str]) -> xr.DataArray:
+def subtract(minuend: xr.DataArray, subtrahend: xr.DataArray, name: str, roles: tuple[str, str]) -> xr.DataArray:
+    """Subtract fields as `difference` does; ``name`` is that of the result, and errors name the fields by their roles."""
     for field in (minuend, subtrahend):
         require_field(field, name)
     units = [_units(field, role) for field, role in zip((minuend, subtrahend), roles, strict=True)]

@@ -81,3 +81,14 @@ def test_warming_levels_of_months_members_and_short_series() -> None:
         assert np.isnan(found.first_year.values[1, 0])
     with pytest.raises(ClimateError, match="windows of 20 consecutive years"):
         warming_level_crossing(field[:, :120])
+
+
+def test_levels_that_the_data_begin_above_are_unknown_and_temperatures_are_refused() -> None:
+    years = xr.date_range("2001", periods=40, freq="YS", use_cftime=True)
+    warming = xr.DataArray(1.0 + 0.05 * np.arange(40), coords={"time": years}, attrs={"units": "K"})
+    found = warming_level_crossing(warming, [0.5, 1.5, 9.0])
+    assert np.isnan(found.first_year.values[[0, 2]]).all()
+    assert found.first_year.values[1] == 2002  # the mean of 2001 to 2020 is 1.475
+    temperatures = (warming + 287).assign_attrs(units="K", standard_name="air_temperature")
+    with pytest.raises(ClimateError, match="relative to a baseline.*anomaly"):
+        warming_level_crossing(temperatures)

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xdask_pipelines.climate.axes import coordinates_without, horizontal_names
-from xdask_pipelines.climate.difference import difference
+from xdask_pipelines.climate.difference import subtract
 from xdask_pipelines.climate.grids.grid import Float, Grid, grid_of
 from xdask_pipelines.climate.grids.shapes import CORRELATION
 from xdask_pipelines.climate.kernels import map_fields
@@ -64,7 +64,7 @@ def skill(field: xr.DataArray, reference: xr.DataArray, min_fraction: float = 1.
     (0.0, 0.0, 1.0)
     """
     require_fraction(min_fraction, "min_fraction")
-    gap = difference(field, reference)  # its checks, and one set of coordinates
+    gap = subtract(field, reference, "skill", ("evaluated", "reference"))  # its checks, and one set of coordinates
     names = horizontal_names(gap)
     other = reference.rename(dict(zip(horizontal_names(reference), names, strict=True)))
     other = other.transpose(*(dim for dim in gap.dims if dim in other.dims))

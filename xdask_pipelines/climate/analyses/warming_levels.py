@@ -39,12 +39,13 @@ def warming_level_crossing(
     Returns
     -------
     Dataset over ``warming_level``: ``first_year`` and ``last_year`` of the window, and ``central_year``, which is
-    ``first_year + window / 2`` (10 of 20 years come before it). NaN where the level is not reached.
+    ``first_year + window / 2`` (10 of 20 years come before it). NaN where the level is not reached, and where the first
+    window has reached it already, because the crossing is then before the data.
 
     Raises
     ------
     ClimateError
-        If the series has fewer years than the window, or years are missing.
+        If the series has fewer years than the window, years are missing, or values are temperatures and not differences.
 
     Examples
     --------
@@ -58,6 +59,11 @@ def warming_level_crossing(
     require_field(series, "warming_level_crossing")
     if window < 1 or not len(levels) or not np.isfinite(levels).all():
         raise ClimateError("warming_level_crossing needs at least one finite level and a window of at least 1 year")
+    if series.attrs.get("standard_name") == "air_temperature" and "units_metadata" not in series.attrs:
+        raise ClimateError(
+            f"warming_level_crossing takes warming relative to a baseline, and {series.name or 'the series'}{origin(series)} "
+            "has temperatures. Subtract a baseline first: climate.analyses.anomaly(series, 'pre-industrial', 'year')"
+        )
     time = time_name(series)
     annual = period_means(series, "year")
     axis = TimeAxis.of(annual[time])
@@ -96,8 +102,8 @@ class _Crossings:
         out = np.full((*series.shape[:-1], len(self.levels)), np.nan)
         for i, level in enumerate(self.levels):
             reached = means >= level - 1e-12 * max(1.0, abs(level))
-            where = np.where(reached.any(axis=-1), reached.argmax(axis=-1), -1)
-            out[..., i] = np.where(where >= 0, self.years[where], np.nan)
+            first = reached.argmax(axis=-1)  # 0 if no window reaches it, or the first one does
+            out[..., i] = np.where(first > 0, self.years[first], np.nan)
         unknown = np.isnan(means).any(axis=-1)
         out[unknown] = np.nan
         return out

@@ -57,7 +57,7 @@ def draw_taylor(points: xr.DataArray, title: str, subtitle: str | None = None) -
     left_out = [name for name, there in zip(names, known, strict=True) if not there]
     caption = f"not shown, without figures: {', '.join(left_out)}" if left_out else "area-weighted, centred over space"
     figure = frame(title, subtitle, Words(ratio, False, "", "", caption, str(points.attrs.get("attribution", ""))))
-    axes = figure.add_axes((0.06, 0.12, 0.62, 0.74), projection="polar")
+    axes = figure.add_axes((0.06, 0.15, 0.62, 0.72), projection="polar")
     assert isinstance(axes, PolarAxes)
     _ground(axes, max(1.5, 1.1 * float(ratio[known].max())), negative=bool((correlation[known] < 0).any()))
     colours = colormaps["tab10"]
