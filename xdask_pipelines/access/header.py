@@ -25,6 +25,7 @@ from xdask_pipelines.access.describing.raw import RawFile, RawVariable, Unusable
 from xdask_pipelines.access.describing.roles import data_names
 from xdask_pipelines.access.describing.validation import Claim, validated
 from xdask_pipelines.access.location import Location
+from xdask_pipelines.climate.cell_measures import AREA_NAMES
 from xdask_pipelines.errors import AccessError
 
 _MAX_READ_BYTES = 100_000_000
@@ -54,7 +55,8 @@ def describe(
     -------
     ``{"attrs", "coords": {name: {dims, dtype, shape, attrs, data}}, "variables": {name: {dims, dtype, shape, chunks,
     attrs, stored_bytes}}, "file": {size_bytes, modified_ns}}`` with coordinates stored whole and still encoded as in the
-    file; auxiliary coordinates too large for that are among the variables, with ``"coordinate": true``. ``file`` has
+    file; auxiliary coordinates too large for that are among the variables, with ``"coordinate": true``. Areas of cells have
+    the ``digest`` of their values, and up to 1 MB the ``values``, packed like a coordinate. ``file`` has
     size and time of modification on the Region's mount, which may differ from those of S3 in the catalog. If the data
     have them, ``time_range`` (two time keys), ``time_gaps`` (pairs of time keys), ``steps`` (found, expected, unit) and
     ``extent`` (west, south, east, north in degrees). ``variable`` is the data variable in the path; ``container`` is
@@ -147,7 +149,7 @@ def _assembled(raw: RawFile, known: Collection[str] | None, named: Collection[st
         attrs = {k: v for k, v in variable.attrs.items() if not (variable.is_text and k in _STORAGE_OF_TEXT)}
         form = {"dims": list(variable.dims), "attrs": plain(attrs)}
         if variable.name in names:
-            header["variables"][variable.name] = {**form, **_stored(variable)}
+            header["variables"][variable.name] = {**form, **_stored(variable), **_areas_in(variable)}
         elif (packed := _packed(variable)) is not None:
             header["coords"][variable.name] = {**form, **packed}
         else:  # read together with the data
@@ -155,8 +157,7 @@ def _assembled(raw: RawFile, known: Collection[str] | None, named: Collection[st
             if variable.nbytes <= _MAX_READ_BYTES:
                 values = variable.read()
                 large[variable.name] = {**form, **_stored(variable), "values": values}
-                digest = hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
-                header["variables"][variable.name]["digest"] = digest
+                header["variables"][variable.name]["digest"] = _digest(values)
     return header | ({"extent": box} if (box := extent({**header["coords"], **large})) else {})
 
 
@@ -167,6 +168,20 @@ def _stored(variable: RawVariable) -> dict[str, Any]:
         "chunks": list(variable.chunks),
         "stored_bytes": int(variable.stored_bytes),
     }
+
+
+def _areas_in(variable: RawVariable) -> dict[str, Any]:
+    """Return the digest of areas of cells, and their values if they are small: fields carry them as a coordinate."""
+    is_area = variable.name in AREA_NAMES or variable.attrs.get("standard_name") == "cell_area"
+    if not is_area or variable.is_text or variable.nbytes > _MAX_READ_BYTES:
+        return {}
+    values = variable.read()
+    small = variable.nbytes <= MAX_COORDINATE_BYTES
+    return {"digest": _digest(values), **({"values": pack(values)} if small else {})}
+
+
+def _digest(values: np.ndarray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(values).tobytes(), digest_size=16).hexdigest()
 
 
 def _packed(variable: RawVariable) -> dict[str, Any] | None:
@@ -234,7 +249,8 @@ def select_steps(header: Mapping[str, Any], dim: str, start: int, stop: int) -> 
         axis = v["dims"].index(dim)
         shape, origin = list(v["shape"]), [0] * len(v["shape"])
         steps, shape[axis], origin[axis] = shape[axis], stop - start, start
-        return {**v, "shape": shape, "origin": origin, "stored_bytes": v["stored_bytes"] * (stop - start) // steps}
+        whole = {key: value for key, value in v.items() if key not in ("values", "digest")}
+        return {**whole, "shape": shape, "origin": origin, "stored_bytes": v["stored_bytes"] * (stop - start) // steps}
 
     return {
         **{key: value for key, value in header.items() if key not in _OF_ALL_TIMES},

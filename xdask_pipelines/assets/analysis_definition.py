@@ -5,7 +5,7 @@ Belongs here: everything about one that needs neither a run nor a pool. Does not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -163,7 +163,8 @@ def run(
         versions[key] = made.version(config, found[key], upstream, key)
         used |= {e.id: e for each in entries.values() for e in each}
         before = [e for name, x in inputs.items() for e in entries_of(x) if e.part in own[name]]
-        one = _provenance(made, key, entries, before, parts[key].attrs.get("time_steps"))
+        areas = {choice.of(replicas).id for each in found[key].values() for replicas in each.area_groups}
+        one = _provenance(made, key, entries, before, parts[key].attrs.get("time_steps"), areas)
         provenance[key] = replace(one, processing=tuple(processing))
     shared: dict[str, Any] = {
         "code_version": made.code_version,
@@ -195,15 +196,29 @@ def _asked_months(made: Analysis, config: Any, name: str, x: Any) -> Any:
 
 
 def _provenance(
-    made: Analysis, key: str, entries: Mapping[str, Sequence[Entry]], results: Sequence[Entry], time_steps: Any
+    made: Analysis,
+    key: str,
+    entries: Mapping[str, Sequence[Entry]],
+    results: Sequence[Entry],
+    time_steps: Any,
+    areas: Collection[str],
 ) -> Provenance:
-    """What one part is made from: its own files, and results with what they were made from."""
+    """What one part is made from: its own files, and results with what they were made from.
+
+    Areas of cells, by their ids, have no time, and may be those of another experiment with the same grid.
+    """
     every = [entry for each in entries.values() for entry in each]
     excerpts, experiments, attributions = inherited([*results, *every])
     steps: dict[str, Steps] = {}
     uncounted: list[str] = []
     excerpted = False
-    read = [entry for name, each in entries.items() if not made.sources[name].grid for entry in each]
+    read = [
+        entry
+        for name, each in entries.items()
+        if not made.sources[name].grid
+        for entry in each
+        if entry.id not in areas
+    ]
     for entry in read:
         if "experiment_id" in entry.facets:
             experiments.add(entry.facets["experiment_id"])

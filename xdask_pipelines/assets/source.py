@@ -16,6 +16,8 @@ import xarray as xr
 
 from xdask_pipelines.access import open_entries
 from xdask_pipelines.access.completeness import steps_of
+from xdask_pipelines.access.native_grids.area_entries import FoundAreas, areas_of_run
+from xdask_pipelines.access.native_grids.attached_areas import with_areas
 from xdask_pipelines.access.time_selection import within
 from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.catalog.resolve import Replicas
@@ -40,14 +42,23 @@ class Found:
     ----------
     runs
         Segments by run; the one run of a source that opens no ensemble has the key ``""``.
+    areas
+        By run, the areas of the cells of a curvilinear or unstructured grid, or why there are none.
     """
 
     runs: Mapping[RunKey, tuple[Segment, ...]]
+    areas: Mapping[RunKey, FoundAreas] = field(default_factory=dict)
 
     @property
     def groups(self) -> list[Replicas]:
-        """Return the replicas of each entry, in order."""
-        return [replicas for segments in self.runs.values() for segment in segments for replicas in segment.parts]
+        """Return the replicas of each entry, in order; the last are those of areas."""
+        parts = [replicas for segments in self.runs.values() for segment in segments for replicas in segment.parts]
+        return [*parts, *self.area_groups]
+
+    @property
+    def area_groups(self) -> list[Replicas]:
+        """Return the replicas of each entry with areas."""
+        return list(dict.fromkeys(found.replicas for found in self.areas.values() if found.replicas))
 
 
 @dataclass(frozen=True)
@@ -97,23 +108,24 @@ class Source:
         MissingEntries, AmbiguousEntries
             If the catalog does not have it exactly once.
         """
+        runs = self._runs(catalog, config, partition)
+        areas = {} if self.grid else {key: areas_of_run(catalog, segments) for key, segments in runs.items()}
+        return Found(runs, {key: found for key, found in areas.items() if found is not None})
+
+    def _runs(self, catalog: Catalog, config: Any, partition: str) -> dict[RunKey, tuple[Segment, ...]]:
         wanted = {**self._facets(config), **self._partition_facet(partition)}
         time = self._time(config, partition)
         with_parent = self.with_parent(config) if callable(self.with_parent) else self.with_parent
-        if self.each is not None:
-            runs = find_runs(catalog, dataset=self.dataset, by=self.each, time=time, with_parent=with_parent, **wanted)
-            return Found({run_key(self.each, key): segments for key, segments in runs.items()})
-        if with_parent:
-            (segments,) = find_runs(
-                catalog, dataset=self.dataset, by=("dataset",), time=time, with_parent=True, **wanted
-            ).values()
-            return Found({"": segments})
+        if self.each is not None or with_parent:
+            by = ("dataset",) if self.each is None else self.each
+            found = find_runs(catalog, dataset=self.dataset, by=by, time=time, with_parent=with_parent, **wanted)
+            return {"" if self.each is None else run_key(by, key): segments for key, segments in found.items()}
         if partition and self.partition == "time":
             parts = catalog.replicas(dataset=self.dataset, times=[partition], each=None, **wanted)
         else:
             parts = catalog.replicas(dataset=self.dataset, time=time, each=None, **wanted)
         period = range_of(time) if time is not None else None
-        return Found({"": (Segment(tuple(replicas for _, replicas in parts), period),)})
+        return {"": (Segment(tuple(replicas for _, replicas in parts), period),)}
 
     def open(self, found: Found, chosen: Callable[[Replicas], Entry]) -> Any:
         """Open the entries lazily and placed, cut to what is asked for.
@@ -132,11 +144,16 @@ class Source:
         -------
         A DataArray (a Dataset for several variables); with ``each`` a dict of them by run.
         """
-        opened = {key: opened_run(segments, chosen) for key, segments in found.runs.items()}
+        opened = {
+            key: with_areas(opened_run(segments, chosen), found.areas.get(key), chosen)
+            for key, segments in found.runs.items()
+        }
         return opened if self.each is not None else opened[""]
 
     def version(self, found: Found) -> str:
         """Return a digest of the entries used; of all replicas, so that it does not depend on which is read."""
+        if areas := {str(key): each.version for key, each in found.areas.items() if each.replicas}:
+            return digest([self.version(Found(found.runs)), areas])
         versions = [self.version_of(replicas) for replicas in found.groups]
         if list(found.runs) == [""]:
             return versions[0] if len(versions) == 1 else digest(versions)
@@ -242,7 +259,7 @@ def joined_in_time(fields: Sequence[xr.DataArray]) -> xr.DataArray:
 def opened_field(
     entries: Sequence[Entry], periods: Sequence[tuple[int, int]] = (), *, holes_are_checked: bool = False
 ) -> xr.DataArray | xr.Dataset:
-    """Entries as analyses and notebooks get them: joined, cut to whole periods, with their bounds and whose data they are.
+    """Open entries as analyses and notebooks get them: joined, cut to whole periods, with their bounds and attribution.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ Belongs here: recognising coordinates by CF, and carrying their bounds. Does not
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import cftime
 import numpy as np
@@ -209,15 +209,32 @@ def coordinates_without(field: xr.DataArray, *dims: str) -> dict[Any, xr.DataArr
     return {name: c for name, c in field.coords.items() if not set(dims) & set(c.dims)}
 
 
+def horizontal_role(name: str, attrs: Mapping[Any, Any]) -> Literal["latitude", "longitude", ""]:
+    """Return whether a coordinate has latitudes or longitudes, by CF's ``standard_name`` or units, or by a usual name."""
+    if _says(name, attrs, "latitude", _LATITUDE_UNITS, _LATITUDE_NAMES):
+        return "latitude"
+    return "longitude" if _says(name, attrs, "longitude", _LONGITUDE_UNITS, _LONGITUDE_NAMES) else ""
+
+
 def _is_carried_bound(name: str) -> bool:
     return name.endswith(("_lower", "_upper"))
 
 
 def _is(coordinate: xr.DataArray, standard_name: str, units: set[str], names: set[str]) -> bool:
-    attrs = coordinate.attrs
+    return _says(str(coordinate.name), coordinate.attrs, standard_name, units, names)
+
+
+def _says(name: str, attrs: Mapping[Any, Any], standard_name: str, units: set[str], names: set[str]) -> bool:
     if "standard_name" in attrs:
         return bool(attrs["standard_name"] == standard_name)
-    return attrs.get("units") in units or ("units" not in attrs and coordinate.name in names)
+    return attrs.get("units") in units or ("units" not in attrs and name in names)
+
+
+def _is_native(field: xr.DataArray) -> bool:
+    try:
+        return bool(native_horizontal_dims(field))
+    except ClimateError:
+        return False
 
 
 def _the_one(field: xr.DataArray, what: str, test: Callable[[xr.DataArray], bool]) -> str:
@@ -231,12 +248,13 @@ def _the_one(field: xr.DataArray, what: str, test: Callable[[xr.DataArray], bool
             f"{label} has more than one {what} dimension: {dimensions}. Remove the standard_name {what!r} from all but one",
             dims=dims,
         )
-    if what != "time" and native_names(field):
+    if what != "time" and _is_native(field):
         raise ClimateError(
-            f"{label} has no {what} dimension among {dims}: it is on a native grid with 2-D coordinates. For area means, "
-            "pass the areas of its cells (in CMIP6 areacella or areacello): area_weighted_mean(field, areas=areas). For "
-            "regridding, create weights with `cdo gencon,TARGETGRID FIELD.nc WEIGHTS.nc` for climate.regrid_by_weights, "
-            "or use a version of the data on a regular grid (in CMIP6 the grid label gr)",
+            f"{label} has no {what} dimension among {dims}: it is on a native grid, with latitudes and longitudes on the "
+            "same dimensions. For area means, pass the areas of its cells (in CMIP6 areacella or areacello): "
+            "area_weighted_mean(field, areas=areas). For regridding, create weights with `cdo gencon,TARGETGRID FIELD.nc "
+            "WEIGHTS.nc` for climate.regrid_by_weights, or use a version of the data on a regular grid (in CMIP6 the grid "
+            "label gr)",
             dims=dims,
         )
     raise ClimateError(

@@ -20,6 +20,7 @@ from xdask_pipelines.climate.axes import (
     require_field,
     time_name,
 )
+from xdask_pipelines.climate.cell_measures import attributes_without_measures, carried_areas
 from xdask_pipelines.climate.grids.grid import Float, Grid, grid_of
 from xdask_pipelines.climate.grids.tolerance import same_coordinate
 from xdask_pipelines.climate.kernels import elementwise, map_fields, sum_over
@@ -88,7 +89,9 @@ def area_weighted_mean(
         For an ocean field, for example, 0.
     areas
         Areas of the cells, over the field's horizontal dimensions, for curvilinear and unstructured fields: ``areacella`` or
-        ``areacello`` of CMIP6. NaN counts as 0. None computes exact areas from latitudes and longitudes.
+        ``areacello`` of CMIP6. NaN counts as 0. None computes exact areas from latitudes and longitudes, or takes those that
+        such a field carries as the coordinate in its ``cell_measures``: fields opened from a catalog carry them if the
+        catalog has them.
 
     Returns
     -------
@@ -97,8 +100,8 @@ def area_weighted_mean(
     Raises
     ------
     ClimateError
-        If the field has no latitude and longitude dimensions, its cells do not touch, or ``min_fraction`` is not from 0
-        to 1.
+        If the field has neither latitude and longitude dimensions nor areas, areas do not fit the field, its cells do not
+        touch, or ``min_fraction`` is not from 0 to 1.
 
     Examples
     --------
@@ -111,6 +114,8 @@ def area_weighted_mean(
     """
     require_fraction(min_fraction, "min_fraction")
     require_field(field, "area_weighted_mean")
+    if areas is None and (carried := carried_areas(field)) is not None:
+        areas = carried.reset_coords(drop=True)
     if areas is not None:
         return _mean_by_areas(field, areas, min_fraction)
     horizontal = horizontal_names(field)
@@ -121,8 +126,7 @@ def area_weighted_mean(
         label="area-weighted-mean",
         dtype=np.float64,
     )
-    attrs = {**field.attrs, "cell_methods": f"{field.attrs.get('cell_methods', '')} area: mean".strip()}
-    return xr.DataArray(mean, coords=coordinates_without(field, *horizontal), name=field.name, attrs=attrs)
+    return xr.DataArray(mean, coords=coordinates_without(field, *horizontal), name=field.name, attrs=_of_mean(field))
 
 
 def _mean_by_areas(field: xr.DataArray, areas: xr.DataArray, min_fraction: float) -> xr.DataArray:
@@ -153,8 +157,13 @@ def _mean_by_areas(field: xr.DataArray, areas: xr.DataArray, min_fraction: float
     share = (known * weights).sum(dims) / weights.sum(dims)
     enough = (share >= min_fraction - ROUNDING) & (share > ROUNDING)
     mean = (total / (known * weights).sum(dims)).where(enough)
-    attrs = {**field.attrs, "cell_methods": f"{field.attrs.get('cell_methods', '')} area: mean".strip()}
-    return xr.DataArray(mean.variable, coords=coordinates_without(field, *dims), name=field.name, attrs=attrs)
+    return xr.DataArray(mean.variable, coords=coordinates_without(field, *dims), name=field.name, attrs=_of_mean(field))
+
+
+def _of_mean(field: xr.DataArray) -> dict[Any, Any]:
+    """Return the attributes of a field's mean over area."""
+    cell_methods = f"{field.attrs.get('cell_methods', '')} area: mean".strip()
+    return {**attributes_without_measures(field.attrs), "cell_methods": cell_methods}
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,20 @@ the project for its collections (placement.client.self_placing).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import xarray as xr
 
+from xdask_pipelines.access.native_grids.area_entries import areas_of_run
+from xdask_pipelines.access.native_grids.attached_areas import with_areas
 from xdask_pipelines.access.plain_datetimes import with_datetimes
 from xdask_pipelines.assets.replicas import from_cheapest
 from xdask_pipelines.assets.source import opened_field, opened_run, run_key
-from xdask_pipelines.catalog import Catalog, open_catalog
+from xdask_pipelines.catalog import Catalog, Entry, open_catalog
 from xdask_pipelines.catalog.query import Box, Wanted
-from xdask_pipelines.catalog.resolve import nearest
+from xdask_pipelines.catalog.resolve import Replicas, nearest
 from xdask_pipelines.catalog.runs import RUN, Segment, find_runs
 from xdask_pipelines.catalog.times import Time, range_of
 from xdask_pipelines.errors import CatalogError, XdaskError
@@ -101,8 +103,9 @@ class Project:
         Returns
         -------
         A DataArray for one variable, in the same form as for analyses: with its bounds, so that means can weight months
-        by their lengths. A Dataset for several variables. Times are datetime64 if the calendar is standard, and cftime
-        objects else, which plots take too if nc-time-axis is installed (``pip install "xdask_pipelines[notebook]"``).
+        by their lengths, and on a curvilinear or unstructured grid with the areas of its cells, if the catalog has them
+        (`access.native_grids`). A Dataset for several variables. Times are datetime64 if the calendar is standard, and
+        cftime objects else, which plots take too if nc-time-axis is installed (``pip install "xdask_pipelines[notebook]"``).
         Analyses get cftime objects in all calendars; the functions of ``xdask_pipelines.climate`` take both.
 
         Raises
@@ -124,6 +127,8 @@ class Project:
         entries = nearest(replicas, [region for region in near if region in held_by_all] or near)
         periods: list[Time] = [time] if time is not None else list(times or ())
         opened = opened_field(entries, [range_of(period) for period in periods])
+        areas = areas_of_run(self.catalog, [Segment(tuple(held for _, held in replicas))])
+        opened = with_areas(opened, areas, self._nearest_to(entries[0].region))
         self._placer.add(opened)
         return with_datetimes(opened)
 
@@ -167,12 +172,16 @@ class Project:
 
     def _opened_run(self, segments: Sequence[Segment]) -> xr.DataArray | xr.Dataset:
         """Open the segments of a run, each entry from the Region from which results are cheapest to send."""
-        near = from_cheapest(self.topology, self.topology.client.region)
-        opened = opened_run(
-            segments, lambda replicas: nearest([(str(replicas[0]), replicas)], near)[0], holes_are_checked=False
-        )
+        chosen = self._nearest_to(self.topology.client.region)
+        opened = opened_run(segments, chosen, holes_are_checked=False)
+        opened = with_areas(opened, areas_of_run(self.catalog, segments), chosen)
         self._placer.add(opened)
         return with_datetimes(opened)
+
+    def _nearest_to(self, region: str) -> Callable[[Replicas], Entry]:
+        """Return the choice of the replica from which results are cheapest to send to a Region."""
+        near = from_cheapest(self.topology, region)
+        return lambda replicas: nearest([(str(replicas[0]), replicas)], near)[0]
 
     def search(
         self,

@@ -139,7 +139,8 @@ class Results:
     ) -> PreparedResult:
         """Prepare the computation of `keep` without running it. Parameters as in `keep`."""
         dataset, first = stacked(_as_datasets(parts)), next(iter(parts.values()))
-        homes = homes_of(dataset)
+        # Areas of cells from another Region are carried along, and do not move the result.
+        homes = homes_of(dataset.reset_coords(drop=True)) or homes_of(dataset)
         version = f"{datetime.now(UTC):%Y%m%dT%H%M%S%f}-{label.run_id}"
         key = f"{RESULTS_PREFIX}{label.asset}/{version}.zarr"
         if len(homes) != 1:  # results of two Regions, or of none, are stored in the client's Region

@@ -61,7 +61,7 @@ def warming_level_crossing(
         raise ClimateError("warming_level_crossing needs at least one finite level and a window of at least 1 year")
     if series.attrs.get("standard_name") == "air_temperature" and "units_metadata" not in series.attrs:
         raise ClimateError(
-            f"warming_level_crossing takes warming relative to a baseline, and {series.name or 'the series'}{origin(series)} "
+            f"warming_level_crossing takes warming since a baseline, but {series.name or 'the series'}{origin(series)} "
             "has temperatures. Subtract a baseline first: climate.analyses.anomaly(series, 'pre-industrial', 'year')"
         )
     time = time_name(series)

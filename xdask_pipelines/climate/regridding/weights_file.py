@@ -17,6 +17,7 @@ import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
 from xdask_pipelines.climate.axes import native_horizontal_dims, origin, require_field
+from xdask_pipelines.climate.cell_measures import attributes_without_measures
 from xdask_pipelines.climate.grids.grid import Float, make_grid
 from xdask_pipelines.climate.masks import renormalised, require_fraction
 from xdask_pipelines.climate.regridding.regrid import target_coordinates
@@ -122,7 +123,9 @@ def regrid_by_weights(
     else:
         values = _lazily(kernel, moved, dims, inputs, grid.shape)
     coords = {name: c for name, c in field.coords.items() if not set(dims) & set(c.dims)}
-    out = xr.DataArray(values, dims=out_dims, coords=coords, name=field.name, attrs=field.attrs)
+    out = xr.DataArray(
+        values, dims=out_dims, coords=coords, name=field.name, attrs=attributes_without_measures(field.attrs)
+    )
     out = target_coordinates(out, ("lat", "lon"), grid, (lat, lon), ({}, {}))
     said = str(weights.attrs.get("map_method", "weights from a file"))
     record(

@@ -1,0 +1,365 @@
+"""Ocean models on their native grids: the areas of their cells come from the catalog, and area means use them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from tests.climate.test_curvilinear import ocean
+from xdask_pipelines import open_project
+from xdask_pipelines.assets import Source
+from xdask_pipelines.catalog import Entry, open_catalog
+from xdask_pipelines.climate import area_weighted_mean, regrid, time_weighted_mean
+from xdask_pipelines.climate.analyses import ensemble_statistics
+from xdask_pipelines.climate.regions import regional_mean
+from xdask_pipelines.errors import ClimateError, XdaskError
+from xdask_pipelines.operations.planning import plan_asset
+from xdask_pipelines.operations.project import instance, run_assets
+from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
+from xdask_pipelines.placement.graph.homes import homes_of
+from xdask_pipelines.resources.pools.local_pools import LocalPools
+from xdask_pipelines.resources.provenance import Provenance
+from xdask_pipelines.resources.results import Results
+from xdask_pipelines.topology import Topology
+
+EAST, WEST = "us-east-1", "us-west-2"
+REGIONS = """
+client: {region: eu-west-2, cidr: 10.0.0.0/16}
+workers:
+  - region: us-east-1
+    cidr: 10.1.0.0/16
+    pool: {instance_type: m5d.large, max_workers: 1}
+    datasets: [{name: cmip6, layout: cmip6-pds, mount: cmip6}]
+  - region: us-west-2
+    cidr: 10.2.0.0/16
+    pool: {instance_type: m5d.large, max_workers: 1}
+    datasets: [{name: cmip6, layout: cmip6-pds, mount: cmip6}]
+"""
+ANALYSES = '''
+import xarray as xr
+
+from xdask_pipelines import climate
+from xdask_pipelines.assets import Source, analysis
+
+
+def tos(model):
+    return {"tos": Source("cmip6", {"variable_id": "tos", "source_id": model, "experiment_id": "ssp245"})}
+
+
+@analysis(sources=tos("NEAR"), units="K")
+def sea_surface(tos: xr.DataArray) -> xr.DataArray:
+    """Area mean of each month."""
+    return climate.area_weighted_mean(tos, 0.0)
+
+
+@analysis(sources=tos("NEAR"), units="K")
+def mean_map(tos: xr.DataArray) -> xr.DataArray:
+    """Mean over time, on the native grid."""
+    return climate.time_weighted_mean(tos)
+
+
+@analysis(units="K")
+def mean_of_map(mean_map: xr.DataArray) -> xr.DataArray:
+    """Area mean of the stored map."""
+    return climate.area_weighted_mean(mean_map, 0.0)
+
+
+@analysis(sources=tos("FAR"), units="K")
+def far_map(tos: xr.DataArray) -> xr.DataArray:
+    """Mean over time on a large grid whose areas are in another Region."""
+    return climate.time_weighted_mean(tos)
+
+
+@analysis(sources=tos("TWO"), units="K")
+def doubtful(tos: xr.DataArray) -> xr.DataArray:
+    """Area mean where two entries have areas."""
+    return climate.area_weighted_mean(tos, 0.0)
+
+
+@analysis(sources={"runs": Source("cmip6", {"variable_id": "tos", "source_id": "SAME"}, each=("experiment_id",))}, units="K")
+def change(runs: dict) -> xr.DataArray:
+    """Plain arithmetic of two runs on one native grid, each with areas."""
+    return (runs["ssp245"].mean("time") - runs["historical"].mean("time")).assign_attrs(units="K")
+'''
+
+
+def field(rows: int = 20, columns: int = 30, steps: int = 3, seed: int = 0) -> xr.Dataset:
+    """Months of a masked ocean field on a curvilinear grid, and areas of its cells."""
+    base = ocean(rows, columns)
+    rng = np.random.default_rng([rows, columns, seed])
+    months = np.array([15.5, 45.0, 74.5])[:steps]
+    edges = np.array([0.0, 31, 59, 90])[: steps + 1]
+    attrs = {"units": "days since 2015-01-01", "calendar": "noleap", "standard_name": "time", "bounds": "time_bnds"}
+    values = base.tos.values + rng.normal(0, 1, (steps, rows, columns))
+    named = {"units": "K", "cell_measures": "area: areacello", "coordinates": "lat lon", "cell_methods": "time: mean"}
+    made = xr.Dataset({"tos": (("time", "j", "i"), values, named)}, {"time": ("time", months, attrs)})
+    made["time_bnds"] = (("time", "bnds"), np.stack([edges[:-1], edges[1:]], 1))
+    for name in ("lat", "lon"):
+        made[name] = (("j", "i"), base[name].values, {k: v for k, v in base[name].attrs.items() if k != "bounds"})
+    area = np.cos(np.deg2rad(np.linspace(-88, 88, rows)))[:, None] * rng.uniform(0.5, 1.5, (rows, columns)) * 1e10
+    made["areacello"] = (("j", "i"), area, {"units": "m2", "standard_name": "cell_area", "coordinates": "lat lon"})
+    return made
+
+
+def put(data: Path, region: str, model: str, made: xr.Dataset, **named: str) -> None:
+    """Write one variable as a store in the layout of cmip6-pds."""
+    said = {"experiment": "ssp245", "member": "r1i1p1f1", "grid": "gn", **named}
+    (name,) = (n for n in made.data_vars if n in ("tos", "uo", "areacello"))
+    table = "Ofx" if name == "areacello" else "Omon"
+    activity = {"ssp245": "ScenarioMIP"}.get(said["experiment"], "CMIP")
+    parts = (activity, "IPSL", model, said["experiment"], said["member"], table, name, said["grid"], "v20200101")
+    path = data / region / "cmip6" / "/".join(parts)
+    made.drop_encoding().to_zarr(path, zarr_format=2, consolidated=True)
+
+
+def split(made: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    return made.drop_vars("areacello"), made[["areacello", "lat", "lon"]]
+
+
+def scaled(areas: xr.Dataset, factor: float) -> xr.Dataset:
+    return areas.assign(areacello=(areas.areacello * factor).assign_attrs(areas.areacello.attrs))
+
+
+def models() -> dict[str, xr.Dataset]:
+    return {
+        "NEAR": field(332, 362),
+        "FAR": field(400, 500),
+        "TWO": field(seed=1),
+        "SAME": field(seed=2),
+        "NONE": field(seed=3),
+        "SHAPE": field(seed=4),
+        "MOVED": field(seed=5),
+        "PARENT": field(seed=6),
+        "GUESSED": field(seed=7),
+    }
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[str, xr.Dataset]:
+    return models()
+
+
+@pytest.fixture(scope="module")
+def pools(tmp_path_factory: pytest.TempPathFactory, made: dict[str, xr.Dataset]) -> Iterator[LocalPools]:
+    folder = tmp_path_factory.mktemp("oceans")
+    (folder / "regions.yaml").write_text(REGIONS)
+    (folder / "analyses").mkdir()
+    (folder / "analyses" / "oceans.py").write_text(ANALYSES)
+    data = folder / "data"
+    tos, areas = ({name: split(each)[k] for name, each in made.items()} for k in (0, 1))
+    for name in ("NEAR", "TWO", "NONE", "SHAPE", "MOVED"):
+        put(data, WEST, name, tos[name])
+    put(data, WEST, "NEAR", areas["NEAR"])
+    put(data, WEST, "NEAR", scaled(areas["NEAR"], 2), experiment="historical")  # the run's own are preferred
+    put(data, WEST, "NEAR", areas["NEAR"].isel(j=slice(9)), grid="gr")
+    put(data, WEST, "FAR", tos["FAR"])
+    put(data, EAST, "FAR", areas["FAR"], experiment="piControl", member="r9i1p1f1")
+    put(data, WEST, "TWO", areas["TWO"], experiment="piControl", member="r8i1p1f1")
+    put(data, WEST, "TWO", scaled(areas["TWO"], 1.001), experiment="historical", member="r9i1p1f1")
+    for experiment, region in (("ssp245", WEST), ("historical", EAST)):  # the same values in stores that differ
+        put(data, region, "SAME", tos["SAME"], experiment=experiment)
+        said = areas["SAME"].assign_attrs(tracking_id=experiment)
+        put(
+            data,
+            region,
+            "SAME",
+            said,
+            experiment={"ssp245": "piControl"}.get(experiment, experiment),
+            member="r7i1p1f1",
+        )
+    put(data, WEST, "SHAPE", areas["SHAPE"].isel(j=slice(5, None)))
+    put(data, WEST, "MOVED", areas["MOVED"].assign_coords(lat=areas["MOVED"].lat + 1))
+    parent = {"parent_experiment_id": "historical", "parent_variant_label": "r5i1p1f1"}
+    put(data, WEST, "PARENT", tos["PARENT"].assign_attrs(parent))
+    put(data, WEST, "PARENT", areas["PARENT"], experiment="historical", member="r5i1p1f1")
+    put(data, WEST, "PARENT", scaled(areas["PARENT"], 3), experiment="piControl", member="r6i1p1f1")
+    bare = tos["GUESSED"].copy(deep=True)
+    del bare.tos.attrs["cell_measures"]
+    put(data, WEST, "GUESSED", bare)
+    put(data, WEST, "GUESSED", bare.rename(tos="uo").assign_coords(lon=bare.lon + 0.5))
+    put(data, WEST, "GUESSED", areas["GUESSED"])
+    rows = xr.Dataset({"tos": tos["NONE"].tos.fillna(280.0).rename(j="lat", i="lon")})
+    lat = ("lat", np.linspace(-85.5, 85.5, 20), {"standard_name": "latitude", "units": "degrees_north"})
+    lon = ("lon", np.arange(6.0, 360, 12), {"standard_name": "longitude", "units": "degrees_east"})
+    put(data, EAST, "RECTANGULAR", rows.assign_coords(lat=lat, lon=lon, time_bnds=tos["NONE"].time_bnds))
+    topology = Topology.load(folder / "regions.yaml")
+    with pytest.MonkeyPatch.context() as patch:  # the package's own project may be up, too
+        patch.setenv("XDASK_TOPOLOGY", str(folder / "regions.yaml"))
+        pools = LocalPools(topology)
+        pools.up()
+        try:
+            for done in sync_datasets(topology):
+                assert not done.get("quarantined"), done
+            yield pools
+        finally:
+            pools.close()
+            pools.down()
+
+
+def opened(project: Any, model: str, **facets: str) -> xr.DataArray:
+    wanted = {"dataset": "cmip6", "variable_id": "tos", "experiment_id": "ssp245", "source_id": model, **facets}
+    return project.open(**wanted)
+
+
+def by_numpy(made: xr.Dataset) -> np.ndarray:
+    """The mean of each step over the cells with values."""
+    values, area = made.tos.values, made.areacello.values
+    known = np.isfinite(values)
+    return (np.where(known, values, 0) * area).sum((1, 2)) / (known * area).sum((1, 2))
+
+
+def materialized(pools: LocalPools, name: str) -> tuple[xr.DataArray, Entry]:
+    topology = pools.topology
+    with instance(topology) as history:
+        run_assets(topology, pools, history, [name])
+    results = Results(topology, open_catalog(topology.catalog_url), pools)
+    (entry,) = results.find(name)
+    (computed,), _ = pools.compute(results.open([entry]))
+    return computed, entry
+
+
+def test_the_mean_of_an_ocean_model_uses_the_areas_of_its_own_run(
+    pools: LocalPools, made: dict[str, xr.Dataset]
+) -> None:
+    with open_project() as project:
+        tos = opened(project, "NEAR")
+        assert tos.attrs["cell_measures"] == "area: areacello"
+        mean = area_weighted_mean(tos, 0.0)
+        found = mean.compute()
+        part = area_weighted_mean(tos.isel(j=slice(100, 200)) - 273.15, 0.0).compute()  # arithmetic, a selection
+        assert set(project.evidence.bytes_read_by_region) == {WEST}
+        assert project.evidence.misplaced_tasks == 0
+        assert project.open(dataset="cmip6", variable_id="areacello", source_id="FAR").name == "areacello"
+    np.testing.assert_allclose(found, by_numpy(made["NEAR"]), rtol=1e-12)
+    np.testing.assert_allclose(part, by_numpy(made["NEAR"].isel(j=slice(100, 200))) - 273.15, rtol=1e-12)
+    assert "cell_measures" not in found.attrs
+
+
+def test_areas_of_another_run_in_another_region_serve_where_there_are_no_others(
+    pools: LocalPools, made: dict[str, xr.Dataset]
+) -> None:
+    with open_project() as project:
+        tos = opened(project, "FAR")
+        assert tos.areacello.chunks is not None
+        assert homes_of(tos.areacello.data) == {EAST}
+        found = area_weighted_mean(tos, 0.0).compute()
+        evidence = project.evidence
+    np.testing.assert_allclose(found, by_numpy(made["FAR"]), rtol=1e-12)
+    assert evidence.misplaced_tasks == 0
+    assert set(evidence.bytes_read_by_region) == {EAST, WEST}
+    assert evidence.bytes_across.get(f"{WEST}->{EAST}", 0) == 0, "areas move to the field, which is larger"
+    assert sum(evidence.bytes_across.values()) < 2 * made["FAR"].areacello.nbytes
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("TWO", r"several, whose values may differ: .*/historical/r9i1p1f1/.*; .*/piControl/r8i1p1f1/"),
+        ("NONE", r"the catalog has no areacello of grid_label='gn' source_id='NONE' in the dataset cmip6"),
+        ("SHAPE", r"SHAPE/ssp245/r1i1p1f1/Ofx/.* sizes \{'j': 15, 'i': 30\}, and .*Omon/tos/.*\{'j': 20, 'i': 30\}"),
+        ("MOVED", r"the latitudes of .*/Ofx/areacello/.* differ from those of .*/Omon/tos/"),
+    ],
+)
+def test_without_sure_areas_data_open_and_the_mean_says_why(
+    pools: LocalPools, made: dict[str, xr.Dataset], model: str, reason: str
+) -> None:
+    with open_project() as project:
+        tos = opened(project, model)
+        assert "areacello" not in tos.coords
+        for each in (tos, time_weighted_mean(tos), tos - 273.15):
+            with pytest.raises(ClimateError, match=rf"the areas of its cells are not known: .*{reason}"):
+                area_weighted_mean(each)
+        np.testing.assert_allclose(time_weighted_mean(tos).compute()[5, 5], np.average(
+            made[model].tos[:, 5, 5], weights=[31, 28, 31]))  # fmt: skip
+        with pytest.raises(ClimateError, match=r"native grid.*cdo gencon"):
+            regional_mean(tos, ["MED"])
+
+
+def test_several_entries_with_the_same_values_are_one(pools: LocalPools, made: dict[str, xr.Dataset]) -> None:
+    with open_project() as project:
+        means = [area_weighted_mean(opened(project, "SAME", experiment_id=e), 0.0) for e in ("ssp245", "historical")]
+        for found in project.compute(*means):
+            np.testing.assert_allclose(found, by_numpy(made["SAME"]), rtol=1e-12)
+        parent = opened(project, "PARENT")
+        np.testing.assert_array_equal(parent.areacello, made["PARENT"].areacello)
+
+
+def test_areas_that_no_attribute_names_must_have_the_same_places(
+    pools: LocalPools, made: dict[str, xr.Dataset]
+) -> None:
+    with open_project() as project:
+        np.testing.assert_array_equal(opened(project, "GUESSED").areacello, made["GUESSED"].areacello)
+        velocity = opened(project, "GUESSED", variable_id="uo")
+        with pytest.raises(ClimateError, match=r"the longitudes of .*areacello.* differ from those of .*uo"):
+            area_weighted_mean(velocity)
+
+
+def test_an_ensemble_of_native_and_rectangular_grids_is_averaged(
+    pools: LocalPools, made: dict[str, xr.Dataset]
+) -> None:
+    chosen = ["NEAR", "PARENT", "RECTANGULAR"]
+    with open_project() as project:
+        runs = project.ensemble(dataset="cmip6", variable_id="tos", experiment_id="ssp245", source_id=chosen)
+        assert "areacello" not in runs[next(run for run in runs if "RECT" in str(run))].coords
+        means = {run: time_weighted_mean(area_weighted_mean(tos, 0.0)) for run, tos in runs.items()}
+        found, *each = project.compute(ensemble_statistics(means).ensemble_mean, *means.values())
+    days = np.array([31, 28, 31]) / 90
+    for run, value in zip(runs, each, strict=True):
+        if run.source_id in made:
+            np.testing.assert_allclose(value, by_numpy(made[run.source_id]) @ days, rtol=1e-12)
+    np.testing.assert_allclose(found, np.mean(each), rtol=1e-12)
+
+
+def test_an_area_mean_as_an_asset_names_its_areas(pools: LocalPools, made: dict[str, xr.Dataset]) -> None:
+    plan = plan_asset(pools.topology, "sea_surface")
+    assert set(plan.tasks_by_region) == {WEST}
+    found, entry = materialized(pools, "sea_surface")
+    np.testing.assert_allclose(found, by_numpy(made["NEAR"]), rtol=1e-12)
+    record = Provenance.of(entry)
+    assert ["/Ofx/areacello/gn/" in used.key for used in record.sources] == [False, True]
+    assert record.experiments == ("ssp245",)
+    assert not any("areacello" in name for name in record.uncounted)
+
+
+def test_a_stored_native_map_keeps_its_areas(pools: LocalPools, made: dict[str, xr.Dataset]) -> None:
+    stored, entry = materialized(pools, "mean_map")
+    assert entry.region == WEST
+    np.testing.assert_array_equal(stored.areacello, made["NEAR"].areacello)
+    found, _ = materialized(pools, "mean_of_map")
+    days = np.array([31, 28, 31]) / 90
+    np.testing.assert_allclose(float(found), by_numpy(made["NEAR"]) @ days, rtol=1e-12)
+
+
+def test_large_areas_from_another_region_do_not_move_a_stored_map(
+    pools: LocalPools, made: dict[str, xr.Dataset]
+) -> None:
+    stored, entry = materialized(pools, "far_map")
+    assert entry.region == WEST
+    np.testing.assert_array_equal(stored.areacello, made["FAR"].areacello)
+
+
+def test_arithmetic_of_runs_with_areas_stays_lazy(pools: LocalPools, made: dict[str, xr.Dataset]) -> None:
+    found, _ = materialized(pools, "change")
+    np.testing.assert_allclose(found.where(found.notnull(), 0.0), 0.0, atol=1e-9)
+
+
+def test_a_plan_refuses_areas_in_doubt_and_other_areas_are_another_version(pools: LocalPools) -> None:
+    with pytest.raises(XdaskError, match="several, whose values may differ"):
+        plan_asset(pools.topology, "doubtful")
+    catalog = open_catalog(pools.topology.catalog_url)
+    facets = {"variable_id": "tos", "source_id": "NEAR", "experiment_id": "ssp245"}
+    source = Source("cmip6", facets)
+    found = source.resolve(catalog, None, "")
+    assert [replicas[0].variable for replicas in found.groups] == ["tos", "areacello"]
+    bare = type(found)(found.runs)
+    assert source.version(found) != source.version(bare) == found.runs[""][0].parts[0][0].etag
+
+
+def test_regridding_without_weights_names_the_command(pools: LocalPools) -> None:
+    with open_project() as project, pytest.raises(ClimateError, match="cdo gencon,TARGETGRID"):
+        regrid(opened(project, "NEAR"), np.arange(-85.0, 90, 10), np.arange(5.0, 360, 10))
