@@ -10,14 +10,16 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from tests.climate.test_curvilinear import ocean
+from tests.climate.test_curvilinear import cdo, native, ocean, rectangular, weights_of
 from xdask_pipelines import open_project
+from xdask_pipelines.access.describing.validation import Claim
+from xdask_pipelines.access.header import describe
 from xdask_pipelines.assets import Source
 from xdask_pipelines.catalog import Entry, open_catalog
-from xdask_pipelines.climate import area_weighted_mean, regrid, time_weighted_mean
+from xdask_pipelines.climate import area_weighted_mean, regrid, regrid_by_weights, time_weighted_mean
 from xdask_pipelines.climate.analyses import ensemble_statistics
 from xdask_pipelines.climate.regions import regional_mean
-from xdask_pipelines.errors import ClimateError, XdaskError
+from xdask_pipelines.errors import AccessError, ClimateError, XdaskError
 from xdask_pipelines.operations.planning import plan_asset
 from xdask_pipelines.operations.project import instance, run_assets
 from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
@@ -38,9 +40,12 @@ workers:
   - region: us-west-2
     cidr: 10.2.0.0/16
     pool: {instance_type: m5d.large, max_workers: 1}
-    datasets: [{name: cmip6, layout: cmip6-pds, mount: cmip6}]
+    datasets:
+      - {name: cmip6, layout: cmip6-pds, mount: cmip6}
+      - {name: weights, layout: generic, mount: weights, pattern: "{grids}.nc", variable: weights}
 """
 ANALYSES = '''
+import numpy as np
 import xarray as xr
 
 from xdask_pipelines import climate
@@ -81,6 +86,13 @@ def doubtful(tos: xr.DataArray) -> xr.DataArray:
     return climate.area_weighted_mean(tos, 0.0)
 
 
+@analysis(sources={**tos("WEIGHED"), "weights": Source("weights", {"grids": "weighed_scrip"})}, units="K")
+def regridded(tos: xr.DataArray, weights: xr.Dataset) -> xr.DataArray:
+    """An ocean field on a regular grid, by weights from the catalog."""
+    lat, lon = np.arange(-80.0, 90, 20), np.arange(10.0, 360, 60)
+    return climate.regrid_by_weights(climate.time_weighted_mean(tos), weights, lat, lon, 0.3)
+
+
 @analysis(sources={"runs": Source("cmip6", {"variable_id": "tos", "source_id": "SAME"}, each=("experiment_id",))}, units="K")
 def change(runs: dict) -> xr.DataArray:
     """Plain arithmetic of two runs on one native grid, each with areas."""
@@ -119,6 +131,19 @@ def put(data: Path, region: str, model: str, made: xr.Dataset, **named: str) -> 
 
 def split(made: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
     return made.drop_vars("areacello"), made[["areacello", "lat", "lon"]]
+
+
+LAT, LON = np.arange(-80.0, 90, 20), np.arange(10.0, 360, 60)
+
+
+def weighed() -> xr.Dataset:
+    """A field of rows and columns as if its grid were curvilinear, for which `regrid` has the same result."""
+    tos = native(rectangular()).rename("tos").isel(time=[0, 1])
+    for name, units, standard_name in (("lat", "degrees_north", "latitude"), ("lon", "degrees_east", "longitude")):
+        tos[name].attrs.update(units=units, standard_name=standard_name)
+    attrs = {"units": "days since 2015-01-01", "calendar": "noleap", "standard_name": "time", "bounds": "time_bnds"}
+    made = tos.to_dataset().assign_coords(time=("time", [15.5, 45.0], attrs))
+    return made.assign(time_bnds=(("time", "bnds"), [[0.0, 31], [31, 59]]))
 
 
 def scaled(areas: xr.Dataset, factor: float) -> xr.Dataset:
@@ -187,6 +212,11 @@ def pools(tmp_path_factory: pytest.TempPathFactory, made: dict[str, xr.Dataset])
     lat = ("lat", np.linspace(-85.5, 85.5, 20), {"standard_name": "latitude", "units": "degrees_north"})
     lon = ("lon", np.arange(6.0, 360, 12), {"standard_name": "longitude", "units": "degrees_east"})
     put(data, EAST, "RECTANGULAR", rows.assign_coords(lat=lat, lon=lon, time_bnds=tos["NONE"].time_bnds))
+    put(data, WEST, "WEIGHED", weighed())
+    (data / WEST / "weights").mkdir()
+    for convention in ("scrip", "esmf"):
+        weights = weights_of(rectangular()[0], LAT, LON, convention)
+        weights.to_netcdf(data / WEST / "weights" / f"weighed_{convention}.nc")
     topology = Topology.load(folder / "regions.yaml")
     with pytest.MonkeyPatch.context() as patch:  # the package's own project may be up, too
         patch.setenv("XDASK_TOPOLOGY", str(folder / "regions.yaml"))
@@ -363,3 +393,46 @@ def test_a_plan_refuses_areas_in_doubt_and_other_areas_are_another_version(pools
 def test_regridding_without_weights_names_the_command(pools: LocalPools) -> None:
     with open_project() as project, pytest.raises(ClimateError, match="cdo gencon,TARGETGRID"):
         regrid(opened(project, "NEAR"), np.arange(-85.0, 90, 10), np.arange(5.0, 360, 10))
+
+
+def test_weights_files_in_the_catalog_regrid_in_the_region_of_the_data(pools: LocalPools) -> None:
+    expected = regrid(rectangular(), LAT, LON, min_fraction=0.3).values
+    with open_project() as project:
+        tos = opened(project, "WEIGHED")
+        for convention in ("scrip", "esmf"):
+            weights = project.open(dataset="weights", grids=f"weighed_{convention}")
+            found = regrid_by_weights(tos, weights, LAT, LON, 0.3).compute()
+            np.testing.assert_allclose(found, expected, atol=1e-10)
+            assert set(project.evidence.bytes_read_by_region) == {WEST}
+            assert project.evidence.misplaced_tasks == 0
+    file = pools.topology.data_folder(WEST) / "weights" / "weighed_esmf.nc"
+    with pytest.raises(AccessError, match=r"its path says tas.*`variable: weights` in regions"):
+        describe(file, "netcdf4", claim=Claim(names=("tas",)))
+    stored, entry = materialized(pools, "regridded")
+    days = np.array([31, 28]) / 59
+    mean = np.tensordot(days, rectangular().values, 1)
+    as_rows = rectangular()[0].copy(data=mean)
+    np.testing.assert_allclose(stored, regrid(as_rows, LAT, LON, min_fraction=0.3), atol=1e-10)
+    assert [used.dataset for used in Provenance.of(entry).sources] == ["cmip6", "weights"]
+    assert "cell_measures" not in stored.attrs
+
+
+@pytest.mark.cdo
+def test_weights_by_cdo_are_synced_and_give_what_remapcon_gives(
+    pools: LocalPools, tmp_path: Path, made: dict[str, xr.Dataset]
+) -> None:
+    whole = ocean()
+    whole.assign(tos=whole.tos.fillna(0.0)).to_netcdf(tmp_path / "whole.nc")
+    whole.assign(tos=(("j", "i"), made["NEAR"].tos.values[0], whole.tos.attrs)).to_netcdf(tmp_path / "tos.nc")
+    cdo("gencon,r72x36", tmp_path / "whole.nc", pools.topology.data_folder(WEST) / "weights" / "near_r72x36.nc")
+    for done in sync_datasets(pools.topology, ["weights"]):
+        assert not done.get("quarantined"), done
+    cdo("remapcon,r72x36", tmp_path / "tos.nc", tmp_path / "out.nc", area_min=0.4)
+    wanted = xr.open_dataset(tmp_path / "out.nc").tos.load()
+    with open_project() as project:
+        weights = project.open(dataset="weights", grids="near_r72x36")
+        lazy = regrid_by_weights(opened(project, "NEAR"), weights, wanted.lat.values, wanted.lon.values, 0.4)
+        found = lazy.isel(time=0).compute()
+        assert set(project.evidence.bytes_read_by_region) == {WEST}
+    assert np.array_equal(found.isnull(), wanted.isnull())
+    assert float(abs(found - wanted.values).max()) < 1e-10

@@ -77,12 +77,12 @@ def carried_areas(field: xr.DataArray) -> xr.DataArray | None:
     except ClimateError as error:
         name = measured_area(field.attrs)
         if name in field.coords and field[name].ndim:
-            return field.coords[name]
-        measured: list[xr.DataArray] = [
-            c for c in field.coords.values() if c.attrs.get("standard_name") == "cell_area" and c.ndim
-        ]
+            found: xr.DataArray = field.coords[name]
+            return found
+        measured = [c for c in field.coords.values() if c.attrs.get("standard_name") == "cell_area" and c.ndim]
         if len(measured) == 1:
-            return measured[0]
+            found = measured[0]
+            return found
         reasons = [each.encoding.get(_NO_AREAS) for each in (field, *field.coords.values())]
         if reason := next(filter(None, reasons), ""):
             label = (repr(str(field.name)) if field.name is not None else "the field") + origin(field)

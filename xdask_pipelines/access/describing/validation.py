@@ -30,6 +30,10 @@ from xdask_pipelines.climate import with_bounds
 from xdask_pipelines.climate.times.time_axis import TimeAxis
 from xdask_pipelines.climate.times.time_faults import bounds_elsewhere, fault_of
 
+#: The variable, according to the path, of a file with weights for regridding, which has all of the following.
+_WEIGHTS = "weights"
+_WEIGHTS_VARIABLES = ({"remap_matrix", "src_address", "dst_address"}, {"S", "row", "col"})
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -65,7 +69,7 @@ def validated(header: dict[str, Any], claim: Claim) -> dict[str, Any]:
     _check_decodes(header)
     _check_dimensions(header)
     derived: dict[str, Any] = {}
-    if claim.names:
+    if claim.names and not (_WEIGHTS in claim.names and _has_weights(header)):
         derived["variable"] = _named_variable(header, claim.names)
     axes = time_axes(header)
     warnings = grid_warnings(header["coords"])
@@ -204,10 +208,15 @@ def _named_variable(header: Mapping[str, Any], names: tuple[str, ...]) -> str:
     for name in data:
         if name in names or header["variables"][name]["attrs"].get("GRIB_shortName") in names:
             return name
-    raise Unusable(
-        f"has {', '.join(data)}, but its path says {names[0]}",
-        "correct the path or the variable",
-    )
+    remedy = "correct the path or the variable"
+    if _has_weights(header):
+        remedy = f"give its dataset `variable: {_WEIGHTS}` in regions.yaml, as it has weights for regridding"
+    raise Unusable(f"has {', '.join(data)}, but its path says {names[0]}", remedy)
+
+
+def _has_weights(header: Mapping[str, Any]) -> bool:
+    """Return whether a file has weights for regridding, of SCRIP (CDO) or ESMF: only together its variables are of use."""
+    return any(names <= header["variables"].keys() for names in _WEIGHTS_VARIABLES)
 
 
 def _check_period(name: str, axis: TimeAxis, period: tuple[int, int]) -> None:

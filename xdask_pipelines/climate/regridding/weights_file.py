@@ -52,7 +52,8 @@ def regrid_by_weights(
     """Regrid a curvilinear or unstructured field to a rectangular grid, by weights from a file.
 
     Create the file once with ``cdo gencon,TARGETGRID FIELD.nc WEIGHTS.nc`` (or ``genbil``, or ESMF), put it next to the data
-    as a dataset of its own, and open it as any other data: weights are read in their Region.
+    as a dataset with ``layout: generic`` and ``variable: weights``, and open it as any other data: weights are read in their
+    Region.
 
     Parameters
     ----------
