@@ -161,6 +161,7 @@ def models() -> dict[str, xr.Dataset]:
         "MOVED": field(seed=5),
         "PARENT": field(seed=6),
         "GUESSED": field(seed=7),
+        "CELLS": field(seed=8),
     }
 
 
@@ -208,6 +209,8 @@ def pools(tmp_path_factory: pytest.TempPathFactory, made: dict[str, xr.Dataset])
     put(data, WEST, "GUESSED", bare)
     put(data, WEST, "GUESSED", bare.rename(tos="uo").assign_coords(lon=bare.lon + 0.5))
     put(data, WEST, "GUESSED", areas["GUESSED"])
+    for part in (tos["CELLS"], areas["CELLS"]):
+        put(data, WEST, "CELLS", part.stack(cell=("j", "i"), create_index=False))
     rows = xr.Dataset({"tos": tos["NONE"].tos.fillna(280.0).rename(j="lat", i="lon")})
     lat = ("lat", np.linspace(-85.5, 85.5, 20), {"standard_name": "latitude", "units": "degrees_north"})
     lon = ("lon", np.arange(6.0, 360, 12), {"standard_name": "longitude", "units": "degrees_east"})
@@ -317,6 +320,15 @@ def test_several_entries_with_the_same_values_are_one(pools: LocalPools, made: d
             np.testing.assert_allclose(found, by_numpy(made["SAME"]), rtol=1e-12)
         parent = opened(project, "PARENT")
         np.testing.assert_array_equal(parent.areacello, made["PARENT"].areacello)
+
+
+def test_unstructured_fields_carry_areas_too(pools: LocalPools, made: dict[str, xr.Dataset]) -> None:
+    with open_project() as project:
+        tos = opened(project, "CELLS")
+        assert tos.areacello.dims == ("cell",)
+        np.testing.assert_allclose(area_weighted_mean(tos, 0.0).compute(), by_numpy(made["CELLS"]), rtol=1e-12)
+        with pytest.raises(ClimateError, match=r"native grid.*cdo gencon"):
+            regional_mean(tos, ["MED"])
 
 
 def test_areas_that_no_attribute_names_must_have_the_same_places(
