@@ -132,7 +132,9 @@ def _main_job(topology: Topology, catalog: Catalog) -> list[dg.AssetsDefinition]
 
 
 def _climate(topology: Topology) -> list[dg.AssetsDefinition]:
-    return climate_analyses.climate_assets() if DATASET in topology.dataset_names else []
+    if DATASET not in topology.dataset_names:
+        return []
+    return climate_analyses.climate_assets(with_era5=not lacking(topology))
 
 
 def _jobs(topology: Topology) -> list[Any]:

@@ -14,8 +14,10 @@ from tests.climate.test_curvilinear import cdo, native, ocean, rectangular, weig
 from xdask_pipelines import open_project
 from xdask_pipelines.access.describing.validation import Claim
 from xdask_pipelines.access.header import describe
+from xdask_pipelines.access.native_grids.area_entries import areas_of_run
 from xdask_pipelines.assets import Source
 from xdask_pipelines.catalog import Entry, open_catalog
+from xdask_pipelines.catalog.runs import Segment
 from xdask_pipelines.climate import area_weighted_mean, regrid, regrid_by_weights, time_weighted_mean
 from xdask_pipelines.climate.analyses import ensemble_statistics
 from xdask_pipelines.climate.regions import regional_mean
@@ -318,6 +320,10 @@ def test_several_entries_with_the_same_values_are_one(pools: LocalPools, made: d
         means = [area_weighted_mean(opened(project, "SAME", experiment_id=e), 0.0) for e in ("ssp245", "historical")]
         for found in project.compute(*means):
             np.testing.assert_allclose(found, by_numpy(made["SAME"]), rtol=1e-12)
+        runs = project.catalog.search(dataset="cmip6", source_id="SAME", variable_id="tos")
+        shared = {areas_of_run(project.catalog, [Segment(((run,),), None)]).replicas for run in runs}
+        assert len(runs) == 2
+        assert len(shared) == 1, "both runs share one array, so that arithmetic compares nothing"
         parent = opened(project, "PARENT")
         np.testing.assert_array_equal(parent.areacello, made["PARENT"].areacello)
 

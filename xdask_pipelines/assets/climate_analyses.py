@@ -54,8 +54,14 @@ RUN_SOURCE = Source(DATASET, _facets, time=_period, with_parent=_continues)
 RUNS_SOURCE = Source(DATASET, _facets, time=_period, with_parent=_continues, each=RUN)
 
 
-def climate_assets() -> list[dg.AssetsDefinition]:
-    """Return the climate analyses, each for a run or an ensemble that its config names."""
+def climate_assets(*, with_era5: bool = True) -> list[dg.AssetsDefinition]:
+    """Return the climate analyses, each for a run or an ensemble that its config names.
+
+    Parameters
+    ----------
+    with_era5
+        Whether the project has ``era5_monthly_mean``, which some compare with.
+    """
 
     @analysis(sources={"field": RUN_SOURCE}, preview=lambda result: result[0], gaps="allowed", group_name=GROUP)
     def cmip6_climatology(field: xr.DataArray, config: ClimatologyConfig) -> xr.DataArray:
@@ -123,7 +129,7 @@ def climate_assets() -> list[dg.AssetsDefinition]:
         cmip6_trend,
         cmip6_warming_levels,
         cmip6_ensemble_change,
-        cmip6_skill,
+        *([cmip6_skill] if with_era5 else []),
         *(_extremes() if analyses.has_indices() else []),
     ]
 

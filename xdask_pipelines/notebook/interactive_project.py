@@ -6,25 +6,21 @@ the project for its collections (placement.client.self_placing).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 import xarray as xr
 
-from xdask_pipelines.access.native_grids.area_entries import areas_of_run
-from xdask_pipelines.access.native_grids.attached_areas import with_areas
 from xdask_pipelines.access.plain_datetimes import with_datetimes
-from xdask_pipelines.assets.replicas import from_cheapest
-from xdask_pipelines.assets.source import opened_field, opened_run, run_key
-from xdask_pipelines.catalog import Catalog, Entry, open_catalog
+from xdask_pipelines.catalog import Catalog, open_catalog
 from xdask_pipelines.catalog.query import Box, Wanted
-from xdask_pipelines.catalog.resolve import Replicas, nearest
-from xdask_pipelines.catalog.runs import RUN, Segment, find_runs
-from xdask_pipelines.catalog.times import Time, range_of
-from xdask_pipelines.errors import CatalogError, XdaskError
+from xdask_pipelines.catalog.runs import RUN
+from xdask_pipelines.catalog.times import Time
+from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.notebook.entry_table import EntryTable
 from xdask_pipelines.notebook.explorer import Explorer
+from xdask_pipelines.notebook.project_data import opened_runs, opened_series
 from xdask_pipelines.notebook.project_page import project_page
 from xdask_pipelines.notebook.project_placer import ProjectPlacer
 from xdask_pipelines.notebook.saved_selections import saved_names, saved_selection
@@ -115,20 +111,7 @@ class Project:
         AccessError
             If entries have no header yet or cannot be joined.
         """
-        if with_parent:
-            if times is not None or each is not None:
-                raise CatalogError("with_parent takes time, a period or a range; leave out times and each")
-            runs = find_runs(self.catalog, dataset=dataset, by=("dataset",), time=time, with_parent=True, **facets)
-            (segments,) = runs.values()
-            return self._opened_run(segments)
-        near = from_cheapest(self.topology, self.topology.client.region)
-        replicas = self.catalog.replicas(dataset=dataset, time=time, times=times, each=each, **facets)
-        held_by_all = set.intersection(*({entry.region for entry in replicas} for _, replicas in replicas))
-        entries = nearest(replicas, [region for region in near if region in held_by_all] or near)
-        periods: list[Time] = [time] if time is not None else list(times or ())
-        opened = opened_field(entries, [range_of(period) for period in periods])
-        areas = areas_of_run(self.catalog, [Segment(tuple(held for _, held in replicas))])
-        opened = with_areas(opened, areas, self._nearest_to(entries[0].region))
+        opened = opened_series(self.topology, self.catalog, dataset, time, times, each, with_parent, facets)
         self._placer.add(opened)
         return with_datetimes(opened)
 
@@ -167,21 +150,10 @@ class Project:
         >>> sorted(runs)
         ['A1B', 'E1', 'pre-industrial']
         """
-        runs = find_runs(self.catalog, dataset=dataset, by=by, time=time, with_parent=with_parent, **facets)
-        return {run_key(by, key): self._opened_run(segments) for key, segments in runs.items()}
-
-    def _opened_run(self, segments: Sequence[Segment]) -> xr.DataArray | xr.Dataset:
-        """Open the segments of a run, each entry from the Region from which results are cheapest to send."""
-        chosen = self._nearest_to(self.topology.client.region)
-        opened = opened_run(segments, chosen, holes_are_checked=False)
-        opened = with_areas(opened, areas_of_run(self.catalog, segments), chosen)
-        self._placer.add(opened)
-        return with_datetimes(opened)
-
-    def _nearest_to(self, region: str) -> Callable[[Replicas], Entry]:
-        """Return the choice of the replica from which results are cheapest to send to a Region."""
-        near = from_cheapest(self.topology, region)
-        return lambda replicas: nearest([(str(replicas[0]), replicas)], near)[0]
+        runs = opened_runs(self.topology, self.catalog, dataset, by, time, with_parent, facets)
+        for opened in runs.values():
+            self._placer.add(opened)
+        return {run: with_datetimes(opened) for run, opened in runs.items()}
 
     def search(
         self,

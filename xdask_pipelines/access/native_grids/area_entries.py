@@ -5,7 +5,7 @@ Belongs here: which entries fit a field, and when several are one. Does not belo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,9 +77,10 @@ def areas_of_run(catalog: Catalog, segments: Sequence[Segment]) -> FoundAreas | 
     """Find the areas of the cells of a run on a curvilinear or unstructured grid.
 
     Areas are entries of the same dataset whose variable is the one that the field's ``cell_measures`` names, else
-    ``areacello`` or ``areacella``, and whose facets agree in all that concerns the grid (``source_id``, ``grid_label``). Of
-    them, those of the run's own experiment and member are taken; else those of its member in any experiment and those of
-    its parent; else any. Several entries are taken for one only if their values are the same: there is no arbitrary choice.
+    ``areacello`` or ``areacella``, and whose facets agree in all that concerns the grid (``source_id``, ``grid_label``). If
+    all of them have the same values, they are taken for one, so that all runs of a model share one lazy array. If not,
+    those of the run's own experiment and member are taken; else those of its member in any experiment and those of its
+    parent. Again, several are taken only if their values are the same: there is no arbitrary choice.
 
     Parameters
     ----------
@@ -97,22 +98,18 @@ def areas_of_run(catalog: Catalog, segments: Sequence[Segment]) -> FoundAreas | 
     if field is None:
         return None
     names = (field.measured,) if field.measured else AREA_NAMES
-    unfit: list[str] = []
-    for candidates in _by_preference(catalog, entry, names):
-        fitting: list[Entry] = []
-        for candidate in candidates:
-            problem = _misfit(field, candidate)
-            if problem:
-                unfit.append(problem)
-            else:
-                fitting.append(candidate)
-        if fitting:
-            return _the_same(field, fitting)
-        if unfit and field.measured:
-            break
+    every = _searched(catalog, entry, names)
+    unfit = {each.id: problem for each in every if (problem := _misfit(field, each))}
+    fitting = [each for each in every if each.id not in unfit]
+    if fitting:
+        everywhere = _the_same(field, fitting)
+        for wanted in [] if everywhere.replicas else _by_preference(entry):
+            if nearer := [each for each in fitting if any(one.items() <= each.facets.items() for one in wanted)]:
+                return _the_same(field, nearer)
+        return everywhere
     facets = " ".join(f"{name}={value!r}" for name, value in entry.facets.items() if name not in _NOT_OF_GRID)
     lacks = f"the catalog has no {' or '.join(names)} of {facets or 'this grid'} in the dataset {entry.dataset}"
-    return FoundAreas(dims=field.dims, missing="; ".join(dict.fromkeys(unfit[:3])) or lacks)
+    return FoundAreas(dims=field.dims, missing="; ".join(list(unfit.values())[:3]) or lacks)
 
 
 def _field(entry: Entry) -> _Field | None:
@@ -147,29 +144,24 @@ def _places(header: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     }
 
 
-def _by_preference(catalog: Catalog, entry: Entry, names: Sequence[str]) -> Iterator[list[Entry]]:
-    """Iterate over entries with areas: of the same experiment and member; of the member, or the parent; any."""
+def _by_preference(entry: Entry) -> list[list[dict[str, str]]]:
+    """Return the facets of areas in order of preference: the same experiment and member; the member, or the parent."""
     experiment = next((name for name in _EXPERIMENTS if name in entry.facets), None)
     member = next((name for name in _MEMBERS if name in entry.facets), None)
     own = {name: entry.facets[name] for name in (experiment, member) if name}
-    if own:
-        yield _searched(catalog, entry, names, [own])
+    choices = [[own]] if own else []
     if member:
         attrs = (entry.header or {}).get("attrs", {})
         before = [{member: entry.facets[member]}]
         if experiment and attrs.get("parent_experiment_id") and attrs.get("parent_variant_label"):
             before.append({experiment: str(attrs["parent_experiment_id"]), member: str(attrs["parent_variant_label"])})
-        yield _searched(catalog, entry, names, before)
-    yield _searched(catalog, entry, names, [{}])
+        choices.append(before)
+    return choices
 
 
-def _searched(
-    catalog: Catalog, entry: Entry, names: Sequence[str], choices: Iterable[Mapping[str, str]]
-) -> list[Entry]:
-    found: dict[str, Entry] = {}
-    for choice in choices:
-        terms = {"dataset": (entry.dataset,), "variable": tuple(names), **{n: (v,) for n, v in choice.items()}}
-        found |= {each.id: each for each in catalog.backend.search(Query(terms=terms))}
+def _searched(catalog: Catalog, entry: Entry, names: Sequence[str]) -> list[Entry]:
+    terms = {"dataset": (entry.dataset,), "variable": tuple(names)}
+    found = {each.id: each for each in catalog.backend.search(Query(terms=terms))}
     return [each for _, each in sorted(found.items()) if _agree(each.facets, entry.facets)]
 
 
