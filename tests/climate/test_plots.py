@@ -13,6 +13,7 @@ import xarray as xr
 from PIL import Image
 
 from xdask_pipelines.climate import dequantise, month_partial, quantise
+from xdask_pipelines.climate.drawing import plots
 from xdask_pipelines.climate.drawing.globe import globe
 from xdask_pipelines.climate.drawing.plot_axes import axis_of
 from xdask_pipelines.climate.drawing.plots import arranged, draw
@@ -64,6 +65,11 @@ def ocean(shape: tuple[int, int] = (60, 90), turn: float = 73.0) -> xr.DataArray
     return xr.DataArray(values, dims=("j", "i"), coords=coords, name="tos", attrs=attrs)
 
 
+def many_names() -> xr.DataArray:
+    names = [f"r{i}" for i in range(13)]
+    return xr.DataArray(np.random.default_rng(3).normal(size=(13, 5)), {"member": names}, ("member", "x"), name="tas")
+
+
 def pixels(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
@@ -78,7 +84,9 @@ def pixels(png: bytes) -> np.ndarray:
         (made("lat", "lon").isel(lon=np.r_[0:3, 20:40]), "native map"),
         (made("plev", "lat"), "plane"),
         (made("time", "lon"), "plane"),
-        (made("member", "time"), "plane"),
+        (made("member", "time"), "lines"),
+        (made("plev", "member"), "lines"),
+        (many_names(), "plane"),
         (made("j", "i"), "plane"),
         (made("time"), "line"),
         (made("plev"), "line"),
@@ -161,6 +169,19 @@ def test_dates_of_any_calendar_have_readable_ticks(dates: Any, texts: list[str])
     axis = axis_of(field, "time")
     assert [text for _, text in axis.ticks] == texts
     assert (np.diff(axis.places) > 0).all()
+
+
+def test_named_lines_have_a_legend_and_exact_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    png = plots.png
+    monkeypatch.setattr(plots, "png", lambda figure: seen.append(figure) or png(figure))
+    values = np.array([[1.0, 2.0, 4.0], [1.5, np.nan, 0.25]])
+    field = xr.DataArray(values, {"scenario": ["A1B", "E1"], "year": [2001, 2002, 2003]}, name="warming")
+    for each in (field, field.T, dequantise(quantise(field.chunk()).compute())):
+        draw(each, "Warming")
+        (axes,) = seen.pop().axes
+        assert [text.get_text() for text in axes.get_legend().get_texts()] == ["A1B", "E1"]
+        np.testing.assert_array_equal([line.get_ydata() for line in axes.lines[:2]], values)
 
 
 def test_texts_and_bare_dimensions_are_numbered_and_named() -> None:

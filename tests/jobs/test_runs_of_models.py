@@ -85,6 +85,7 @@ def winter(tas: xr.DataArray) -> xr.DataArray:
     return tas
 
 
+TAS_ = {"variable_id": "tas", "experiment_id": "ssp245"}
 SCENARIOS = dg.StaticPartitionsDefinition(["historical", "ssp245"])
 
 
@@ -93,6 +94,19 @@ SCENARIOS = dg.StaticPartitionsDefinition(["historical", "ssp245"])
 def scenario_mean(tas: xr.DataArray) -> xr.DataArray:
     """Mean of one scenario."""
     return climate.area_weighted_mean(climate.time_weighted_mean(tas))
+
+
+@analysis(sources={"tas": Source("cmip6", {**TAS_, "source_id": "UKESM1-0-LL"}, partition="member_id")},
+          partitions_def=dg.StaticPartitionsDefinition(["r1i1p1f2", "r2i1p1f2"]), units="K")
+def member_series(tas: xr.DataArray) -> xr.DataArray:
+    """Annual means of one member."""
+    return period_means(climate.area_weighted_mean(tas), "year")
+
+
+@analysis(units="K")
+def members_together(member_series: xr.DataArray) -> xr.DataArray:
+    """Annual means of all members in one picture."""
+    return member_series
 
 
 @analysis(units="K")
@@ -186,6 +200,20 @@ def test_scenarios_are_partitions_and_each_is_kept(pools: LocalPools) -> None:
         expected = area_weighted_mean(time_weighted_mean(store(pools, "CESM2", experiment, "r1i1p1f1")))
         assert value == pytest.approx(float(expected), abs=1e-9)
     assert float(materialized(pools, "scenario_range")) == pytest.approx(max(means) - min(means), abs=1e-9)
+
+
+def test_partitions_are_compared_in_one_picture_by_their_names(pools: LocalPools) -> None:
+    members = ("r1i1p1f2", "r2i1p1f2")
+    both = materialized(pools, "member_series", members)
+    found = materialized(pools, "members_together")
+    assert found.dims == ("member_id", "time")
+    assert found.member_id.values.tolist() == list(members)
+    np.testing.assert_array_equal(found.values, both.values)
+    expected = period_means(area_weighted_mean(store(pools, "UKESM1-0-LL", "ssp245", "r2i1p1f2")), "year")
+    np.testing.assert_allclose(found.sel(member_id="r2i1p1f2").values, expected.values, atol=1e-9)
+    with instance(pools.topology) as history:
+        event = history.get_latest_materialization_event(dg.AssetKey("members_together"))
+    assert "data:image/png" in event.asset_materialization.metadata["plot"].value
 
 
 def test_a_notebook_opens_the_same_ensemble(pools: LocalPools) -> None:

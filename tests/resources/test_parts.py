@@ -11,7 +11,16 @@ from xdask_pipelines.assets import analysis
 from xdask_pipelines.climate import monthly_means, time_weighted_mean
 from xdask_pipelines.climate.axes import PARTITION
 from xdask_pipelines.errors import ClimateError
-from xdask_pipelines.resources.parts import calendars_of, chosen, dated, in_time, parts_for, stacked, steps_in_store
+from xdask_pipelines.resources.parts import (
+    along_keys,
+    calendars_of,
+    chosen,
+    dated,
+    named,
+    parts_for,
+    stacked,
+    steps_in_store,
+)
 
 
 def field(value: float) -> xr.DataArray:
@@ -53,7 +62,7 @@ def test_a_time_of_its_own_is_kept() -> None:
 
 
 def test_months_of_a_store_are_along_time_with_weights_by_their_lengths() -> None:
-    series = in_time(months("2011-01", "2011-02", "2011-03", calendar="noleap")["tas"])
+    series = along_keys(months("2011-01", "2011-02", "2011-03", calendar="noleap")["tas"])
     assert series.dims == ("time", "lat", "lon")
     assert PARTITION not in series.coords
     assert time_weighted_mean(series).values[0, 0] == pytest.approx((0 * 31 + 1 * 28 + 2 * 31) / 90, abs=1e-13)
@@ -61,10 +70,17 @@ def test_months_of_a_store_are_along_time_with_weights_by_their_lengths() -> Non
         time_weighted_mean(series[[0, 2]])
 
 
-def test_scenarios_stay_partitions() -> None:
-    joined = months("historical", "ssp245")
+def test_scenarios_lie_along_their_facet() -> None:
+    scenarios = {key: named(field(i), key, "experiment_id") for i, key in enumerate(("A1B", "E1"))}
+    joined = stacked({key: part.to_dataset(name="tas") for key, part in scenarios.items()})
     assert joined.sizes[PARTITION] == 2
-    assert in_time(joined) is joined
+    assert along_keys(joined).experiment_id.values.tolist() == ["A1B", "E1"]
+    assert along_keys(joined).tas.sel(experiment_id="E1").values[0, 0] == 1
+
+
+def test_months_have_no_other_name() -> None:
+    assert "key" not in named(field(1.0), "2011-01", "key").coords
+    assert "key" not in named(field(1.0), "", "key").coords
 
 
 @pytest.mark.parametrize("wanted", [["2011-02"], ["2011-01", "2011-03"]])

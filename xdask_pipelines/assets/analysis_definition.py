@@ -21,7 +21,7 @@ from xdask_pipelines.catalog import Catalog, Entry
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.resources.input_steps import input_name
 from xdask_pipelines.resources.io_manager import Result, entries_of
-from xdask_pipelines.resources.parts import calendars_of, chosen, dated, in_time, only, parts_for
+from xdask_pipelines.resources.parts import along_keys, calendars_of, chosen, dated, named, only, parts_for
 from xdask_pipelines.resources.provenance import Provenance, UsedEntry, inherited
 from xdask_pipelines.system.packages import deciding_versions
 from xdask_pipelines.system.recorded_steps import recorded
@@ -56,6 +56,12 @@ class Analysis:
     def partitioned(self) -> bool:
         """Whether it is made partition by partition."""
         return self.partitions_def is not None
+
+    @property
+    def partition_facet(self) -> str:
+        """Return what the keys of partitions are, if they are no periods: the facet that a source gets them for."""
+        facets = {source.partition for source in self.sources.values() if source.partition != "time"}
+        return facets.pop() if len(facets) == 1 else "key"
 
     def config(self, values: Mapping[str, Any] | None) -> Any:
         """Typed config from a run's values.
@@ -149,7 +155,7 @@ def run(
         own = {name: parts_for(key, there) for name, there in parts_of.items()}
         for name, x in inputs.items():
             some = chosen(x, parts_of[name], own[name])
-            arguments[name] = only(some) if own[name] == [key] else in_time(some)
+            arguments[name] = only(some) if own[name] == [key] else along_keys(some)
         if made.config_name:
             arguments[made.config_name] = config
         with recorded() as processing:
@@ -159,7 +165,7 @@ def run(
                 f"{made.name} returned {type(part).__name__}, and a result is an xarray.DataArray or xarray.Dataset. "
                 "Return one; a number is xr.DataArray(number, attrs={'units': …})."
             )
-        parts[key] = dated(part, key, calendars_of(arguments.values()))
+        parts[key] = named(dated(part, key, calendars_of(arguments.values())), key, made.partition_facet)
         versions[key] = made.version(config, found[key], upstream, key)
         used |= {e.id: e for each in entries.values() for e in each}
         before = [e for name, x in inputs.items() for e in entries_of(x) if e.part in own[name]]

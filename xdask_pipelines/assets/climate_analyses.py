@@ -73,9 +73,7 @@ def climate_assets(*, with_era5: bool = True) -> list[dg.AssetsDefinition]:
         """Differences of each step from the climatology of a baseline."""
         return analyses.anomaly(field, config.baseline, config.every)
 
-    @analysis(
-        sources={"field": RUN_SOURCE}, preview=lambda result: result.isel(region=0), gaps="allowed", group_name=GROUP
-    )
+    @analysis(sources={"field": RUN_SOURCE}, gaps="allowed", group_name=GROUP)
     def cmip6_regional_series(field: xr.DataArray, config: SeriesConfig) -> xr.DataArray:
         """Annual anomalies from a baseline, averaged over regions."""
         means = regional_mean(field, config.regions)

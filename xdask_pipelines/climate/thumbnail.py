@@ -62,7 +62,7 @@ def quantise(field: xr.DataArray) -> xr.Dataset:
         raise ClimateError(
             f"a picture shows at most two dimensions, not {tuple(map(str, field.dims))}; select along the others first"
         )
-    return _map(field) if shape == "map" else _blocks(field, exact=shape in ("line", "taylor", "number"))
+    return _map(field) if shape == "map" else _blocks(field, exact=shape in ("line", "lines", "taylor", "number"))
 
 
 def dequantise(thumbnail: xr.Dataset) -> xr.DataArray:

@@ -1,7 +1,7 @@
 """Partitions of a result: joined for one store and for a reader, and taken apart again.
 
-Partitions whose keys are periods, such as months, lie along time for whoever reads the result. Others, such as scenarios,
-lie along the dimension ``partition``.
+A store has its partitions along the dimension ``partition``. For analyses that follow, those whose keys are periods, such
+as months, lie along time, and others along what they are: scenarios along ``experiment_id``.
 
 Belongs here: dates of partitions, joining them, and finding one of them. Does not belong here: stores and entries
 (results), periods in the catalog (catalog.times).
@@ -25,6 +25,8 @@ from xdask_pipelines.errors import CatalogError
 
 Part = xr.DataArray | xr.Dataset
 TIME = "time"
+#: Attribute of coordinates that have the keys of partitions.
+_IS_KEY = "xdask_partition_key"
 _BOUNDS = (f"{TIME}_lower", f"{TIME}_upper")
 
 
@@ -68,6 +70,21 @@ def dated(part: Part, key: str, calendars: Collection[str]) -> Part:
     return part.assign_coords(times)
 
 
+def named(part: Part, key: str, facet: str) -> Part:
+    """Give the result of a partition that is no period its key, as a scalar coordinate; others stay as they are.
+
+    Parameters
+    ----------
+    part, key
+        As for `dated`.
+    facet
+        What the key is: the name of the coordinate.
+    """
+    if not key or _period(key) or facet in part.coords or facet in part.dims:
+        return part
+    return part.assign_coords({facet: xr.Variable((), np.array(key), {_IS_KEY: 1})})
+
+
 def stacked(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
     """Join the partitions of one run for its store; those with steps of time along time, others along ``partition``."""
     if list(parts) == [""]:
@@ -81,10 +98,10 @@ def stacked(parts: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
 
 def joined(datasets: Sequence[xr.Dataset], dim: str) -> xr.Dataset:
-    """Join partitions of one result; coordinates that are single numbers or times are of each partition."""
+    """Join partitions of one result; coordinates that are single numbers, texts or times are of each partition."""
     if len(datasets) == 1 and dim in datasets[0].dims:
         return datasets[0]
-    single = [n for n, c in datasets[0].coords.items() if c.ndim == 0 and (c.dtype.kind in "iuf" or is_time(c))]
+    single = [n for n, c in datasets[0].coords.items() if c.ndim == 0 and (c.dtype.kind in "iufU" or is_time(c))]
     shared = [name for name in single if all(name in dataset.coords for dataset in datasets)]
     # Attributes that differ between parts, such as their hours, are dropped, because they are not valid for the others.
     return xr.concat(datasets, dim, coords=shared, compat="override", join="exact", combine_attrs="drop_conflicts")
@@ -144,11 +161,16 @@ def parts_for(key: str, there: Sequence[str]) -> list[str]:
     return inside or list(there)
 
 
-def in_time(result: Part) -> Part:
-    """Return partitions that are periods along time; others as they are."""
-    if PARTITION not in result.dims or TIME not in result.coords or result[TIME].dims != (PARTITION,):
+def along_keys(result: Part) -> Part:
+    """Return partitions that are periods along time, and others along the coordinate of their keys."""
+    if PARTITION not in result.dims:
         return result
-    return result.swap_dims({PARTITION: TIME}).drop_vars(PARTITION)
+    own = [
+        str(name)
+        for name, c in result.coords.items()
+        if c.dims == (PARTITION,) and (name == TIME or _IS_KEY in c.attrs)
+    ]
+    return result.swap_dims({PARTITION: own[0]}).drop_vars(PARTITION) if own else result
 
 
 def chosen(result: Part, keys: Sequence[str], wanted: Collection[str]) -> Part:

@@ -24,20 +24,23 @@ from xdask_pipelines.climate.drawing.picture_frame import (
 )
 from xdask_pipelines.climate.drawing.plot_axes import axis_of, is_horizontal, is_longitude, is_vertical
 from xdask_pipelines.climate.drawing.taylor import draw_taylor
-from xdask_pipelines.climate.grids.shapes import shape_of
+from xdask_pipelines.climate.grids.shapes import lines_of, shape_of
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
 from xdask_pipelines.errors import ClimateError
 from xdask_pipelines.system.safe_text import drawn
 
 #: How many values are drawn one by one. More are averaged first, because a pixel would show a single value of many.
 _MOST_VALUES = 200_000
+#: Of lines; Okabe and Ito's, which people with any colour vision can tell apart, after the colour of a single line.
+_COLOURS = ("#2166ac", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 
 
 def draw(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
     """Draw a field as a map, a line, a plane or a Taylor diagram.
 
     A field with latitude and longitude becomes a map (`maps.draw_map`), and one on a native ocean grid a map of its
-    points. One dimension becomes a line: vertical for levels, else horizontal. Two other dimensions become a plane:
+    points. One dimension becomes a line: vertical for levels, else horizontal. A dimension of at most 12 names, such as
+    regions or scenarios, and another one become a line for each name. Two other dimensions become a plane:
     levels are vertical (pressure and depth increase downwards); time is horizontal with latitude or levels, and
     vertical with longitude (a Hovmöller diagram). Points of `analyses.taylor_points` become a Taylor diagram.
 
@@ -74,21 +77,28 @@ def draw(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
         return draw_native_map(field, title, subtitle)
     words = in_words(field, float("nan"), "values missing")
     figure = frame(title, subtitle, words)
-    if shape == "line":
-        _line(figure.add_axes((0.09, 0.19, 0.87, 0.67)), field, words)
+    if shape in ("line", "lines"):
+        _lines(figure.add_axes((0.09, 0.19, 0.87, 0.67)), field, words)
     else:
         _plane(figure.add_axes((0.09, 0.29, 0.87, 0.58)), field, words)
     return png(figure)
 
 
-def _line(axes: Axes, field: xr.DataArray, words: Words) -> None:
-    dim = str(field.dims[0])
+def _lines(axes: Axes, field: xr.DataArray, words: Words) -> None:
+    """Draw a line, or one for each name of a dimension."""
+    names = lines_of(field) if field.ndim == 2 else None
+    (dim,) = (str(each) for each in field.dims if each != names)
     along = axis_of(field, dim)
-    values = words.values[along.order]
+    values = np.atleast_2d(words.values if names is None or field.dims[0] == names else words.values.T)[:, along.order]
     upright = is_vertical(field, dim)
-    marker = "o" if values.size <= 40 else ""
-    xy = (values, along.places) if upright else (along.places, values)
-    axes.plot(*xy, color="#2166ac", linewidth=1.4, marker=marker, markersize=4)
+    marker = "o" if along.places.size <= 40 else ""
+    for i, line in enumerate(values):
+        label = None if names is None else drawn(str(field[names].values[i]))
+        xy = (line, along.places) if upright else (along.places, line)
+        colour, style = _COLOURS[i % len(_COLOURS)], "-" if i < len(_COLOURS) else "--"
+        axes.plot(*xy, style, color=colour, linewidth=1.4, marker=marker, markersize=4, label=label)
+    if names is not None:
+        axes.legend(fontsize=8, frameon=False, ncols=2 if len(values) > 6 else 1)
     if words.diverging:
         (axes.axvline if upright else axes.axhline)(0.0, color=FAINT, linewidth=0.8)
     along.apply(axes.yaxis if upright else axes.xaxis)

@@ -1,4 +1,4 @@
-"""The shape of a result in a picture: a map, a map of a native grid, a plane, a line, a Taylor diagram, a number, or none.
+"""The shape of a result in a picture: a map, a plane, one line or several, a Taylor diagram, a number, or none.
 
 Belongs here: finding the shape from dimensions and coordinates. Does not belong here: drawing (``maps``, ``plots``).
 """
@@ -16,7 +16,9 @@ from xdask_pipelines.climate.partial_means import mean_of_partials
 from xdask_pipelines.climate.partials import is_partial
 from xdask_pipelines.errors import ClimateError
 
-Shape = Literal["map", "native map", "plane", "line", "taylor", "number"]
+Shape = Literal["map", "native map", "plane", "line", "lines", "taylor", "number"]
+#: More named lines than these are a plane.
+MOST_LINES = 12
 #: Coordinate of the points of a Taylor diagram (`climate.analyses.taylor_points`).
 CORRELATION = "pattern_correlation"
 
@@ -26,14 +28,16 @@ def shape_of(field: xr.DataArray) -> Shape | None:
 
     Returns
     -------
-    ``"map"``: latitude and longitude with cells that touch. ``"native map"``: two dimensions, with 2-D coordinates or
-    axes with gaps. ``"plane"``: any other two dimensions (cross sections, Hovmöller diagrams). ``"line"``: one
-    dimension. ``"taylor"``: one dimension with the points of a Taylor diagram. ``"number"``: none. None for three
-    dimensions and more.
+    ``"map"``: latitude and longitude with cells that touch. ``"native map"``: two dimensions, with 2-D coordinates or axes
+    with gaps. ``"lines"``: one dimension of a few names, such as regions or scenarios, and another one. ``"plane"``: any
+    other two dimensions (cross sections, Hovmöller diagrams). ``"line"``: one dimension. ``"taylor"``: one dimension with
+    the points of a Taylor diagram. ``"number"``: none. None for three dimensions and more.
     """
     if field.ndim == 1 and CORRELATION in field.coords and field[CORRELATION].dims == field.dims:
         return "taylor"
     if field.ndim == 2:
+        if lines_of(field):
+            return "lines"
         if native := native_names(field):
             return "native map" if set(field[native[0]].dims) == set(field.dims) else "plane"
         try:
@@ -43,6 +47,16 @@ def shape_of(field: xr.DataArray) -> Shape | None:
             return "plane"
         return "map" if is_gridded(field) else "native map"
     return {0: "number", 1: "line"}.get(field.ndim)  # type: ignore[return-value]
+
+
+def lines_of(field: xr.DataArray) -> str | None:
+    """Return the dimension whose names each stand for a line: the only one with text, of a field with two dimensions."""
+    named = [
+        str(dim)
+        for dim in field.dims
+        if dim in field.coords and field.sizes[dim] and isinstance(field[dim].values[0], str)
+    ]
+    return named[0] if len(named) == 1 and field.sizes[named[0]] <= MOST_LINES else None
 
 
 def is_gridded(field: xr.DataArray) -> bool:
