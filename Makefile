@@ -18,7 +18,7 @@ install = mkdir -p var && { $(BIN)/python -m pip install --no-compile --no-deps 
 PYTEST_RUN ?= pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help demo ui test damage browser cdo wan opensearch opensearch-stop opensearch-test coverage lint tour bench bench-climate bench-wan bench-many contract clean \
+.PHONY: help demo ui test damage browser cdo wan opensearch opensearch-stop opensearch-test coverage lint tour bench bench-climate bench-scale bench-wan bench-many contract clean \
 	infra-synth infra-diff infra-deploy infra-destroy rehearse rehearse-test
 
 help:  ## This list
@@ -89,6 +89,9 @@ bench-climate: $(DEV)  ## A month of hourly data through a pool: CPU and memory 
 	$(BIN)/python -m benchmarks.climate
 	$(BIN)/python -m benchmarks.climate.months
 	$(BIN)/python -m benchmarks regrid
+
+bench-scale: $(DEV)  ## Three jobs on one and two real processes a Region, simulated on up to 120; next to published figures
+	$(BIN)/python -m benchmarks.scale
 
 bench-wan: $(DEV)  ## Placement over a WAN made of network namespaces, beside what one would pick instead (root, Linux)
 	$(BIN)/python -m benchmarks.wan

@@ -1,6 +1,7 @@
 """Forecast of the time and memory of a plan, from a simulated run of its tasks.
 
-Belongs here: simulating workers, links and the scheduler's round trips. Does not belong here: where tasks run (plan).
+Belongs here: simulating workers, links and the scheduler's round trips. Does not belong here: where tasks run (plan),
+measuring tasks (benchmarks.scale).
 
 Each task waits until the scheduler knows that its inputs are done, for the scheduler's message, for inputs of other
 Regions, and for a free thread of its pool. The speeds are those of one core of a small machine; the benchmarks compare
@@ -32,13 +33,35 @@ _LOOPBACK_RTT, _LOOPBACK_BYTES_PER_SECOND = 1e-3, 1e9
 
 @dataclass(frozen=True)
 class Step:
-    """A simulated task: Region (None: anywhere), inputs, bytes of its result, stored bytes read, bytes processed."""
+    """A simulated task.
+
+    Attributes
+    ----------
+    region
+        Region in which it runs; None for anywhere.
+    needs
+        Keys of its inputs.
+    nbytes
+        Bytes of its result.
+    stored, worked
+        Stored bytes that it reads, and bytes that it processes, from which its time is estimated.
+    seconds
+        Its measured time on a thread; None to estimate it.
+    """
 
     region: str | None
     needs: Collection[Key]
     nbytes: int
-    stored: int
-    worked: int
+    stored: int = 0
+    worked: int = 0
+    seconds: float | None = None
+
+    @property
+    def thread_seconds(self) -> float:
+        """Return the measured or the estimated time on a thread."""
+        if self.seconds is not None:
+            return self.seconds
+        return TASK_SECONDS + self.stored / READ_BYTES_PER_SECOND + self.worked / WORK_BYTES_PER_SECOND
 
 
 @dataclass(frozen=True)
@@ -125,7 +148,7 @@ class _Run:
         if region not in self._threads:
             self._threads[region] = [0.0] * max(1, self.settings.rates(region).threads)
         began = max(arrived, heappop(self._threads[region]))
-        seconds = TASK_SECONDS + step.stored / READ_BYTES_PER_SECOND + step.worked / WORK_BYTES_PER_SECOND
+        seconds = step.thread_seconds
         heappush(self._threads[region], began + seconds)
         self._spent[region].append(seconds)
         self.began[key], self.ended[key] = began, began + seconds

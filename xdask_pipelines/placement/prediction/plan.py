@@ -152,7 +152,7 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
     known = settings or Settings()
     lazy, _ = unpack(xs)
     wanted = {key for x in lazy for key in flatten(x.__dask_keys__())}
-    tasks = _optimised(lazy, known) if lazy else {}
+    tasks = optimised(lazy, known) if lazy else {}
     users: dict[Key, list[Key]] = defaultdict(list)
     for key, task in tasks.items():
         for d in task.dependencies:
@@ -202,8 +202,8 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
     )
 
 
-def _optimised(lazy: Sequence[Any], settings: Settings) -> dict[Key, GraphNode]:
-    """Return the tasks to which the scheduler would optimise these objects."""
+def optimised(lazy: Sequence[Any], settings: Settings) -> dict[Key, GraphNode]:
+    """Return the tasks to which the scheduler would optimise Dask collections, by key."""
     with dask.config.set(array_optimize=partial(fenced, max_tasks=sys.maxsize, settings=settings)):
         return tasks_of(submitted(lazy))
 
