@@ -55,34 +55,37 @@ class Figures:
 
     Attributes
     ----------
+    measured
+        Of the short months, on this machine.
+    own
+        Simulated for the same processes, from the tasks of the same runs: what the simulation itself is wrong by.
+    small, decade
+        Simulated for any number of processes, from the tasks of the runs with one process a Region.
     working
         Of the simulated seconds of ten years of ERA5, those in which the pools have work.
     read
-        Thread-seconds of the read of a whole month.
+        Thread-seconds of the tasks that read a whole month.
     cost
         Seconds outside of the pools.
     """
 
     measured: Lines
+    own: Lines
     small: Lines
     decade: Lines
     working: Mapping[int, float]
-    read: float
+    read: Sequence[float]
     cost: MonthCost
-
-    @property
-    def ratios(self) -> dict[tuple[str, int], float]:
-        """Return simulated seconds divided by measured ones, by job and processes."""
-        return {(job, n): self.small[job][n] / s for job, line in self.measured.items() for n, s in line.items()}
 
     def lines(self) -> list[str]:
         """Return the tables as text."""
         head = f"{'processes in each pool':32}"
-        rows = [head + "".join(f"{n:>9}" for n in REAL)]
+        rows = [f"{'processes in each pool':44}" + "".join(f"{n:>9}" for n in REAL)]
         for job in JOBS:
-            rows.append(f"{job + ', measured, s':32}" + "".join(f"{self.measured[job][n]:9.1f}" for n in REAL))
-            rows.append(f"{job + ', simulated, s':32}" + "".join(f"{self.small[job][n]:9.1f}" for n in REAL))
-            rows.append(f"{'  simulated / measured':32}" + "".join(f"{self.ratios[job, n]:9.2f}" for n in REAL))
+            rows.append(f"{job + ', measured, s':44}" + "".join(f"{self.measured[job][n]:9.1f}" for n in REAL))
+            for name, line in {"the same run": self.own[job], "one process": self.small[job]}.items():
+                ratios = "".join(f"{line[n] / self.measured[job][n]:9.2f}" for n in REAL)
+                rows.append(f"{f'  simulated from tasks of {name}':44}" + ratios + "  times the measured")
         rows += ["", head + "".join(f"{n:>9}" for n in SMALL)]
         for job in JOBS:
             rows.append(f"{job + ', simulated, s':32}" + "".join(f"{self.small[job][n]:9.1f}" for n in SMALL))
@@ -95,8 +98,8 @@ class Figures:
         return [
             *rows,
             "",
-            f"read of a whole month {self.read:.2f} thread-seconds; outside of the pools {self.cost.run:.2f} s a run and "
-            f"{self.cost.month:.3f} s a month",
+            f"read of a whole month {sum(self.read):.2f} thread-seconds in {len(self.read)} tasks; "
+            f"outside of the pools {self.cost.run:.2f} s a run and {self.cost.month:.3f} s a month",
         ]
 
 
@@ -166,7 +169,7 @@ def figures(records: Records, topology: Topology, size: Decade) -> Figures:
     """Return the seconds of the jobs, measured and simulated, from the records with one process a Region."""
     settings = RecordingPools(topology).settings()
     one = records.runs[1]
-    read = read_seconds([run.phases[0] for run in records.whole])
+    read = read_seconds(records.whole)
     by_itself = statistics.median(run.outside for run in records.whole)
     alone = Run(by_itself, ())
     cost = MonthCost.between(alone, one[MONTHLY], size.months)
@@ -177,6 +180,10 @@ def figures(records: Records, topology: Topology, size: Decade) -> Figures:
     here = {n: pooled(settings, n, one_machine=True) for n in SMALL}
     small = {
         job: {n: sum(run_seconds(one[asset], here[n]) for asset in assets) for n in SMALL}
+        for job, assets in JOBS.items()
+    }
+    own = {
+        job: {n: sum(run_seconds(runs[asset], here[n]) for asset in assets) for n, runs in records.runs.items()}
         for job, assets in JOBS.items()
     }
     far = {n: pooled(settings, n, one_machine=False) for n in LARGE}
@@ -191,7 +198,7 @@ def figures(records: Records, topology: Topology, size: Decade) -> Figures:
         }
         for job, assets in JOBS.items()
     }
-    return Figures(measured, small, decade, {n: working for n, (_, working) in months.items()}, read, cost)
+    return Figures(measured, own, small, decade, {n: working for n, (_, working) in months.items()}, read, cost)
 
 
 def main() -> None:

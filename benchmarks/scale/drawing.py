@@ -39,7 +39,7 @@ def draw(file: Path, measured: Lines, small: Lines, decade: Lines) -> None:
     """
     figure = Figure(figsize=(13, 6.6), dpi=110, facecolor="white")
     left, right = figure.subplots(1, 2)
-    figure.subplots_adjust(left=0.06, right=0.985, top=0.9, bottom=0.33, wspace=0.16)
+    figure.subplots_adjust(left=0.06, right=0.985, top=0.9, bottom=0.3, wspace=0.16)
     for job, colour in _COLOURS.items():
         theirs = dict(zip(_PROCESSES, published.SECONDS[job], strict=True))
         for axes, base in ((left, None), (right, 1)):
@@ -53,9 +53,11 @@ def draw(file: Path, measured: Lines, small: Lines, decade: Lines) -> None:
     left.set_title("Seconds")
     left.set(xlabel="worker processes in each pool", ylabel="seconds")
     left.set_xticks([1, 2, 4, 8, 20, 40, 80, 120])
-    right.set_title("Speed-up against the smallest pool: 1 process (dotted, points), 20 processes (solid, crosses)")
-    right.title.set_fontsize(10)
-    right.set(xlabel="size of the pool, in multiples of the smallest", ylabel="times as fast")
+    right.set_title("Speed-up against the smallest pool")
+    right.set(
+        xlabel="size of the pool, in multiples of the smallest: 1 process (dotted, points), 20 (solid, crosses)",
+        ylabel="times as fast",
+    )
     right.set_xticks([1, 2, 4, 6, 8, 12])
     right.set_yticks([1, 2, 4, 6, 8, 12])
     for axes in (left, right):

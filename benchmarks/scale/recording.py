@@ -42,11 +42,14 @@ class Phase:
         Keys of the results.
     seconds
         On the wall, from submission until the results are on the client.
+    lead
+        Those of them before the first task began: the graph is built, sent and optimised.
     """
 
     steps: Mapping[Key, Step]
     wanted: frozenset[Key]
     seconds: float
+    lead: float
 
     def thread_seconds(self) -> dict[str, tuple[int, float]]:
         """Return the number of tasks and their time on threads, by prefix."""
@@ -104,5 +107,6 @@ class RecordingPools(LocalPools):
             if key in tasks
         }
         wanted = frozenset(key for x in lazy for key in flatten(x.__dask_keys__()))
-        self.phases.append(Phase(steps, wanted, seconds))
+        first = min(s["start"] for key in steps for s in ran[key]["startstops"])
+        self.phases.append(Phase(steps, wanted, seconds, first - began))
         return values, evidence

@@ -6,15 +6,14 @@ links (placement.prediction.forecast).
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dask.typing import Key
 
 from benchmarks.scale.recording import Phase, prefix
-from xdask_pipelines.placement.prediction.forecast import Step, forecast
+from xdask_pipelines.placement.prediction.forecast import SUBMIT_SECONDS, Step, forecast
 from xdask_pipelines.placement.settings import Settings
 
 
@@ -46,8 +45,9 @@ def pooled(settings: Settings, processes: int, *, one_machine: bool) -> Settings
 
 
 def simulated(phase: Phase, settings: Settings) -> float:
-    """Return the seconds of a phase on other pools, from the measured times of its tasks."""
-    return forecast(phase.steps, list(phase.steps), phase.wanted, settings).seconds
+    """Return the seconds of a phase on other pools, from the measured times of its tasks and of its submission."""
+    expected = forecast(phase.steps, list(phase.steps), phase.wanted, settings).seconds
+    return expected - SUBMIT_SECONDS + phase.lead
 
 
 def run_seconds(run: Run, settings: Settings) -> float:
@@ -119,23 +119,45 @@ def cut(phase: Phase, months: int, kept: int) -> Phase:
         for key, step in phase.steps.items()
         if key not in dropped
     }
-    return Phase(steps, phase.wanted - dropped, phase.seconds)
+    return replace(phase, steps=steps, wanted=phase.wanted - dropped)
 
 
-def with_read_seconds(phase: Phase, months: int, seconds: float) -> Phase:
-    """Return a phase whose reads of single months take another time."""
-    longer = {key for keys in reads(phase, months).values() for key in keys}
-    steps: Mapping[Key, Step] = {
-        key: replace(step, seconds=seconds) if key in longer else step for key, step in phase.steps.items()
-    }
+def with_reads(phase: Phase, months: int, seconds: Sequence[float]) -> Phase:
+    """Return a phase in which the read of each month is divided into tasks that take the given times.
+
+    Parameters
+    ----------
+    phase
+        A phase with one read a month.
+    months
+        How many months these are.
+    seconds
+        Thread-seconds of each task of a month. They share the bytes of the read's result.
+    """
+    divided = {key for keys in reads(phase, months).values() for key in keys}
+    steps: dict[Key, Step] = {}
+    for key, step in phase.steps.items():
+        if key in divided:
+            for i, each in enumerate(seconds):
+                steps[_piece(key, i)] = replace(step, nbytes=step.nbytes // len(seconds), seconds=each)
+        else:
+            needs = [_piece(d, i) for d in step.needs if d in divided for i in range(len(seconds))]
+            steps[key] = replace(step, needs=[*needs, *(d for d in step.needs if d not in divided)])
     return replace(phase, steps=steps)
 
 
-def read_seconds(phases: Sequence[Phase]) -> float:
-    """Return the median time of the read of a month, from phases of one month each: their longest task without inputs."""
-    return statistics.median(
-        max(step.thread_seconds for step in phase.steps.values() if not step.needs) for phase in phases
-    )
+def _piece(key: Key, i: int) -> Key:
+    return (f"{prefix(key)}-piece", str(key), i)
+
+
+def read_seconds(runs: Sequence[Run]) -> list[float]:
+    """Return the thread-seconds of the tasks that read a whole month, from runs of that month: those of the median run."""
+    found = []
+    for run in runs:
+        roots = {key: step for key, step in run.phases[0].steps.items() if not step.needs}
+        longest = max(roots, key=lambda key: roots[key].thread_seconds)
+        found.append([step.thread_seconds for key, step in roots.items() if prefix(key) == prefix(longest)])
+    return sorted(found, key=sum)[len(found) // 2]
 
 
 @dataclass(frozen=True)
@@ -157,7 +179,7 @@ class MonthCost:
 
 
 def decade_seconds(
-    many: Run, months: int, read: float, cost: MonthCost, settings: Settings, batch: int
+    many: Run, months: int, read: Sequence[float], cost: MonthCost, settings: Settings, batch: int
 ) -> tuple[float, float]:
     """Return the seconds of all months as batches one after the other, and how many of them the pools have work.
 
@@ -168,7 +190,7 @@ def decade_seconds(
     months
         How many these are.
     read
-        Seconds of the read of a whole month.
+        Thread-seconds of the tasks that read a whole month.
     cost
         Seconds outside of the pools.
     settings
@@ -176,14 +198,18 @@ def decade_seconds(
     batch
         Months of one run.
     """
-    result, *checks = many.phases
-    phases = [with_read_seconds(result, months, read), *checks]
     known: dict[int, float] = {}
     working = outside = 0.0
     for start in range(0, months, batch):
         kept = min(batch, months - start)
         if kept not in known:
-            known[kept] = sum(simulated(cut(phase, months, kept), settings) for phase in phases)
+            result, *checks = (_part(phase, months, kept) for phase in many.phases)
+            known[kept] = sum(simulated(phase, settings) for phase in (with_reads(result, kept, read), *checks))
         working += known[kept]
         outside += cost.seconds(kept)
     return working + outside, working
+
+
+def _part(phase: Phase, months: int, kept: int) -> Phase:
+    """Return a phase of some of its months; submitting it takes its share of the time."""
+    return replace(cut(phase, months, kept), lead=phase.lead * kept / months)

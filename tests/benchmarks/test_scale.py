@@ -11,7 +11,7 @@ from benchmarks.scale.__main__ import DIFFERENCE, JOBS, LARGE, MONTHLY, REAL, SM
 from benchmarks.scale.decade import EAST, WEST, Decade, written
 from benchmarks.scale.drawing import draw
 from benchmarks.scale.recording import Phase, prefix
-from benchmarks.scale.replay import MonthCost, Run, cut, decade_seconds, pooled, reads, simulated, with_read_seconds
+from benchmarks.scale.replay import MonthCost, Run, cut, decade_seconds, pooled, reads, simulated, with_reads
 from xdask_pipelines.placement.prediction.forecast import Step
 from xdask_pipelines.placement.settings import Link, Rates, Settings
 
@@ -32,7 +32,7 @@ def months(n: int, seconds: float = 1.0, nbytes: int = 8) -> Phase:
         steps["read-0", i] = Step(EAST, [], nbytes, seconds=seconds)
         steps["write-0", i] = Step(EAST, [("read-0", i), ("create-0",)], 8, seconds=0.0)
     steps["end-0",] = Step(EAST, [("write-0", i) for i in range(n)], nbytes, seconds=0.0)
-    return Phase(steps, frozenset({("end-0",)}), 0.0)
+    return Phase(steps, frozenset({("end-0",)}), 0.0, 0.2)
 
 
 def test_processes_share_the_tasks_until_there_are_as_many() -> None:
@@ -70,7 +70,7 @@ def test_months_that_share_no_task_are_cut_whole() -> None:
             steps[f"{kind}-0", i] = Step(EAST, [], 8, seconds=1.0)
         for i in range(12):
             steps[f"{kind}-all-0", i] = Step(EAST, [(f"{kind}-0", i), (f"{kind}-0", 23 - i)], 8, seconds=1.0)
-    parts = Phase(steps, frozenset({("sum-all-0", i) for i in range(12)}), 0.0)
+    parts = Phase(steps, frozenset({("sum-all-0", i) for i in range(12)}), 0.0, 0.2)
     three = cut(parts, 12, 3)
     assert {name: n for name, (n, _) in three.thread_seconds().items()} == {
         "sum": 6,
@@ -83,13 +83,14 @@ def test_months_that_share_no_task_are_cut_whole() -> None:
 
 def test_ten_years_are_batches_one_after_the_other() -> None:
     many = Run(50.0, [months(12)])
-    longer = with_read_seconds(many.phases[0], 12, 3.0)
-    assert longer.thread_seconds()["read"] == (12, 36.0)
+    longer = with_reads(many.phases[0], 12, [2.0, 1.0])
+    assert longer.thread_seconds()["read"] == (24, 36.0)
+    assert len(longer.steps["write-0", 3].needs) == 3
     cost = MonthCost.between(Run(2.5, []), Run(8.0, []), 12)
     assert (cost.run, cost.month) == (2.0, 0.5)
     settings = pooled(SETTINGS, 5, one_machine=True)
-    total, working = decade_seconds(many, 12, 3.0, cost, settings, batch=5)
-    assert working - 9.0 == pytest.approx(3 * 0.25, abs=0.2), "5, 5 and 2 months on 5 processes"
+    total, working = decade_seconds(many, 12, [3.0], cost, settings, batch=5)
+    assert working - 9.0 == pytest.approx(0.2 + 3 * 0.05, abs=0.15), "5, 5 and 2 months on 5 processes"
     assert total - working == pytest.approx(3 * 2.0 + 12 * 0.5)
 
 
@@ -118,8 +119,11 @@ def test_the_jobs_are_recorded_and_simulated(tmp_path: Path, monkeypatch: pytest
         assert set(found.measured[job]) == set(REAL)
         assert set(found.small[job]) == set(SMALL)
         assert set(found.decade[job]) == set(LARGE)
+        assert found.own[job][1] == pytest.approx(found.small[job][1])
         assert found.small[job][12] <= found.small[job][1]
-    assert found.decade[published.DIFFERENCE][20] > found.decade[published.ERA5][20] > found.working[20] > found.read
+    assert (
+        found.decade[published.DIFFERENCE][20] > found.decade[published.ERA5][20] > found.working[20] > sum(found.read)
+    )
     text = "\n".join(found.lines())
     for word in ("measured, s", "simulated, s", "published, s", "1512.0", "simulated / measured"):
         assert word in text
