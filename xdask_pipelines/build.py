@@ -20,7 +20,7 @@ from xdask_pipelines.checks import checks_of, closure_check
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.own_analyses.analysis_files import OwnAssets, meant, own_assets
 from xdask_pipelines.own_analyses.loadable import set_aside_unloadable
-from xdask_pipelines.partitions import months_of
+from xdask_pipelines.partitions import months_of, partitions_of_a_run
 from xdask_pipelines.resources.io_manager import ResultsIOManager
 from xdask_pipelines.resources.mounts import lustre_of
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
@@ -152,6 +152,7 @@ def _definitions(
 ) -> dg.Definitions:
     given = [*made, *own.assets]
     analyses, catalog = analyses_of(given), resources["catalog"]
+    in_a_run = partitions_of_a_run(resources["pools"].settings())
     broken = "\n".join(f"- {markdown(str(each))}" for each in own.broken)
     return dg.Definitions(
         assets=[
@@ -159,7 +160,7 @@ def _definitions(
             published.published_asset(topology),
             upkeep.results_asset(topology),
             *(
-                following(each, topology, analyses, NewMonths(each, catalog) if each.partitioned else None)
+                following(each, topology, analyses, NewMonths(each, catalog) if each.partitioned else None, in_a_run)
                 for each in analyses.values()
             ),
             *(asset for asset in given if analysis_of(asset) is None),

@@ -81,6 +81,10 @@ class LostComputation(PlacementError):
     """The scheduler or a whole pool was lost during a run; run again to compute the missing parts."""
 
 
+class RunFailed(XdaskError):
+    """A step or a check of a run failed; the history has the run."""
+
+
 class AwsError(PlacementError):
     """AWS refused or did not answer a call; ``code`` is its own name of the error."""
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
 
@@ -47,8 +49,9 @@ def monthly(hourly: xr.DataArray) -> xr.Dataset:
 '''
 
 
-def main() -> None:
-    """Write the project, materialize its months, and print what they took."""
+@contextmanager
+def small_months() -> Iterator[tuple[Topology, LocalPools]]:
+    """Write a project of 126 small months, start its pools, and sync; everything is removed at the end."""
     with tempfile.TemporaryDirectory(prefix="xdask-months-") as name:
         folder = Path(name)
         (folder / "analyses").mkdir()
@@ -63,10 +66,16 @@ def main() -> None:
         pools.up()
         try:
             sync_datasets(topology)
-            _measure(topology, pools)
+            yield topology, pools
         finally:
             pools.close()
             pools.down()
+
+
+def main() -> None:
+    """Materialize the months of the project, and print what they took."""
+    with small_months() as (topology, pools):
+        _measure(topology, pools)
 
 
 def _measure(topology: Topology, pools: LocalPools) -> None:

@@ -21,7 +21,8 @@ _COLOURS = {published.CMIP6: "#3b7d4f", published.ERA5: "#2b5d8c", published.DIF
 _PROCESSES = [task * published.PROCESSES_OF_A_TASK for task in published.TASKS]
 _NOTE = (
     "Simulated: list scheduling of the recorded tasks, with their measured times and the link rates of the topology. "
-    "It does not wait for a file system; the published runs did."
+    "It does not wait for a file system; the published runs did.\nMeasured: two cores, which the scheduler, the client and "
+    "other work share; with two processes each task took longer."
 )
 
 
@@ -55,7 +56,7 @@ def draw(file: Path, measured: Lines, small: Lines, decade: Lines) -> None:
     left.set_xticks([1, 2, 4, 8, 20, 40, 80, 120])
     right.set_title("Speed-up against the smallest pool")
     right.set(
-        xlabel="size of the pool, in multiples of the smallest: 1 process (dotted, points), 20 (solid, crosses)",
+        xlabel="multiples of the smallest: 1 process (dotted line, points), 20 processes (solid line, crosses)",
         ylabel="times as fast",
     )
     right.set_xticks([1, 2, 4, 6, 8, 12])
@@ -88,4 +89,4 @@ def _legend(figure: Figure, axes: Axes) -> None:
     jobs = [axes.plot([], [], color=colour, linewidth=6, label=job)[0] for job, colour in _COLOURS.items()]
     marks = [axes.plot([], [], **{"color": "#333333", **style}, label=name)[0] for name, style in kinds.items()]
     figure.legend(handles=[*jobs, *marks], loc="lower center", ncols=4, frameon=False, bbox_to_anchor=(0.5, 0.075))
-    figure.text(0.5, 0.035, _NOTE, ha="center", fontsize=9, color="#444444")
+    figure.text(0.5, 0.02, _NOTE, ha="center", fontsize=9, color="#444444")

@@ -21,6 +21,7 @@ from xdask_pipelines.assets.datasets import catalog_key, region_tag
 from xdask_pipelines.assets.month_ranges import MonthRange, refuse_other_keys
 from xdask_pipelines.assets.source import Source, digest
 from xdask_pipelines.climate.regions import region
+from xdask_pipelines.partitions import FEWEST
 from xdask_pipelines.resources.failures import explained
 from xdask_pipelines.resources.io_manager import Result
 from xdask_pipelines.topology import Topology
@@ -173,6 +174,7 @@ def following(
     topology: Topology,
     analyses: Mapping[str, Analysis],
     condition: dg.AutomationCondition[dg.AssetKey] | None = None,
+    partitions_of_a_run: int = FEWEST,
 ) -> dg.AssetsDefinition:
     """The asset of an analysis in the graph of a topology: after the syncs of what it reads, in all their Regions.
 
@@ -186,10 +188,14 @@ def following(
         All analyses by name, those upstream among them.
     condition
         When Dagster launches it by itself.
+    partitions_of_a_run
+        Most partitions that one run of a backfill takes. Each run is stored and checked by itself, so that a backfill
+        that is interrupted loses at most the runs that are under way.
     """
     datasets = sorted({source.dataset for source in made.sources.values()} & set(topology.dataset_names))
     keys = [catalog_key(name, region) for name in datasets for region in topology.regions_of(name)]
-    return _asset_from(made, keys, condition, region_tag(_regions_of(made, topology, analyses, {made.name})))
+    tags = region_tag(_regions_of(made, topology, analyses, {made.name}))
+    return _asset_from(made, keys, condition, tags, partitions_of_a_run)
 
 
 def _regions_of(made: Analysis, topology: Topology, analyses: Mapping[str, Analysis], seen: set[str]) -> set[str]:
@@ -211,6 +217,7 @@ def _asset_from(
     after: Sequence[dg.AssetKey],
     condition: dg.AutomationCondition[dg.AssetKey] | None = None,
     tags: Mapping[str, str] | None = None,
+    partitions_of_a_run: int = FEWEST,
 ) -> dg.AssetsDefinition:
     @dg.asset(
         name=made.name,
@@ -220,7 +227,7 @@ def _asset_from(
         required_resource_keys={"catalog", "topology"},
         io_manager_key="results",
         partitions_def=made.partitions_def,
-        backfill_policy=dg.BackfillPolicy.single_run() if made.partitioned else None,
+        backfill_policy=dg.BackfillPolicy.multi_run(partitions_of_a_run) if made.partitioned else None,
         automation_condition=condition,
         code_version=made.code_version,
         description=inspect.getdoc(made.function),

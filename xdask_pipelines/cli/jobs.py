@@ -132,17 +132,27 @@ _CONFIG = click.option("--config", "-c", multiple=True, metavar="NAME=VALUE", he
 @_PARTITIONS
 @_CONFIG
 @click.option("--extra", multiple=True, metavar="REGION=COUNT", help="Further instances for this run, on AWS.")
+@click.option("--again", is_flag=True, help="Compute all partitions of a range, also those that are up to date.")
 @JSON
 def run_one(
-    asset: str, partitions: tuple[str, str] | None, config: tuple[str, ...], extra: tuple[str, ...], as_json: bool
+    asset: str,
+    partitions: tuple[str, str] | None,
+    config: tuple[str, ...],
+    extra: tuple[str, ...],
+    again: bool,
+    as_json: bool,
 ) -> None:
-    """Materialize one asset and run its checks."""
+    """Materialize one asset and run its checks.
+
+    A range of partitions is computed in batches. Partitions that are up to date are not computed again, so after an
+    interruption the same command goes on with the batch that was under way.
+    """
     where, values, more = topology_with_catalog(), _settings(config), _counts(extra)
     from xdask_pipelines.operations.materialize import materialize
     from xdask_pipelines.operations.progress import bars
 
     with bars() as watch:
-        done = materialize(where, asset, partitions or (), values, watch, tell(as_json), more)
+        done = materialize(where, asset, partitions or (), values, watch, tell(as_json), more, again)
     give(as_json, done, lambda: _print_run(done))
 
 
@@ -152,6 +162,15 @@ def _print_run(done: Mapping[str, Any]) -> None:
     for warning in done["warnings"]:
         echo(f"warning  {warning}", fg="yellow")
     asset, metadata, evidence = done["asset"], done["metadata"], done["metadata"].get("evidence")
+    if done["reused"]:
+        up_to_date = f"{counted(done['reused'], 'partition')} of {asset} up to date"
+        echo(
+            f"{up_to_date}; {done['computed']} computed"
+            if done["computed"]
+            else f"all {up_to_date}; nothing to compute"
+        )
+    if not done["run_id"]:
+        return
     echo(f"{asset} is stored in {metadata['store']}" if evidence else f"{asset} is done")
     if "value" in metadata:
         value = (

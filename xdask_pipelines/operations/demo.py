@@ -19,6 +19,7 @@ from xdask_pipelines.assets.reuse import Due, due
 from xdask_pipelines.assets.temperature import JOB
 from xdask_pipelines.build import build_definitions, lacking
 from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.operations.partition_batches import batches
 from xdask_pipelines.operations.project import instance, passed_checks, run_assets
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.resources.pools.standing_pools import Pools
@@ -173,23 +174,15 @@ def _ancestors(analyses: list[Analysis], name: str) -> set[str]:
 
 def _runs(plan: list[Due], analyses: list[Analysis]) -> list[tuple[list[str], list[str]]]:
     """Return runs in order: consecutive months of each partitioned asset, then all assets without partitions."""
-    partitioned = {a.name for a in analyses if a.partitioned}
-    runs = [([d.name], stretch) for d in plan if d.name in partitioned for stretch in _stretches(list(d.run))]
-    rest = [d.name for d in plan if d.run and d.name not in partitioned]
+    partition_keys = {a.name: a.partitions_def.get_partition_keys() for a in analyses if a.partitions_def}
+    runs = [
+        ([d.name], stretch)
+        for d in plan
+        if d.name in partition_keys
+        for stretch in batches(partition_keys[d.name], d.run)
+    ]
+    rest = [d.name for d in plan if d.run and d.name not in partition_keys]
     return [*runs, (rest, [])] if rest else runs
-
-
-def _stretches(months: list[str]) -> list[list[str]]:
-    """Divide months into consecutive ranges: a run takes one range, and must not repeat months that are up to date."""
-    stretches: list[list[str]] = []
-    last = None
-    for month in months:
-        number = int(month[:-3]) * 12 + int(month[-2:])
-        if last is None or number != last + 1:
-            stretches.append([])
-        stretches[-1].append(month)
-        last = number
-    return stretches
 
 
 def _range(months: Sequence[str]) -> str:

@@ -1,6 +1,7 @@
-"""Materializing one asset from the command line.
+"""Materializing one asset from the command line, a range of partitions in batches.
 
-Belongs here: the report of such a run. Does not belong here: running (project), printing (cli).
+Belongs here: the runs of a request, and their report. Does not belong here: running (project), dividing a range
+(partition_batches), printing (cli).
 """
 
 from __future__ import annotations
@@ -9,11 +10,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from xdask_pipelines.operations.project import instance, run_assets
+import dagster as dg
+
+from xdask_pipelines.assets.analysis import analysis_of
+from xdask_pipelines.build import assemble
+from xdask_pipelines.errors import RunFailed
+from xdask_pipelines.operations.partition_batches import batches, unfinished
+from xdask_pipelines.operations.project import Done, check_request, instance, partition_range, run_assets
 from xdask_pipelines.operations.ui import PORT, running_ui
+from xdask_pipelines.partitions import partitions_of_a_run
+from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.client.compute import Progress
 from xdask_pipelines.resources.pools.pools_of_topology import extra_workers, pools_of
-from xdask_pipelines.resources.pools.standing_pools import Tell
+from xdask_pipelines.resources.pools.standing_pools import Pools, Tell
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.topology import Topology
 
@@ -29,8 +38,13 @@ def materialize(
     watch: Progress | None = None,
     note: Tell | None = None,
     extra: Mapping[str, int] | None = None,
+    again: bool = False,
 ) -> dict[str, Any]:
     """Materialize one asset on running pools.
+
+    A range of partitions is computed in batches, each of which is one run: it is stored, catalogued and checked before the
+    next one begins. Partitions with a checked result of today's code, config and inputs are not computed again, so a range
+    that was interrupted goes on with the batch that was under way. A batch that fails does not stop the others.
 
     Parameters
     ----------
@@ -39,43 +53,123 @@ def materialize(
     asset
         Name of the asset.
     partitions
-        Partition keys, first and last.
+        Partition keys, first and last. A single partition is always computed.
     config
         Config values.
     watch
         Called with progress.
     note
-        Called with a line for what delays the run.
+        Called with a line for what delays the run, and for each batch.
     extra
         Further instances by Region, for this run alone.
+    again
+        Whether all partitions of a range are computed, those that are up to date too.
 
     Returns
     -------
     ``run_id``, ``asset``, ``warnings``; ``checks``, the state of each; ``metadata`` of the materialization without its
     picture and its table of sources; ``picture``, the PNG file, or None; ``page`` of the asset in the UI, and ``ui_is_up``.
+    Of several batches, ``run_id`` and ``metadata`` are those of the last one, ``evidence`` is of all of them together, and a
+    check has passed that passed in all. ``runs`` are the ids of all runs, ``computed`` and ``reused`` the numbers of
+    partitions; without any run, ``run_id`` is empty.
 
     Raises
     ------
+    RunFailed
+        If a run fails; of several, with the messages of all that failed, after the others are done.
     XdaskError
         As in `run_assets`.
     """
     pools = pools_of(topology, watch, note)
+    tell = note or (lambda line: None)
     try:
-        with instance(topology) as history, extra_workers(pools, extra or {}, note or (lambda line: None)):
-            done = run_assets(
-                *(topology, pools, history, [asset]), configs={asset: config} if config else {}, partitions=partitions
-            )
+        with instance(topology) as history, extra_workers(pools, extra or {}, tell):
+            keys, ranges = _ranges(topology, pools, history, asset, config or {}, partitions, again=again)
+            done = _run_ranges(topology, pools, history, asset, config, ranges, tell)
     finally:
         pools.close()
-    metadata = done.metadata.get(asset, {})
+    computed = sum(map(len, ranges))
+    last = done[-1] if done else None
+    metadata = dict(last.metadata.get(asset, {})) if last else {}
+    if len(done) > 1:
+        metadata["evidence"] = Evidence.total(
+            Evidence.from_dict(each.metadata[asset]["evidence"]) for each in done
+        ).as_dict()
     ui, picture = running_ui(topology), metadata.get("picture_file")
     return {
-        "run_id": done.run_id,
+        "run_id": last.run_id if last else "",
+        "runs": [each.run_id for each in done],
+        "computed": computed,
+        "reused": len(keys) - computed,
         "asset": asset,
-        "warnings": list(done.warnings),
-        "checks": dict(done.checks.get(asset, {})),
+        "warnings": [line for each in done for line in each.warnings],
+        "checks": _together([each.checks.get(asset, {}) for each in done]),
         "metadata": {k: v for k, v in metadata.items() if k not in _SHOWN_ELSEWHERE},
         "picture": str(picture) if picture else None,
         "page": f"http://{LOOPBACK}:{ui.port if ui else PORT}/assets/{quote(asset)}",
         "ui_is_up": ui is not None,
     }
+
+
+def _ranges(
+    topology: Topology,
+    pools: Pools,
+    history: dg.DagsterInstance,
+    asset: str,
+    config: Mapping[str, Any],
+    partitions: Sequence[str],
+    *,
+    again: bool,
+) -> tuple[list[str], list[list[str]]]:
+    """Return the partitions of a request, and those of each run; one run without partitions for other assets."""
+    assembly = assemble(topology, {"pools": pools})
+    assembly.refuse_unknown([asset])
+    check_request(assembly.definitions, asset, config, partitions)
+    keys = partition_range(assembly.definitions, asset, partitions)
+    made = analysis_of(assembly.definitions.resolve_assets_def(dg.AssetKey.from_user_string(asset)))
+    if len(keys) < 2 or made is None:  # other assets may need their whole range at once
+        return keys, [keys]
+    results = (assembly.definitions.resources or {})["results"].results
+    left = keys if again else unfinished(made, results, history, config, keys)
+    return keys, list(batches(keys, set(left), partitions_of_a_run(pools.settings())))
+
+
+def _run_ranges(
+    topology: Topology,
+    pools: Pools,
+    history: dg.DagsterInstance,
+    asset: str,
+    config: Mapping[str, Any] | None,
+    ranges: Sequence[Sequence[str]],
+    tell: Tell,
+) -> list[Done]:
+    """Run one range after the other, and raise the errors of those that failed at the end."""
+    done: list[Done] = []
+    failed: list[str] = []
+    for number, keys in enumerate(ranges, 1):
+        if len(ranges) > 1:
+            tell(f"batch {number} of {len(ranges)}: {asset} from {keys[0]} to {keys[-1]}")
+        try:
+            done.append(
+                run_assets(
+                    *(topology, pools, history, [asset]), configs={asset: config} if config else {}, partitions=keys
+                )
+            )
+        except RunFailed as error:
+            failed.append(str(error))
+        except Exception as error:
+            if failed:  # what ended the earlier runs is likely the same, and is more exact
+                error.add_note("\n".join(failed))
+            raise
+    if failed:
+        raise RunFailed("\n".join(dict.fromkeys(failed)))
+    return done
+
+
+def _together(states: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the state of each check over all runs: passed only if it passed in every run."""
+    found: dict[str, str] = {}
+    for each in states:
+        for name, state in each.items():
+            found[name] = state if found.get(name, "passed") == "passed" else found[name]
+    return found

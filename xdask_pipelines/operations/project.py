@@ -25,7 +25,7 @@ from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.assets.config_values import typed_config
 from xdask_pipelines.build import assemble
 from xdask_pipelines.checks import NAMES
-from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.errors import RunFailed, XdaskError
 from xdask_pipelines.resources.aws.dagster_settings import prepared_home
 from xdask_pipelines.resources.pools.standing_pools import Pools
 from xdask_pipelines.resources.var import writable
@@ -114,8 +114,10 @@ def run_assets(
 
     Raises
     ------
+    RunFailed
+        If a step or a check of the run fails, with what happened and what to do.
     XdaskError
-        If the run fails, with what happened and what to do.
+        If the request is not valid, or the pools cannot be reached. No run is recorded then.
     """
     assembly = assemble(topology, {"pools": pools})
     definitions, chosen = assembly.definitions, list(names)
@@ -142,7 +144,7 @@ def run_assets(
     except dg.DagsterInvalidConfigError as error:  # for an asset whose config is a schema
         raise XdaskError(f"{', '.join(chosen)}: {'; '.join(e.message for e in error.errors)}") from error
     if not result.success:
-        raise XdaskError(_what_failed(result))
+        raise RunFailed(_what_failed(result))
     metadata: dict[str, Mapping[str, Any]] = {}
     for event in result.get_asset_materialization_events():
         made = event.step_materialization_data.materialization
