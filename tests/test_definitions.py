@@ -58,6 +58,7 @@ def test_asset_graph_is_the_one_agreed(topology: Topology) -> None:
         "model_bias": ["cmip6_reference_tas_regridded", "era5_historic_temp_regridded"],
         "climate_signal": ["cmip6_predicted_tas_regridded", "cmip6_reference_tas_regridded"],
         **{key: ["cmip6_catalog_us_west_2"] for key in CLIMATE},
+        "cmip6_skill": ["cmip6_catalog_us_west_2", "era5_monthly_mean"],
     }
 
 
@@ -78,6 +79,7 @@ def test_every_asset_has_owner_kind_and_the_regions_of_its_data(topology: Topolo
         "temperature_difference": "us-east-1_us-west-2",
         "model_bias": "us-east-1_us-west-2",
         "climate_signal": "us-west-2",
+        "cmip6_skill": "us-east-1_us-west-2",
         **dict.fromkeys(CLIMATE, "us-west-2"),
     }
 
@@ -103,7 +105,7 @@ def test_every_analysis_has_blocking_checks(topology: Topology) -> None:
         checks.setdefault(key.asset_key.to_python_identifier(), set()).add(key.name)
         assert graph.get_check_spec(key).blocking
     assert checks.pop("climate_signal") == {*NAMES, "bias_plus_signal_is_difference"}
-    assert len(checks) == 6 + len(CLIMATE)
+    assert len(checks) == 7 + len(CLIMATE)
     assert all(names == set(NAMES) for names in checks.values())
 
 
