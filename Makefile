@@ -88,6 +88,7 @@ bench: $(DEV)  ## Speed and memory beside what one would pick instead, as ratios
 bench-climate: $(DEV)  ## A month of hourly data through a pool: CPU and memory of workers beside netCDF4 and decompression alone
 	$(BIN)/python -m benchmarks.climate
 	$(BIN)/python -m benchmarks.climate.months
+	$(BIN)/python -m benchmarks.climate.backfill
 	$(BIN)/python -m benchmarks regrid
 
 bench-scale: $(DEV)  ## Three jobs on one and two real processes a Region, simulated on up to 120; next to published figures
