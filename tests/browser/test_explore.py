@@ -16,7 +16,6 @@ from playwright.sync_api import Page, expect
 from infra.rehearsal.servers.loopback import free_port
 from tests.browser.live_ui import XDASK, environment, until
 
-pytest.importorskip("ipywidgets", reason="the extra [notebook] is not installed")
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 CELL = "from xdask_pipelines import open_project\nproject = open_project()\nproject.explore('warm')"
 

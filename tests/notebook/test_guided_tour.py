@@ -16,8 +16,6 @@ REPO = Path(__file__).parents[2]
 TOUR = nbformat.read(REPO / "notebooks" / "temperature_difference.ipynb", as_version=4)
 CODE = [cell for cell in TOUR.cells if cell.cell_type == "code"]
 
-pytest.importorskip("ipywidgets", reason="the extra [notebook] is not installed")
-
 
 def test_the_repository_has_the_tour_without_outputs() -> None:
     nbformat.validate(TOUR)

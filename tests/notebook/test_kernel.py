@@ -15,8 +15,6 @@ from xdask_pipelines.notebook.selection import Chosen, Selection
 
 REPO = Path(__file__).parents[2]
 
-pytest.importorskip("ipywidgets", reason="the extra [notebook] is not installed")
-
 
 BEFORE = {"experiment_id": "pre-industrial"}
 OPEN = "from xdask_pipelines import open_project\nproject = open_project()"

@@ -13,8 +13,6 @@ from xdask_pipelines.notebook import Project
 def test_a_series_of_any_calendar_plots(project: Project, member: str, kind: str) -> None:
     series = project.open(dataset="models", member_id=member).mean(("lat", "lon"))
     assert series.time.dtype.kind == kind
-    if kind == "O":
-        pytest.importorskip("nc_time_axis", reason="the extra [notebook] is not installed")
     try:
         (line,) = series.plot()
         line.figure.canvas.draw()

@@ -16,8 +16,6 @@ from tests.notebook.real_kernel import Kernel, kinds, texts
 TUTORIALS = Path(__file__).parents[2] / "docs" / "tutorials"
 XDASK = Path(sys.executable).with_name("xdask")
 
-pytest.importorskip("ipywidgets", reason="the extra [notebook] is not installed")
-
 
 def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (TUTORIALS / page).read_text(), re.S)
