@@ -24,6 +24,9 @@ DONE: dict[str, Any] = {
     "reused": 0,
     "computed": 0,
     "run_id": "r",
+    "runs": ["r"],
+    "computed": 0,
+    "reused": 0,
     "asset": "largest",
     "warnings": [],
     "checks": {"units": "passed", "complete": "warning"},
@@ -101,6 +104,23 @@ def test_a_run_says_number_checks_picture_and_page(topology: Topology, monkeypat
     assert "checks                2 checks, 1 passed; complete: warning\n" in shown
     assert "picture               /p/var/pictures/largest.png\n" in shown
     assert "in the UI             http://127.0.0.1:3000/assets/largest, after `xdask ui`\n" in shown
+
+
+@pytest.mark.parametrize(
+    ("numbers", "line"),
+    [
+        ({"computed": 2, "reused": 10}, "10 partitions of largest up to date; 2 computed\n"),
+        ({"run_id": "", "reused": 12, "metadata": {}}, "all 12 partitions of largest up to date; nothing to compute\n"),
+    ],
+)
+def test_a_range_says_what_was_up_to_date(
+    topology: Topology, monkeypatch: pytest.MonkeyPatch, numbers: dict[str, Any], line: str
+):
+    monkeypatch.setattr(materializing, "materialize", lambda *args: {**DONE, **numbers})
+    done = CliRunner().invoke(main, ["run", "largest", "--partition", "2011-01", "2011-12"])
+    assert done.exit_code == 0, done.output
+    assert done.output.startswith(line)
+    assert ("value" in done.output) == (numbers.get("run_id") != "")
 
 
 @pytest.mark.parametrize("words", [("run", "mean"), ("list",), ("sync",), ("plan", "mean"), ("ui",)])
