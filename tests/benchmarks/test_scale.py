@@ -125,7 +125,7 @@ def test_the_jobs_are_recorded_and_simulated(tmp_path: Path, monkeypatch: pytest
         found.decade[published.DIFFERENCE][20] > found.decade[published.ERA5][20] > found.working[20] > sum(found.read)
     )
     text = "\n".join(found.lines())
-    for word in ("measured, s", "simulated, s", "published, s", "1512.0", "simulated / measured"):
+    for word in ("measured, s", "simulated, s", "published, s", "1512.0", "simulated from tasks of the same run"):
         assert word in text
     draw(tmp_path / "scaling.png", found.measured, found.small, found.decade)
     assert (tmp_path / "scaling.png").read_bytes()[:4] == b"\x89PNG"
