@@ -21,8 +21,6 @@ workers:
     cidr: 10.1.0.0/16
 """
 DONE: dict[str, Any] = {
-    "reused": 0,
-    "computed": 0,
     "run_id": "r",
     "runs": ["r"],
     "computed": 0,
