@@ -180,7 +180,7 @@ def _print_run(done: Mapping[str, Any]) -> None:
     if "picture" in metadata:
         echo(metadata["picture"])
     if "area_weighted_mean" in metadata:
-        mean = f"{metadata['area_weighted_mean']:.4f}"
+        mean = f"{metadata['area_weighted_mean']:z.4f}"
         echo(f"area-weighted mean    {with_units(mean, metadata['units'])}")
     if evidence:
         echo(f"tasks by Region       {pairs(evidence['tasks_by_region'])}; misplaced {evidence['misplaced_tasks']}")
