@@ -12,13 +12,14 @@ import pytest
 import xarray as xr
 from PIL import Image
 
-from xdask_pipelines.climate import dequantise, month_partial, quantise
-from xdask_pipelines.climate.drawing import plots
+from xdask_pipelines.climate import area_weighted_mean, dequantise, month_partial, quantise
+from xdask_pipelines.climate.drawing import map_panels, plots
 from xdask_pipelines.climate.drawing.globe import globe
 from xdask_pipelines.climate.drawing.plot_axes import axis_of
 from xdask_pipelines.climate.drawing.plots import arranged, draw
 from xdask_pipelines.climate.grids.shapes import picture_of, shape_of
 from xdask_pipelines.errors import ClimateError
+from xdask_pipelines.system.units import number
 
 LAT, LON = np.linspace(-88.75, 88.75, 72), np.arange(0, 360, 2.5)
 LEVELS = [100000.0, 85000.0, 50000.0, 25000.0]
@@ -169,6 +170,33 @@ def test_dates_of_any_calendar_have_readable_ticks(dates: Any, texts: list[str])
     axis = axis_of(field, "time")
     assert [text for _, text in axis.ticks] == texts
     assert (np.diff(axis.places) > 0).all()
+
+
+def test_maps_of_scenarios_are_side_by_side_in_one_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    png = map_panels.png
+    monkeypatch.setattr(map_panels, "png", lambda figure: seen.append(figure) or png(figure))
+    one = made("lat", "lon").assign_attrs(units="K")
+    both = xr.concat([one, one + 2], xr.Variable("scenario", ["A1B", "E1"]), combine_attrs="override")
+    shown, reason = picture_of(both.expand_dims(member=["r1"]))
+    assert shown is not None, reason
+    assert shape_of(shown) == "maps"
+    small = dequantise(quantise(shown.chunk()).compute())
+    means = area_weighted_mean(both)
+    np.testing.assert_allclose(small.area_mean, means, rtol=1e-12)
+    assert small.attrs["actual_range"] == (float(both.min()), float(both.max()))
+    for each in (both, both.transpose("lat", "scenario", "lon"), small):
+        assert Image.open(io.BytesIO(draw(each, "Both", "excerpt"))).size == (1200, 740)
+        figure = seen.pop()
+        titles = [part.texts[0].get_text() for part in figure.subfigs]
+        shift = 273.15 if "°C" in titles[0] else 0.0
+        for title, name, mean in zip(titles, ("A1B", "E1"), means.values, strict=True):
+            assert title.startswith(f"{name}   {number(float(mean) - shift)} ")
+        images = [part.axes[0].images[0].get_array() for part in figure.subfigs]
+        assert not np.array_equal(*images), "the second is warmer, in the same colours"
+    assert shape_of(both.isel(scenario=[0])) is None
+    with pytest.raises(ClimateError, match="two to six names"):
+        map_panels.draw_map_panels(one, "One")
 
 
 def test_named_lines_have_a_legend_and_exact_values(monkeypatch: pytest.MonkeyPatch) -> None:

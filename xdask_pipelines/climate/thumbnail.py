@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from xdask_pipelines.climate.axes import horizontal_names, require_field
 from xdask_pipelines.climate.grids.grid import Cells, Float, Grid, grid_of, make_grid
-from xdask_pipelines.climate.grids.shapes import shape_of
+from xdask_pipelines.climate.grids.shapes import panels_of, shape_of
 from xdask_pipelines.climate.kernels import map_fields
 from xdask_pipelines.climate.means import AreaMeanKernel
 from xdask_pipelines.climate.regridding.regrid import RegridKernel
@@ -30,6 +30,8 @@ _MOST_CELLS = _MOST_ROWS * _MOST_COLUMNS
 #: Maximum number of points of a line, eight bytes each: one byte has 254 levels, which would be visible as steps.
 _MOST_POINTS = 1200
 _FIGURES = 5
+#: Attribute, or of several maps the coordinate, with the area-weighted mean of the field itself.
+AREA_MEAN = "area_mean"
 #: Attributes of a thumbnail for the field's name, size and shape.
 _NAME, _SIZE, _SHAPE = "thumbnail_of", "thumbnail_of_size", "thumbnail_shape"
 
@@ -40,9 +42,9 @@ def quantise(field: xr.DataArray) -> xr.Dataset:
     Parameters
     ----------
     field
-        A field of at most two dimensions. A global map of more than 72 x 144 cells is regridded to 2.5 degrees;
-        neighbouring cells of a large region are merged. Native grids and other planes are averaged over at most 10,368
-        blocks, and lines over at most 1,200 sections. A block has a value if at least half of its values are finite,
+        A field of at most two dimensions, or maps by name. A global map of more than 72 x 144 cells is regridded to 2.5
+        degrees; neighbouring cells of a large region are merged. Native grids and other planes are averaged over at most
+        10,368 blocks, and lines over at most 1,200 sections. A block has a value if at least half of its values are finite,
         and the position of its middle value.
 
     Returns
@@ -62,6 +64,10 @@ def quantise(field: xr.DataArray) -> xr.Dataset:
         raise ClimateError(
             f"a picture shows at most two dimensions, not {tuple(map(str, field.dims))}; select along the others first"
         )
+    if shape == "maps":
+        names = str(panels_of(field))
+        panels = [quantise(field.isel({names: i}, drop=True)) for i in range(field.sizes[names])]
+        return xr.concat(panels, xr.Variable(names, field[names].values), combine_attrs="override")
     return _map(field) if shape == "map" else _blocks(field, exact=shape in ("line", "lines", "taylor", "number"))
 
 
@@ -73,6 +79,8 @@ def dequantise(thumbnail: xr.Dataset) -> xr.DataArray:
     At most 10,368 values in float64. The attributes are those of the field, with its ``actual_range``, and
     ``area_mean`` (of a map) or ``missing_values``: figures of the original field for the picture.
     """
+    if thumbnail.summary.ndim == 2:
+        return _panels(thumbnail)
     low, step, minimum, maximum, last = (float(value) for value in thumbnail.summary.values)
     values = thumbnail.codes.astype(np.float64) * step + low
     if thumbnail.codes.dtype == np.uint8:
@@ -80,10 +88,26 @@ def dequantise(thumbnail: xr.Dataset) -> xr.DataArray:
     attrs = {**thumbnail.attrs, "actual_range": (minimum, maximum)}
     coarse = attrs.pop(_SIZE) != values.size
     if attrs.pop(_SHAPE) == "map":
-        attrs |= {"area_mean": last} | ({"is_coarse": True} if coarse else {})
+        attrs |= {AREA_MEAN: last} | ({"is_coarse": True} if coarse else {})
     else:
         attrs["missing_values"] = int(last)
     return xr.DataArray(values.rename(attrs.pop(_NAME, None)), attrs=attrs)
+
+
+def _panels(thumbnail: xr.Dataset) -> xr.DataArray:
+    """Restore maps side by side; their means are the coordinate ``area_mean``."""
+    (names,) = (str(dim) for dim in thumbnail.summary.dims if dim != "figure")
+    panels = [dequantise(thumbnail.isel({names: i}, drop=True)) for i in range(thumbnail.sizes[names])]
+    joined = xr.concat(panels, thumbnail[names].variable, combine_attrs="drop_conflicts")
+    ends = np.array([panel.attrs["actual_range"] for panel in panels])
+    means = [panel.attrs[AREA_MEAN] for panel in panels]
+    attrs = {key: value for key, value in joined.attrs.items() if key != AREA_MEAN}
+    both = (float(np.nanmin(ends)), float(np.nanmax(ends))) if np.isfinite(ends).any() else (np.nan, np.nan)
+    return (
+        joined.assign_coords({AREA_MEAN: (names, means)})
+        .drop_attrs(deep=False)
+        .assign_attrs({**attrs, "actual_range": both})
+    )
 
 
 def _map(field: xr.DataArray) -> xr.Dataset:

@@ -200,7 +200,7 @@ def _picture(
     image = dg.MetadataValue.md(f"![{markdown(asset)}](data:image/png;base64,{base64.b64encode(png).decode()})")
     metadata = {**saved_picture(png, folder / asset / f"{run_id}.png"), **units}
     if shape != "map":
-        return {"map" if shape == "native map" else "plot": image, **metadata}
+        return {"map" if shape in ("native map", "maps") else "plot": image, **metadata}
     mean = float(field_.attrs["area_mean"]) if "area_mean" in field_.attrs else float(area_weighted_mean(field_))
     return {"map": image, **({"area_weighted_mean": mean} if np.isfinite(mean) else {}), **metadata}
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import cartopy.crs as ccrs
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from numpy.typing import NDArray
 
 from xdask_pipelines.climate.drawing.coastline import coastlines
@@ -89,7 +89,7 @@ def _degrees(value: float, positive: str, negative: str) -> str:
     return f"{abs(value):g}°{positive if value > 0 else negative if value < 0 else ''}"
 
 
-def draw_globe(figure: Figure, image: NDArray[np.uint8]) -> None:
+def draw_globe(figure: FigureBase, image: NDArray[np.uint8]) -> None:
     """Draw pixels on the globe (RGBA, in the shape of `Globe.inside`), with coastlines, graticule and labels."""
     world = globe()
     axes = figure.add_axes((0.045, 0.2, 0.91, 0.68))

@@ -6,6 +6,7 @@ Belongs here: drawing horizontal fields. Does not belong here: what a map shows 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +59,7 @@ def draw_map(field: xr.DataArray, title: str, subtitle: str | None = None) -> by
         If the field has other dimensions, is a Dask array, or has no finite value.
     """
     shown = shown_field(field)
-    view = _view(shown)
+    view = view_on(shown.lat, shown.lon, np.isfinite(shown.values))
     image, norm, palette, extend = coloured(shown, view)
     figure = frame(title, subtitle, shown.words)
     view.draw(figure, image)
@@ -67,7 +68,7 @@ def draw_map(field: xr.DataArray, title: str, subtitle: str | None = None) -> by
 
 
 @dataclass(frozen=True)
-class _Shown:
+class ShownField:
     """The cells of a map, and its texts."""
 
     lat: Cells
@@ -76,18 +77,21 @@ class _Shown:
 
     @property
     def values(self) -> Float:
+        """Return the values, in displayed units."""
         return self.words.values
 
     @property
     def units(self) -> str:
+        """Return the displayed units."""
         return self.words.units
 
     @property
     def caption(self) -> str:
+        """Return the line below the map."""
         return self.words.caption
 
 
-def shown_field(field: xr.DataArray) -> _Shown:
+def shown_field(field: xr.DataArray) -> ShownField:
     """Return the content of a map: cells in rows from north to south, the range, and the caption."""
     require_field(field, "draw_map")
     names = horizontal_names(field)
@@ -108,28 +112,40 @@ def shown_field(field: xr.DataArray) -> _Shown:
         lat, lon = -90 + step * (np.arange(_FINEST_ROWS) + 0.5), step * (np.arange(2 * _FINEST_ROWS) + 0.5)
         field = regrid(field, lat, lon).assign_attrs({**figures, **field.attrs})
     grid = grid_of(field)
-    return _Shown(grid.lat, grid.lon, in_words(field, mean))
+    return ShownField(grid.lat, grid.lon, in_words(field, mean))
 
 
-def _view(shown: _Shown) -> MapView:
-    rows, columns = np.nonzero(np.isfinite(shown.values))
-    largest = max(float(np.diff(cells.edges).max()) for cells in (shown.lat, shown.lon))
-    return view_of(shown.lat.centres[rows], shown.lon.centres[columns], largest)
+def view_on(lat: Cells, lon: Cells, known: NDArray[np.bool_]) -> MapView:
+    """Return the part of the globe on which the cells with values are drawn."""
+    rows, columns = np.nonzero(known)
+    largest = max(float(np.diff(cells.edges).max()) for cells in (lat, lon))
+    return view_of(lat.centres[rows], lon.centres[columns], largest)
 
 
-def coloured(shown: _Shown, view: MapView | None = None) -> tuple[NDArray[np.uint8], BoundaryNorm, Any, Extend]:
+def coloured(shown: ShownField, view: MapView | None = None) -> tuple[NDArray[np.uint8], BoundaryNorm, Any, Extend]:
     """Return pixels (RGBA, transparent off the map), and the scale of the colour bar; by default of the whole world."""
     view = view or WholeGlobe()
-    finite = np.isfinite(shown.values)
-    weights = np.outer(shown.lat.measure, shown.lon.measure)[finite]
-    norm, palette, extend = colour_scale(shown.values[finite], weights, shown.words.diverging)
+    norm, palette, extend = scale_of([shown])
+    return pixels_of(shown, view, norm, palette), norm, palette, extend
+
+
+def scale_of(panels: Sequence[ShownField]) -> tuple[BoundaryNorm, Any, Extend]:
+    """Return the colours of maps that share a scale, as `picture_frame.colour_scale`."""
+    finite = [np.isfinite(shown.values) for shown in panels]
+    weights = [np.outer(s.lat.measure, s.lon.measure)[known] for s, known in zip(panels, finite, strict=True)]
+    values = [shown.values[known] for shown, known in zip(panels, finite, strict=True)]
+    return colour_scale(np.concatenate(values), np.concatenate(weights), panels[0].words.diverging)
+
+
+def pixels_of(shown: ShownField, view: MapView, norm: BoundaryNorm, palette: Any) -> NDArray[np.uint8]:
+    """Return the pixels of a map (RGBA, transparent off the map)."""
     rows, columns = cell_at(shown.lat, view.latitudes), cell_at(shown.lon, view.longitudes)
     outside = (rows < 0)[:, None] | (columns < 0)
     pixels = np.ma.masked_invalid(shown.values[rows[:, None], columns])
     pixels[outside] = np.ma.masked
-    image = palette(norm(pixels), bytes=True)
+    image: NDArray[np.uint8] = palette(norm(pixels), bytes=True)
     image[~view.inside] = 0
-    return image, norm, palette, extend
+    return image
 
 
 def cell_at(cells: Cells, degrees: Float) -> NDArray[np.intp]:

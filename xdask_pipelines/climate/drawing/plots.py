@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from xdask_pipelines.climate.axes import is_time, require_field
+from xdask_pipelines.climate.drawing.map_panels import draw_map_panels
 from xdask_pipelines.climate.drawing.maps import draw_map
 from xdask_pipelines.climate.drawing.native_maps import draw_native_map
 from xdask_pipelines.climate.drawing.picture_frame import (
@@ -42,7 +43,8 @@ def draw(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
     points. One dimension becomes a line: vertical for levels, else horizontal. A dimension of at most 12 names, such as
     regions or scenarios, and another one become a line for each name. Two other dimensions become a plane:
     levels are vertical (pressure and depth increase downwards); time is horizontal with latitude or levels, and
-    vertical with longitude (a Hovmöller diagram). Points of `analyses.taylor_points` become a Taylor diagram.
+    vertical with longitude (a Hovmöller diagram). Points of `analyses.taylor_points` become a Taylor diagram. Latitude,
+    longitude and a dimension of two to six names become maps side by side.
 
     Parameters
     ----------
@@ -58,7 +60,7 @@ def draw(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
     Raises
     ------
     ClimateError
-        If the field has zero or more than two dimensions, is a Dask array, or has no finite value.
+        If the field has zero or more than two dimensions (of maps: three), is a Dask array, or has no finite value.
     """
     require_field(field, "draw")
     shape = shape_of(field)
@@ -69,6 +71,8 @@ def draw(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
         )
     if shape == "map":
         return draw_map(field, title, subtitle)
+    if shape == "maps":
+        return draw_map_panels(field, title, subtitle)
     if shape == "taylor":
         return draw_taylor(field, title, subtitle)
     if field.size > _MOST_VALUES:

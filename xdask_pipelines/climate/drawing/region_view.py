@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
+from matplotlib.figure import FigureBase
 from numpy.typing import NDArray
 
 from xdask_pipelines.climate.drawing.coastline import coastlines
@@ -41,7 +41,7 @@ class MapView(Protocol):
     def inside(self) -> NDArray[np.bool_]:
         """Whether a pixel is on the map."""
 
-    def draw(self, figure: Figure, image: NDArray[np.uint8]) -> None:
+    def draw(self, figure: FigureBase, image: NDArray[np.uint8]) -> None:
         """Draw pixels (RGBA, in the shape of ``inside``) with coastlines, graticule and labels."""
 
 
@@ -64,7 +64,7 @@ class WholeGlobe:
         """Return whether a pixel is on the globe."""
         return globe().inside
 
-    def draw(self, figure: Figure, image: NDArray[np.uint8]) -> None:
+    def draw(self, figure: FigureBase, image: NDArray[np.uint8]) -> None:
         """Draw pixels with coastlines, graticule and labels."""
         draw_globe(figure, image)
 
@@ -113,7 +113,7 @@ class RegionView:
         """Return whether a pixel is on the map: all are."""
         return np.ones(self._shape, bool)
 
-    def draw(self, figure: Figure, image: NDArray[np.uint8]) -> None:
+    def draw(self, figure: FigureBase, image: NDArray[np.uint8]) -> None:
         """Draw pixels with coastlines, graticule and labels."""
         axes = figure.add_axes((0.07, 0.24, 0.87, 0.64))
         axes.set_aspect(self.aspect)

@@ -16,9 +16,11 @@ from xdask_pipelines.climate.partial_means import mean_of_partials
 from xdask_pipelines.climate.partials import is_partial
 from xdask_pipelines.errors import ClimateError
 
-Shape = Literal["map", "native map", "plane", "line", "lines", "taylor", "number"]
+Shape = Literal["map", "native map", "plane", "line", "lines", "maps", "taylor", "number"]
 #: More named lines than these are a plane.
 MOST_LINES = 12
+#: More maps side by side would be too small.
+MOST_PANELS = 6
 #: Coordinate of the points of a Taylor diagram (`climate.analyses.taylor_points`).
 CORRELATION = "pattern_correlation"
 
@@ -31,10 +33,13 @@ def shape_of(field: xr.DataArray) -> Shape | None:
     ``"map"``: latitude and longitude with cells that touch. ``"native map"``: two dimensions, with 2-D coordinates or axes
     with gaps. ``"lines"``: one dimension of a few names, such as regions or scenarios, and another one. ``"plane"``: any
     other two dimensions (cross sections, Hovmöller diagrams). ``"line"``: one dimension. ``"taylor"``: one dimension with
-    the points of a Taylor diagram. ``"number"``: none. None for three dimensions and more.
+    the points of a Taylor diagram. ``"maps"``: latitude, longitude, and one dimension of two to six names. ``"number"``:
+    none. None for three dimensions and more otherwise.
     """
     if field.ndim == 1 and CORRELATION in field.coords and field[CORRELATION].dims == field.dims:
         return "taylor"
+    if field.ndim == 3 and panels_of(field):
+        return "maps"
     if field.ndim == 2:
         if lines_of(field):
             return "lines"
@@ -51,12 +56,23 @@ def shape_of(field: xr.DataArray) -> Shape | None:
 
 def lines_of(field: xr.DataArray) -> str | None:
     """Return the dimension whose names each stand for a line: the only one with text, of a field with two dimensions."""
+    return _names_of(field, MOST_LINES)
+
+
+def panels_of(field: xr.DataArray) -> str | None:
+    """Return the dimension whose names each stand for a map: the only one with text, of a field with three dimensions."""
+    names = _names_of(field, MOST_PANELS) if field.ndim == 3 else None
+    single = names is None or field.sizes[names] < 2
+    return None if single or shape_of(field.isel({names: 0}, drop=True)) != "map" else names
+
+
+def _names_of(field: xr.DataArray, most: int) -> str | None:
     named = [
         str(dim)
         for dim in field.dims
         if dim in field.coords and field.sizes[dim] and isinstance(field[dim].values[0], str)
     ]
-    return named[0] if len(named) == 1 and field.sizes[named[0]] <= MOST_LINES else None
+    return named[0] if len(named) == 1 and field.sizes[named[0]] <= most else None
 
 
 def is_gridded(field: xr.DataArray) -> bool:
@@ -107,7 +123,7 @@ def picture_of(result: Any) -> tuple[xr.DataArray | None, str]:
     if not result.size:
         return None, "no picture: the result is empty"
     field = result if shape_of(result) == "taylor" else result.squeeze()
-    if field.ndim > 2:
+    if field.ndim > 2 and shape_of(field) != "maps":
         dims = ", ".join(map(str, field.dims))
         return None, (
             f"no picture: the result has the dimensions {dims}. Choose two in the analysis, for example "
