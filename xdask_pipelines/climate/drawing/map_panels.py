@@ -58,14 +58,16 @@ def draw_map_panels(fields: xr.DataArray, title: str, subtitle: str | None = Non
     view = view_on(grid.lat, grid.lon, np.asarray(np.isfinite(words.values).any(axis=0), bool))
     figure = frame(title, subtitle, words)
     columns = 2 if len(panels) in (2, 4) else 3
-    places = figure.add_gridspec(
-        -(-len(panels) // columns), columns, left=0.01, right=0.99, bottom=0.18, top=0.9, wspace=0.0, hspace=0.0
-    )
+    # Between the title, and the colour bar with the caption.
+    middle = figure.add_subfigure(figure.add_gridspec(3, 1, height_ratios=(0.1, 0.7, 0.2))[1])
+    places = middle.add_gridspec(-(-len(panels) // columns), columns)
     shift = KELVIN_AT_ZERO_CELSIUS if words.units == "°C" else 0.0
     for i, (panel, text, mean) in enumerate(zip(panels, texts, means, strict=True)):
-        part = figure.add_subfigure(places[i // columns, i % columns])
+        part = middle.add_subfigure(places[i // columns, i % columns])
         view.draw(part, pixels_of(panel, view, norm, palette))
+        for label in part.axes[0].texts if columns > 2 else ():
+            label.set_fontsize(4.5)
         of_all = f"   {with_units(number(float(mean) - shift), words.units)}" if np.isfinite(mean) else ""
-        part.text(0.5, 0.95, drawn(text + of_all), ha="center", va="center", fontsize=10, color=INK)
+        part.axes[0].set_title(drawn(text + of_all), fontsize=10, color=INK, pad=4)
     colour_bar(figure, norm, palette, extend, words.axis)
     return png(figure)
