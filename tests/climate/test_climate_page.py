@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import numpy as np
 import pytest
 import xarray as xr
 
 from xdask_pipelines.assets.analysis import analyses_of
+from xdask_pipelines.assets.analysis_definition import Analysis
 from xdask_pipelines.assets.climate_analyses import climate_assets
 from xdask_pipelines.assets.climate_config import OneRun, Runs
 from xdask_pipelines.assets.temperature import temperature_assets
@@ -31,17 +33,33 @@ def test_the_examples_of_the_page_run() -> None:
     assert doctest.DocTestRunner().run(example, out=told.append).failed == 0, "".join(told)
 
 
+def analyses_in_file(name: str) -> dict[str, Analysis]:
+    """The analyses that a file on the page defines, by name."""
+    (code,) = re.findall(rf"```python\n(# analyses/{name}\.py.*?)```", TEXT, re.S)
+    file, made = f"docs/climate.md {name}", {}
+    linecache.cache[file] = (len(code), None, code.splitlines(keepends=True), file)
+    exec(compile(code, file, "exec"), made)
+    return analyses_of([each for each in made.values() if isinstance(each, dg.AssetsDefinition)])
+
+
+def test_scenarios_of_the_page_are_partitions_that_are_compared() -> None:
+    made = analyses_in_file("scenarios")
+    assert made["scenario_signal"].partition_facet == "experiment_id"
+    assert made["scenarios_compared"].upstream == ("scenario_signal",)
+    coords = {"lat": [45.0, -45.0], "lon": [0.0, 180.0]}
+    tas, reference = (xr.DataArray(np.full((2, 2), k), coords, attrs={"units": "K"}) for k in (290.0, 287.0))
+    year = tas.expand_dims(time=xr.date_range("2099", periods=1, freq="YS", use_cftime=True))
+    signal = made["scenario_signal"].function(year, reference)
+    assert (signal.values == 3).all()
+
+
 def test_the_analysis_of_the_page_gets_months_as_time() -> None:
-    (code,) = re.findall(r"```python\n(# analyses/.*?)```", TEXT, re.S)
-    made: dict[str, Any] = {}
-    linecache.cache["docs/climate.md"] = (len(code), None, code.splitlines(keepends=True), "docs/climate.md")
-    exec(compile(code, "docs/climate.md", "exec"), made)
+    made = analyses_in_file("era5_seasons")
     months = xr.date_range("2011-01", periods=24, freq="MS", use_cftime=True)
     count = xr.DataArray(months.days_in_month * 24, coords={"time": months})
     value = xr.DataArray(280.0 + months.month, coords={"time": months})
     partials = xr.Dataset({"sum": (value * count).assign_attrs(units="K"), "count": count})
-    (analysed,) = analyses_of([made["era5_seasons"]]).values()
-    seasons = analysed.function(partials)
+    seasons = made["era5_seasons"].function(partials)
     assert float(seasons.sel(season="MAM")) == pytest.approx(280 + (3 * 31 + 4 * 30 + 5 * 31) / 92, abs=1e-12)
 
 
