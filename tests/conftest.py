@@ -28,6 +28,7 @@ from tests.support.together import Together, order
 from xdask_pipelines.catalog import Catalog, Change, open_catalog
 from xdask_pipelines.placement import local_regions
 from xdask_pipelines.placement.client import self_placing
+from xdask_pipelines.placement.graph.fence import know_the_pools
 from xdask_pipelines.resources.opensearch.search_node import SearchNode
 from xdask_pipelines.topology import absolute_address
 
@@ -62,6 +63,12 @@ def hostile(running: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Itera
     process = HostileProcess(address, tmp_path_factory.mktemp("hostile") / "log", running.data[EAST])
     yield process
     process.end()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def graphs_know_no_scheduler() -> None:
+    """Without what a scheduler in this process, which a test of an earlier file started, told graphs of its pools."""
+    know_the_pools(held=lambda key: None, staffed=lambda region: True)
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from xdask_pipelines.own_analyses.loadable import set_aside_unloadable
 from xdask_pipelines.partitions import months_of, partitions_of_a_run
 from xdask_pipelines.resources.io_manager import ResultsIOManager
 from xdask_pipelines.resources.mounts import lustre_of
-from xdask_pipelines.resources.pools.placement_settings import settings_of
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 from xdask_pipelines.resources.results import Results
 from xdask_pipelines.schedules import nightly_sync
@@ -153,7 +152,7 @@ def _definitions(
 ) -> dg.Definitions:
     given = [*made, *own.assets]
     analyses, catalog = analyses_of(given), resources["catalog"]
-    in_a_run = partitions_of_a_run(settings_of(topology))
+    in_a_run = partitions_of_a_run(pools_of(topology).settings())
     broken = "\n".join(f"- {markdown(str(each))}" for each in own.broken)
     return dg.Definitions(
         assets=[

@@ -183,7 +183,7 @@ def test_a_result_is_computed_again_with_the_same_bits_and_nothing_is_stored(tra
 def test_any_stored_result_has_an_address(traced: Project) -> None:
     (first, _) = results(traced).find("hourly_mean", ["2011-02", "2011-03"])
     assert reproduce(traced.topology, f"{first.region}:{first.key}#2011-02").result.endswith("#2011-02")
-    with pytest.raises(XdaskError, match=r"holds the partitions 2011-02, 2011-03\. Choose one"):
+    with pytest.raises(XdaskError, match=r"holds the partitions .*2011-02, 2011-03.*\. Choose one"):
         reproduce(traced.topology, f"{first.region}:{first.key}")
 
 
