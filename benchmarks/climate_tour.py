@@ -20,6 +20,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from benchmarks.two_regions import EAST, WEST, regions
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.progress import bars
 from xdask_pipelines.operations.project import instance, run_assets
@@ -31,7 +32,6 @@ from xdask_pipelines.synthetic import write_cmip6_member, write_era5_month
 from xdask_pipelines.system.units import format_bytes
 from xdask_pipelines.topology import Topology
 
-EAST, WEST = "us-east-1", "us-west-2"
 YEAR = 2011
 #: Warming of the synthetic members, K per year; what the summary must find again.
 WARMING = 0.03
@@ -46,19 +46,6 @@ MEMBERS = (
     ("CESM2", "r1i1p1f1", WEST, "noleap", (192, 288)),
 )
 _EXPERIMENTS = {"historical": range(1995, 2015), "ssp245": range(2015, 2101)}
-_REGIONS = f"""
-client: {{region: eu-west-2, cidr: 10.0.0.0/16}}
-workers:
-  - region: {EAST}
-    cidr: 10.1.0.0/16
-    datasets:
-      - {{name: era5, layout: era5-pds, mount: era5, excerpt: true, license: CC0-1.0, attribution: Synthetic data}}
-      - {{name: cmip6, layout: cmip6-pds, mount: cmip6, license: CC0-1.0, attribution: Synthetic data}}
-  - region: {WEST}
-    cidr: 10.2.0.0/16
-    datasets:
-      - {{name: cmip6, layout: cmip6-pds, mount: cmip6, license: CC0-1.0, attribution: Synthetic data}}
-"""
 _RUN = {"source_id": MEMBERS[0][0], "member_id": MEMBERS[0][1], "table_id": "Amon"}
 CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "era5_historic_temp_regridded": {**_RUN, "experiment_id": "historical"},
@@ -197,7 +184,7 @@ def tour(folder: Path, size: Size | None = None, say: Say = print) -> Summary:
     """
     size, summary, began = size or Size(), Summary(), perf_counter()
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "regions.yaml").write_text(_REGIONS)
+    (folder / "regions.yaml").write_text(regions(models_in_both=True))
     os.environ["XDASK_TOPOLOGY"] = str(folder / "regions.yaml")
     topology = Topology.load(folder / "regions.yaml")
 

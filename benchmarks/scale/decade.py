@@ -13,25 +13,13 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
+from benchmarks.two_regions import EAST, WEST, regions
 from xdask_pipelines.synthetic import write_cmip6_member, write_era5_month
 from xdask_pipelines.topology import Topology
 
-EAST, WEST = "us-east-1", "us-west-2"
 #: Packs 6.6 times, as the files of the public bucket do.
 _ROUGHNESS = 0.018
 _MEMBER = {"source_id": "UKESM1-0-LL", "member_id": "r1i1p1f2", "experiment_id": "ssp245"}
-_REGIONS = f"""
-client: {{region: eu-west-2, cidr: 10.0.0.0/16}}
-workers:
-  - region: {EAST}
-    cidr: 10.1.0.0/16
-    datasets:
-      - {{name: era5, layout: era5-pds, mount: era5, excerpt: true, license: CC0-1.0, attribution: Synthetic data}}
-  - region: {WEST}
-    cidr: 10.2.0.0/16
-    datasets:
-      - {{name: cmip6, layout: cmip6-pds, mount: cmip6, license: CC0-1.0, attribution: Synthetic data}}
-"""
 Say = Callable[[str], None]
 
 
@@ -85,7 +73,7 @@ def written(folder: Path, size: Decade, say: Say) -> Topology:
         Called with lines of progress.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "regions.yaml").write_text(_REGIONS)
+    (folder / "regions.yaml").write_text(regions(models_in_both=False))
     era5, cmip6 = folder / "data" / EAST / "era5", folder / "data" / WEST / "cmip6"
     jobs: dict[str, Callable[[], Path]] = {}
     for key, hours in [(size.whole, size.hours), *((key, 24) for key in size.keys)]:

@@ -26,7 +26,7 @@ from xdask_pipelines.topology.names import POOL_PREFIX
 
 def prefix(key: Key) -> str:
     """Return what a task does: the first part of its key without the token."""
-    name = key if isinstance(key, str) else str(key[0])  # type: ignore[index]
+    name = str(key[0]) if isinstance(key, tuple) else str(key)
     return name.rpartition("-")[0] or name
 
 
