@@ -57,8 +57,8 @@ def test_the_example_reads_what_the_catalog_has(topology: Topology) -> None:
     catalog.commit(Change([cmip6("r1i1p1f1", "ssp245").with_header(header)]))
     analysis, _ = create_analysis(topology, catalog, "mine", ())
     text = analysis.read_text()
-    assert "'experiment_id': 'ssp245'" in text
-    assert "'member_id': 'r1i1p1f1'" in text
+    assert '"experiment_id": "ssp245",\n' in text
+    assert '"member_id": "r1i1p1f1",\n' in text
     assert "time_weighted_mean(field)" in text
     assert assemble(topology).own.broken == []
 

@@ -6,6 +6,7 @@ Belongs here: names, and choosing data for the example. Does not belong here: fi
 
 from __future__ import annotations
 
+import json
 import keyword
 import sys
 from collections.abc import Collection
@@ -53,7 +54,7 @@ def create_analysis(topology: Topology, catalog: Catalog, name: str, taken: Coll
     for path in paths:
         if path.exists():
             raise XdaskError(f"{path} exists. Choose another name, or remove the file.")
-    values = {"name": name, **_example(topology, catalog)}
+    values = {"name": name, **_as_code(_example(topology, catalog))}
     try:
         write_all_or_none(
             {
@@ -97,6 +98,17 @@ def _example(topology: Topology, catalog: Catalog) -> dict[str, Any]:
     facets = {"variable": "tas"}
     title = "Time mean minus its global mean; name the variable and its units."
     return {"dataset": dataset, "facets": facets, "units": "K", "title": title, "mean": "time_weighted_mean(field)"}
+
+
+def _as_code(example: dict[str, Any]) -> dict[str, str]:
+    """Return the values of the template as Python, with a line for each facet."""
+    facets = [f"{' ' * 16}{_quoted(name)}: {_quoted(value)}," for name, value in example["facets"].items()]
+    code = {name: _quoted(example[name]) for name in ("dataset", "units")}
+    return {**example, **code, "facets": "\n".join(facets)}
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def _only(entry: Entry) -> Any:
