@@ -13,7 +13,7 @@ from tests.jobs.lab import Project
 from xdask_pipelines.assets.upkeep import collect_results
 from xdask_pipelines.catalog import open_catalog
 from xdask_pipelines.climate import time_weighted_mean
-from xdask_pipelines.errors import XdaskError
+from xdask_pipelines.errors import AccessError, XdaskError
 from xdask_pipelines.operations.planning import plan_asset
 from xdask_pipelines.operations.project import run_assets
 from xdask_pipelines.operations.syncs.sync_by_hand import sync_datasets
@@ -105,6 +105,18 @@ def test_steps_of_time_inside_partitions_are_one_series(project: Project, histor
     np.testing.assert_allclose(february.values[3], hourly[72:96].mean(axis=0), rtol=1e-6)
     assert (warmest["days"].values == days.max("time0").values).all()
     assert (warmest["months"].values == warmest["days"].values).all()
+
+
+def test_partitions_of_different_forms_are_one_clear_error(project: Project, history) -> None:
+    """As after a change of code that keeps time, of which only some months have been computed since."""
+    for name in ("hourly_mean", "hourly_days"):
+        run_assets(project.topology, project.pools, history, [name], partitions=MONTHS[:2])
+    results = results_of(project)
+    (sums, _), (_, days) = (results.find(name, MONTHS[:2]) for name in ("hourly_mean", "hourly_days"))
+    with pytest.raises(
+        AccessError, match=r"2011-01 and 2011-02 of hourly_mean .*xdask run hourly_mean --partition 2011-01"
+    ):
+        results.open([sums, days])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from xdask_pipelines.catalog import Catalog, Change, Entry
 from xdask_pipelines.catalog.entry import version_order
 from xdask_pipelines.climate import dequantise, quantise
 from xdask_pipelines.climate.grids.shapes import picture_of
-from xdask_pipelines.errors import MissingEntries
+from xdask_pipelines.errors import AccessError, MissingEntries
 from xdask_pipelines.placement import Evidence
 from xdask_pipelines.placement.graph.homes import homes_of
 from xdask_pipelines.placement.worker.guard import RESULTS_PREFIX
@@ -226,7 +226,19 @@ class Results:
         """Open a result lazily in its home Region; several partitions are joined along time or ``partition`` (`parts`).
 
         Partitions may lie in several Regions. Those in the client's Region are read into memory here.
+
+        Raises
+        ------
+        AccessError
+            If some partitions have steps of time and others have not, because the code changed between them.
         """
+        forms = {joined_along(entry): entry.part for entry in entries}
+        if len(forms) > 1:
+            asset, parts = entries[0].dataset, [entry.part for entry in entries]
+            raise AccessError(
+                f"The partitions {' and '.join(sorted(forms.values()))} of {asset} have different dimensions, because its "
+                f"code has changed between them. Compute all of them with `{run_command(asset, parts)}`, then try again."
+            )
         opened = [self._open_together(list(group)) for _, group in groupby(entries, key=self._read_together)]
         result = _as_returned(self._joined(opened, entries[0]))
         result.encoding["entries"] = tuple(entries)  # the entries are needed for versions and sources
