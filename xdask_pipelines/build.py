@@ -152,7 +152,7 @@ def _definitions(
 ) -> dg.Definitions:
     given = [*made, *own.assets]
     analyses, catalog = analyses_of(given), resources["catalog"]
-    in_a_run = partitions_of_a_run(pools_of(topology).settings())
+    in_a_run = partitions_of_a_run(pools_of(topology).settings())  # those of a caller need not know any
     broken = "\n".join(f"- {markdown(str(each))}" for each in own.broken)
     return dg.Definitions(
         assets=[

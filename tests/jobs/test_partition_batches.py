@@ -108,6 +108,27 @@ def test_a_batch_that_fails_does_not_stop_the_others(project: Project, results: 
     assert list(stored(results, "mixed_mean")) == ["2011-04"]
 
 
+def test_partitions_without_data_are_left_out_and_named(project: Project, results: Results) -> None:
+    with pytest.raises(
+        RunFailed, match=r"without data were left out: 2011-05\. Of 2011-05: .*time=2011-05.*xdask sync"
+    ):
+        materialize(project.topology, "hourly_mean", ("2011-03", "2011-05"))
+    assert sorted(stored(results)) == ["2011-03", "2011-04"]
+    with pytest.raises(XdaskError, match=r"does not have .*time=2011-05"):
+        materialize(project.topology, "hourly_mean", ("2011-05", "2011-06"))
+
+
+def test_what_failed_before_the_pools_were_gone_is_told_too(project: Project, one_by_one, monkeypatch, results) -> None:
+    errors = [RunFailed("of a batch"), XdaskError("the pools are gone")]
+
+    def failing(*_: object, **__: object) -> None:
+        raise errors.pop(0)
+
+    monkeypatch.setattr(module, "run_assets", failing)
+    with pytest.raises(RunFailed, match=r"^of a batch\nthe pools are gone$"):
+        materialize(project.topology, "hourly_mean", (MONTHS[0], MONTHS[-1]))
+
+
 def test_pools_that_cannot_be_reached_end_the_range_at_once(project: Project, one_by_one, monkeypatch, results) -> None:
     said: list[str] = []
 

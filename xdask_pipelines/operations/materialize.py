@@ -14,8 +14,8 @@ import dagster as dg
 
 from xdask_pipelines.assets.analysis import analysis_of
 from xdask_pipelines.build import assemble
-from xdask_pipelines.errors import RunFailed
-from xdask_pipelines.operations.partition_batches import batches, unfinished
+from xdask_pipelines.errors import RunFailed, XdaskError
+from xdask_pipelines.operations.partition_batches import batches, unfinished, without_data
 from xdask_pipelines.operations.project import Done, check_request, instance, partition_range, run_assets
 from xdask_pipelines.operations.ui import PORT, running_ui
 from xdask_pipelines.partitions import partitions_of_a_run
@@ -26,6 +26,8 @@ from xdask_pipelines.resources.pools.standing_pools import Pools, Tell
 from xdask_pipelines.system.ports import LOOPBACK
 from xdask_pipelines.topology import Topology
 
+#: Partitions that an error names.
+_MOST_NAMED = 12
 #: Metadata that are only for the UI: the summary and the picture as Markdown, and a table.
 _SHOWN_ELSEWHERE = ("result", "map", "plot", "sources", "picture_file")
 
@@ -44,7 +46,8 @@ def materialize(
 
     A range of partitions is computed in batches, each of which is one run: it is stored, catalogued and checked before the
     next one begins. Partitions with a checked result of today's code, config and inputs are not computed again, so a range
-    that was interrupted goes on with the batch that was under way. A batch that fails does not stop the others.
+    that was interrupted goes on with the batch that was under way. Partitions without data, and batches that fail, do not
+    stop the others.
 
     Parameters
     ----------
@@ -76,7 +79,7 @@ def materialize(
     Raises
     ------
     RunFailed
-        If a run fails; of several, with the messages of all that failed, after the others are done.
+        If a run fails, or partitions have no data; with the messages of all, after the others are done.
     XdaskError
         As in `run_assets`.
     """
@@ -84,8 +87,8 @@ def materialize(
     tell = note or (lambda line: None)
     try:
         with instance(topology) as history, extra_workers(pools, extra or {}, tell):
-            keys, ranges = _ranges(topology, pools, history, asset, config or {}, partitions, again=again)
-            done = _run_ranges(topology, pools, history, asset, config, ranges, tell)
+            keys, ranges, left_out = _ranges(topology, pools, history, asset, config or {}, partitions, again=again)
+            done = _run_ranges(topology, pools, history, asset, config, ranges, left_out, tell)
     finally:
         pools.close()
     computed = sum(map(len, ranges))
@@ -120,18 +123,37 @@ def _ranges(
     partitions: Sequence[str],
     *,
     again: bool,
-) -> tuple[list[str], list[list[str]]]:
-    """Return the partitions of a request, and those of each run; one run without partitions for other assets."""
+) -> tuple[list[str], list[list[str]], str]:
+    """Return the partitions of a request, those of each run, and what is left out, as an error; else an empty text.
+
+    Other assets have one run without partitions.
+    """
     assembly = assemble(topology, {"pools": pools})
     assembly.refuse_unknown([asset])
     check_request(assembly.definitions, asset, config, partitions)
     keys = partition_range(assembly.definitions, asset, partitions)
     made = analysis_of(assembly.definitions.resolve_assets_def(dg.AssetKey.from_user_string(asset)))
     if len(keys) < 2 or made is None:  # other assets may need their whole range at once
-        return keys, [keys]
+        return keys, [keys], ""
     results = (assembly.definitions.resources or {})["results"].results
     left = keys if again else unfinished(made, results, history, config, keys)
-    return keys, list(batches(keys, set(left), partitions_of_a_run(pools.settings())))
+    lacking = without_data(made, results, config, left)
+    if len(lacking) == len(left):  # a run says so
+        lacking = {}
+    ranges = batches(keys, set(left) - lacking.keys(), partitions_of_a_run(pools.settings()))
+    return keys, list(ranges), _left_out(asset, lacking)
+
+
+def _left_out(asset: str, lacking: Mapping[str, str]) -> str:
+    """Return the error about partitions without data; empty without any."""
+    if not lacking:
+        return ""
+    first, names = next(iter(lacking)), list(lacking)
+    listed = ", ".join(names[:_MOST_NAMED]) + (f", … ({len(names):,} in all)" if len(names) > _MOST_NAMED else "")
+    return (
+        f"{asset}: partitions without data were left out: {listed}. Of {first}: {lacking[first]} Get the data, run "
+        "`xdask sync`, then the same command again: it goes on with these."
+    )
 
 
 def _run_ranges(
@@ -141,11 +163,12 @@ def _run_ranges(
     asset: str,
     config: Mapping[str, Any] | None,
     ranges: Sequence[Sequence[str]],
+    left_out: str,
     tell: Tell,
 ) -> list[Done]:
-    """Run one range after the other, and raise the errors of those that failed at the end."""
+    """Run one range after the other, and raise the errors of those that failed at the end, after what was left out."""
     done: list[Done] = []
-    failed: list[str] = []
+    failed = [left_out] if left_out else []
     for number, keys in enumerate(ranges, 1):
         if len(ranges) > 1:
             tell(f"batch {number} of {len(ranges)}: {asset} from {keys[0]} to {keys[-1]}")
@@ -157,13 +180,17 @@ def _run_ranges(
             )
         except RunFailed as error:
             failed.append(str(error))
-        except Exception as error:
-            if failed:  # what ended the earlier runs is likely the same, and is more exact
-                error.add_note("\n".join(failed))
-            raise
+        except XdaskError as error:  # such as pools that are gone: the other ranges would fail, too
+            if not failed:
+                raise
+            raise RunFailed(_lines([*failed, str(error)])) from error
     if failed:
-        raise RunFailed("\n".join(dict.fromkeys(failed)))
+        raise RunFailed(_lines(failed))
     return done
+
+
+def _lines(messages: Sequence[str]) -> str:
+    return "\n".join(dict.fromkeys(messages))
 
 
 def _together(states: Sequence[Mapping[str, str]]) -> dict[str, str]:

@@ -61,6 +61,23 @@ def unfinished(
     return [key for key in keys if not is_finished(key)]
 
 
+def without_data(made: Analysis, results: Results, values: Mapping[str, Any], keys: Sequence[str]) -> dict[str, str]:
+    """Return the partitions whose data the catalog does not have exactly once, with the reason.
+
+    Parameters
+    ----------
+    made, results, values, keys
+        As of `unfinished`.
+    """
+    config, reasons = made.config(values), {}
+    for key in keys:
+        try:
+            made.found(results.catalog, config, key)
+        except CatalogError as error:
+            reasons[key] = str(error)
+    return reasons
+
+
 def _was_checked(history: dg.DagsterInstance, asset: str, run_id: str) -> bool:
     """Return whether a run evaluated all checks of an asset; the results that they refused were withdrawn then."""
     records = history.get_records_for_run(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION).records

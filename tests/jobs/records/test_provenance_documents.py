@@ -100,7 +100,7 @@ def test_a_record_names_entries_code_config_packages_and_processing(traced: Proj
     (source,) = found["sources"]
     entry = open_catalog(traced.topology.catalog_url).search(dataset="models", key=source["key"])[0]
     assert source["digest"] == entry.etag
-    assert source["tracking_id"] == entry.header["attrs"].get("tracking_id", "unknown")  # type: ignore[index]
+    assert source["tracking_id"] == (entry.header or {})["attrs"].get("tracking_id", "unknown")
     assert source["state"] == "unchanged"
 
 
