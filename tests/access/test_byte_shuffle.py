@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdask_pipelines.access.byte_shuffle import Unshuffler, _join_four
+from xdask_pipelines.access.reading.byte_shuffle import Unshuffler, _join_four
 from xdask_pipelines.system.compiled import compiled
 
 

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 
 from tests.support.access_helpers import described
 from tests.support.places import EAST, Cluster
-from xdask_pipelines.access import column_sums, open_entries
 from xdask_pipelines.access import open as opening
-from xdask_pipelines.access.column_sums import sums_while_reading
+from xdask_pipelines.access import open_entries
+from xdask_pipelines.access.reading import column_sums
+from xdask_pipelines.access.reading.column_sums import sums_while_reading
 from xdask_pipelines.climate import month_partial, time_weighted_mean
 from xdask_pipelines.climate.kernels import sum_while_reading_by
 from xdask_pipelines.errors import AccessError, ChangedEntry

@@ -25,7 +25,7 @@ from xdask_pipelines.access.describing.raw import Unusable
 from xdask_pipelines.access.garbage import collect
 from xdask_pipelines.access.header import describe
 from xdask_pipelines.access.location import Location
-from xdask_pipelines.access.read_block import read_file
+from xdask_pipelines.access.reading.read_block import read_file
 from xdask_pipelines.access.syncing.worker_calls import HeaderRequest, describe_at_home
 from xdask_pipelines.access.write import write_here
 from xdask_pipelines.catalog import Catalog, open_catalog

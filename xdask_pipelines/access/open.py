@@ -1,6 +1,6 @@
 """Opening: building one lazy dataset from catalog entries, placed in their home Region, without opening a file.
 
-Belongs here: building lazy arrays from headers. Does not belong here: choosing entries (catalog), reading (read_block).
+Belongs here: building lazy arrays from headers. Does not belong here: choosing entries (catalog), reading blocks (reading).
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import numpy as np
 import xarray as xr
 from dask.base import tokenize
 
-from xdask_pipelines.access.block_shape import extended, spans_of
-from xdask_pipelines.access.column_sums import sums_while_reading
 from xdask_pipelines.access.coordinates import unpack
 from xdask_pipelines.access.decoding import decode_coordinates, decode_values
 from xdask_pipelines.access.describing.raw import attributes
 from xdask_pipelines.access.join import conversions, in_time_order, joined_coordinates, where
-from xdask_pipelines.access.read_block import FILES, Block, StoredVariable, read_block
+from xdask_pipelines.access.reading.block_shape import extended, spans_of
+from xdask_pipelines.access.reading.column_sums import sums_while_reading
+from xdask_pipelines.access.reading.read_block import FILES, Block, StoredVariable, read_block
 from xdask_pipelines.climate.axes import is_time
 from xdask_pipelines.climate.kernels import sum_while_reading_by
 from xdask_pipelines.errors import AccessError, ChangedEntry

@@ -24,7 +24,7 @@ from xdask_pipelines.placement.dask_internals.wire import dumps, loads
 
 #: Words that are in nearly every pickled task: zlib replaces them by references to this dictionary.
 _WORDS = (
-    b"xdask_pipelines.access.read_block\x8c\x0aread_block\x93numpy\x8c\x05dtype\x93functools\x8c\x07partial\x93axis\x8c\x08keepdims"
+    b"xdask_pipelines.access.reading.read_block\x8c\x0aread_block\x93numpy\x8c\x05dtype\x93functools\x8c\x07partial\x93axis\x8c\x08keepdims"
     b"\x8c\x05dtype__dask_blockwise__2__dask_blockwise__1\x8c\x13__dask_blockwise__0\x8c\x09_operator\x8c\x03add\x93\x8c\x03mul"
     b"\x8c\x03sub\x8c\x07truediv\x8c\x15dask.array.reductions\x8c\x0dmean_combine\x93\x8c\x08mean_agg\x8c\x0amean_chunk"
     b"\x8c\x0edask.array.core\x8c\x0cconcatenate3\x93\x8c\x10dask.array.chunk\x8c\x07getitem\x93\x8c\x08builtins\x8c\x05slice\x93"

@@ -23,8 +23,8 @@ import deflate
 import h5py
 import numpy as np
 
-from xdask_pipelines.access.byte_shuffle import Unshuffler
 from xdask_pipelines.access.describing import hdf5
+from xdask_pipelines.access.reading.byte_shuffle import Unshuffler
 from xdask_pipelines.placement.worker.guard import ReadCounter
 
 Slices = tuple[slice, ...]

@@ -21,10 +21,10 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import DTypeLike
 
-from xdask_pipelines.access.block_shape import extended, spans_of
 from xdask_pipelines.access.decoding import is_decoded
-from xdask_pipelines.access.read_block import Block, StoredVariable, decoded, read_block, readable
-from xdask_pipelines.access.stored_chunks import ChunkReader, Slices
+from xdask_pipelines.access.reading.block_shape import extended, spans_of
+from xdask_pipelines.access.reading.read_block import Block, StoredVariable, decoded, read_block, readable
+from xdask_pipelines.access.reading.stored_chunks import ChunkReader, Slices
 from xdask_pipelines.climate.kernels import SPLIT_EVERY, Kernel
 from xdask_pipelines.placement.dask_internals.graph_layers import (
     HighLevelGraph,

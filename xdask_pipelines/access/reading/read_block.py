@@ -23,7 +23,7 @@ from xdask_pipelines.access.describing import classic, hdf5
 from xdask_pipelines.access.describing.grib import read_messages
 from xdask_pipelines.access.describing.raw import Unusable
 from xdask_pipelines.access.location import Location
-from xdask_pipelines.access.stored_chunks import ChunkError, ChunkReader, Slices
+from xdask_pipelines.access.reading.stored_chunks import ChunkError, ChunkReader, Slices
 from xdask_pipelines.errors import AccessError, ChangedEntry
 from xdask_pipelines.placement.worker.guard import ReadCounter, at_home
 
