@@ -43,7 +43,7 @@ browser: $(DEV)  ## Tests in headless Chromium (Debian: apt-get install chromium
 	$(BIN)/python -m $(PYTEST_RUN) -m browser tests/browser
 
 cdo: $(DEV)  ## Regridding and means beside CDO (Debian: apt-get install cdo)
-	$(BIN)/python -m $(PYTEST_RUN) -m cdo tests/climate
+	$(BIN)/python -m $(PYTEST_RUN) -m cdo tests
 
 wan: $(DEV)  ## Placement over a network of namespaces: bytes, outages (root, Linux, /dev/net/tun, iproute2)
 	$(BIN)/python -m $(PYTEST_RUN) -m wan tests/wan
