@@ -213,6 +213,19 @@ def test_named_lines_have_a_legend_and_exact_values(monkeypatch: pytest.MonkeyPa
         np.testing.assert_array_equal([line.get_ydata() for line in axes.lines[:2]], values)
 
 
+def test_lines_are_interrupted_where_months_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Any] = []
+    png = plots.png
+    monkeypatch.setattr(plots, "png", lambda figure: seen.append(figure) or png(figure))
+    months = xr.date_range("2013-01", periods=12, freq="MS", calendar="noleap", use_cftime=True)
+    whole = xr.DataArray(np.arange(12.0), {"time": months}, name="tas")
+    for field, interrupted in ((whole, False), (whole[[0, 1, 2, 5, 6]], True)):
+        draw(field, "A series")
+        drawn = seen.pop().axes[0].lines[0].get_ydata()
+        assert np.isnan(drawn).any() == interrupted
+        np.testing.assert_array_equal(drawn[np.isfinite(drawn)], field.values)
+
+
 def test_texts_and_bare_dimensions_are_numbered_and_named() -> None:
     axis = axis_of(made("member", "time"), "member")
     assert [text for _, text in axis.ticks] == ["r1i1p1f1", "r2i1p1f1", "r3i1p1f1"]

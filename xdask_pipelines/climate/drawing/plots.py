@@ -25,6 +25,7 @@ from xdask_pipelines.climate.drawing.picture_frame import (
 )
 from xdask_pipelines.climate.drawing.plot_axes import axis_of, is_horizontal, is_longitude, is_vertical
 from xdask_pipelines.climate.drawing.taylor import draw_taylor
+from xdask_pipelines.climate.grids.grid import Float
 from xdask_pipelines.climate.grids.shapes import lines_of, shape_of
 from xdask_pipelines.climate.thumbnail import dequantise, quantise
 from xdask_pipelines.errors import ClimateError
@@ -89,16 +90,19 @@ def draw(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
 
 
 def _lines(axes: Axes, field: xr.DataArray, words: Words) -> None:
-    """Draw a line, or one for each name of a dimension."""
+    """Draw a line, or one for each name of a dimension; where steps of time are missing, lines are interrupted."""
     names = lines_of(field) if field.ndim == 2 else None
     (dim,) = (str(each) for each in field.dims if each != names)
     along = axis_of(field, dim)
     values = np.atleast_2d(words.values if names is None or field.dims[0] == names else words.values.T)[:, along.order]
     upright = is_vertical(field, dim)
     marker = "o" if along.places.size <= 40 else ""
-    for i, line in enumerate(values):
+    holes = _holes(along.places) if dim in field.coords and is_time(field[dim]) else []
+    places = np.insert(along.places, holes, np.nan)
+    for i, whole in enumerate(values):
+        line = np.insert(whole, holes, np.nan)
         label = None if names is None else drawn(str(field[names].values[i]))
-        xy = (line, along.places) if upright else (along.places, line)
+        xy = (line, places) if upright else (places, line)
         colour, style = _COLOURS[i % len(_COLOURS)], "-" if i < len(_COLOURS) else "--"
         axes.plot(*xy, style, color=colour, linewidth=1.4, marker=marker, markersize=4, label=label)
     if names is not None:
@@ -112,6 +116,12 @@ def _lines(axes: Axes, field: xr.DataArray, words: Words) -> None:
     axes.margins(x=0.02)
     _style(axes)
     axes.grid(color="#00000018", linewidth=0.6)
+
+
+def _holes(places: Float) -> list[int]:
+    """Return the positions after steps of time that are twice as long as usual; months differ in length by a tenth."""
+    steps = np.abs(np.diff(places))
+    return [int(i) + 1 for i in np.flatnonzero(steps > 1.9 * np.median(steps))] if steps.size else []
 
 
 def _plane(axes: Axes, field: xr.DataArray, words: Words) -> None:
