@@ -136,8 +136,12 @@ class Proxy:
         if call.operation in self._ecs.instead:
             return _json(self._ecs.instead[call.operation](call))
         if call.operation in self._ecs.before:
-            request = replace(request, body=json.dumps(self._ecs.before[call.operation](call)).encode())
-        answer = self._forward(request)
+            with self.states.scaling:
+                answer = self._forward(
+                    replace(request, body=json.dumps(self._ecs.before[call.operation](call)).encode())
+                )
+        else:
+            answer = self._forward(request)
         if call.operation in self._ecs.after and answer.status == 200:
             document = json.loads(answer.body)
             self._ecs.after[call.operation](call, document)

@@ -126,12 +126,13 @@ class Agent:
         """Look after all Regions once."""
         with self._lock:
             self._around.write_names()
+            known = set(self._states.tasks)  # before listing: a task that starts meanwhile is not listed, and not over
             wanted: set[str] = set()
             for region in self._topology.regions:
                 ecs = self._clients.of("ecs", region)
                 for arn in ecs.list_clusters()["clusterArns"]:
                     wanted |= self._look_after(region, arn.rpartition("/")[2], ecs)
-            for arn in self._states.tasks.keys() - wanted:  # also of clusters that are deleted
+            for arn in known - wanted:  # also of clusters that are deleted
                 if self._states.of(arn).status != "STOPPED":
                     self._end(arn)
             for instances in self.instances.values():
@@ -152,7 +153,8 @@ class Agent:
                 self._ended(running, ecs, cluster)
             elif self._states.of(arn).status == "PENDING" and running.ready():
                 self._runs(task)
-        self._services(region, cluster, ecs)
+        with self._states.scaling:
+            self._services(region, cluster, ecs)
         return set(wanted)
 
     def _start(self, region: str, task: Document, ecs: Any) -> None:

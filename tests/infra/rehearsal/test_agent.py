@@ -194,6 +194,32 @@ def test_a_replaced_scheduler_has_another_address_and_its_name_follows_the_recor
         )
 
 
+def test_a_task_that_starts_while_tasks_are_listed_is_not_taken_for_one_that_ended(
+    parts: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster = cluster_name(CLIENT)
+    ecs, look = parts.clients.of("ecs", CLIENT), parts.agent._look_after
+    started: list[dict[str, Any]] = []
+
+    def look_and_start(region: str, *args: Any) -> set[str]:
+        found = look(region, *args)
+        if region == CLIENT and not started:
+            started.extend(
+                ecs.run_task(cluster=cluster, taskDefinition=SCHEDULER_SERVICE, launchType="FARGATE")["tasks"]
+            )
+            parts.proxy.states.of(started[0]["taskArn"])
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(parts.agent, "_look_after", look_and_start)
+        parts.wait(lambda: started, 10, "a task starts")
+        with parts.agent._lock:  # the step in which it started is over
+            (task,) = ecs.describe_tasks(cluster=cluster, tasks=[started[0]["taskArn"]])["tasks"]
+    assert task["lastStatus"] != "STOPPED"
+    ecs.stop_task(cluster=cluster, task=task["taskArn"])
+    parts.wait(lambda: parts.proxy.states.of(task["taskArn"]).status == "STOPPED", 20, "the task has ended")
+
+
 def test_nothing_runs_in_a_region_that_was_never_asked(parts: Stage) -> None:
     assert parts.agent.running(WEST, pool_service(WEST)) == []
     assert parts.agent.instances[WEST].peak == 0

@@ -65,7 +65,7 @@ def start(topology: Topology, tell: Tell, wait: Callable[[float], None] = sleep)
     deadline = monotonic() + _PATIENCE_SECONDS
     while (task := call(ecs, "describe_tasks", cluster=cluster, tasks=[arn])["tasks"][0])["lastStatus"] != "RUNNING":
         if task["lastStatus"] == "STOPPED" or monotonic() > deadline:
-            reason = task.get("stoppedReason", f"it is {task['lastStatus']}")
+            reason = task.get("stoppedReason") or f"it is {task['lastStatus']}"
             raise XdaskError(f"The notebook does not run: {reason}. See its log in {aws_names.log_group('notebook')}.")
         wait(_PAUSE_SECONDS)
     return arn
