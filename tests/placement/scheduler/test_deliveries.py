@@ -17,6 +17,7 @@ from distributed import Scheduler, Worker, wait
 from tests.support.places import EAST, WEST, Cluster, array, eventually
 from tests.support.recorder import HOSTILE, is_others
 from xdask_pipelines.placement import PlacementError, compute, pin
+from xdask_pipelines.placement.client.compute import keep
 from xdask_pipelines.placement.scheduler import result_delivery as deliveries
 
 
@@ -105,6 +106,19 @@ def test_what_is_kept_on_workers_is_counted_though_its_graph_comes_late(cluster:
     wait(held)
     cluster.client.run_on_scheduler(_slow_graphs, 1.0)
     try:
+        (got,), evidence = compute(cluster.client, held)
+    finally:
+        cluster.client.run_on_scheduler(_slow_graphs, 0.0)
+    assert got.sum() == 200
+    assert (evidence.reused_tasks, evidence.tasks_by_region) == (1, {}), "it is not the evidence of persisting"
+    assert evidence.bytes_across == {f"{EAST}->eu-west-2": 800}
+
+
+def test_what_is_asked_for_while_the_graph_that_keeps_it_is_on_its_way_is_counted(cluster: Cluster) -> None:
+    cluster.client.run_on_scheduler(_slow_graphs, 0.5)
+    try:
+        (held,) = keep(cluster.client, [ones(EAST, 800, "at once")])
+        cluster.client.run_on_scheduler(_slow_graphs, 1.5)
         (got,), evidence = compute(cluster.client, held)
     finally:
         cluster.client.run_on_scheduler(_slow_graphs, 0.0)

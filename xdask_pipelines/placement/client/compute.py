@@ -30,6 +30,8 @@ from xdask_pipelines.system.version import VERSION
 Progress = Callable[[Mapping[str, RegionProgress]], None]
 Report = Mapping[str, Any]
 _POLL_SECONDS = 0.5
+#: States of futures that never get a result: their graph was refused, a task failed, or their work was lost.
+_FAILED = ("error", "cancelled", "lost")
 #: Timeout for a graph to arrive on the scheduler, and the interval of checks.
 _GRAPH_SECONDS, _PAUSE_SECONDS = 60.0, 0.01
 
@@ -238,7 +240,7 @@ def _wait(client: Client, futures: list[Future[Any]], outputs: list[Any], progre
             pass
         else:
             break
-        if any(f.status in ("error", "cancelled", "lost") for f in futures):
+        if any(f.status in _FAILED for f in futures):
             break
         if progress:
             _tell(client, outputs, progress)
@@ -254,8 +256,8 @@ def _until_begun(client: Client, futures: list[Future[Any]], outputs: list[Any],
     """
     deadline = perf_counter() + _GRAPH_SECONDS
     while SchedulerRPC(client).newest(outputs) == before and perf_counter() < deadline:
-        if any(f.status != "finished" for f in futures):
-            return  # refused or lost: gathering raises the error
+        if any(f.status in _FAILED for f in futures):
+            return  # gathering raises the error
         sleep(_PAUSE_SECONDS)
 
 
