@@ -1,4 +1,4 @@
-"""Sensors: what runs, or is told, because something happened.
+"""Sensors: what runs, or is reported, because something happened.
 
 Belongs here: launching what new data allow, and alerts of failed syncs. Does not belong here: what runs, the clock
 (schedules), where alerts go (resources.alerts).
@@ -169,7 +169,7 @@ def failed_syncs(topology: Topology) -> dg.SensorDefinition:
         if failed:
             count_failed_syncs(topology, len(failed))
         if not failed or not address:
-            return dg.SkipReason("no sync failed, or nobody is to be told")
+            return dg.SkipReason("no sync failed, or there is no address for alerts")
         subject = f"xdask: sync failed: {', '.join(sorted(failed))}"
         send_alert(address, subject, {"run_id": context.dagster_run.run_id, "failed": failed})
         return None

@@ -75,7 +75,7 @@ def _stored(path: Path) -> int:
 
 
 def over_http(wanted: Mapping[str, Input], addresses: Mapping[str, str]) -> dict[str, xr.DataArray]:
-    """Lazy arrays that whoever computes them reads from a server in their Region."""
+    """Lazy arrays that any process reads from a server in their Region when it computes them."""
     return {n: _open(f"http://{addresses[i.region]}:{PORT}/{i.key}") for n, i in wanted.items()}
 
 

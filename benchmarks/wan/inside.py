@@ -31,10 +31,10 @@ def main() -> None:
         for name in asked["jobs"]:
             job = (JOBS | ANALYSES)[name]
             fields = way.fields(job.needs)
-            foretold = None
-            if hasattr(way, "foretold"):
-                plan = way.foretold(job, fields)
-                foretold = plan.as_dict()
+            predicted = None
+            if hasattr(way, "predicted"):
+                plan = way.predicted(job, fields)
+                predicted = plan.as_dict()
                 (logs / f"{name}.svg").write_bytes(plan.picture("svg"))
             before = way.tasks()
             _say({"ready": name})
@@ -56,7 +56,7 @@ def main() -> None:
                     "values": str(file),
                     "result_digest": digest,
                     "evidence": evidence,
-                    "plan": foretold,
+                    "plan": predicted,
                     **ran,
                 }
             )

@@ -143,7 +143,7 @@ class Ours(Way):
         (result,), self.evidence = compute(self.clients["all"], job.whole(fields))
         return result  # type: ignore[no-any-return]
 
-    def foretold(self, job: Job, fields: Fields) -> Plan:
+    def predicted(self, job: Job, fields: Fields) -> Plan:
         """What the plan says of a job."""
         from xdask_pipelines.placement import plan
 

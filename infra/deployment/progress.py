@@ -27,15 +27,15 @@ def settled_stacks(
     XdaskError
         A stack is still being changed after an hour.
     """
-    places, told, deadline = list(regions), set[FoundStack](), monotonic() + _PATIENCE_SECONDS
+    places, reported, deadline = list(regions), set[FoundStack](), monotonic() + _PATIENCE_SECONDS
     while True:
         found = our_stacks(clients, places)
         busy = [stack for stack in found if _is_busy(stack.status)]
         if not busy:
             return found
-        for stack in set(busy) - told:
+        for stack in set(busy) - reported:
             tell(f"{stack.name} in {stack.region} is {stack.status}: an earlier command began that; waiting")
-        told |= set(busy)
+        reported |= set(busy)
         if monotonic() > deadline:
             names = ", ".join(f"{stack.name} ({stack.status})" for stack in busy)
             raise XdaskError(f"CloudFormation is still changing {names}. Look at their events, then run this again.")

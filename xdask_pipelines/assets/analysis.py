@@ -181,7 +181,7 @@ def following(
     Parameters
     ----------
     made
-        The analysis; a dataset that the topology does not name is left out, and is told of when it is read.
+        The analysis; a dataset that the topology does not name is left out; reading it is an error that names it.
     topology
         Which Regions hold which datasets.
     analyses

@@ -60,7 +60,7 @@ def choose(
     sources
         By parameter, the replicas of each entry that the job reads.
     inputs
-        What the job reads beside, where it lies: upstream results.
+        Upstream results that the job also reads, with their Regions.
     unread
         Parameters of which nothing but coordinates is used, which the catalog holds.
     """

@@ -75,7 +75,7 @@ def find_runs(
     """
     lists = {name: [values] if isinstance(values, str) else list(values) for name, values in facets.items()}
     if not by or any(not values for values in lists.values()):
-        raise CatalogError("runs are told apart by at least one facet, and each list of values needs at least one")
+        raise CatalogError("runs are distinguished by at least one facet, and each list of values needs at least one")
     terms = {"dataset": (dataset,), **{name: tuple(values) for name, values in lists.items()}}
     refuse_unwritable(terms)
     span = range_of(time) if time is not None else None
@@ -85,7 +85,7 @@ def find_runs(
         values = entry.terms()
         if lacking := [name for name in by if name not in values]:
             raise CatalogError(
-                f"{entry} has no {lacking[0]}, by which runs would be told apart; it has {', '.join(values)}"
+                f"{entry} has no {lacking[0]}, by which runs would be distinguished; it has {', '.join(values)}"
             )
         groups.setdefault(tuple(values[name] for name in by), []).append(entry)
     words = " ".join(f"{name}={in_python(v[0]) if len(v) == 1 else v}" for name, v in terms.items())

@@ -213,7 +213,7 @@ def commit_sync(
     held = plan.unchanged + len(plan.changed) + len(plan.removed)
     if lost and _too_many(len(lost) + len(plan.removed), held):
         first = f"{lost[0].key}: {bad[lost[0].id]}"
-        also = f", beside {len(plan.removed)} whose files are gone" if plan.removed else ""
+        also = f", and the files of {len(plan.removed)} more are gone" if plan.removed else ""
         _refuse(
             plan, [f"{len(lost)} of {held} entries changed and cannot be read now{also}. The first: {first}"], accept
         )

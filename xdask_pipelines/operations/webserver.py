@@ -130,7 +130,7 @@ class GuardedWebserver(DagsterWebserver):  # type: ignore[type-arg]
 
 
 def _small(png: bytes) -> bytes:
-    """Return a picture with the width that a page of an asset has beside its columns."""
+    """Return a picture with the width that remains on an asset's page next to its columns."""
     with Image.open(io.BytesIO(png)) as whole:
         small = whole.convert("RGB").resize((_WIDTH_PIXELS, round(_WIDTH_PIXELS * whole.height / whole.width)))
     content = io.BytesIO()

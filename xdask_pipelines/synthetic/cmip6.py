@@ -189,7 +189,7 @@ def _centres(edges: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
 
 
 def _write(dataset: xr.Dataset, store: Path, chunk_months: int) -> None:
-    """Write a store beside its place, then move it there."""
+    """Write a store next to its final path, then move it there."""
     encoding: dict[str, dict[str, object]] = {
         str(name): {"_FillValue": None, "compressors": Blosc("lz4", 1, Blosc.SHUFFLE)} for name in dataset.variables
     }

@@ -24,7 +24,7 @@ class Fault(StrEnum):
     WRONG_UNITS = "wrong-units"  #: degC, label and values, where K is expected
     WEST_LONGITUDES = "west-longitudes"  #: longitudes from -180 instead of from 0
     FLIPPED_LATITUDES = "flipped-latitudes"  #: ERA5 from south to north, CMIP6 from north to south
-    DUPLICATE_VERSION = "duplicate-version"  #: an older version of a CMIP6 store lies beside it
+    DUPLICATE_VERSION = "duplicate-version"  #: an older version of a CMIP6 store lies next to it
 
 
 def turn(

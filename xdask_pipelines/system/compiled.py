@@ -17,7 +17,7 @@ Loop = TypeVar("Loop", bound=Callable[..., Any])
 def compiled(loop: Loop) -> Loop | None:
     """Return a function compiled to machine code that releases Python's lock; None without Numba.
 
-    That is: if it is not installed, or is told by NUMBA_DISABLE_JIT=1 to run loops in Python, a thousand times slower.
+    That is: if it is not installed, or NUMBA_DISABLE_JIT=1 makes it run loops in Python, a thousand times slower.
     Numba is optional. It is imported at the first call, which takes half a second and 60 MB. Its machine code is kept next
     to the module or in the user's cache folder, if one of them can be written: compiling takes a second.
     """

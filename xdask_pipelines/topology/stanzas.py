@@ -234,8 +234,8 @@ class Dataset(Stanza):
         elif ("variable" in read_pattern(self.pattern).names) == (self.variable is not None):
             yield (
                 "pattern",
-                f"{self.pattern!r} and the key variable must say the variable once: write {{variable}} in the pattern, or "
-                f"the key variable beside it",
+                f"{self.pattern!r} and the key variable must name the variable once: write {{variable}} in the pattern, or "
+                f"set the key variable",
             )
 
 

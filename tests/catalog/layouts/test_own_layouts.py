@@ -328,8 +328,8 @@ def test_pattern_and_exclude_are_read_from_the_file(tmp_path: Path):
     [
         ("layout: generic", "layout: grib", r":9: .*pattern: only layout generic has a pattern, and this is grib"),
         ('        pattern: "{model}/{year}/{variable}_{year}{month}.nc"\n', "", r":7: .*layout: generic needs a pattern"),
-        ("{variable}_", "x_", r":9: .*pattern: .* must say the variable once: write {variable} in the pattern"),
-        ("        exclude", "        variable: tas\n        exclude", r":9: .*pattern: .* must say the variable once"),
+        ("{variable}_", "x_", r":9: .*pattern: .* must name the variable once: write {variable} in the pattern"),
+        ("        exclude", "        variable: tas\n        exclude", r":9: .*pattern: .* must name the variable once"),
         ("{month}.nc", "{month}.txt", r":9: .*pattern: .* must end in the name of a file or store"),
         ("ukesm/1999", "/ukesm/1999", r":10: .*exclude\[0\]: '/ukesm/1999' must be the plain path"),
     ],

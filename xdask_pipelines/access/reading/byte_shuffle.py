@@ -2,8 +2,8 @@
 
 Belongs here: undoing it. Does not belong here: where the bytes come from (stored_chunks).
 
-For a chunk of ERA5 (240,000 values of 4 bytes) Numba takes 0.06 ms, Blosc 0.20 ms, and NumPy 0.37 ms, beside 0.6 ms for
-inflating it. numcodecs.Shuffle takes longer than NumPy.
+For a chunk of ERA5 (240,000 values of 4 bytes) Numba takes 0.06 ms, Blosc 0.20 ms, and NumPy 0.37 ms; inflating it
+takes 0.6 ms. numcodecs.Shuffle takes longer than NumPy.
 """
 
 from __future__ import annotations

@@ -88,10 +88,10 @@ def export_stac(
             collection.add_item(item_of(entry, address_of(entry), unpack))
         root.add_child(collection)
         counts[dataset] = len(held)
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    staged = folder.with_name(f".{folder.name}.{os.getpid()}")
     # Subfolders by two digits of the id avoid a folder with 500,000 files.
     layout = CustomLayoutStrategy(item_func=lambda item, parent: f"{parent}/{item.id[:2]}/{item.id}.json")
-    root.normalize_hrefs(f"{beside}/", strategy=layout)  # without the slash pystac takes a name with a dot for a file
+    root.normalize_hrefs(f"{staged}/", strategy=layout)  # without the slash pystac takes a name with a dot for a file
     for kind, document in [("catalog", root), *(("collection", child) for child in root.get_children())]:
         _check(kind, document.to_dict(include_self_link=False), document.id)
     for number, item in enumerate(root.get_items(recursive=True), 1):
@@ -103,11 +103,11 @@ def export_stac(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         root.save(pystac.CatalogType.SELF_CONTAINED)
-        _replace(folder, beside)
+        _replace(folder, staged)
     except OSError as error:
         raise CatalogError(f"{folder} cannot be written: {error}. It was not changed. Choose another folder") from error
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
     return counts
 
 
@@ -139,12 +139,12 @@ def _refuse_others(folder: Path) -> None:
         )
 
 
-def _replace(folder: Path, beside: Path) -> None:
-    old = folder.with_name(f"{beside.name}.old")
+def _replace(folder: Path, staged: Path) -> None:
+    old = folder.with_name(f"{staged.name}.old")
     if folder.exists():
         folder.rename(old)
     try:
-        beside.rename(folder)
+        staged.rename(folder)
     except OSError:
         if old.exists():
             old.rename(folder)

@@ -83,11 +83,11 @@ def _state(stacks: Any, name: str) -> str:
 
 
 def _settled(stacks: Any, region: str, name: str, wanted: str, tell: Tell, wait: Callable[[float], None]) -> None:
-    deadline, told = monotonic() + _PATIENCE_SECONDS, ""
+    deadline, reported = monotonic() + _PATIENCE_SECONDS, ""
     while (state := _state(stacks, name)).endswith("IN_PROGRESS"):
-        if state != told:
+        if state != reported:
             tell(f"{region}: {name} is {state}; a file system needs about ten minutes")
-            told = state
+            reported = state
         if monotonic() > deadline:
             raise XdaskError(
                 f"{region}: {name} is {state} after an hour. See its events in the CloudFormation console."

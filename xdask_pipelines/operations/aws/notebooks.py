@@ -142,7 +142,7 @@ def _instance(sagemaker: Any) -> dict[str, Any]:
 def _start_instance(topology: Topology, tell: Tell, wait: Callable[[float], None]) -> str:
     """Start the instance and wait until Jupyter runs on it, which takes three to seven minutes."""
     sagemaker, deadline = client("sagemaker", topology.client.region), monotonic() + 2 * _PATIENCE_SECONDS
-    told, asked = "", False
+    reported, asked = "", False
     while (state := (instance := _instance(sagemaker))["NotebookInstanceStatus"]) != "InService":
         if state == "Failed" or monotonic() > deadline or (state == "Stopped" and asked):
             reason = instance.get("FailureReason", "SageMaker gives no reason")
@@ -153,8 +153,8 @@ def _start_instance(topology: Topology, tell: Tell, wait: Callable[[float], None
         if state == "Stopped":
             call(sagemaker, "start_notebook_instance", NotebookInstanceName=aws_names.NOTEBOOK)
             asked = True
-        if state != told:
+        if state != reported:
             tell(f"the instance is {state}")
-            told = state
+            reported = state
         wait(_PAUSE_SECONDS)
     return instance_address(topology)

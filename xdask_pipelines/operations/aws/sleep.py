@@ -69,13 +69,13 @@ def wake(topology: Topology, tell: Tell, wait: Callable[[float], None] = sleep) 
         A step was refused. The steps before it were done, and may be done again.
     """
     database, deadline = client("rds", topology.client.region), monotonic() + _PATIENCE_SECONDS
-    told = ""
+    reported = ""
     while (state := _state(database)) != "available":
         if state == "stopped":
             call(database, "start_db_instance", DBInstanceIdentifier=aws_names.DATABASE)
-        if state != told:
+        if state != reported:
             tell(f"the database is {state}; it needs some minutes")
-            told = state
+            reported = state
         if monotonic() > deadline:
             raise XdaskError(
                 f"The database is {state} after 20 minutes. Look at it in the RDS console, then wake again."

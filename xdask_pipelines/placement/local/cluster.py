@@ -88,7 +88,7 @@ class Processes:
         return connect(self.address, folder, timeout=timeout, set_as_default=set_as_default)
 
     def stop(self) -> None:
-        """Stop all, workers first, each by its own id; whoever does not go in time is killed with its children."""
+        """Stop all, workers first, each by its own id; a process that does not end in time is killed with its children."""
         stop_processes([pid for name, pid in self.pids.items() if name != "scheduler"])
         stop_processes([pid for name, pid in self.pids.items() if name == "scheduler"])
 
@@ -157,7 +157,7 @@ def start(
         tell(f"scheduler at {running.address}")
         try:
             _await_workers(running, pools, folder, tell)
-        except OSError as error:  # it tells its address before its preloads, which may end it
+        except OSError as error:  # it writes its address before its preloads, which may end it
             raise _no_scheduler(folder) from error
     except BaseException:
         running.stop()
@@ -173,7 +173,7 @@ def join(
     beside: Sequence[Pool] = (),
     tell: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Start the workers of some pools beside a standing scheduler, and wait until all have joined.
+    """Start the workers of some pools next to a running scheduler, and wait until all have joined.
 
     Parameters
     ----------

@@ -132,10 +132,10 @@ class EcsPools(ConnectedPools):
     # ---- computing ----------------------------------------------------------------------------------------------------
 
     def _watchers(self, tell: Tell | None) -> list[Progress]:
-        told = [each for each in (tell, self._note) if each]
+        listeners = [each for each in (tell, self._note) if each]
 
         def say(line: str) -> None:
-            for each in told:
+            for each in listeners:
                 each(line)
 
         return [*super()._watchers(tell), StartingPools(self.service, self._workers, say)]

@@ -142,7 +142,7 @@ def borrowed_workers(pools: Pools, regions: Sequence[str], tell: Tell) -> Iterat
     regions
         Worker Regions.
     tell
-        Is told if workers are started.
+        Gets a line if workers are started.
 
     Raises
     ------
