@@ -229,7 +229,8 @@ def test_many_entries_whose_changed_files_cannot_be_read_are_refused_as_a_mass_d
     made = plan(catalog, root)
     bad = {entry.id: "truncated" for entry in made.changed}
     said = (
-        r"11 of 12 entries changed and cannot be read now, and the files of 1 more are gone\. The first: .*: truncated"
+        r"11 of 12 entries changed and cannot be read now, and the files of 1 more are gone\. "
+        r"The first: .*t.nc: truncated"
     )
     with pytest.raises(SuspiciousPlan, match=said):
         commit_sync(catalog, made, {}, rejected=bad)

@@ -137,9 +137,8 @@ class Proxy:
             return _json(self._ecs.instead[call.operation](call))
         if call.operation in self._ecs.before:
             with self.states.scaling:
-                answer = self._forward(
-                    replace(request, body=json.dumps(self._ecs.before[call.operation](call)).encode())
-                )
+                changed = self._ecs.before[call.operation](call)
+                answer = self._forward(replace(request, body=json.dumps(changed).encode()))
         else:
             answer = self._forward(request)
         if call.operation in self._ecs.after and answer.status == 200:

@@ -76,7 +76,7 @@ class TaskStates:
     #: Messages of services, such as that a task cannot be placed; by Region and service.
     messages: dict[tuple[str, str], list[str]] = field(default_factory=dict)
     lock: RLock = field(default_factory=RLock)
-    #: Held from reading the tasks of a service until its desired count is set: two who scale would undo each other.
+    #: Held while the tasks of a service are read and its desired count is set: of two requests at once, one would be lost.
     scaling: RLock = field(default_factory=RLock)
 
     def of(self, arn: str) -> TaskState:

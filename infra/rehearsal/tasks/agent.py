@@ -126,7 +126,8 @@ class Agent:
         """Look after all Regions once."""
         with self._lock:
             self._around.write_names()
-            known = set(self._states.tasks)  # before listing: a task that starts meanwhile is not listed, and not over
+            # Taken before tasks are listed: a task that starts during the listing may be missing from it.
+            known = set(self._states.tasks)
             wanted: set[str] = set()
             for region in self._topology.regions:
                 ecs = self._clients.of("ecs", region)

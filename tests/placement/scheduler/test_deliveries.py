@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 from time import sleep
@@ -88,7 +89,7 @@ def test_what_is_kept_on_workers_does_not_go_ahead(cluster: Cluster) -> None:
     assert evidence.bytes_across == {f"{EAST}->eu-west-2": 800}
 
 
-def _slow_graphs(seconds: float, dask_scheduler: Scheduler | None = None) -> None:
+def _delay_graphs(seconds: float, dask_scheduler: Scheduler | None = None) -> None:
     """Let graphs take longer on their way than questions do; 0 undoes it."""
     handlers = dask_scheduler.stream_handlers  # type: ignore[union-attr]
     quick = getattr(handlers["update-graph"], "quick", handlers["update-graph"])
@@ -101,27 +102,22 @@ def _slow_graphs(seconds: float, dask_scheduler: Scheduler | None = None) -> Non
     handlers["update-graph"] = slow if seconds else quick
 
 
-def test_what_is_kept_on_workers_is_counted_though_its_graph_comes_late(cluster: Cluster) -> None:
-    held = ones(EAST, 800, "late").persist()
-    wait(held)
-    cluster.client.run_on_scheduler(_slow_graphs, 1.0)
-    try:
-        (got,), evidence = compute(cluster.client, held)
-    finally:
-        cluster.client.run_on_scheduler(_slow_graphs, 0.0)
-    assert got.sum() == 200
-    assert (evidence.reused_tasks, evidence.tasks_by_region) == (1, {}), "it is not the evidence of persisting"
-    assert evidence.bytes_across == {f"{EAST}->eu-west-2": 800}
+@pytest.fixture
+def delay_graphs(cluster: Cluster) -> Iterator[Callable[[float], None]]:
+    yield lambda seconds: cluster.client.run_on_scheduler(_delay_graphs, seconds)
+    cluster.client.run_on_scheduler(_delay_graphs, 0.0)
 
 
-def test_what_is_asked_for_while_the_graph_that_keeps_it_is_on_its_way_is_counted(cluster: Cluster) -> None:
-    cluster.client.run_on_scheduler(_slow_graphs, 0.5)
-    try:
-        (held,) = keep(cluster.client, [ones(EAST, 800, "at once")])
-        cluster.client.run_on_scheduler(_slow_graphs, 1.5)
-        (got,), evidence = compute(cluster.client, held)
-    finally:
-        cluster.client.run_on_scheduler(_slow_graphs, 0.0)
+@pytest.mark.parametrize("is_held", [True, False], ids=["held", "its graph is on its way too"])
+def test_what_is_kept_on_workers_is_counted_though_its_graph_comes_late(
+    cluster: Cluster, delay_graphs: Callable[[float], None], is_held: bool
+) -> None:
+    delay_graphs(0.5)
+    (held,) = keep(cluster.client, [ones(EAST, 800, f"late-{is_held}")])
+    if is_held:
+        wait(held)
+    delay_graphs(1.5)
+    (got,), evidence = compute(cluster.client, held)
     assert got.sum() == 200
     assert (evidence.reused_tasks, evidence.tasks_by_region) == (1, {}), "it is not the evidence of persisting"
     assert evidence.bytes_across == {f"{EAST}->eu-west-2": 800}

@@ -249,7 +249,7 @@ def _wait(client: Client, futures: list[Future[Any]], outputs: list[Any], progre
 
 
 def _until_begun(client: Client, futures: list[Future[Any]], outputs: list[Any], before: str | None) -> None:
-    """Wait until the scheduler has received the new computation.
+    """Wait until the scheduler has received the new computation, or its futures have failed.
 
     Results that this client persisted earlier may be gathered before the new graph has arrived. Their transfer would
     then be counted for the earlier computation.
