@@ -9,6 +9,7 @@ import dask
 import dask.array as da
 import numpy as np
 import pytest
+import xarray as xr
 
 from xdask_pipelines.placement.dask_internals import graph_layers
 from xdask_pipelines.placement.dask_internals.graph_layers import (
@@ -29,6 +30,7 @@ from xdask_pipelines.placement.dask_internals.graph_layers import (
     size_in_memory,
     stated_array,
     submitted,
+    with_optimizer,
 )
 
 ONES = da.ones((4, 6), chunks=(2, 3))
@@ -38,17 +40,26 @@ def layer(x: da.Array) -> Any:
     return x.dask.layers[x.name]
 
 
-def test_submitted_is_optimised_as_configured() -> None:
+def test_submitted_is_optimised_by_the_function_of_with_optimizer() -> None:
     seen = []
 
     def optimize(graph: Any, keys: Any, **_: Any) -> Any:
         seen.append(keys)
         return graph
 
-    with dask.config.set(array_optimize=optimize):
-        graph = submitted([ONES + 1])
-    assert set(flatten((ONES + 1).__dask_keys__())) <= set(graph)
-    assert seen
+    arrays = [ONES + 1, xr.DataArray(ONES * 2), xr.Dataset({"a": ("x", da.ones(3))})]
+    delayed = dask.delayed(len)([1])
+    optimised = with_optimizer([*arrays, delayed], optimize)
+    assert optimised[-1] is delayed
+    graph = submitted(optimised)
+    assert {key for x in [*arrays, delayed] for key in flatten(x.__dask_keys__())} <= set(graph)
+    assert len(seen) == 1, "all arrays share a graph"
+    kept = dask.persist(*optimised, scheduler="synchronous")
+    assert [type(x) for x in kept] == [da.Array, xr.DataArray, xr.Dataset, type(delayed)]
+    assert len(seen) == 2
+    assert float(kept[0].sum()) == 48
+    submitted(arrays)
+    assert len(seen) == 2, "the collections themselves are as before"
 
 
 def test_unpack_finds_collections_in_containers() -> None:

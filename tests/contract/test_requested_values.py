@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import dask
@@ -13,8 +14,9 @@ import pytest
 import xarray as xr
 from dask.multiprocessing import get as processes
 from dask.threaded import get as threads
-from distributed import Client
+from distributed import Client, wait
 
+from xdask_pipelines.placement.dask_internals.connections import current_client
 from xdask_pipelines.placement.dask_internals.requested_values import (
     RequestedValue,
     client_behind,
@@ -104,6 +106,19 @@ def test_clients_of_persisted_collections_are_named_and_client_behind_is_the_cur
             assert client_behind(None) is client
         assert client_behind(None) is None
         assert client_behind("threads") is None
+
+
+def test_current_client_is_that_of_its_thread_alone(no_default_client_before: None) -> None:
+    before = dask.config.get("scheduler", None)
+    with Client(
+        n_workers=1, threads_per_worker=1, processes=False, dashboard_address=None, set_as_default=False
+    ) as client:
+        with current_client(client), ThreadPoolExecutor(1) as other:
+            assert client_behind(None) is client
+            assert other.submit(client_behind, None).result() is None
+            assert wait(client.submit(int, "7")).done
+            assert dask.config.get("scheduler", None) is before
+        assert client_behind(None) is None
 
 
 def test_usual_scheduler_is_what_dask_chooses(no_default_client_before: None) -> None:

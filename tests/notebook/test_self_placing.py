@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,25 @@ def test_blocks_of_two_regions_are_put_together_on_the_client(project: Project) 
     both = da.concatenate([east, west]).compute()
     assert both.sum() == 72
     assert set(project.evidence.bytes_across) == {f"{EAST}->eu-west-2", f"{WEST}->eu-west-2"}
+
+
+def test_threads_compute_at_once_and_leave_the_configuration_as_it_was(project: Project, tas: xr.DataArray) -> None:
+    configured = {name: dask.config.get(name) for name in ("scheduler", "array_optimize")}
+    jobs = {
+        "same": lambda i: float((tas - 273.15).max().compute()),
+        "kept": lambda i: float((tas + i).persist().max().compute()) - i,
+        "several": lambda i: float(dask.compute((tas * 2).max(), (tas + i).mean())[0]) / 2,
+        "by name": lambda i: float(project.compute((tas + i + 0.5).max())) - i - 0.5,
+        "plain": lambda i: float(da.ones(6, chunks=2).map_blocks(np.copy).sum().compute()),
+    }
+    with ThreadPoolExecutor(8) as threads:
+        values = {name: [threads.submit(job, i) for i in range(8)] for name, job in jobs.items()}
+        got = {name: [future.result(60) for future in futures] for name, futures in values.items()}
+    highest = float(tas.max())
+    wanted = dict.fromkeys(("kept", "several", "by name"), highest) | {"same": highest - 273.15, "plain": 6.0}
+    for name, value in wanted.items():
+        assert got[name] == pytest.approx([value] * 8, abs=1e-3), name
+    assert {name: dask.config.get(name) for name in configured} == configured
 
 
 def test_a_plot_computes_itself(project: Project, tas: xr.DataArray) -> None:

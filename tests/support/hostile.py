@@ -164,7 +164,9 @@ class Hostile:
 
     def workers(self, region: str) -> list[str]:
         found = self.client.scheduler_info(n_workers=-1)["workers"]
-        return [address for address, w in found.items() if f"pool-{region}" in w["resources"]]
+        chosen = [address for address, w in found.items() if f"pool-{region}" in w["resources"]]
+        assert chosen, f"no worker of {region} among {found}"  # Dask takes an empty list for no restriction
+        return chosen
 
     def other(self, region: str) -> str:
         return str(self.random.choice([r for r in _REGIONS if r != region]))
@@ -357,15 +359,16 @@ def main() -> None:
     open_acts: list[Owed] = []
     with hostile.client.as_current(), Path(log).open("a", buffering=1) as told:
 
-        def tell(act: str, since: float, good: bool, came: str) -> None:
-            print(json.dumps({"act": act, "seconds": monotonic() - since, "good": good, "came": came}), file=told)
+        def tell(act: str, since: float, good: bool, came: str, key: str = "") -> None:
+            seconds = monotonic() - since
+            print(json.dumps({"act": act, "key": key, "seconds": seconds, "good": good, "came": came}), file=told)
 
         paused = True
         while True:
             for owed in [o for o in open_acts if o.future.done() or monotonic() - o.since > OWED_SECONDS]:
                 open_acts.remove(owed)
                 late = not owed.future.done()
-                tell(owed.act, owed.since, *((False, "nothing") if late else outcome(owed)))
+                tell(owed.act, owed.since, *((False, "nothing") if late else outcome(owed)), str(owed.future.key))
                 owed.future.release()  # the traceback of its error holds it for as long as the client lives
             try:
                 word = words.get(timeout=_PAUSE_SECONDS)

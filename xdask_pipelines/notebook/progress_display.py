@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import monotonic
@@ -59,8 +60,8 @@ class View(Protocol):
         ...
 
 
-class ProgressDisplay:
-    """Shows the progress of one computation after the other; nothing for one that is done at once.
+class ProgressDisplay(threading.local):
+    """Shows the progress of one computation of a thread after the other; nothing for one that is done at once.
 
     Parameters
     ----------

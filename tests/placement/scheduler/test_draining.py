@@ -97,7 +97,10 @@ def test_what_waits_for_each_pool_is_counted_while_tasks_run_and_wait(client: Cl
     assert seen[EAST]["queued"] == 0
     assert 2 < seen[EAST]["seconds"] < 10
     assert seen[EAST]["memory_bytes"] > 2**27
-    assert seen[WEST] == idle[WEST]
+    measured = {"cpu_percent", "used_bytes", "disk_percent"}  # of the machine: other processes change them
+    assert {k: v for k, v in seen[WEST].items() if k not in measured} == {
+        k: v for k, v in idle[WEST].items() if k not in measured
+    }
     del held, elsewhere
     assert eventually(
         lambda: not any(p["processing"] + p["no_worker"] for p in SchedulerRPC(client).backlog().values())

@@ -13,13 +13,14 @@ from time import perf_counter, sleep
 from typing import Any
 
 import cloudpickle
-import dask
 from distributed import Client, Future, futures_of, wait
 
 from xdask_pipelines.errors import LostComputation, PlacementError
 from xdask_pipelines.placement.client.containers import unpack
+from xdask_pipelines.placement.client.same_outputs import alone_with
 from xdask_pipelines.placement.client.scheduler_rpc import RegionProgress, SchedulerRPC
-from xdask_pipelines.placement.dask_internals.graph_layers import flatten
+from xdask_pipelines.placement.dask_internals.connections import current_client
+from xdask_pipelines.placement.dask_internals.graph_layers import flatten, with_optimizer
 from xdask_pipelines.placement.dask_internals.scheduling import KilledWorker
 from xdask_pipelines.placement.evidence import Evidence
 from xdask_pipelines.placement.graph.fence import MAX_TASKS, fenced, too_many_tasks
@@ -86,8 +87,9 @@ def compute(
     lazy, assemble = unpack(xs)
     if not lazy:
         return xs, Evidence()
-    with client.as_current(), dask.config.set(array_optimize=_submission(max_tasks)):
-        values, report = _run(client, lazy, progress, max_tasks)
+    outputs = _outputs(lazy, max_tasks)
+    with current_client(client), alone_with(client.id, outputs):
+        values, report = _run(client, with_optimizer(lazy, _optimizer(max_tasks)), outputs, progress)
     evidence = _accepted(report, perf_counter() - started)
     return assemble([_assemble(x, values) for x in lazy]), evidence
 
@@ -113,24 +115,27 @@ def keep(client: Client, collections: list[Any]) -> list[Any]:
         If the scheduler does not place tasks.
     """
     check_scheduler(client)
-    outputs = sorted({key for x in collections for key in flatten(x.__dask_keys__())}, key=str)
-    if len(outputs) > MAX_TASKS:
-        raise too_many_tasks(len(outputs), MAX_TASKS)
-    before = SchedulerRPC(client).newest(outputs)
-    with client.as_current(), dask.config.set(array_optimize=_submission(MAX_TASKS)):
-        kept: list[Any] = client.persist(collections)
-    # A computation of the same keys that follows at once must not be taken for this one.
-    _until_begun(client, futures_of(kept), outputs, before)
+    outputs = _outputs(collections, MAX_TASKS)
+    with current_client(client), alone_with(client.id, outputs):
+        before = SchedulerRPC(client).newest(outputs)
+        kept: list[Any] = client.persist(with_optimizer(collections, _optimizer(MAX_TASKS)))
+        # A computation of the same keys that follows at once must not be taken for this one.
+        _until_begun(client, futures_of(kept), outputs, before)
     return kept
 
 
-def _run(
-    client: Client, lazy: list[Any], progress: Progress | None, max_tasks: int
-) -> tuple[dict[Any, Any], Report | None]:
-    """Submit the collections, wait for them, and return values by key and the report."""
+def _outputs(lazy: list[Any], max_tasks: int) -> list[Any]:
+    """Return the keys of all results."""
     outputs = sorted({key for x in lazy for key in flatten(x.__dask_keys__())}, key=str)
     if len(outputs) > max_tasks:  # Dask needs 70 s to report that 40,001 results failed
         raise too_many_tasks(len(outputs), max_tasks)
+    return outputs
+
+
+def _run(
+    client: Client, lazy: list[Any], outputs: list[Any], progress: Progress | None
+) -> tuple[dict[Any, Any], Report | None]:
+    """Submit the collections, wait for them, and return values by key and the report."""
     futures: list[Future[Any]] = []
     scheduler = SchedulerRPC(client)
     scheduler.expect(outputs)
@@ -174,7 +179,7 @@ def _explained(client: Client, futures: list[Future[Any]], outputs: list[Any], e
     return error
 
 
-def _submission(max_tasks: int) -> Callable[..., Any]:
+def _optimizer(max_tasks: int) -> Callable[..., Any]:
     """Return the optimiser that is sent with a graph, and that decides how the graph is pickled.
 
     Distributed pickles a graph by reference unless its bytes contain ``__main__``. Only then does it use cloudpickle,

@@ -1,6 +1,6 @@
-"""Addresses, connections and versions of Dask processes.
+"""Addresses, connections and versions of Dask processes, and the client of a thread.
 
-Belongs here: reading and trying them. Does not belong here: refusing connections (connect, versions).
+Belongs here: reading, trying and choosing them. Does not belong here: refusing connections (connect, versions).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 from warnings import catch_warnings, simplefilter
 
 from distributed import Client
+from distributed.client import _current_client
 from distributed.comm.addressing import get_address_host_port
 from distributed.core import Server
 from distributed.versions import VersionMismatchWarning, get_versions
@@ -82,3 +83,17 @@ def without_version_warnings() -> Iterator[None]:
     with catch_warnings():
         simplefilter("ignore", VersionMismatchWarning)
         yield
+
+
+@contextmanager
+def current_client(client: Client) -> Iterator[None]:
+    """Let Dask's functions without a client, such as ``wait``, use this one in the current thread.
+
+    ``Client.as_current`` also sets Dask's configuration, which is one for the whole process: with two threads, one of them
+    would restore what the other had set, and Dask would ask for a client ever after.
+    """
+    token = _current_client.set(client)
+    try:
+        yield
+    finally:
+        _current_client.reset(token)

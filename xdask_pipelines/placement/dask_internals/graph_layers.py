@@ -7,11 +7,12 @@ Belongs here: undocumented properties of layers. Does not belong here: their hom
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
 from dask._task_spec import Task
+from dask.array import Array
 from dask.array.reductions import mean_chunk, moment_chunk
 from dask.base import collections_to_expr, unpack_collections
 from dask.blockwise import Blockwise, BlockwiseDepDict, blockwise, blockwise_token, optimize_blockwise
@@ -27,8 +28,28 @@ __all__ = ["Blockwise", "HighLevelGraph", "Layer", "MaterializedLayer", "blockwi
 # ---- graphs -----------------------------------------------------------------------------------------------------------
 
 
+class _Optimised:
+    """A collection of arrays with an optimizer of its own. All else is that of the collection."""
+
+    def __init__(self, collection: Any, optimizer: Callable[..., Any]) -> None:
+        self._collection, self.__dask_optimize__ = collection, optimizer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._collection, name)
+
+
+def with_optimizer(collections: Iterable[Any], optimizer: Callable[..., Any]) -> list[Any]:
+    """Return collections that a client optimises with a function, if they are of arrays; others stay the same.
+
+    Dask's configuration has an optimizer too, but it is one for the whole process: with two threads that set and restore
+    it, one of them would submit with that of the other, or leave it behind.
+    """
+    configured = Array.__dask_optimize__
+    return [_Optimised(x, optimizer) if getattr(x, "__dask_optimize__", None) is configured else x for x in collections]
+
+
 def submitted(lazy: Sequence[Any]) -> Mapping[Key, Any]:
-    """Return the graph that a client would submit for collections, optimised according to Dask's configuration."""
+    """Return the graph that a client would submit for collections, optimised."""
     graph: Mapping[Key, Any] = collections_to_expr(lazy).optimize().__dask_graph__()
     return graph
 

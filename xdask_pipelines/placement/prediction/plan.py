@@ -13,12 +13,11 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, Literal
 
-import dask
 from dask.typing import Key
 
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement.client.containers import unpack
-from xdask_pipelines.placement.dask_internals.graph_layers import flatten, submitted
+from xdask_pipelines.placement.dask_internals.graph_layers import flatten, submitted, with_optimizer
 from xdask_pipelines.placement.dask_internals.task_specs import GraphNode, tasks_of
 from xdask_pipelines.placement.footprint import footprint
 from xdask_pipelines.placement.graph.fence import fenced
@@ -204,8 +203,8 @@ def plan(*xs: Any, settings: Settings | None = None) -> Plan:
 
 def optimised(lazy: Sequence[Any], settings: Settings) -> dict[Key, GraphNode]:
     """Return the tasks to which the scheduler would optimise Dask collections, by key."""
-    with dask.config.set(array_optimize=partial(fenced, max_tasks=sys.maxsize, settings=settings)):
-        return tasks_of(submitted(lazy))
+    optimizer = partial(fenced, max_tasks=sys.maxsize, settings=settings)
+    return tasks_of(submitted(with_optimizer(lazy, optimizer)))
 
 
 def _node(key: Key, spec: GraphNode, users: Mapping[Key, Sequence[Key]]) -> TaskNode:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from distributed import Client
@@ -48,6 +49,7 @@ class ConnectedPools(ABC):
         self.topology = topology
         self._watch, self._note = watch, note
         self._client: Client | None = None
+        self._connecting = Lock()
 
     # ---- what a kind knows ----------------------------------------------------------------------------------------
 
@@ -130,18 +132,19 @@ class ConnectedPools(ABC):
         LostComputation
             The same, if they were running a moment ago: they may be back soon.
         """
-        if self._client is not None and self._client.status == "running":
+        with self._connecting:  # threads share one connection
+            if self._client is not None and self._client.status == "running":
+                return self._client
+            absent = PlacementError if self._client is None else LostComputation
+            if not self._scheduler():
+                raise absent(f"The pools are not running. {self._start()}, then run again.")
+            try:
+                self._client = self.connected()
+            except OSError as error:
+                raise absent(
+                    f"The scheduler at {self._scheduler()} does not answer. {self._restart()}, then run again."
+                ) from error
             return self._client
-        absent = PlacementError if self._client is None else LostComputation
-        if not self._scheduler():
-            raise absent(f"The pools are not running. {self._start()}, then run again.")
-        try:
-            self._client = self.connected()
-        except OSError as error:
-            raise absent(
-                f"The scheduler at {self._scheduler()} does not answer. {self._restart()}, then run again."
-            ) from error
-        return self._client
 
     def roads(self) -> list[Road]:
         """Measure the roads between all pools, and to the scheduler; none where all Regions are on this machine."""
