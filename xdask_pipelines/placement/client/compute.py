@@ -113,14 +113,19 @@ def keep(client: Client, collections: list[Any]) -> list[Any]:
     ------
     PlacementError
         If the scheduler does not place tasks.
+    LostComputation
+        If the scheduler was lost. Run the computation again.
     """
     check_scheduler(client)
     outputs = _outputs(collections, MAX_TASKS)
     with current_client(client), alone_with(client.id, outputs):
-        before = SchedulerRPC(client).newest(outputs)
-        kept: list[Any] = client.persist(with_optimizer(collections, _optimizer(MAX_TASKS)))
-        # A computation of the same keys that follows at once must not be taken for this one.
-        _until_begun(client, futures_of(kept), outputs, before)
+        try:
+            before = SchedulerRPC(client).newest(outputs)
+            kept: list[Any] = client.persist(with_optimizer(collections, _optimizer(MAX_TASKS)))
+            # A computation of the same keys that follows at once must not be taken for this one.
+            _until_begun(client, futures_of(kept), outputs, before)
+        except OSError as error:
+            raise _explained(client, [], outputs, error) from error
     return kept
 
 
@@ -138,10 +143,10 @@ def _run(
     """Submit the collections, wait for them, and return values by key and the report."""
     futures: list[Future[Any]] = []
     scheduler = SchedulerRPC(client)
-    scheduler.expect(outputs)
-    known = any(key in client.futures for key in outputs)
-    before = scheduler.newest(outputs) if known else None
     try:
+        scheduler.expect(outputs)
+        known = any(key in client.futures for key in outputs)
+        before = scheduler.newest(outputs) if known else None
         futures = list({f.key: f for f in futures_of(client.persist(lazy))}.values())
         _wait(client, futures, outputs, progress)
         if known:
