@@ -67,8 +67,7 @@ opensearch-test: $(DEV)  ## The catalog's tests on a real node; XDASK_OPENSEARCH
 # Of placement, what one cluster shows; all of it runs on the locked release (make test).
 PLACEMENT := $(addprefix tests/placement/,graph/test_binding.py graph/test_shapes.py client worker prediction)
 
-contract: $(DEV)  ## The wall around Dask, and placement, on each release of Dask that pyproject.toml allows
-	$(BIN)/python -m $(PYTEST_RUN) tests/contract
+contract: $(DEV)  ## The wall around Dask, and placement, on other releases of Dask that pyproject.toml allows than the locked one
 	for lock in tests/contract/releases/*.lock; do \
 	    folder=$$PWD/var/releases/$$(basename $$lock .lock); \
 	    $(BIN)/python -m pip install --quiet --no-deps --require-hashes --upgrade --target $$folder --requirement $$lock \
@@ -117,7 +116,7 @@ rehearse: $(INFRA) $(DEV)  ## Deploy regions.yaml into an emulator and use it, f
 	$(BIN)/python -m infra.rehearsal.rehearse $(if $(STAGE),--stage $(STAGE))
 
 rehearse-test: $(INFRA) $(DEV)  ## Tests of the rehearsal that run whole deployments with real processes, two at a time
-	$(BIN)/python -m $(PYTEST_RUN) -n 2 --dist loadfile -m rehearsal tests/infra
+	$(BIN)/python -m $(PYTEST_RUN) -n 2 -m rehearsal tests/infra
 
 clean:  ## Stop the pools; remove results and the environment, keep data/
 	-[ ! -x $(BIN)/xdask ] || $(BIN)/xdask pools down

@@ -14,6 +14,8 @@ from xdist.scheduler import LoadScopeScheduling
 REPO = Path(__file__).parents[2]
 #: The first ones take the longest.
 CLUSTER, JOBS, PLACEMENT = "cluster", "tests/jobs", "tests/placement"
+#: Each of these tests takes minutes, and shares nothing with any other.
+STORIES = "tests/infra/rehearsal/test_story.py"
 #: Folders whose tests share the pools of one project.
 WITH_POOLS = (JOBS, "tests/notebook")
 
@@ -28,11 +30,12 @@ def group(path: str) -> str:
 
 
 def order(item: pytest.Item) -> tuple[bool, ...]:
-    """Sort key: groups first; the hostile client's test, and what reads stored results, after all others of their groups."""
+    """Sort key: stories, then groups; in their groups the hostile client's test and what reads stored results go last."""
     path = item.path.relative_to(REPO).as_posix()
     uses_cluster = "running" in getattr(item, "fixturenames", ())
     assert not uses_cluster or group(path) == CLUSTER, f"{path}: annotate the fixture of the shared cluster: `Cluster`"
     return (
+        path != STORIES,
         group(path) != CLUSTER,
         group(path) != JOBS,
         path == f"{PLACEMENT}/test_hostile.py",
@@ -42,11 +45,12 @@ def order(item: pytest.Item) -> tuple[bool, ...]:
 
 
 class Together(LoadScopeScheduling):
-    """Each group in one process, in the order of collection."""
+    """Each group in one process, and each story in any, in the order of collection."""
 
     def __init__(self, config: pytest.Config, *rest: object) -> None:
         config.option.loadscopereorder = False
         super().__init__(config, *rest)
 
     def _split_scope(self, nodeid: str) -> str:
-        return group(nodeid.split("::")[0])
+        path = nodeid.split("::")[0]
+        return nodeid if path == STORIES else group(path)
