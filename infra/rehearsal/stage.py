@@ -38,6 +38,8 @@ from xdask_pipelines.topology.aws_names import DATABASE_SECRET, PROJECT_PATH
 
 #: Ports of servers in the client Region, as tasks see them.
 _DATABASE_PORT, _DOMAIN_PORT = 5432, 443
+#: Between two looks at what is waited for: some of them connect to the database.
+_PAUSE_SECONDS = 0.5
 #: Network interfaces at one time: of the client Region, and of each worker Region.
 _CLIENT_INTERFACES, _WORKER_INTERFACES = 6, 5
 Say = Callable[[str], None]
@@ -156,7 +158,7 @@ class Stage:
             if monotonic() - began > seconds:
                 failures = "\n".join(self.agent.failures[-5:])
                 raise StoryFailed(f"After {seconds:g} s it did not happen that {what}.\n{failures}")
-            sleep(0.1)
+            sleep(_PAUSE_SECONDS)
         return monotonic() - began
 
     def run(self, region: str, family: str, container: str, *words: str, timeout: float = 600) -> str:

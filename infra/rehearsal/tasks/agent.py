@@ -29,7 +29,8 @@ from infra.rehearsal.tasks.task_metadata import TaskMetadata
 from infra.rehearsal.tasks.task_networks import TaskNetwork
 from xdask_pipelines.topology import Topology
 
-_PAUSE_SECONDS = 0.2
+#: Between two looks at all tasks: each takes about 15 calls, and most find nothing to do.
+_PAUSE_SECONDS = 0.5
 Say = Callable[[str], None]
 Document = dict[str, Any]
 
