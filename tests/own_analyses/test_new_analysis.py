@@ -28,7 +28,8 @@ def topology(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Topology:
 
 
 def files(root: Path) -> set[str]:
-    return {p.relative_to(root).as_posix() for f in ("analyses", "tests") for p in (root / f).rglob("*") if p.is_file()}
+    found = [p for f in ("analyses", "tests") for p in (root / f).rglob("*") if p.is_file()]
+    return {p.relative_to(root).as_posix() for p in found if p.suffix != ".pyc"}
 
 
 def test_the_analysis_loads_and_its_test_passes(topology: Topology) -> None:
