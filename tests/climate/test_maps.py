@@ -111,6 +111,18 @@ def test_absolute_temperature_is_shown_in_celsius_and_differences_stay_in_kelvin
     assert f"mean {float(area_weighted_mean(DIFFERENCE)):.2f} K".replace("-", "−") in shown.caption
 
 
+@pytest.mark.parametrize(
+    "field",
+    [abs(USUAL - 280), DIFFERENCE - float(DIFFERENCE.min()) + 0.5],
+    ids=["a spread without a negative value", "warmer everywhere"],
+)
+def test_differences_and_spreads_that_do_not_say_so_are_no_temperatures(field: xr.DataArray) -> None:
+    assert float(field.min()) >= 0
+    shown = shown_field(field.drop_attrs().assign_attrs(units="K", standard_name="air_temperature"))
+    assert shown.units == "K"
+    assert f"maximum {float(field.max()):.2f} K" in shown.caption
+
+
 def test_missing_cells_are_grey_and_counted_and_no_mean_is_claimed() -> None:
     field = USUAL.copy()
     field[30:40, 20:30] = np.nan

@@ -37,9 +37,10 @@ _FINEST_ROWS = 361  # finer fields are averaged first: a pixel would show a sing
 def draw_map(field: xr.DataArray, title: str, subtitle: str | None = None) -> bytes:
     """Draw a horizontal field on a world map, or, if all its values are in one region, on a map of that region.
 
-    A temperature in K is shown in degC (K - 273.15), with a sequential palette. A difference (by ``units_metadata``, or
-    if values have both signs) keeps its units and has a palette that diverges from 0, with symmetric limits that
-    include 98 % of the area. Each cell is drawn with its true edges; cells without value are grey.
+    A temperature in K is shown in degC (K - 273.15), and a spread or range (values below 100 K) in K, with a sequential
+    palette. A difference (by ``units_metadata``, or if values have both signs) keeps its units and has a palette that
+    diverges from 0, with symmetric limits that include 98 % of the area. Each cell is drawn with its true edges; cells
+    without value are grey.
 
     Parameters
     ----------

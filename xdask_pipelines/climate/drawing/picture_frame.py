@@ -24,6 +24,8 @@ from xdask_pipelines.system.safe_text import drawn
 from xdask_pipelines.system.units import number, with_units
 
 KELVIN_AT_ZERO_CELSIUS = 273.15
+#: Nothing in air, sea or ground is as cold: even the mesopause has 130 K.
+_COLDEST_KELVIN = 100.0
 INK, FAINT, NO_VALUE = "#333333", "#666666", "#b0b0b0"
 
 _SHARE_WITHIN_LIMITS = 0.98
@@ -48,7 +50,9 @@ class Words:
 
 
 def in_words(field: xr.DataArray, mean: float, missing: str = "cells without value") -> Words:
-    """Convert K to degC, and compose the caption of a picture.
+    """Convert temperatures from K to degC, and compose the caption of a picture.
+
+    A field in K that has values below 100 K is a difference, a spread or a range, and keeps its units.
 
     Parameters
     ----------
@@ -72,10 +76,10 @@ def in_words(field: xr.DataArray, mean: float, missing: str = "cells without val
     low, high = attrs.get("actual_range", (float(field.min()), float(field.max())))
     lacking = int(attrs.get("missing_values", np.isnan(field.values).sum()))
     units = str(attrs.get("units", ""))
-    # No temperature is below 0 K, so a field with such values is a difference.
+    # No temperature is below 0 K, so a field with such values is a difference; attributes seldom tell a spread.
     is_difference = "difference" in str(attrs.get("units_metadata", "")) or (units == "K" and low < 0)
     values = field.values
-    if units == "K" and not is_difference:
+    if units == "K" and not is_difference and low >= _COLDEST_KELVIN:
         values, units = values - KELVIN_AT_ZERO_CELSIUS, "°C"
         low, high, mean = (value - KELVIN_AT_ZERO_CELSIUS for value in (low, high, mean))
         diverging = False
