@@ -16,15 +16,15 @@ from contextlib import closing
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 from xdask_pipelines.access.home_calls import Compute, call_at_home
 from xdask_pipelines.errors import XdaskError
 from xdask_pipelines.operations.health.domain_checks import check_signatures
 from xdask_pipelines.operations.health.finding import Finding
-from xdask_pipelines.operations.health.process_checks import check_roads
+from xdask_pipelines.operations.health.process_checks import check_clocks, judge_roads
 from xdask_pipelines.operations.health.region_probes import RegionProbe, file_system_of, probe_region, probe_source
 from xdask_pipelines.resources.pools.pools_of_topology import pools_of
+from xdask_pipelines.resources.pools.standing_pools import Pools
 from xdask_pipelines.system.units import format_bytes
 from xdask_pipelines.topology import Topology
 from xdask_pipelines.topology.aws_names import CERTIFICATES_PATH, SCHEDULER_HOST, SCHEDULER_PORT, SPILL_PATH
@@ -105,16 +105,19 @@ def _keys() -> Iterator[Finding]:
         yield Finding("keys", "problem", f"the TLS keys are in {folder}, on {kind}, and not in memory", "Deploy again.")
 
 
-def _roads(topology: Topology, pools: Any) -> Iterator[Finding]:
-    """Check the roads between all pools that run, and name those that do not."""
+def _roads(topology: Topology, pools: Pools) -> Iterator[Finding]:
+    """Check the roads between all pools that run, and name those that do not, or end meanwhile."""
     running = pools.status().workers
-    if missing := [region for region in topology.worker_regions if not running.get(region)]:
+    roads = pools.roads() if running else []
+    examined = {region for road in roads for region in (road.src, road.dst)}
+    if missing := [region for region in topology.worker_regions if region not in examined]:
         said = f"not examined from and to {', '.join(missing)}: no instance of the pool runs"
         yield Finding("roads", "note", said, "`xdask doctor --aws --only pool --only roads` starts them.")
-    yield from check_roads(topology)
+    yield from check_clocks(pools.clock_skews() if running else {})
+    yield from judge_roads(topology, roads)
 
 
-def _executor(topology: Topology, pools: Any, region: str, cut_off: set[str], tell: Tell) -> Iterator[Finding]:
+def _executor(topology: Topology, pools: Pools, region: str, cut_off: set[str], tell: Tell) -> Iterator[Finding]:
     """Check what a sync needs: its mounts, and one byte of each source; add the Region if it cannot reach the scheduler."""
     with pools.temporary([region], tell) as compute:
         probe = _probe(topology, compute, region)

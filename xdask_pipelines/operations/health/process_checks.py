@@ -6,7 +6,7 @@ Belongs here: these checks. Does not belong here: checks of files (doctor).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -94,7 +94,14 @@ def check_roads(topology: Topology) -> Iterator[Finding]:
     from xdask_pipelines.resources.pools.pools_of_topology import pools_of
 
     pools = pools_of(topology)
-    for region, skew in sorted(pools.clock_skews().items() if pools.status().address else ()):
+    if not pools.here and pools.status().address:
+        yield from check_clocks(pools.clock_skews())
+        yield from judge_roads(topology, pools.roads())
+
+
+def check_clocks(skews: Mapping[str, float]) -> Iterator[Finding]:
+    """Report Regions whose clocks differ from the scheduler's."""
+    for region, skew in sorted(skews.items()):
         if abs(skew) > _SKEW_SECONDS:
             message = (
                 f"the clock of {region} is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} the scheduler's"
@@ -102,7 +109,10 @@ def check_roads(topology: Topology) -> Iterator[Finding]:
             yield Finding(
                 "roads", "note", message, "Synchronize both clocks (chrony): times of results are not comparable."
             )
-    roads = pools.roads() if not pools.here and pools.status().address else []
+
+
+def judge_roads(topology: Topology, roads: Sequence[Road]) -> Iterator[Finding]:
+    """Report roads that are blocked; if none is, what was measured."""
     for road in roads:
         if road.problem:
             port, these = ("ports", "these ports") if "-" in road.ports else ("port", "this port")

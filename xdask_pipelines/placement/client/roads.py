@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from distributed import Client, Scheduler, Worker
+from distributed import Client, Scheduler, Status, Worker
 
 from xdask_pipelines.placement.dask_internals.connections import round_trip, takes_connections
-from xdask_pipelines.placement.scheduler.backlog import pool_of, region_of_resources
+from xdask_pipelines.placement.scheduler.backlog import pool_of
 from xdask_pipelines.placement.worker.introduction import introduction_in
 
 #: Bytes that are sent and sent back to find the rate of one flow.
@@ -23,6 +23,8 @@ _PAYLOAD = 2_000_000
 _TIMES = 5
 #: As long as a run waits before it calls a road blocked, or less.
 _SECONDS = 10.0
+#: A worker that ends while roads are measured looks like a blocked road: then all are measured again.
+_LOOKS = 3
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,34 @@ def measure_roads(client: Client, client_region: str) -> list[Road]:
     Returns
     -------
     One road for each ordered pair of pools that have workers, by Region, and both directions between ``client_region`` and
-    each pool. Roads from a pool that the scheduler does not reach are left out: it cannot be asked.
+    each pool. Left out are roads from a pool that the scheduler does not reach, because it cannot be asked, and all roads of
+    a pool whose workers leave one after the other while they are measured.
     """
-    ends: dict[str, str] = {}
-    for address, about in sorted(client.scheduler_info(n_workers=-1)["workers"].items()):
-        if (region := region_of_resources(about["resources"])) is not None and region != client_region:
-            ends.setdefault(region, address)
+    roads: list[Road] = []
+    ends = client.run_on_scheduler(_ends, {})
+    for _ in range(_LOOKS):
+        roads = _measure(client, client_region, ends)
+        before, ends = ends, client.run_on_scheduler(_ends, ends)
+        gone = {region for region, address in before.items() if ends.get(region) != address}
+        if not gone or not any(road.problem for road in roads):
+            return roads
+    return [road for road in roads if not {road.src, road.dst} & gone]
+
+
+def _ends(before: Mapping[str, str], dask_scheduler: Scheduler) -> dict[str, str]:
+    """Return the address of one worker of each pool: the one before if it stays; none that drains, because it ends soon."""
+    found: dict[str, str] = {}
+    for address, worker in sorted(dask_scheduler.workers.items()):
+        region = pool_of(worker)
+        if region is None or worker.status == Status.closing_gracefully:
+            continue
+        if region not in found or address == before.get(region):
+            found[region] = address
+    return found
+
+
+def _measure(client: Client, client_region: str, ends: Mapping[str, str]) -> list[Road]:
+    ends = {region: address for region, address in ends.items() if region != client_region}
     found = client.run_on_scheduler(_measure_from_scheduler, ends)
     roads = [Road(client_region, region, **found[region]) for region in sorted(found)]
     reached = {road.dst: ends[road.dst] for road in roads if not road.problem}
