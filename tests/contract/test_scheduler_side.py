@@ -388,11 +388,12 @@ def test_travelled_values_arrive_or_raise() -> None:
 # ---- workers that leave, copies of results ----------------------------------------------------------------------------
 
 
-def test_close_gracefully_and_reopen(on_dask: OnDask) -> None:
+def test_close_gracefully_is_leaving_and_reopen(on_dask: OnDask) -> None:
     async def body(client: Client, scheduler: Scheduler, a: Worker, b: Worker) -> None:
         ws = scheduler.workers[a.address]
         scheduling.close_gracefully(scheduler, ws)
         assert ws not in scheduler.running
+        assert scheduling.is_leaving(ws)
         futures = client.map(increase, range(4))
         await client.gather(futures)
         assert {w.address for f in futures for w in scheduler.tasks[f.key].who_has} == {b.address}
@@ -400,6 +401,7 @@ def test_close_gracefully_and_reopen(on_dask: OnDask) -> None:
         scheduling.reopen(scheduler, ws)
         await until(lambda: a.status.name == "running")
         assert ws in scheduler.running
+        assert not scheduling.is_leaving(ws)
 
     on_dask(body)
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from distributed import Client, Scheduler, Status, Worker
+from distributed import Client, Scheduler, Worker
 
 from xdask_pipelines.placement.dask_internals.connections import round_trip, takes_connections
+from xdask_pipelines.placement.dask_internals.scheduling import is_leaving
 from xdask_pipelines.placement.scheduler.backlog import pool_of
 from xdask_pipelines.placement.worker.introduction import introduction_in
 
@@ -105,7 +106,7 @@ def _ends(before: Mapping[str, str], dask_scheduler: Scheduler) -> dict[str, str
     found: dict[str, str] = {}
     for address, worker in sorted(dask_scheduler.workers.items()):
         region = pool_of(worker)
-        if region is None or worker.status == Status.closing_gracefully:
+        if region is None or is_leaving(worker):
             continue
         if region not in found or address == before.get(region):
             found[region] = address

@@ -155,6 +155,11 @@ def close_gracefully(scheduler: Scheduler, ws: WorkerState) -> None:
     _set_status(scheduler, ws, Status.closing_gracefully)
 
 
+def is_leaving(ws: WorkerState) -> bool:
+    """Return whether a worker was told to take no more tasks and to end."""
+    return ws.status == Status.closing_gracefully
+
+
 def reopen(scheduler: Scheduler, ws: WorkerState) -> None:
     """Start sending tasks to a worker again."""
     _set_status(scheduler, ws, Status.running)
