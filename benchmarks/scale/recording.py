@@ -84,7 +84,8 @@ class RecordingPools(LocalPools):
         if not lazy:
             return values, evidence
         ran = {record["key"]: record for record in client.get_task_stream(start=began)}
-        workers = client.scheduler_info(n_workers=-1)["workers"]
+        scheduler: Any = client.scheduler
+        workers = client.sync(scheduler.identity, n_workers=-1)["workers"]  # scheduler_info may return another answer
         regions = {
             address: name.removeprefix(POOL_PREFIX)
             for address, worker in workers.items()

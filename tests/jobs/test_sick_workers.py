@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from distributed import Client
 
-from tests.support.places import CENTRAL, EAST, WEST
+from tests.support.places import CENTRAL, EAST, WEST, workers_of
 from xdask_pipelines.placement import PlacementError, compute, pin
 from xdask_pipelines.placement.local.cluster import Pool, start
 from xdask_pipelines.placement.protection.worker_liveness import give_up_frozen
@@ -40,8 +40,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def pids(client: Client, region: str) -> list[int]:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    found = [a for a, w in workers.items() if f"pool-{region}" in w["resources"]]
+    found = workers_of(client, region)
     return sorted(client.run(os.getpid, workers=found).values()) if found else []
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from distributed import Client
 
-from tests.support.places import EAST, WEST
+from tests.support.places import EAST, WEST, workers_of
 from xdask_pipelines.errors import EmptyPool, LostComputation
 from xdask_pipelines.placement import PlacementError, compute, local_regions, pin
 from xdask_pipelines.placement.local.cluster import Pool, start
@@ -44,9 +44,7 @@ def slow(region: str, token: str, blocks: int = 12, seconds: float = 0.25) -> da
 
 def processes(client: Client, region: str) -> tuple[int, int]:
     """Ids of a pool's worker and of its nanny."""
-    address = next(
-        a for a, w in client.scheduler_info(n_workers=-1)["workers"].items() if f"pool-{region}" in w["resources"]
-    )
+    address, *_ = workers_of(client, region)
     (found,) = client.run(lambda: (os.getpid(), os.getppid()), workers=[address]).values()
     return found  # type: ignore[no-any-return]
 

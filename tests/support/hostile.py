@@ -28,7 +28,7 @@ import numpy as np
 from distributed import Client, Variable, wait, worker_client
 from distributed.diagnostics.plugin import SchedulerPlugin, WorkerPlugin
 
-from tests.support.places import CENTRAL, EAST, WEST
+from tests.support.places import CENTRAL, EAST, WEST, workers_of
 from tests.support.recorder import HOSTILE as NAME
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import compute, pin
@@ -163,9 +163,8 @@ class Hostile:
         return Client(self.address, name=NAME, set_as_default=False)
 
     def workers(self, region: str) -> list[str]:
-        found = self.client.scheduler_info(n_workers=-1)["workers"]
-        chosen = [address for address, w in found.items() if f"pool-{region}" in w["resources"]]
-        assert chosen, f"no worker of {region} among {found}"  # Dask takes an empty list for no restriction
+        chosen = workers_of(self.client, region)
+        assert chosen, f"no worker of {region}"  # Dask takes an empty list for no restriction
         return chosen
 
     def other(self, region: str) -> str:

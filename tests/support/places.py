@@ -50,10 +50,23 @@ def until(flag: Path, region: str) -> da.Array:
     return pin(da.map_blocks(make, chunks=((2,),), dtype=float, meta=np.empty(0)), region)
 
 
+def workers(client: Client) -> dict[str, Any]:
+    """What the scheduler tells of each worker, by address.
+
+    `Client.scheduler_info` may return another answer, without workers: that to a request of the client's own timer.
+    """
+    scheduler: Any = client.scheduler
+    return dict(client.sync(scheduler.identity, n_workers=-1)["workers"])
+
+
+def workers_of(client: Client, region: str) -> list[str]:
+    """Addresses of a pool's workers."""
+    return sorted(address for address, worker in workers(client).items() if f"pool-{region}" in worker["resources"])
+
+
 def worker_ids(client: Client) -> set[str]:
     """Addresses and folders of the worker processes; one that is restarted has another folder (its name stays)."""
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return {f"{address} {worker['local_directory']}" for address, worker in workers.items()}
+    return {f"{address} {worker['local_directory']}" for address, worker in workers(client).items()}
 
 
 def eventually(check: Callable[[], bool], seconds: float = 60.0) -> bool:

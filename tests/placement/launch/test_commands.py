@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.places import EAST, Cluster, eventually
+from tests.support.places import EAST, Cluster, eventually, workers
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import check_scheduler
 from xdask_pipelines.placement.launch import machine_defaults
@@ -60,7 +60,7 @@ def test_a_printed_command_runs_in_a_shell_and_its_workers_join(cluster: Cluster
     started = subprocess.Popen(["sh", "-c", f"exec env {worker_command(options)}"], stderr=subprocess.DEVNULL)
     try:
         assert eventually(lambda: check_scheduler(cluster.client)["pools"][EAST] == before + 2, 60)
-        names = {w["name"] for w in cluster.client.scheduler_info(n_workers=-1)["workers"].values()}
+        names = {w["name"] for w in workers(cluster.client).values()}
         assert {"an instance-0", "an instance-1"} <= names
     finally:
         started.terminate()

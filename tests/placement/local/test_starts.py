@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import xdask_pipelines
-from tests.support.places import EAST
+from tests.support.places import EAST, workers
 from xdask_pipelines.placement import local_regions
 from xdask_pipelines.placement.local.certificates import make_certificates
 from xdask_pipelines.topology import certificates_folder
@@ -102,7 +102,7 @@ def test_scripts_and_notebooks_find_the_certificates_of_their_project(
     if where == "XDASK_TOPOLOGY":
         monkeypatch.setenv("XDASK_TOPOLOGY", "project/regions.yaml")
     with local_regions([EAST]) as client:
-        addresses = [client.scheduler.address, *client.scheduler_info(n_workers=-1)["workers"]]  # type: ignore[union-attr]
+        addresses = [client.scheduler.address, *workers(client)]  # type: ignore[union-attr]
         assert [address.split("://")[0] for address in addresses] == ["tls", "tls"]
         assert client.submit(sum, [1, 2]).result() == 3
 

@@ -21,7 +21,7 @@ import psutil
 import pytest
 from distributed import Client
 
-from tests.support.places import EAST, WEST
+from tests.support.places import EAST, WEST, workers
 from xdask_pipelines.errors import PlacementError
 from xdask_pipelines.placement import compute, local_regions, pin
 from xdask_pipelines.placement.client.connect import connect
@@ -78,11 +78,11 @@ def test_pools_over_tls_compute_with_evidence(encrypted: Encrypted) -> None:
 
 
 def test_scheduler_and_workers_show_the_certificate_and_want_one(encrypted: Encrypted) -> None:
-    workers = list(encrypted.client.scheduler_info(n_workers=-1)["workers"])
+    addresses = list(workers(encrypted.client))
     nannies = list(encrypted.client.run(lambda dask_worker: dask_worker.nanny).values())
-    assert len({encrypted.address, *workers, *nannies}) == 5
+    assert len({encrypted.address, *addresses, *nannies}) == 5
     node = ssl.PEM_cert_to_DER_cert((encrypted.certificates / tls.NODE).read_text())
-    for address in [encrypted.address, *workers, *nannies]:
+    for address in [encrypted.address, *addresses, *nannies]:
         assert address.startswith("tls://")
         context = ssl.create_default_context(cafile=encrypted.certificates / tls.AUTHORITY)  # checks the name too
         with (

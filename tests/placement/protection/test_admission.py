@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.places import CENTRAL, EAST, WEST, Cluster, eventually
+from tests.support.places import CENTRAL, EAST, WEST, Cluster, eventually, workers
 from xdask_pipelines.placement.worker.guard import RESULTS_VARIABLE, ROOT_VARIABLE
 from xdask_pipelines.topology.names import pool_name
 
@@ -38,7 +38,7 @@ def refused(cluster: Cluster, *pools: str, nanny: bool = False, **folders: Path 
 
 
 def names(cluster: Cluster) -> set[str]:
-    return {w["name"] for w in cluster.client.scheduler_info(n_workers=-1)["workers"].values()}
+    return {w["name"] for w in workers(cluster.client).values()}
 
 
 @pytest.fixture
@@ -60,8 +60,7 @@ def joined(cluster: Cluster, *pools: str, **folders: Path) -> Iterator[str]:
     ) as process:
         try:
             assert eventually(lambda: NAME in names(cluster), 30)
-            workers = cluster.client.scheduler_info(n_workers=-1)["workers"]
-            yield next(address for address, w in workers.items() if w["name"] == NAME)
+            yield next(address for address, w in workers(cluster.client).items() if w["name"] == NAME)
         finally:
             process.terminate()
             process.wait(20)
@@ -81,7 +80,7 @@ def test_a_worker_with_the_folders_of_its_region_joins_and_keeps_its_pool(
         with pytest.raises(Exception, match=f"set_resources cannot change {pool_name(WEST)} of the running worker"):
             cluster.client.run(move, workers=[address])
         cluster.client.run(add, workers=[address])
-        resources = cluster.client.scheduler_info(n_workers=-1)["workers"][address]["resources"]
+        resources = workers(cluster.client)[address]["resources"]
         assert resources == {pool_name(EAST): 1, "GPU": 2}
 
 

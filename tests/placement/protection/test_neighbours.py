@@ -14,20 +14,15 @@ import numpy as np
 import pytest
 from distributed import Client, Scheduler, SchedulerPlugin, WorkerPlugin, wait
 
-from tests.support.places import CENTRAL, EAST, WEST, Cluster, array, eventually, until
+from tests.support.places import CENTRAL, EAST, WEST, Cluster, array, eventually, until, workers, workers_of
 from tests.support.recorder import HOSTILE, is_others
 from xdask_pipelines.placement import PlacementError, compute, pin
 from xdask_pipelines.placement.local.cluster import Pool, join, start
 from xdask_pipelines.placement.settings import Settings
 
 
-def workers_of(client: Client, region: str) -> list[str]:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return [address for address, worker in workers.items() if f"pool-{region}" in worker["resources"]]
-
-
 def all_workers(client: Client) -> dict[str, Any]:
-    return {a: w["id"] for a, w in client.scheduler_info(n_workers=-1)["workers"].items()}
+    return {a: w["id"] for a, w in workers(client).items()}
 
 
 # ---- keywords -------------------------------------------------------------------------------------------------------

@@ -17,16 +17,11 @@ from distributed import Client, NannyPlugin, WorkerPlugin, futures_of, wait
 from distributed.diagnostics.plugin import Environ, PipInstall, UploadDirectory, UploadFile
 
 from tests.support.hostile import OWED_SECONDS
-from tests.support.places import EAST, WEST, Cluster, array, eventually, until, worker_ids
+from tests.support.places import EAST, WEST, Cluster, array, eventually, until, worker_ids, workers_of
 from xdask_pipelines.errors import LostComputation
 from xdask_pipelines.placement import PlacementError, compute
 from xdask_pipelines.placement.local.cluster import Pool, start
 from xdask_pipelines.placement.settings import Settings
-
-
-def addresses(client: Client, region: str) -> list[str]:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return sorted(a for a, w in workers.items() if f"pool-{region}" in w["resources"])
 
 
 @contextmanager
@@ -60,7 +55,7 @@ def test_what_restarts_or_retires_the_workers_of_others_is_refused_while_they_co
 ) -> None:
     (folder := tmp_path / "own_package").mkdir()
     (folder / "__init__.py").touch()
-    east = addresses(neighbour, EAST)
+    east = workers_of(neighbour, EAST)
     attempts: dict[str, Callable[[], Any]] = {
         rf"'retire_workers' would take 1 workers of pool-{EAST} from others": lambda: neighbour.retire_workers(
             east[:1]
@@ -95,7 +90,7 @@ def test_what_loses_results_that_a_client_holds_is_refused_and_names_the_client(
     wait(held)
     attempts: list[Callable[[], Any]] = [
         neighbour.restart,
-        lambda: neighbour.restart_workers(addresses(neighbour, EAST)),
+        lambda: neighbour.restart_workers(workers_of(neighbour, EAST)),
         lambda: neighbour.register_plugin(Environ({"A": "1"})),
         neighbour.shutdown,
     ]
@@ -124,7 +119,7 @@ def test_a_client_whose_shutdown_was_refused_is_told_to_connect_again_and_closes
 @pytest.mark.alone
 def test_a_pool_keeps_its_last_worker_though_nobody_computes(cluster: Cluster) -> None:
     with pytest.raises(PlacementError, match=rf"would leave pool-{WEST} without a worker.*placement\.drain"):
-        cluster.client.retire_workers(addresses(cluster.client, WEST))
+        cluster.client.retire_workers(workers_of(cluster.client, WEST))
     assert worker_ids(cluster.client) == cluster.first_workers
 
 
@@ -133,7 +128,7 @@ def test_harmless_requests_work_while_others_compute(cluster: Cluster, neighbour
     with computing(cluster.client, tmp_path / "go"):
         neighbour.upload_file(str(module))
         neighbour.upload_file(str(module))
-        assert neighbour.submit(_imported, pure=False, workers=addresses(neighbour, WEST)).result(timeout=30) == 42
+        assert neighbour.submit(_imported, pure=False, workers=workers_of(neighbour, WEST)).result(timeout=30) == 42
         neighbour.set_metadata("own", 1)
         assert neighbour.get_metadata("own") == 1
         neighbour.forward_logging("own")

@@ -17,7 +17,7 @@ import xarray as xr
 from dask.graph_manipulation import bind
 from distributed import Client, Scheduler, futures_of, wait
 
-from tests.support.places import CLIENT_REGION, EAST, WEST, Cluster, array, eventually
+from tests.support.places import CLIENT_REGION, EAST, WEST, Cluster, array, eventually, workers, workers_of
 from xdask_pipelines.placement import PlacementError, compute, local_regions, pin, plan
 from xdask_pipelines.placement.settings import Settings
 
@@ -144,8 +144,7 @@ def test_what_a_task_submits_comes_before_tasks_that_have_not_begun(cluster: Clu
         return sum(len(ws.long_running) for ws in dask_scheduler.workers.values())  # type: ignore[union-attr]
 
     compute(cluster.client, array(EAST, (300,), 1, 50).sum())  # the turns of the east are ahead of others
-    workers = cluster.client.scheduler_info(n_workers=-1)["workers"]
-    east = [address for address, worker in workers.items() if f"pool-{EAST}" in worker["resources"]]
+    east = workers_of(cluster.client, EAST)
     most = 0
     futures = cluster.client.map(_parent, range(60), workers=east)
     while not all(f.done() for f in futures):
@@ -159,12 +158,12 @@ def test_what_a_task_submits_comes_before_tasks_that_have_not_begun(cluster: Clu
 
 def test_a_worker_without_our_preload_is_refused_by_name(cluster: Cluster) -> None:
     address = cluster.client.scheduler.address  # type: ignore[union-attr]
-    before = len(cluster.client.scheduler_info(n_workers=-1)["workers"])
+    before = len(workers(cluster.client))
     command = [sys.executable, "-m", "dask", "worker", address, "--host", "127.0.0.1", "--no-dashboard", "--no-nanny"]
     ended = subprocess.run([*command, "--death-timeout", "20"], capture_output=True, text=True, timeout=60)
     assert "was started without the preload module" in ended.stdout + ended.stderr
     assert "xdask_pipelines.placement.preload" in ended.stdout + ended.stderr
-    assert len(cluster.client.scheduler_info(n_workers=-1)["workers"]) == before
+    assert len(workers(cluster.client)) == before
 
 
 def test_a_worker_without_a_pool_gets_no_task_of_a_region_though_it_holds_the_largest_input(tmp_path: Path) -> None:
@@ -174,7 +173,7 @@ def test_a_worker_without_a_pool_gets_no_task_of_a_region_though_it_holds_the_la
         command += ["--no-nanny", "--name", "extra", "--preload", "xdask_pipelines.placement.preload"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
             try:
-                assert eventually(lambda: "extra" in str(client.scheduler_info(n_workers=-1)["workers"]), 30)
+                assert eventually(lambda: "extra" in str(workers(client)), 30)
                 (large,) = client.scatter([np.ones(50_000)], workers=["extra"])
                 east, west = (array(r, (10,), -1, 49) for r in (EAST, WEST))
                 joined = dask.delayed(lambda a, b, c: float(a.sum() + b.sum() + c.sum()))

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from distributed import Client, Scheduler, futures_of, wait
 
-from tests.support.places import EAST, WEST, eventually
+from tests.support.places import EAST, WEST, eventually, workers_of
 from xdask_pipelines.placement import PlacementError, compute, drain, pin
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
 from xdask_pipelines.placement.local.cluster import Pool, start
@@ -60,14 +60,9 @@ def count(folder: Path) -> int:
     return len((folder / COUNTED).read_text().splitlines())
 
 
-def addresses(client: Client, region: str) -> list[str]:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return sorted(a for a, w in workers.items() if f"pool-{region}" in w["resources"])
-
-
 def strayed(client: Client, region: str, held: Any) -> list[Any]:
     """Keys of which a copy is outside of a pool."""
-    home = set(addresses(client, region))
+    home = set(workers_of(client, region))
     return [key for key, where in client.who_has(futures_of(held)).items() if not where or not set(where) <= home]
 
 
@@ -78,7 +73,7 @@ def received(client: Client) -> dict[str, list[Any]]:
 
 def crossings(client: Client) -> dict[str, int]:
     """Transfers from the other Region, by worker that lives; those of WEST all do."""
-    west = set(addresses(client, WEST))
+    west = set(workers_of(client, WEST))
     return {me: sum((peer in west) != (me in west) for peer in peers) for me, peers in received(client).items()}
 
 
@@ -117,7 +112,7 @@ def test_stealing_heeds_pools(client: Client, folder: Path) -> None:
     assert evidence.misplaced_tasks == 0
     assert evidence.tasks_by_region.keys() == {EAST}
     assert len(client.run_on_scheduler(_thieves)) >= 1
-    assert not set(client.run_on_scheduler(_thieves)) & set(addresses(client, WEST))
+    assert not set(client.run_on_scheduler(_thieves)) & set(workers_of(client, WEST))
 
 
 def _slowly(block: np.ndarray) -> np.ndarray:
@@ -138,7 +133,7 @@ def test_no_way_that_dask_has_to_move_results_leaves_the_pool(client: Client, fo
     client.replicate(held)
     copies = [len(where) for where in client.who_has(futures_of(held)).values()]
     assert max(copies) == 3
-    client.replicate(held, n=2, workers=addresses(client, EAST)[:2] + addresses(client, WEST))
+    client.replicate(held, n=2, workers=workers_of(client, EAST)[:2] + workers_of(client, WEST))
     client.rebalance(held)
     client.rebalance()
     client.amm.run_once()
@@ -170,7 +165,7 @@ def test_of_two_copies_the_one_at_home_is_kept(client: Client, folder: Path) -> 
 def test_a_drain_is_given_up_when_the_rest_of_the_pool_dies(client: Client, folder: Path) -> None:
     held = noted(folder, EAST, 9, seconds=1.0).persist()
     assert eventually(lambda: SchedulerRPC(client).backlog()[EAST]["running"] == 3)
-    leaving, *others = addresses(client, EAST)
+    leaving, *others = workers_of(client, EAST)
     pids = client.run(os.getpid, workers=others)
     errors: list[str] = []
 
@@ -189,8 +184,8 @@ def test_a_drain_is_given_up_when_the_rest_of_the_pool_dies(client: Client, fold
     assert len(errors) == 1
     assert f"has no other worker that can take over the tasks and results of {leaving}" in errors[0]
     assert compute(client, held.sum())[0] == (sum(1_000 * (1 + i) for i in range(9)),)
-    assert eventually(lambda: len(addresses(client, EAST)) == 3)
-    assert leaving in addresses(client, EAST)
+    assert eventually(lambda: len(workers_of(client, EAST)) == 3)
+    assert leaving in workers_of(client, EAST)
 
 
 def test_drained_workers_hand_everything_to_their_own_pool(client: Client, folder: Path) -> None:
@@ -203,23 +198,23 @@ def test_drained_workers_hand_everything_to_their_own_pool(client: Client, folde
 
     (gone,) = drain(client, EAST)
     assert not wait(held).not_done
-    assert gone not in addresses(client, EAST)
-    assert len(addresses(client, EAST)) == 2
+    assert gone not in workers_of(client, EAST)
+    assert len(workers_of(client, EAST)) == 2
     assert count(folder) == 24, "something was computed again"
-    assert set(client.run_on_scheduler(_thieves, gone)) == set(addresses(client, EAST)), "its tasks were spread"
+    assert set(client.run_on_scheduler(_thieves, gone)) == set(workers_of(client, EAST)), "its tasks were spread"
     assert not strayed(client, EAST, held)
     assert eventually(lambda: not is_alive(pids[gone]))
 
-    second, third = addresses(client, EAST)
+    second, third = workers_of(client, EAST)
     client.retire_workers([second])
-    assert eventually(lambda: addresses(client, EAST) == [third])
+    assert eventually(lambda: workers_of(client, EAST) == [third])
     assert not strayed(client, EAST, held)
 
     with pytest.raises(PlacementError, match=rf"last worker.* of the pool pool-{EAST} .*\d+ results.*add a worker"):
         drain(client, EAST, [third])
     with pytest.raises(PlacementError, match=rf"would leave pool-{EAST} without a worker"):
         client.retire_workers([third])
-    assert addresses(client, EAST) == [third]
+    assert workers_of(client, EAST) == [third]
     assert not strayed(client, EAST, held)
     assert {a: n for a, n in crossings(client).items() if n != before[a]} == {}
     assert compute(client, held.sum())[0] == (sum(1_000 * (1 + i) for i in range(24)),)
@@ -239,4 +234,4 @@ def test_drained_workers_hand_everything_to_their_own_pool(client: Client, folde
     ended = monotonic()
     assert eventually(lambda: not is_alive(pids[third]))
     sleep(max(0.0, 2 - (monotonic() - ended)))
-    assert not addresses(client, EAST)
+    assert not workers_of(client, EAST)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from distributed import Client
 
-from tests.support.places import EAST, WEST, eventually
+from tests.support.places import EAST, WEST, eventually, workers_of
 from xdask_pipelines.errors import EmptyPool
 from xdask_pipelines.placement import compute, pin
 from xdask_pipelines.placement.client.scheduler_rpc import SchedulerRPC
@@ -115,10 +115,10 @@ def test_pools_up_starts_only_what_is_missing_while_others_compute(tmp_path: Pat
         old = pools._running()
         assert old is not None
         client = pools.client()
-        (worker,) = client.run(os.getpid, workers=_workers(client, EAST)).values()
+        (worker,) = client.run(os.getpid, workers=workers_of(client, EAST)).values()
         for pid in (old.pids[EAST], worker):
             os.kill(pid, signal.SIGKILL)
-        assert eventually(lambda: not _workers(client, EAST))
+        assert eventually(lambda: not workers_of(client, EAST))
         assert [
             p
             for p in pools.status().problems
@@ -146,8 +146,3 @@ def test_pools_up_starts_only_what_is_missing_while_others_compute(tmp_path: Pat
     finally:
         pools.close()
         assert pools.down()
-
-
-def _workers(client: Client, region: str) -> list[str]:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return [a for a, w in workers.items() if f"pool-{region}" in w["resources"]]
