@@ -51,7 +51,7 @@ def until(flag: Path, region: str) -> da.Array:
 
 
 def workers(client: Client) -> dict[str, Any]:
-    """What the scheduler tells of each worker, by address.
+    """What the scheduler reports of each worker, by address.
 
     `Client.scheduler_info` may return another answer, without workers: that to a request of the client's own timer.
     """

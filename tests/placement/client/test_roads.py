@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from distributed import Client
 from tests.support.places import CENTRAL, CLIENT_REGION, EAST, WEST
 from xdask_pipelines.placement.client import roads
 from xdask_pipelines.placement.client.drain import drain
-from xdask_pipelines.placement.client.roads import measure_roads
+from xdask_pipelines.placement.client.roads import Road, measure_roads
 from xdask_pipelines.placement.local.cluster import Pool, start
 from xdask_pipelines.placement.settings import Settings
 
@@ -36,11 +36,11 @@ def test_a_worker_that_ends_while_roads_are_measured_is_no_blocked_road(
     measure = roads._measure
     looks = 0
 
-    def losing(*args: object) -> object:
+    def losing(client: Client, client_region: str, ends: Mapping[str, str]) -> list[Road]:
         nonlocal looks
         looks += 1
-        drain(client, WEST, [args[2][WEST]])  # type: ignore[index]
-        return measure(*args)  # type: ignore[arg-type]
+        drain(client, WEST, [ends[WEST]])
+        return measure(client, client_region, ends)
 
     monkeypatch.setattr(roads, "_measure", losing)
     found = measure_roads(client, CLIENT_REGION)
@@ -49,3 +49,16 @@ def test_a_worker_that_ends_while_roads_are_measured_is_no_blocked_road(
         (src, dst) for src in (CLIENT_REGION, EAST, CENTRAL) for dst in (CLIENT_REGION, EAST, CENTRAL) if src != dst
     }
     assert not any(road.problem for road in found)
+
+
+def test_a_worker_in_the_client_s_region_that_ends_hides_no_blocked_road(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Roads of that Region are those of the scheduler, which stays."""
+
+    def blocked(client: Client, client_region: str, ends: Mapping[str, str]) -> list[Road]:
+        drain(client, WEST, 1)
+        return [Road(client_region, region, "9000", problem="blocked") for region in ends]
+
+    monkeypatch.setattr(roads, "_measure", blocked)
+    assert {road.dst for road in measure_roads(client, WEST)} == {EAST, CENTRAL}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,7 +103,8 @@ def test_scripts_and_notebooks_find_the_certificates_of_their_project(
     if where == "XDASK_TOPOLOGY":
         monkeypatch.setenv("XDASK_TOPOLOGY", "project/regions.yaml")
     with local_regions([EAST]) as client:
-        addresses = [client.scheduler.address, *workers(client)]  # type: ignore[union-attr]
+        scheduler: Any = client.scheduler
+        addresses = [scheduler.address, *workers(client)]
         assert [address.split("://")[0] for address in addresses] == ["tls", "tls"]
         assert client.submit(sum, [1, 2]).result() == 3
 

@@ -91,22 +91,22 @@ def measure_roads(client: Client, client_region: str) -> list[Road]:
     a pool whose workers leave one after the other while they are measured.
     """
     roads: list[Road] = []
-    ends = client.run_on_scheduler(_ends, {})
+    ends = client.run_on_scheduler(_ends, {}, client_region)
     for _ in range(_LOOKS):
         roads = _measure(client, client_region, ends)
-        before, ends = ends, client.run_on_scheduler(_ends, ends)
+        before, ends = ends, client.run_on_scheduler(_ends, ends, client_region)
         gone = {region for region, address in before.items() if ends.get(region) != address}
         if not gone or not any(road.problem for road in roads):
             return roads
     return [road for road in roads if not {road.src, road.dst} & gone]
 
 
-def _ends(before: Mapping[str, str], dask_scheduler: Scheduler) -> dict[str, str]:
-    """Return the address of one worker of each pool: the one before if it stays; none that drains, because it ends soon."""
+def _ends(before: Mapping[str, str], client_region: str, dask_scheduler: Scheduler) -> dict[str, str]:
+    """Return the address of one worker of each other Region: the one before if it stays, none that drains."""
     found: dict[str, str] = {}
     for address, worker in sorted(dask_scheduler.workers.items()):
         region = pool_of(worker)
-        if region is None or is_leaving(worker):
+        if region in (None, client_region) or is_leaving(worker):
             continue
         if region not in found or address == before.get(region):
             found[region] = address
@@ -114,7 +114,6 @@ def _ends(before: Mapping[str, str], dask_scheduler: Scheduler) -> dict[str, str
 
 
 def _measure(client: Client, client_region: str, ends: Mapping[str, str]) -> list[Road]:
-    ends = {region: address for region, address in ends.items() if region != client_region}
     found = client.run_on_scheduler(_measure_from_scheduler, ends)
     roads = [Road(client_region, region, **found[region]) for region in sorted(found)]
     reached = {road.dst: ends[road.dst] for road in roads if not road.problem}
